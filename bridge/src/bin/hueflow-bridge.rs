@@ -1,0 +1,2 @@
+//! hueflow-bridge
+fn main() {}

@@ -1,0 +1,2 @@
+//! hueflow-metrics
+fn main() {}

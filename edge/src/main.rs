@@ -1,0 +1,2 @@
+//! hueflow-edge
+fn main() {}

@@ -1,0 +1,246 @@
+//! Census: a frame's unique colours with their counts: all that an exact silhouette needs.
+//!
+//! Takes a frame, its centroids and a buffer of one `u32` a pixel. Gives the payloads of its parts, and colours back.
+//! Touches the buffers it is lent; the colours are sorted in place.
+//! Never allocates; a part that lies about itself gives an error, not a panic.
+
+use crate::frame::Frame;
+use crate::limits::{PARTS_MAX, PAYLOAD_BYTES_MAX};
+use crate::wire::{self, CensusHead, HEAD_BYTES_MAX, WireError};
+
+/// Bytes of colours in a part: what a payload has room for behind the largest head.
+const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - HEAD_BYTES_MAX;
+/// Most bytes of one colour and its count: a delta of 24 bits and a count of 23.
+const ENTRY_BYTES_MAX: usize = 8;
+
+/// A census on its way out, part by part.
+pub struct Census<'a> {
+    sorted: &'a [u32],
+    head: CensusHead,
+    at: usize,
+}
+
+impl<'a> Census<'a> {
+    /// Counts the colours of `frame`: `scratch` holds one `u32` a pixel, `row` three bytes a pixel of a row.
+    /// `head` brings frame number, centroids and ids; the rest of it is filled in here.
+    ///
+    /// # Errors
+    /// [`WireError::Full`] if a buffer is too short, or if it would be more than [`PARTS_MAX`] parts.
+    pub fn take(
+        frame: &Frame<'_>,
+        mut head: CensusHead,
+        scratch: &'a mut [u32],
+        row: &mut [u8],
+    ) -> Result<Self, WireError> {
+        let colours = scratch.get_mut(..frame.pixels()).ok_or(WireError::Full)?;
+        let mut out = colours.iter_mut();
+        for y in 0..frame.height() {
+            let rgb = frame.row(y, row).as_chunks::<3>().0;
+            if rgb.len() != frame.width() {
+                return Err(WireError::Full);
+            }
+            for (slot, px) in out.by_ref().zip(rgb) {
+                *slot = u32::from(px[0]) << 16 | u32::from(px[1]) << 8 | u32::from(px[2]);
+            }
+        }
+        colours.sort_unstable();
+        head.pixels = colours.len() as u32;
+        head.colours = Runs { sorted: colours }.count() as u32;
+        head.part = 0;
+        let mut census = Census { sorted: colours, head, at: 0 };
+        let mut parts = 0usize;
+        while census.at < census.sorted.len() {
+            census.body(&mut [0; 0]);
+            parts += 1;
+        }
+        census.at = 0;
+        census.head.parts = u16::try_from(parts).ok().filter(|&p| p <= PARTS_MAX).ok_or(WireError::Full)?;
+        Ok(census)
+    }
+
+    /// Parts in all.
+    pub fn parts(&self) -> u16 {
+        self.head.parts
+    }
+
+    /// Writes the next part's payload into `buf` ([`PAYLOAD_BYTES_MAX`] bytes always suffice). Gives its length, or none
+    /// after the last part.
+    ///
+    /// # Errors
+    /// [`WireError::Full`].
+    pub fn next_part(&mut self, buf: &mut [u8]) -> Result<Option<usize>, WireError> {
+        if self.at >= self.sorted.len() {
+            return Ok(None);
+        }
+        // The head has the number of colours in front of them: count first, then write.
+        let start = self.at;
+        (_, self.head.in_part) = self.body(&mut []);
+        let head_bytes = wire::encode(&self.head, buf)?;
+        self.at = start;
+        let body = buf.get_mut(head_bytes..).ok_or(WireError::Full)?;
+        let room = body.len();
+        let (bytes, _) = self.body(body);
+        if bytes > room {
+            return Err(WireError::Full);
+        }
+        self.head.part += 1;
+        Ok(Some(head_bytes + bytes))
+    }
+
+    /// Goes over one part's colours from where the census stands, writing as far as `out` reaches.
+    fn body(&mut self, out: &mut [u8]) -> (usize, u32) {
+        let (mut bytes, mut colours, mut last) = (0, 0, 0);
+        let mut rest = Runs { sorted: self.sorted.get(self.at..).unwrap_or(&[]) };
+        while bytes + ENTRY_BYTES_MAX <= BODY_BYTES_MAX {
+            let Some((colour, count)) = rest.next() else { break };
+            for number in [colour - last, count] {
+                bytes += put_number(number, out.get_mut(bytes..).unwrap_or(&mut []));
+            }
+            last = colour;
+            colours += 1;
+            self.at += count as usize;
+        }
+        (bytes, colours)
+    }
+}
+
+/// Reads a part: its head and its colours (`0xRRGGBB`, ascending) with their counts.
+///
+/// # Errors
+/// [`WireError`]; the iterator gives [`WireError::Inconsistent`] once and then ends if a colour is out of order.
+pub fn read_part(
+    version: u8,
+    payload: &[u8],
+) -> Result<(CensusHead, impl Iterator<Item = Result<(u32, u32), WireError>>), WireError> {
+    let (head, mut body) = wire::decode_head::<CensusHead>(version, payload)?;
+    let (mut left, mut last, mut first) = (head.in_part, 0u32, true);
+    let colours = core::iter::from_fn(move || {
+        if left == 0 {
+            return (!core::mem::take(&mut body).is_empty()).then_some(Err(WireError::Inconsistent));
+        }
+        left -= 1;
+        let entry = take_number(&mut body).zip(take_number(&mut body)).and_then(|(delta, count)| {
+            let colour = last.checked_add(delta).filter(|&c| c <= 0xFF_FFFF)?;
+            (count > 0 && (delta > 0 || first)).then_some((colour, count))
+        });
+        first = false;
+        if let Some((colour, _)) = entry {
+            last = colour;
+        } else {
+            (left, body) = (0, &[]);
+        }
+        Some(entry.ok_or(WireError::Inconsistent))
+    });
+    Ok((head, colours))
+}
+
+/// Runs of equal numbers in a sorted slice.
+struct Runs<'a> {
+    sorted: &'a [u32],
+}
+
+impl Iterator for Runs<'_> {
+    type Item = (u32, u32);
+    fn next(&mut self) -> Option<(u32, u32)> {
+        let &first = self.sorted.first()?;
+        let n = self.sorted.iter().take_while(|&&c| c == first).count();
+        self.sorted = self.sorted.get(n..).unwrap_or(&[]);
+        Some((first, n as u32))
+    }
+}
+
+/// Unsigned LEB128. Gives its length even where `out` is too short to hold it.
+fn put_number(mut number: u32, out: &mut [u8]) -> usize {
+    let mut n = 0;
+    loop {
+        let more = number > 0x7F;
+        if let Some(b) = out.get_mut(n) {
+            *b = (number & 0x7F) as u8 | u8::from(more) << 7;
+        }
+        n += 1;
+        number >>= 7;
+        if !more {
+            return n;
+        }
+    }
+}
+
+fn take_number(bytes: &mut &[u8]) -> Option<u32> {
+    let mut number = 0u32;
+    for shift in (0..28).step_by(7) {
+        let (&b, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u32::from(b & 0x7F) << shift;
+        if b & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::vec;
+    use std::vec::Vec;
+
+    fn round(width: usize, rgb: &[u8]) -> (u16, BTreeMap<u32, u32>) {
+        let frame = Frame::rgb(width, rgb.len() / 3 / width, rgb).unwrap();
+        let head = CensusHead {
+            frame: 3,
+            part: 9,
+            parts: 9,
+            pixels: 0,
+            colours: 0,
+            in_part: 0,
+            centroids_q6: heapless::Vec::from_slice(&[[1, 2, 3]; 255]).unwrap(),
+            ids: heapless::Vec::from_slice(&[u32::MAX; 255]).unwrap(),
+        };
+        let (mut scratch, mut buf) = (vec![0; frame.pixels()], vec![0; PAYLOAD_BYTES_MAX]);
+        let mut census = Census::take(&frame, head, &mut scratch, &mut []).unwrap();
+        let (parts, mut all, mut seen) = (census.parts(), BTreeMap::new(), 0);
+        while let Some(n) = census.next_part(&mut buf).unwrap() {
+            let (head, colours) = read_part(1, &buf[..n]).unwrap();
+            assert_eq!((head.part, head.parts, head.pixels as usize), (seen, parts, frame.pixels()));
+            let before = all.len();
+            for c in colours {
+                let (colour, count) = c.unwrap();
+                assert!(all.insert(colour, count).is_none());
+            }
+            assert_eq!(all.len() - before, head.in_part as usize);
+            seen += 1;
+        }
+        assert_eq!(seen, parts);
+        (parts, all)
+    }
+
+    proptest! {
+        #[test]
+        fn the_colours_and_counts_come_back(rgb in prop::collection::vec(0u8..4, 3..90)) {
+            let whole = &rgb[..rgb.len() / 3 * 3];
+            let mut want = BTreeMap::new();
+            for px in whole.chunks(3) {
+                *want.entry(u32::from(px[0]) << 16 | u32::from(px[1]) << 8 | u32::from(px[2])).or_insert(0) += 1;
+            }
+            prop_assert_eq!(round(1, whole).1, want);
+        }
+
+        #[test]
+        fn any_bytes_give_colours_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            if let Ok((_, colours)) = read_part(1, &bytes) {
+                prop_assert!(colours.take(100).count() < 100);
+            }
+        }
+    }
+
+    #[test]
+    fn many_colours_are_cut_into_parts_that_each_stand_alone() {
+        let rgb: Vec<u8> = (0..60_000u32).flat_map(|i| [(i >> 8) as u8, (i * 7) as u8, (i & 255) as u8]).collect();
+        let (parts, all) = round(300, &rgb);
+        assert!(parts >= 3, "{parts}");
+        assert_eq!(all.values().sum::<u32>(), 60_000);
+    }
+}

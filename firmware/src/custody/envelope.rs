@@ -1,0 +1,290 @@
+//! Envelope: the 40 bytes in front of every record, the same in the spool, on MQTT and in tests. Frozen for ever.
+//!
+//! Takes a header and a payload. Gives bytes, and back from bytes the header and the payload's place.
+//! Touches only the slices it is lent.
+//! Never looks into the payload beyond its checksum: a relay can pass on what it cannot read.
+//!
+//! | offset | bytes | field |
+//! |--:|--:|---|
+//! | 0 | 2 | `"HF"` |
+//! | 2 | 1 | envelope version, 1 |
+//! | 3 | 1 | kind ([`Kind`]) |
+//! | 4 | 1 | payload version |
+//! | 5 | 1 | flags; bit 0: the edge's clock was synchronised |
+//! | 6 | 2 | reserved, 0 |
+//! | 8 | 8 | stream |
+//! | 16 | 8 | seq |
+//! | 24 | 8 | captured at, microseconds since the Unix epoch |
+//! | 32 | 4 | bytes of the payload |
+//! | 36 | 4 | CRC-32 (IEEE 802.3) of bytes 0..36 and the payload |
+//!
+//! All integers little endian. A payload's own version may move; these 40 bytes never do.
+
+use crate::limits::{ENVELOPE_BYTES, PICTURE_BYTES_MAX};
+
+const MAGIC: [u8; 2] = *b"HF";
+const VERSION: u8 = 1;
+const FLAG_CLOCK_SYNCED: u8 = 1;
+
+/// What a record's payload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Kind {
+    /// A [`crate::wire::Report`].
+    Report = 1,
+    /// A part of a [`crate::wire::CensusHead`] with its colours.
+    Census = 2,
+    /// A part of a [`crate::wire::PictureHead`] with its label map.
+    Picture = 3,
+    /// A [`crate::wire::Loss`].
+    Loss = 4,
+    /// A [`crate::wire::OriginalHead`] with its JPEG; never a record, only a QoS 0 picture.
+    Original = 5,
+}
+
+impl Kind {
+    /// The kind of a byte in an envelope, if this version knows it.
+    pub const fn from_byte(b: u8) -> Option<Kind> {
+        Some(match b {
+            1 => Kind::Report,
+            2 => Kind::Census,
+            3 => Kind::Picture,
+            4 => Kind::Loss,
+            5 => Kind::Original,
+            _ => return None,
+        })
+    }
+
+    /// The last word of the MQTT topic that records of this kind travel on.
+    pub const fn mqtt_kind(self) -> &'static str {
+        match self {
+            Kind::Report | Kind::Loss => "metrics",
+            Kind::Census => "census",
+            Kind::Picture | Kind::Original => "video",
+        }
+    }
+
+    /// The journal's topic (without prefix) that records of this kind are kept in.
+    pub const fn journal_topic(self) -> &'static str {
+        match self {
+            Kind::Report => "metrics",
+            Kind::Census => "census",
+            Kind::Picture | Kind::Original => "video",
+            Kind::Loss => "status",
+        }
+    }
+}
+
+/// Why bytes are not a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnvelopeError {
+    /// Fewer bytes than an envelope, or than it says.
+    Short,
+    /// More bytes than the envelope says.
+    Long,
+    /// It does not begin with `HF`.
+    Magic,
+    /// An envelope version that is not 1.
+    Version,
+    /// The checksum is another: damaged on the way or on the disk.
+    Crc,
+}
+
+impl EnvelopeError {
+    /// One word for counters and headers.
+    pub const fn word(self) -> &'static str {
+        match self {
+            EnvelopeError::Short => "short",
+            EnvelopeError::Long => "long",
+            EnvelopeError::Magic => "magic",
+            EnvelopeError::Version => "envelope-version",
+            EnvelopeError::Crc => "crc",
+        }
+    }
+}
+
+impl core::fmt::Display for EnvelopeError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            EnvelopeError::Short => "the record is shorter than its envelope says",
+            EnvelopeError::Long => "the record is longer than its envelope says",
+            EnvelopeError::Magic => "these bytes are not a Hueflow record (no \"HF\" in front)",
+            EnvelopeError::Version => "the record's envelope has a version other than 1",
+            EnvelopeError::Crc => "the record's checksum does not match",
+        })
+    }
+}
+
+impl core::error::Error for EnvelopeError {}
+
+/// The envelope of one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Envelope {
+    /// The byte of a [`Kind`]; may be one that this version does not know.
+    pub kind: u8,
+    /// Version of the payload's own format.
+    pub payload_version: u8,
+    /// Whether the clock behind `captured_at_us` was synchronised.
+    pub clock_synced: bool,
+    /// The stream that `seq` counts in: a boot (lowest bit 0) or its loss stream (1). 0: no custody (a QoS 0 picture).
+    pub stream: u64,
+    /// Sequence number in the stream, from 0.
+    pub seq: u64,
+    /// Microseconds since the Unix epoch.
+    pub captured_at_us: u64,
+}
+
+impl Envelope {
+    /// The envelope's bytes for `payload`, to be written in front of it.
+    pub fn seal(&self, payload: &[u8]) -> [u8; ENVELOPE_BYTES] {
+        let mut b = [0; ENVELOPE_BYTES];
+        b[0..2].copy_from_slice(&MAGIC);
+        b[2] = VERSION;
+        b[3] = self.kind;
+        b[4] = self.payload_version;
+        b[5] = if self.clock_synced { FLAG_CLOCK_SYNCED } else { 0 };
+        b[8..16].copy_from_slice(&self.stream.to_le_bytes());
+        b[16..24].copy_from_slice(&self.seq.to_le_bytes());
+        b[24..32].copy_from_slice(&self.captured_at_us.to_le_bytes());
+        b[32..36].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+        let crc = crc32(crc32(0, &b[..36]), payload);
+        b[36..40].copy_from_slice(&crc.to_le_bytes());
+        b
+    }
+
+    /// The envelope in front of `bytes` and the length in bytes of the whole record, checksum not looked at: for
+    /// walking through a log, and for saying which record a damaged one was.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] but never `Crc` or `Long`; `Short` only if even the envelope is not whole.
+    pub fn peek(bytes: &[u8]) -> Result<(Envelope, usize), EnvelopeError> {
+        let Some(b) = bytes.first_chunk::<ENVELOPE_BYTES>() else { return Err(EnvelopeError::Short) };
+        if b[0..2] != MAGIC {
+            return Err(EnvelopeError::Magic);
+        }
+        if b[2] != VERSION {
+            return Err(EnvelopeError::Version);
+        }
+        let u64_at = |i: usize| {
+            let mut v = [0; 8];
+            v.copy_from_slice(&b[i..i + 8]);
+            u64::from_le_bytes(v)
+        };
+        let payload = u32::from_le_bytes([b[32], b[33], b[34], b[35]]) as usize;
+        if payload > PICTURE_BYTES_MAX {
+            return Err(EnvelopeError::Long);
+        }
+        let envelope = Envelope {
+            kind: b[3],
+            payload_version: b[4],
+            clock_synced: b[5] & FLAG_CLOCK_SYNCED != 0,
+            stream: u64_at(8),
+            seq: u64_at(16),
+            captured_at_us: u64_at(24),
+        };
+        Ok((envelope, ENVELOPE_BYTES + payload))
+    }
+
+    /// Opens the record at the front of `bytes`: its envelope, its payload, and what lies behind it.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`], `Short` when the record is not whole.
+    pub fn open_first(bytes: &[u8]) -> Result<(Envelope, &[u8], &[u8]), EnvelopeError> {
+        let (envelope, len) = Envelope::peek(bytes)?;
+        let (record, rest) = bytes.split_at_checked(len).ok_or(EnvelopeError::Short)?;
+        let (head, payload) = record.split_at(ENVELOPE_BYTES);
+        let crc = u32::from_le_bytes([head[36], head[37], head[38], head[39]]);
+        if crc32(crc32(0, &head[..36]), payload) != crc {
+            return Err(EnvelopeError::Crc);
+        }
+        Ok((envelope, payload, rest))
+    }
+
+    /// Opens `bytes`, which must be exactly one record.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`].
+    pub fn open(bytes: &[u8]) -> Result<(Envelope, &[u8]), EnvelopeError> {
+        match Envelope::open_first(bytes)? {
+            (envelope, payload, []) => Ok((envelope, payload)),
+            _ => Err(EnvelopeError::Long),
+        }
+    }
+
+    /// The [`Kind`], if this version knows it.
+    pub fn kind(&self) -> Option<Kind> {
+        Kind::from_byte(self.kind)
+    }
+}
+
+const CRC_TABLE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        let mut c = i as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            c = if c & 1 == 1 { 0xEDB8_8320 ^ (c >> 1) } else { c >> 1 };
+            bit += 1;
+        }
+        table[i] = c;
+        i += 1;
+    }
+    table
+};
+
+/// CRC-32 as in IEEE 802.3, going on from `crc` (0 at the start).
+pub fn crc32(crc: u32, bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!crc, |c, &b| CRC_TABLE[((c ^ u32::from(b)) & 255) as usize] ^ (c >> 8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const E: Envelope = Envelope {
+        kind: 1,
+        payload_version: 2,
+        clock_synced: true,
+        stream: 0x0102_0304_0506_0708,
+        seq: 9,
+        captured_at_us: 1_700_000_000_000_000,
+    };
+
+    #[test]
+    fn the_bytes_are_the_frozen_ones() {
+        assert_eq!(crc32(0, b"123456789"), 0xCBF4_3926);
+        assert_eq!(
+            E.seal(b"abc"),
+            [
+                b'H', b'F', 1, 1, 2, 1, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0, 64, 208, 214, 34, 10,
+                6, 0, 3, 0, 0, 0, 0xAA, 0xAA, 0xAA, 0xAA
+            ]
+        );
+    }
+
+    #[test]
+    fn any_damaged_byte_is_noticed() {
+        let mut record = [0; 43];
+        record[..40].copy_from_slice(&E.seal(b"abc"));
+        record[40..].copy_from_slice(b"abc");
+        assert_eq!(Envelope::open(&record), Ok((E, &b"abc"[..])));
+        for i in 0..record.len() {
+            let mut damaged = record;
+            damaged[i] ^= 0x10;
+            assert!(Envelope::open(&damaged).is_err(), "byte {i}");
+            assert!(Envelope::open(&record[..i]).is_err(), "cut at {i}");
+        }
+        assert_eq!(Envelope::open(&[&record[..], b"x"].concat_for_test()), Err(EnvelopeError::Long));
+    }
+
+    trait Concat {
+        fn concat_for_test(&self) -> heapless::Vec<u8, 64>;
+    }
+
+    impl Concat for [&[u8]; 2] {
+        fn concat_for_test(&self) -> heapless::Vec<u8, 64> {
+            self.iter().flat_map(|s| s.iter().copied()).collect()
+        }
+    }
+}

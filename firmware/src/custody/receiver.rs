@@ -1,0 +1,3 @@
+//! Receiver: the bridge's half of custody.
+/// Placeholder until the state machine lands.
+pub struct Receiver;

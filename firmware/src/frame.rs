@@ -1,0 +1,352 @@
+//! Frame: a picture as the camera left it, borrowed, read row by row as RGB.
+//!
+//! Takes a driver's buffer and its description. Gives rows of RGB bytes, and the frame's number and time.
+//! Touches a row buffer that the caller lends, and only where the buffer is not RGB already.
+//! Never copies a whole frame, and never reads past the buffer: its size is checked once, in `Frame::new`.
+
+use crate::limits::{PIXELS_MAX, WIDTH_PX_MAX};
+
+/// How the bytes of a frame lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// Three bytes a pixel: red, green, blue.
+    Rgb24,
+    /// Three bytes a pixel: blue, green, red.
+    Bgr24,
+    /// One byte of luma a pixel.
+    Grey,
+    /// Two pixels in four bytes: Y0 Cb Y1 Cr (V4L2's YUYV).
+    Yuyv,
+    /// A plane of Y, then a plane of interleaved Cb and Cr at half size both ways.
+    Nv12,
+    /// Planes of Y, Cb and Cr; the chroma planes are `1 << h` times narrower and `1 << v` times lower.
+    Planar {
+        /// Horizontal chroma subsampling, as a shift: 0 or 1 (2 for 4:1:1).
+        h: u8,
+        /// Vertical chroma subsampling, as a shift: 0 or 1.
+        v: u8,
+    },
+}
+
+impl Layout {
+    /// Planar 4:2:0, the layout of most video (`YU12`, y4m's `C420`).
+    pub const I420: Layout = Layout::Planar { h: 1, v: 1 };
+
+    /// Bytes of a row of the first plane without padding.
+    pub const fn row_bytes(self, width: usize) -> usize {
+        match self {
+            Layout::Rgb24 | Layout::Bgr24 => width * 3,
+            Layout::Yuyv => width.div_ceil(2) * 4,
+            Layout::Grey | Layout::Nv12 | Layout::Planar { .. } => width,
+        }
+    }
+
+    /// Bytes of a whole frame whose first plane has rows of `stride` bytes. Chroma planes have rows of
+    /// `stride` bytes (NV12) or of `stride` shifted right and rounded up (planar).
+    pub const fn frame_bytes(self, stride: usize, height: usize) -> usize {
+        let luma = stride * height;
+        match self {
+            Layout::Rgb24 | Layout::Bgr24 | Layout::Grey | Layout::Yuyv => luma,
+            Layout::Nv12 => luma + stride.next_multiple_of(2) * height.div_ceil(2),
+            Layout::Planar { h, v } => luma + 2 * stride.div_ceil(1 << h) * height.div_ceil(1 << v),
+        }
+    }
+}
+
+/// Which YCbCr it is: the matrix, and whether luma spans 16..=235 or 0..=255.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Yuv {
+    /// ITU-R BT.601, limited range: cameras and most small video.
+    #[default]
+    Bt601,
+    /// ITU-R BT.601, full range: JPEG.
+    Bt601Full,
+    /// ITU-R BT.709, limited range: HD video.
+    Bt709,
+    /// ITU-R BT.709, full range.
+    Bt709Full,
+}
+
+/// Integer coefficients of one YCbCr, scaled by 65,536.
+#[derive(Clone, Copy)]
+struct Matrix {
+    black: i32,
+    y: i32,
+    rv: i32,
+    gu: i32,
+    gv: i32,
+    bu: i32,
+}
+
+impl Yuv {
+    /// From Kr and Kb of the standard: R = Y + 2(1-Kr)Cr, B = Y + 2(1-Kb)Cb, G from the luma equation.
+    const fn matrix(self) -> Matrix {
+        match self {
+            Yuv::Bt601 => Matrix { black: 16, y: 76_309, rv: 104_597, gu: 25_675, gv: 53_279, bu: 132_201 },
+            Yuv::Bt601Full => Matrix { black: 0, y: 65_536, rv: 91_881, gu: 22_554, gv: 46_802, bu: 116_130 },
+            Yuv::Bt709 => Matrix { black: 16, y: 76_309, rv: 117_489, gu: 13_975, gv: 34_925, bu: 138_438 },
+            Yuv::Bt709Full => Matrix { black: 0, y: 65_536, rv: 103_206, gu: 12_276, gv: 30_679, bu: 121_609 },
+        }
+    }
+}
+
+/// Why a buffer is not a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameError {
+    /// Width or height is 0.
+    Empty,
+    /// More pixels than [`PIXELS_MAX`], or wider than [`WIDTH_PX_MAX`].
+    TooLarge,
+    /// A row is longer than the stride.
+    StrideTooSmall,
+    /// The buffer ends before the frame does.
+    Truncated,
+}
+
+impl core::fmt::Display for FrameError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            FrameError::Empty => "the frame has no pixels",
+            FrameError::TooLarge => "the frame has more than 8,388,608 pixels or is wider than 8,192",
+            FrameError::StrideTooSmall => "a row of the frame is longer than its stride",
+            FrameError::Truncated => "the frame's buffer ends before its last row",
+        })
+    }
+}
+
+impl core::error::Error for FrameError {}
+
+/// What travels with a frame besides its pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stamp {
+    /// The source's number of this frame, from 0.
+    pub number: u64,
+    /// Frames that were lost before this one since the source was opened (camera overruns, refused records).
+    pub dropped: u64,
+    /// Microseconds since the Unix epoch at capture.
+    pub captured_at_us: u64,
+    /// The clock that gave `captured_at_us` was synchronised.
+    pub clock_synced: bool,
+}
+
+/// One picture, borrowed from whoever captured it.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    width: usize,
+    height: usize,
+    stride: usize,
+    layout: Layout,
+    yuv: Yuv,
+    data: &'a [u8],
+    /// Number, time and losses.
+    pub stamp: Stamp,
+}
+
+impl<'a> Frame<'a> {
+    /// A frame over `data`; `stride` is the length in bytes of a row of the first plane (0: no padding).
+    ///
+    /// # Errors
+    /// [`FrameError`], when the description and the buffer do not go together.
+    pub fn new(
+        layout: Layout,
+        yuv: Yuv,
+        width: usize,
+        height: usize,
+        stride: usize,
+        data: &'a [u8],
+        stamp: Stamp,
+    ) -> Result<Self, FrameError> {
+        if width == 0 || height == 0 {
+            return Err(FrameError::Empty);
+        }
+        if width > WIDTH_PX_MAX || width.checked_mul(height).is_none_or(|n| n > PIXELS_MAX) {
+            return Err(FrameError::TooLarge);
+        }
+        let stride = if stride == 0 { layout.row_bytes(width) } else { stride };
+        if stride < layout.row_bytes(width) {
+            return Err(FrameError::StrideTooSmall);
+        }
+        // The last row may come without its padding.
+        let padding = stride - layout.row_bytes(width);
+        let slack = if matches!(layout, Layout::Nv12 | Layout::Planar { .. }) { 0 } else { padding };
+        if data.len() + slack < layout.frame_bytes(stride, height) {
+            return Err(FrameError::Truncated);
+        }
+        Ok(Frame { width, height, stride, layout, yuv, data, stamp })
+    }
+
+    /// Tightly packed RGB24 without a stamp: stills and tests.
+    ///
+    /// # Errors
+    /// As [`Frame::new`].
+    pub fn rgb(width: usize, height: usize, data: &'a [u8]) -> Result<Self, FrameError> {
+        Frame::new(Layout::Rgb24, Yuv::default(), width, height, 0, data, Stamp::default())
+    }
+
+    /// Width in pixels, 1 to [`WIDTH_PX_MAX`].
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Height in pixels, at least 1.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Pixels in the frame, 1 to [`PIXELS_MAX`].
+    pub fn pixels(&self) -> usize {
+        self.width * self.height
+    }
+
+    /// Row `y` as `3 * width` RGB bytes: the frame's own where it is RGB, else written to `scratch`.
+    /// Gives an empty slice if `y` is outside the frame or `scratch` is shorter than that.
+    pub fn row<'s>(&self, y: usize, scratch: &'s mut [u8]) -> &'s [u8]
+    where
+        'a: 's,
+    {
+        if y >= self.height {
+            return &[];
+        }
+        let bytes = self.width * 3;
+        if self.layout == Layout::Rgb24 {
+            let start = y * self.stride;
+            return self.data.get(start..start + bytes).unwrap_or(&[]);
+        }
+        let Some(out) = scratch.get_mut(..bytes) else { return &[] };
+        self.convert(y, out);
+        out
+    }
+
+    fn convert(&self, y: usize, out: &mut [u8]) {
+        let line = self.data.get(y * self.stride..).unwrap_or(&[]);
+        let (pixels, _) = out.as_chunks_mut::<3>();
+        match self.layout {
+            Layout::Rgb24 | Layout::Bgr24 => {
+                for (px, c) in pixels.iter_mut().zip(line.as_chunks::<3>().0) {
+                    *px = [c[2], c[1], c[0]];
+                }
+            }
+            Layout::Grey => {
+                for (px, &l) in pixels.iter_mut().zip(line) {
+                    *px = [l, l, l];
+                }
+            }
+            Layout::Yuyv => {
+                let m = self.yuv.matrix();
+                for (pair, c) in pixels.chunks_mut(2).zip(line.as_chunks::<4>().0) {
+                    let chroma = chroma(m, c[1], c[3]);
+                    for (px, &l) in pair.iter_mut().zip([c[0], c[2]].iter()) {
+                        *px = rgb(m, l, chroma);
+                    }
+                }
+            }
+            Layout::Nv12 => {
+                let m = self.yuv.matrix();
+                let start = self.stride * self.height + (y / 2) * self.stride.next_multiple_of(2);
+                let cc = self.data.get(start..).unwrap_or(&[]);
+                for ((pair, l), c) in pixels.chunks_mut(2).zip(line.chunks(2)).zip(cc.as_chunks::<2>().0) {
+                    let chroma = chroma(m, c[0], c[1]);
+                    for (px, &l) in pair.iter_mut().zip(l) {
+                        *px = rgb(m, l, chroma);
+                    }
+                }
+            }
+            Layout::Planar { h, v } => {
+                let m = self.yuv.matrix();
+                let (cs, ch) = (self.stride.div_ceil(1 << h), self.height.div_ceil(1 << v));
+                let cb = self.stride * self.height + (y >> v) * cs;
+                let (cb, cr) = (self.data.get(cb..).unwrap_or(&[]), self.data.get(cb + cs * ch..).unwrap_or(&[]));
+                let span = 1 << h;
+                let chromas = cb.iter().zip(cr);
+                for ((run, l), (&cb, &cr)) in pixels.chunks_mut(span).zip(line.chunks(span)).zip(chromas) {
+                    let chroma = chroma(m, cb, cr);
+                    for (px, &l) in run.iter_mut().zip(l) {
+                        *px = rgb(m, l, chroma);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What two chroma samples add to red, green and blue, scaled by 65,536, rounding included.
+#[inline]
+fn chroma(m: Matrix, cb: u8, cr: u8) -> [i32; 3] {
+    let (u, v) = (i32::from(cb) - 128, i32::from(cr) - 128);
+    [m.rv * v + 32_768, 32_768 - m.gu * u - m.gv * v, m.bu * u + 32_768]
+}
+
+#[inline]
+fn rgb(m: Matrix, luma: u8, chroma: [i32; 3]) -> [u8; 3] {
+    let y = (i32::from(luma) - m.black) * m.y;
+    chroma.map(|c| ((y + c) >> 16).clamp(0, 255) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(layout: Layout, yuv: Yuv, w: usize, h: usize, stride: usize, data: &[u8]) -> heapless::Vec<u8, 96> {
+        let f = Frame::new(layout, yuv, w, h, stride, data, Stamp::default()).unwrap();
+        let (mut out, mut scratch) = (heapless::Vec::new(), [0; 48]);
+        for y in 0..h {
+            out.extend_from_slice(f.row(y, &mut scratch)).unwrap();
+        }
+        out
+    }
+
+    #[test]
+    fn the_standards_corner_colours_come_out_within_one_level() {
+        // 8-bit YCbCr of BT.601's and BT.709's red, limited range, from the standards' equations.
+        for (yuv, ycc, want) in [
+            (Yuv::Bt601, [81, 90, 240], [254, 0, 0]),
+            (Yuv::Bt709, [63, 102, 240], [255, 0, 0]),
+            (Yuv::Bt601Full, [76, 85, 255], [254, 0, 0]),
+            (Yuv::Bt601, [235, 128, 128], [255, 255, 255]),
+            (Yuv::Bt709, [16, 128, 128], [0, 0, 0]),
+            (Yuv::Bt709Full, [128, 128, 128], [128, 128, 128]),
+        ] {
+            let got = rows(Layout::Planar { h: 0, v: 0 }, yuv, 1, 1, 0, &ycc);
+            for (g, w) in got.iter().zip(want) {
+                assert!(g.abs_diff(w) <= 1, "{yuv:?} {ycc:?}: {got:?}, not {want:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_yuv_layout_of_the_same_picture_gives_the_same_rgb() {
+        // 3x2, so that odd widths count: luma 10..60, one chroma pair for columns 0-1, another for column 2.
+        let yuyv = [10, 90, 20, 200, 30, 110, 0, 140, 40, 90, 50, 200, 60, 110, 0, 140];
+        let nv12 = [10, 20, 30, 0, 40, 50, 60, 0, 90, 200, 110, 140];
+        let i420 = [10, 20, 30, 0, 40, 50, 60, 0, 90, 110, 200, 140];
+        let i422 = [10, 20, 30, 0, 40, 50, 60, 0, 90, 110, 90, 110, 200, 140, 200, 140];
+        let want = rows(Layout::Yuyv, Yuv::Bt601, 3, 2, 0, &yuyv);
+        assert_eq!(want.len(), 18);
+        assert_eq!(rows(Layout::Nv12, Yuv::Bt601, 3, 2, 4, &nv12), want);
+        assert_eq!(rows(Layout::I420, Yuv::Bt601, 3, 2, 4, &i420), want);
+        assert_eq!(rows(Layout::Planar { h: 1, v: 0 }, Yuv::Bt601, 3, 2, 4, &i422), want);
+    }
+
+    #[test]
+    fn rgb_rows_are_the_frames_own_bytes_and_padding_is_skipped() {
+        let data = [1, 2, 3, 4, 5, 6, 0, 7, 8, 9, 10, 11, 12];
+        let f = Frame::new(Layout::Rgb24, Yuv::Bt601, 2, 2, 7, &data, Stamp::default()).unwrap();
+        assert_eq!(f.row(1, &mut []), &[7, 8, 9, 10, 11, 12]);
+        assert_eq!(f.row(2, &mut []), &[] as &[u8]);
+        assert_eq!(rows(Layout::Bgr24, Yuv::Bt601, 2, 2, 7, &data)[..3], [3, 2, 1]);
+        assert_eq!(rows(Layout::Grey, Yuv::Bt601, 2, 2, 7, &data)[..], [1, 1, 1, 2, 2, 2, 7, 7, 7, 8, 8, 8]);
+    }
+
+    #[test]
+    fn a_buffer_that_does_not_fit_its_description_is_refused() {
+        let new = |w, h, stride, len| {
+            Frame::new(Layout::I420, Yuv::Bt601, w, h, stride, &[0; 64][..len], Stamp::default()).map(|_| ())
+        };
+        assert_eq!(new(0, 4, 0, 64), Err(FrameError::Empty));
+        assert_eq!(new(4, usize::MAX, 0, 64), Err(FrameError::TooLarge));
+        assert_eq!(new(9_000, 1, 0, 64), Err(FrameError::TooLarge));
+        assert_eq!(new(4, 4, 3, 64), Err(FrameError::StrideTooSmall));
+        assert_eq!(new(4, 4, 0, 23), Err(FrameError::Truncated));
+        assert_eq!(new(4, 4, 0, 24), Ok(()));
+    }
+}

@@ -1,0 +1,55 @@
+//! Limits: every maximum of the house, related to one another at compile time.
+//!
+//! Takes nothing. Gives constants.
+//! Touches nothing.
+//! Never a number that is explained elsewhere.
+
+/// Most clusters a frame can have: labels are bytes, and 255 stays free as "no label".
+pub const CLUSTERS_MAX: usize = 255;
+/// Most coreset points a workspace may hold (the smallest that a user may ask for is 1).
+pub const POINTS_MAX: usize = 131_072;
+/// Most pixels in a frame (a 4K UHD frame has 8,294,400).
+pub const PIXELS_MAX: usize = 1 << 23;
+/// Most pixels in a row.
+pub const WIDTH_PX_MAX: usize = 8_192;
+/// Most DC-DP-means iterations for one frame; a frame that needs more reports `converged: false`.
+pub const ITERATIONS_MAX: u32 = 1_000;
+/// Coreset points that the silhouette estimate looks at; its cost is the square of this.
+pub const SILHOUETTE_POINTS_MAX: usize = 512;
+
+/// Bytes of a record's envelope, frozen for ever.
+pub const ENVELOPE_BYTES: usize = 40;
+/// Most bytes of a record's payload; larger things are cut into parts.
+pub const PAYLOAD_BYTES_MAX: usize = 32 * 1024;
+/// Most bytes of a whole record.
+pub const RECORD_BYTES_MAX: usize = ENVELOPE_BYTES + PAYLOAD_BYTES_MAX;
+/// Most bytes of a picture that is sent without custody (QoS 0, latest only).
+pub const PICTURE_BYTES_MAX: usize = 768 * 1024;
+/// Most bytes of an MQTT packet, on the edge and on the bridge alike.
+pub const PACKET_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes of an encoded [`crate::wire::Report`] with [`CLUSTERS_MAX`] clusters.
+pub const REPORT_BYTES_MAX: usize = 4096;
+/// Most parts that a census or a picture may be cut into.
+pub const PARTS_MAX: u16 = 2_048;
+
+/// Streams that a sender or a receiver keeps apart, for one device.
+pub const STREAMS_MAX: usize = 64;
+/// Acknowledged ranges kept for one stream; beyond that the highest is forgotten, which only repeats a record.
+pub const RANGES_MAX: usize = 64;
+/// Ranges of one stream in an ack.
+pub const ACK_RANGES_MAX: usize = 16;
+/// Records that may be sent and not yet acknowledged by the journal.
+pub const WINDOW_RECORDS_MAX: usize = 1_024;
+/// Bytes of a journal's id.
+pub const JOURNAL_ID_BYTES_MAX: usize = 96;
+/// Most bytes of an encoded window or ack.
+pub const CONTROL_BYTES_MAX: usize = 32 * 1024;
+
+const _: () = assert!(CLUSTERS_MAX < 256, "labels are bytes");
+const _: () = assert!(REPORT_BYTES_MAX <= PAYLOAD_BYTES_MAX);
+const _: () = assert!(RECORD_BYTES_MAX < PACKET_BYTES_MAX && PICTURE_BYTES_MAX < PACKET_BYTES_MAX);
+const _: () = assert!(STREAMS_MAX * (24 + ACK_RANGES_MAX * 20) < CONTROL_BYTES_MAX, "a full ack fits");
+const _: () = assert!(ACK_RANGES_MAX <= RANGES_MAX);
+// Sums over a frame stay inside their integers: see coreset.rs and label.rs.
+const _: () = assert!((PIXELS_MAX as u64) * 255 <= u32::MAX as u64);
+const _: () = assert!((PIXELS_MAX as u128) * 3 * (255 * 64) * (255 * 64) <= u64::MAX as u128);

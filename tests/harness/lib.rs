@@ -1,0 +1,1 @@
+//! Harness: starts the real binaries, brokers and Kafka on free loopback ports.
