@@ -11,10 +11,15 @@ use std::sync::{Mutex, PoisonError};
 /// Lines kept while the terminal shows a picture; beyond that the oldest goes.
 pub const HELD_LINES_MAX: usize = 200;
 
-static HELD: Mutex<Held> = Mutex::new(Held { on: false, lines: VecDeque::new(), dropped: 0 });
+static HELD: Mutex<Held> = Mutex::new(Held { on: false, status: false, lines: VecDeque::new(), dropped: 0 });
+
+/// Back to the line's beginning, and clear it.
+const CLEAR_LINE: &[u8] = b"\r\x1b[K";
 
 struct Held {
     on: bool,
+    /// The cursor stands behind a status line.
+    status: bool,
     lines: VecDeque<Vec<u8>>,
     dropped: u64,
 }
@@ -25,7 +30,11 @@ impl Write for Gate {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
         if !held.on {
-            return io::stderr().lock().write(line);
+            let mut err = io::stderr().lock();
+            if std::mem::take(&mut held.status) {
+                err.write_all(CLEAR_LINE)?;
+            }
+            return err.write(line);
         }
         if held.lines.len() == HELD_LINES_MAX {
             held.lines.pop_front();
@@ -63,7 +72,15 @@ pub fn hold(on: bool) {
     }
 }
 
-/// Whether lines are being held back.
-pub fn held() -> bool {
-    HELD.lock().unwrap_or_else(PoisonError::into_inner).on
+/// Shows `text` in the last line, in place of the one before; with none, clears it.
+pub fn status(text: Option<&str>) {
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    if held.on || (text.is_none() && !held.status) {
+        return;
+    }
+    held.status = text.is_some();
+    let mut err = io::stderr().lock();
+    let _ = err.write_all(CLEAR_LINE);
+    let _ = err.write_all(text.unwrap_or("").as_bytes());
+    let _ = err.flush();
 }

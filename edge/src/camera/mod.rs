@@ -192,6 +192,10 @@ impl Camera {
     /// # Errors
     /// [`SourceError`].
     pub fn advance(&mut self, stop: &AtomicBool) -> Result<bool, SourceError> {
+        // First the time, then the picture: one that was fetched is one that is given.
+        if !self.keep_pace(stop) {
+            return Ok(false);
+        }
         if !self.source.advance()? {
             if !self.play.rewind || self.next == 0 {
                 return Ok(false);
@@ -200,9 +204,6 @@ impl Camera {
             if !self.source.advance()? {
                 return Ok(false);
             }
-        }
-        if !self.keep_pace(stop) {
-            return Ok(false);
         }
         let captured = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.stamp = Stamp {

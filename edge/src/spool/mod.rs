@@ -209,14 +209,17 @@ impl Spool {
             self.segments.push_back(f.segment);
         }
         self.find_older();
-        // What an earlier open left empty is of no use.
+        // What an earlier open left empty, or what the journal has, is of no use; but a stream must be there for as
+        // long as a window has to speak of it.
         let older = self.older.clone();
-        self.trim(|stream| older.iter().find(|o| o.stream == stream).map(|o| o.floor), |_| false)
+        let find = |stream| older.iter().find(|o| o.stream == stream).map(|o| o.floor);
+        self.trim(find, |stream| find(stream).is_some())
     }
 
     fn find_older(&mut self) {
         for s in &self.segments {
-            if s.stream == 0 || s.end() == s.first {
+            // Stream 0: a damaged head. End 0: a run that accepted nothing.
+            if s.stream == 0 || s.end() == 0 {
                 continue;
             }
             match self.older.iter_mut().find(|o| o.stream == s.stream) {
