@@ -1,1 +1,3 @@
 //! Bridge.
+pub mod plot;
+pub mod silhouette;

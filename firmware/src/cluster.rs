@@ -116,7 +116,7 @@ pub fn cost_q12(points: &[Point], clusters: &Clusters) -> u64 {
             block.put(i, p.rgb_q6);
         }
         block.find(&centroids);
-        let costs = points.iter().zip(&block.distance2).map(|(p, &d)| u64::from(p.weight) * u64::from(d));
+        let costs = points.iter().zip(&block.distance2).map(|(p, &d)| u64::from(p.weight) * d as u64);
         cost += costs.sum::<u64>();
     }
     cost
@@ -156,7 +156,8 @@ fn sweep(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], 
         block.find(&centroids);
         let nearest = block.nearest.iter().zip(&block.distance2);
         for (i, ((p, a), (&k, &d))) in points.iter().zip(assign.iter_mut()).zip(nearest).enumerate() {
-            found.changed |= u32::from(*a) != k;
+            let d = d as u32;
+            found.changed |= i32::from(*a) != k;
             *a = k as u8;
             found.cost_q12 += u64::from(p.weight) * u64::from(d);
             if d > found.farthest2_q12 && p.weight >= w_open {

@@ -17,9 +17,9 @@ pub(crate) const BLOCK: usize = 64;
 pub(crate) struct Block {
     pub(crate) channels: [[i16; BLOCK]; 3],
     /// Squared distance to the nearest centroid, in 1/4096 squared levels.
-    pub(crate) distance2: [u32; BLOCK],
+    pub(crate) distance2: [i32; BLOCK],
     /// The nearest centroid.
-    pub(crate) nearest: [u32; BLOCK],
+    pub(crate) nearest: [i32; BLOCK],
 }
 
 impl Block {
@@ -35,21 +35,31 @@ impl Block {
         }
     }
 
+    /// Fills the block from its first place on with 8-bit colours.
+    #[inline]
+    fn fill(&mut self, pixels: &[[u8; 3]]) {
+        let [red, green, blue] = &mut self.channels;
+        let places = red.iter_mut().zip(green.iter_mut()).zip(blue.iter_mut());
+        for (((r, g), b), px) in places.zip(pixels) {
+            [*r, *g, *b] = px.map(|v| i16::from(v) << 6);
+        }
+    }
+
     /// Finds the nearest of `centroids` for every colour of the block, the lowest on a tie.
     ///
     /// A difference is at most 16,320 and fits 15 bits; three squares sum to at most 799,027,200 and fit 30.
     pub(crate) fn find(&mut self, centroids: &[Q6]) {
-        self.distance2 = [u32::MAX; BLOCK];
+        self.distance2 = [i32::MAX; BLOCK];
         self.nearest = [0; BLOCK];
-        let [red, green, blue] = &self.channels;
-        for (label, c) in (0u32..).zip(centroids) {
-            let c = c.map(|v| v as i16);
+        let Block { channels: [red, green, blue], distance2, nearest } = self;
+        for (label, c) in (0i32..).zip(centroids) {
+            let [cr, cg, cb] = c.map(|v| v as i16);
             for i in 0..BLOCK {
-                let (r, g, b) = (i32::from(red[i] - c[0]), i32::from(green[i] - c[1]), i32::from(blue[i] - c[2]));
-                let d = (r * r + g * g + b * b) as u32;
-                let nearer = d < self.distance2[i];
-                self.distance2[i] = if nearer { d } else { self.distance2[i] };
-                self.nearest[i] = if nearer { label } else { self.nearest[i] };
+                let (r, g, b) = (i32::from(red[i] - cr), i32::from(green[i] - cg), i32::from(blue[i] - cb));
+                let d = r * r + g * g + b * b;
+                let nearer = d < distance2[i];
+                distance2[i] = if nearer { d } else { distance2[i] };
+                nearest[i] = if nearer { label } else { nearest[i] };
             }
         }
     }
@@ -72,6 +82,23 @@ pub struct Labelled {
     pub pixels: [u32; CLUSTERS_MAX],
 }
 
+impl Labelled {
+    /// Writes a block's labels out and adds what they cost; `labels` is as long as the block is filled.
+    fn take(&mut self, block: &Block, labels: &mut [u8]) {
+        let distances = block.distance2.get(..labels.len()).unwrap_or(&block.distance2);
+        // A block's sum needs 36 bits, so that it can be summed in vectors of 64.
+        self.sse_q12 += distances.iter().map(|&d| d as u64).sum::<u64>();
+        let max = distances.iter().copied().max().unwrap_or(0);
+        self.max_distance2_q12 = self.max_distance2_q12.max(max as u32);
+        for (label, &nearest) in labels.iter_mut().zip(&block.nearest) {
+            *label = nearest as u8;
+            if let Some(n) = self.pixels.get_mut(nearest as usize) {
+                *n += 1;
+            }
+        }
+    }
+}
+
 /// Labels every pixel of `frame`. `labels` holds a byte a pixel, `row` three bytes a pixel of a row.
 /// Pixels beyond a slice that is too short stay without a label; `Node` checks the sizes before.
 pub fn label(frame: &Frame<'_>, centroids: &[Q6], row: &mut [u8], labels: &mut [u8]) -> Labelled {
@@ -80,19 +107,9 @@ pub fn label(frame: &Frame<'_>, centroids: &[Q6], row: &mut [u8], labels: &mut [
     for (y, labels) in labels.chunks_mut(frame.width()).enumerate().take(frame.height()) {
         let pixels = frame.row(y, row).as_chunks::<3>().0;
         for (pixels, labels) in pixels.chunks(BLOCK).zip(labels.chunks_mut(BLOCK)) {
-            for (i, px) in pixels.iter().enumerate().take(BLOCK) {
-                block.put(i, px.map(|v| u16::from(v) << 6));
-            }
+            block.fill(pixels);
             block.find(centroids);
-            let distances = block.distance2.iter().zip(&block.nearest);
-            for (label, (&d, &nearest)) in labels.iter_mut().zip(distances) {
-                *label = nearest as u8;
-                found.sse_q12 += u64::from(d);
-                found.max_distance2_q12 = found.max_distance2_q12.max(d);
-                if let Some(n) = found.pixels.get_mut(nearest as usize) {
-                    *n += 1;
-                }
-            }
+            found.take(&block, labels);
         }
     }
     found
