@@ -114,10 +114,7 @@ impl Raw {
     ///
     /// # Errors
     /// [`ConfigError`] for a file that cannot be read and for unknown keys.
-    pub fn gather(
-        file: Option<&Path>,
-        vars: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Raw, ConfigError> {
+    pub fn gather(file: Option<&Path>, vars: impl IntoIterator<Item = (String, String)>) -> Result<Raw, ConfigError> {
         let mut raw = Raw::default();
         let path = file.unwrap_or(Path::new(FILE));
         if file.is_some() || path.exists() {
@@ -301,9 +298,7 @@ impl Video {
             None if word == "off" => Some(Video::Off),
             None if word == "all" => Some(Video::All),
             None if word == "latest" => Some(Video::Latest(5.0)),
-            Some(("latest", fps)) => {
-                fps.parse().ok().filter(|f: &f64| (0.01..=240.0).contains(f)).map(Video::Latest)
-            }
+            Some(("latest", fps)) => fps.parse().ok().filter(|f: &f64| (0.01..=240.0).contains(f)).map(Video::Latest),
             _ => None,
         }
     }

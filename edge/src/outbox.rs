@@ -10,7 +10,9 @@ use crate::exit::{Failure, Reason};
 use firmware::custody::{Ack, Kind};
 use firmware::limits::PACKET_BYTES_MAX;
 use firmware::wire;
-use rumqttc::{AsyncClient, ConnectReturnCode, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS, SubscribeFilter};
+use rumqttc::{
+    AsyncClient, ConnectReturnCode, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS, SubscribeFilter,
+};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;

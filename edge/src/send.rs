@@ -267,7 +267,9 @@ impl Send {
         self.hatch.counters.refused.fetch_add(1, Ordering::Relaxed);
         if !std::mem::replace(&mut self.said_full, true) {
             let bytes = self.spool.bytes();
-            log::error!("the spool is full ({bytes} bytes): frames are refused, and counted, until the journal takes some");
+            log::error!(
+                "the spool is full ({bytes} bytes): frames are refused, and counted, until the journal takes some"
+            );
         }
     }
 
@@ -495,9 +497,8 @@ fn status_json(
     config: Option<&BTreeMap<&'static str, (toml::Value, Origin)>>,
 ) -> String {
     let config: Option<serde_json::Map<_, _>> = config.map(|c| {
-        let entry = |(value, origin): &(toml::Value, Origin)| {
-            serde_json::json!({ "value": value, "from": origin.to_string() })
-        };
+        let entry =
+            |(value, origin): &(toml::Value, Origin)| serde_json::json!({ "value": value, "from": origin.to_string() });
         c.iter().map(|(key, v)| ((*key).to_owned(), entry(v))).collect()
     });
     serde_json::json!({

@@ -228,7 +228,10 @@ mod tests {
         out
     }
 
-    fn clip(bytes: &[u8]) -> (Vec<(usize, usize, [u8; 3])>, Result<bool, SourceError>) {
+    /// Width, height and first pixel.
+    type Seen = (usize, usize, [u8; 3]);
+
+    fn clip(bytes: &[u8]) -> (Vec<Seen>, Result<bool, SourceError>) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         let mut source = Mjpeg::open(file.path().into(), Some(30.0)).unwrap();

@@ -82,7 +82,8 @@ impl Synthetic {
                 let way = (i64::from(at) + i64::from(step) * (self.frame % 1_000_000) as i64).rem_euclid(2000) as i32;
                 if way < 1000 { way } else { 2000 - way }
             };
-            let (cx, cy) = (bounce(shape.at[0], shape.step[0]) * w / 1000, bounce(shape.at[1], shape.step[1]) * h / 1000);
+            let (cx, cy) =
+                (bounce(shape.at[0], shape.step[0]) * w / 1000, bounce(shape.at[1], shape.step[1]) * h / 1000);
             let r = (shape.size * w.min(h) / 1000).max(1);
             for y in (cy - r).max(0)..(cy + r).min(h) {
                 let half = if shape.disc { (r * r - (y - cy) * (y - cy)).max(0).isqrt() } else { r / 2 };

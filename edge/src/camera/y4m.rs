@@ -84,16 +84,7 @@ impl<R: Read + Send> Y4m<R> {
         let head = parse_head(&line).map_err(malformed)?;
         check_size(head.width, head.height)?;
         let bytes = head.layout.frame_bytes(head.width, head.height);
-        Ok(Y4m {
-            what,
-            path: None,
-            input,
-            head,
-            line,
-            current: Vec::new(),
-            spare: vec![0; bytes],
-            frames: 0,
-        })
+        Ok(Y4m { what, path: None, input, head, line, current: Vec::new(), spare: vec![0; bytes], frames: 0 })
     }
 
     /// Frames read so far.

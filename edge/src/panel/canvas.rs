@@ -89,6 +89,9 @@ impl DrawTarget for Canvas {
         I: IntoIterator<Item = Rgb888>,
     {
         let visible = area.intersection(&self.bounding_box());
+        if visible.is_zero_sized() {
+            return Ok(());
+        }
         let mut colors = colors.into_iter();
         let (left, right) = (visible.top_left.x - area.top_left.x, visible.size.width as usize);
         let behind = area.size.width as usize - left as usize - right;

@@ -85,9 +85,7 @@ impl Panel for Terminal {
         self.text.push_str("  (Esc ends)");
         let text: String = self.text.chars().take(columns).collect();
         self.out.extend_from_slice(format!("\x1b[0m{text}\x1b[K").as_bytes());
-        self.tty
-            .write_all(&self.out)
-            .map_err(|e| PanelError::Unavailable { name: "terminal", why: e.to_string() })
+        self.tty.write_all(&self.out).map_err(|e| PanelError::Unavailable { name: "terminal", why: e.to_string() })
     }
 
     fn tend(&mut self) -> Result<Wish, PanelError> {
@@ -122,7 +120,8 @@ fn picture(canvas: &mut Canvas, view: ViewChoice, shot: &Shot) {
     }
     let palette: heapless::Vec<[u8; 3], 255> = shot.report.palette.iter().map(|s| rgb8(s.rgb_q6)).collect();
     let clustered = |i: usize| palette.get(usize::from(shot.labels[i])).copied().unwrap_or_default();
-    let original = |i: usize| shot.original.get(i * 3..).and_then(|b| b.first_chunk::<3>()).copied().unwrap_or_default();
+    let original =
+        |i: usize| shot.original.get(i * 3..).and_then(|b| b.first_chunk::<3>()).copied().unwrap_or_default();
     let halves = if view == ViewChoice::SideBySide { 2 } else { 1 };
     let (room_w, room_h) = (canvas.width() / halves, canvas.height());
     // Fit: the smaller of the two scales, in whole pixels.
