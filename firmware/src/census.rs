@@ -39,7 +39,7 @@ impl<'a> Census<'a> {
             if rgb.len() != frame.width() {
                 return Err(WireError::Full);
             }
-            for (slot, px) in out.by_ref().zip(rgb) {
+            for (px, slot) in rgb.iter().zip(out.by_ref()) {
                 *slot = u32::from(px[0]) << 16 | u32::from(px[1]) << 8 | u32::from(px[2]);
             }
         }

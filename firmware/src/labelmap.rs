@@ -14,7 +14,7 @@ const PROB_START: u16 = 1 << (PROB_BITS - 1);
 const ADAPT_SHIFT: u32 = 4;
 const RANGE_MIN: u32 = 1 << 24;
 
-/// Bytes that the coder writes after the last decision.
+/// Bytes that the coder moves out after the last decision: the carry's and four of `low`.
 const FLUSH_BYTES: usize = 5;
 
 /// Why a label map cannot be packed or unpacked.
@@ -67,8 +67,8 @@ pub fn unpack(width: usize, bytes: &[u8], labels: &mut [u8]) -> Result<(), Label
             *l = label;
         }
     }
-    // The encoder's five last bytes are one more than the decoder's four of look-ahead.
-    if decoder.at + 1 == bytes.len() { Ok(()) } else { Err(LabelMapError::Length) }
+    // The encoder's flush is just the decoder's look-ahead, so every byte is read and none is left.
+    if decoder.at == bytes.len() { Ok(()) } else { Err(LabelMapError::Length) }
 }
 
 /// One binary decision: an encoder is told the bit, a decoder tells it.
@@ -91,7 +91,8 @@ impl Model {
         let i = known.len();
         let width = width.max(1);
         let x = i % width;
-        let at = |back: usize, ok: bool| if ok { i.checked_sub(back).and_then(|j| known.get(j)).copied() } else { None };
+        let at =
+            |back: usize, ok: bool| if ok { i.checked_sub(back).and_then(|j| known.get(j)).copied() } else { None };
         let above = at(width, true).unwrap_or(0);
         let left = at(1, x > 0).unwrap_or(above);
         let above_right = at(width.wrapping_sub(1), x + 1 < width && i >= width).unwrap_or(above);

@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Bytes that hold the head of a picture or census part, palette included.
-pub const HEAD_BYTES_MAX: usize = 2_048;
+pub const HEAD_BYTES_MAX: usize = 4_096;
 
 /// How the coreset was drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,23 +1,703 @@
-//! Sender: the edge's half of custody (see the API in the commit that fills this file).
-use super::{Ack, JournalId, Window};
+//! Sender: the edge's half of custody: what it holds, what to send now, and what an ack settles.
+//!
+//! Takes what was accepted, acks, the bridge's state and the time. Gives transmissions, windows and floors to trim to.
+//! Touches its own bounded tables of streams and of records in flight.
+//! Never trusts a PUBACK: only the journal's ack settles a record. Never takes anything back for a stale or smaller ack.
+
+use super::{Ack, JournalId, StreamWindow, Window, WindowId};
+use crate::limits::{RANGES_MAX, STREAMS_MAX, WINDOW_RECORDS_MAX};
+use crate::ranges::Ranges;
+use heapless::Vec;
+
+/// MQTT topics whose order the loss detection knows of.
+pub const TOPICS_MAX: usize = 4;
+/// A transmission this far before an acknowledged one is lost (RFC 9002, 6.1.1: `kPacketThreshold`).
+const PACKET_THRESHOLD: u64 = 3;
+/// Shortest probe time-out.
+const PROBE_US_MIN: u64 = 1_000_000;
+/// Longest probe time-out, also after doubling.
+const PROBE_US_MAX: u64 = 60_000_000;
+/// Windows are said at most this often while they change.
+const WINDOW_EVERY_US: u64 = 1_000_000;
+/// A record is not called lost for its age before this (RFC 9002, 6.1.2, with the ack's own delay in mind).
+const LOSS_AGE_US_MIN: u64 = 500_000;
+/// Part of the window that is kept for live records: one in this many.
+const LIVE_SHARE: usize = 4;
+/// Places in the table of records in flight beyond the window, for probes.
+const PROBES_IN_FLIGHT: usize = 8;
 
 /// Limits of a sender.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SenderConfig {
-    /// Records that may be sent and not yet acknowledged.
+    /// Records sent and not yet acknowledged by the journal, 4 to [`WINDOW_RECORDS_MAX`].
     pub window_records: usize,
-    /// Bytes that may be sent and not yet acknowledged.
+    /// Bytes sent and not yet acknowledged by the journal; one record may go over it.
     pub window_bytes: usize,
 }
+
+impl Default for SenderConfig {
+    fn default() -> Self {
+        SenderConfig { window_records: 256, window_bytes: 1024 * 1024 }
+    }
+}
+
+/// There is no place for another stream: older boots must drain first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamsFull;
+
 /// One record to send now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transmission {
-    /// Stream.
+    /// Its stream.
     pub stream: u64,
-    /// Seq.
+    /// Its seq.
     pub seq: u64,
-    /// A probe: outside the window's limit.
+    /// It is a probe, outside the window's limit.
     pub probe: bool,
 }
-/// Placeholder until the state machine lands.
-pub struct Sender(Option<(Ack, JournalId, Window)>);
+
+/// What an ack changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AckOutcome {
+    /// Records settled by it.
+    pub acked: u64,
+    /// Transmissions that it shows to be lost: their records will be sent again.
+    pub lost: u32,
+    /// Streams and ranges that the sender knows nothing of.
+    pub ignored: u32,
+    /// It names another journal than before (or the first): `since` and the journal's id must go to disk.
+    pub journal_changed: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Stream {
+    id: u64,
+    since: u64,
+    next: u64,
+    /// Not held any more: acknowledged, or given up with a loss record.
+    settled: Ranges<RANGES_MAX>,
+    /// Settled or in flight.
+    sent: Ranges<RANGES_MAX>,
+    /// The first window in which an older stream was said to be settled.
+    said_settled: Option<u64>,
+}
+
+impl Stream {
+    fn new(id: u64, since: u64, floor: u64, next: u64) -> Self {
+        let settled = Ranges::below(floor);
+        Stream { id, since, next, sent: settled.clone(), settled, said_settled: None }
+    }
+
+    fn floor(&self) -> u64 {
+        self.settled.floor().min(self.next)
+    }
+
+    fn held(&self) -> u64 {
+        let above: u64 = self.settled.above().iter().map(|&(from, to)| to - from).sum();
+        self.next.saturating_sub(self.settled.floor()).saturating_sub(above)
+    }
+
+    fn unsent_from(&self, seq: u64) -> Option<u64> {
+        Some(self.sent.gap_from(seq)).filter(|&s| s < self.next)
+    }
+
+    fn oldest_held(&self) -> Option<u64> {
+        Some(self.settled.floor()).filter(|&s| s < self.next)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct InFlight {
+    stream: u64,
+    seq: u64,
+    number: u64,
+    sent_at_us: u64,
+    bytes: usize,
+    topic: u8,
+}
+
+/// The state machine. About 200 KiB, all of it in the value.
+#[derive(Debug)]
+pub struct Sender {
+    config: SenderConfig,
+    /// The boot, its loss stream, then older streams by age.
+    streams: Vec<Stream, STREAMS_MAX>,
+    in_flight: Vec<InFlight, { WINDOW_RECORDS_MAX + PROBES_IN_FLIGHT }>,
+    in_flight_bytes: usize,
+    numbers: [u64; TOPICS_MAX],
+    journal: Option<JournalId>,
+    reachable: bool,
+    /// When progress was last made, a probe last sent, or the first record put in flight.
+    quiet_since_us: u64,
+    probes: u32,
+    probe_now: bool,
+    smoothed_us: u64,
+    windows: u64,
+    window_acked: u64,
+    window_at_us: Option<u64>,
+    window_changed: bool,
+    window_repeats: u32,
+}
+
+impl Sender {
+    /// A sender for a newly opened spool. `boot` is the new data stream (lowest bit 0); `boot + 1` is for loss records.
+    pub fn new(boot: u64, config: SenderConfig) -> Sender {
+        let boot = boot & !1;
+        let window_records = config.window_records.clamp(4, WINDOW_RECORDS_MAX);
+        let mut streams = Vec::new();
+        for id in [boot, boot + 1] {
+            // Cannot fail: the table has more than two places.
+            let _ = streams.push(Stream::new(id, 0, 0, 0));
+        }
+        Sender {
+            config: SenderConfig { window_records, ..config },
+            streams,
+            in_flight: Vec::new(),
+            in_flight_bytes: 0,
+            numbers: [0; TOPICS_MAX],
+            journal: None,
+            reachable: true,
+            quiet_since_us: 0,
+            probes: 0,
+            probe_now: false,
+            smoothed_us: PROBE_US_MIN / 3,
+            windows: 0,
+            window_acked: 0,
+            window_at_us: None,
+            window_changed: true,
+            window_repeats: 0,
+        }
+    }
+
+    /// An older stream, found on the disk at open; the oldest first.
+    ///
+    /// # Errors
+    /// [`StreamsFull`], when [`STREAMS_MAX`] are known already.
+    pub fn restore(&mut self, stream: u64, since: u64, floor: u64, next: u64) -> Result<(), StreamsFull> {
+        if self.find(stream).is_some() {
+            return Ok(());
+        }
+        self.streams.push(Stream::new(stream, since, floor.min(next), next)).map_err(|_| StreamsFull)
+    }
+
+    /// The journal's id that was kept on the disk, at open.
+    pub fn set_journal(&mut self, journal: Option<JournalId>) {
+        self.journal = journal;
+    }
+
+    /// The journal that is answerable now.
+    pub fn journal(&self) -> Option<&JournalId> {
+        self.journal.as_ref()
+    }
+
+    /// This open's data stream.
+    pub fn boot(&self) -> u64 {
+        self.streams.first().map_or(0, |s| s.id)
+    }
+
+    /// All of `stream` below `next` is appended and synced.
+    pub fn accepted(&mut self, stream: u64, next: u64) {
+        if let Some(s) = self.find_mut(stream)
+            && next > s.next
+        {
+            s.next = next;
+            self.window_changed = true;
+        }
+    }
+
+    /// `from..to` of `stream` is given up; its loss record is accepted already.
+    pub fn gone(&mut self, stream: u64, from: u64, to: u64) {
+        let Some(s) = self.find_mut(stream) else { return };
+        s.settled.insert(from, to);
+        s.sent.insert(from, to);
+        self.drop_in_flight(|f| f.stream == stream && (from..to).contains(&f.seq));
+        self.window_changed = true;
+    }
+
+    /// A connection to the broker stands: a window is due at once. Nothing else changes by it.
+    pub fn connected(&mut self, now_us: u64) {
+        self.window_at_us = None;
+        self.window_changed = true;
+        self.window_repeats = 0;
+        self.quiet_since_us = self.quiet_since_us.max(now_us.saturating_sub(self.probe_after_us()));
+    }
+
+    /// What the bridge's own `status` says: whether it and its journal can be reached.
+    pub fn bridge_status(&mut self, journal_reachable: bool, _now_us: u64) {
+        if journal_reachable && !self.reachable {
+            (self.probes, self.window_repeats, self.probe_now) = (0, 0, true);
+            self.window_changed = true;
+        }
+        self.reachable = journal_reachable;
+    }
+
+    /// The record to send now, if one may be sent: a probe, a live record, or the lowest of the backlog.
+    pub fn poll(&mut self, now_us: u64) -> Option<Transmission> {
+        if self.probe_due_us().is_some_and(|due| now_us >= due)
+            && let Some((stream, seq)) = self.oldest_held()
+        {
+            return Some(Transmission { stream, seq, probe: true });
+        }
+        if self.in_flight_bytes >= self.config.window_bytes {
+            return None;
+        }
+        let room = self.config.window_records.saturating_sub(self.in_flight.len());
+        let kept = self.config.window_records / LIVE_SHARE;
+        let record = |(stream, seq)| Transmission { stream, seq, probe: false };
+        if room > 0
+            && let Some(live) = self.live(kept as u64)
+        {
+            return Some(record(live));
+        }
+        if room > kept { self.backlog().map(record) } else { None }
+    }
+
+    /// `t` was handed to the socket as `bytes` on the MQTT topic with index `topic` (below [`TOPICS_MAX`]).
+    pub fn sent(&mut self, t: Transmission, topic: u8, bytes: usize, now_us: u64) {
+        let Some(s) = self.find_mut(t.stream) else { return };
+        s.sent.insert(t.seq, t.seq + 1);
+        let topic = topic.min(TOPICS_MAX as u8 - 1);
+        let number = self.numbers.get_mut(usize::from(topic)).map_or(0, |n| {
+            *n += 1;
+            *n
+        });
+        if self.in_flight.is_empty() || t.probe {
+            self.quiet_since_us = now_us;
+        }
+        if t.probe {
+            self.probes += 1;
+            self.probe_now = false;
+        }
+        self.drop_in_flight(|f| (f.stream, f.seq) == (t.stream, t.seq));
+        let entry = InFlight { stream: t.stream, seq: t.seq, number, sent_at_us: now_us, bytes, topic };
+        // Full only when more probes are out than have places: then a repeat is all that can come of it.
+        if self.in_flight.push(entry).is_ok() {
+            self.in_flight_bytes += bytes;
+        }
+    }
+
+    /// Takes an ack, whichever session, boot or bridge it is from.
+    pub fn on_ack(&mut self, ack: &Ack, now_us: u64) -> AckOutcome {
+        let mut outcome = AckOutcome { journal_changed: self.take_journal(&ack.journal), ..AckOutcome::default() };
+        let before = self.held();
+        for sa in &ack.streams {
+            let Some(s) = self.find_mut(sa.stream) else {
+                outcome.ignored += 1;
+                continue;
+            };
+            for &(from, to) in &sa.ranges {
+                if from >= s.next {
+                    outcome.ignored += 1;
+                    continue;
+                }
+                let to = to.min(s.next);
+                s.settled.insert(from, to);
+                s.sent.insert(from, to);
+            }
+        }
+        outcome.acked = before - self.held();
+        outcome.lost = self.detect_losses(now_us);
+        if outcome.acked > 0 {
+            (self.probes, self.quiet_since_us, self.window_changed) = (0, now_us, true);
+        }
+        self.take_window_id(ack.window);
+        outcome
+    }
+
+    /// Whether a window should be said now.
+    pub fn window_due(&self, now_us: u64) -> bool {
+        self.window_due_us().is_some_and(|due| now_us >= due)
+    }
+
+    /// The window to say now.
+    pub fn window(&mut self, now_us: u64) -> Window {
+        self.windows += 1;
+        self.window_repeats = if self.window_changed { 0 } else { self.window_repeats.saturating_add(1) };
+        self.window_changed = false;
+        self.window_at_us = Some(now_us);
+        let n = self.windows;
+        for s in self.streams.iter_mut().skip(2) {
+            if s.floor() == s.next && s.said_settled.is_none() {
+                s.said_settled = Some(n);
+            }
+        }
+        Window {
+            id: WindowId { boot: self.boot(), n },
+            journal: self.journal.clone(),
+            streams: self.streams().collect(),
+        }
+    }
+
+    /// When to ask [`Sender::poll`] and [`Sender::window_due`] again if nothing else happens.
+    pub fn deadline_us(&self) -> Option<u64> {
+        [self.probe_due_us(), self.window_due_us()].into_iter().flatten().min()
+    }
+
+    /// The lowest held seq of a stream: all below may leave the disk, from the front.
+    pub fn floor(&self, stream: u64) -> Option<u64> {
+        self.find(stream).map(Stream::floor)
+    }
+
+    /// The streams as the next window will say them: those with something in them, and the boot itself.
+    pub fn streams(&self) -> impl Iterator<Item = StreamWindow> {
+        let boot = self.boot();
+        self.streams.iter().filter(move |s| s.next > 0 || s.id == boot).map(|s| StreamWindow {
+            stream: s.id,
+            since: s.since,
+            floor: s.floor(),
+            next: s.next,
+        })
+    }
+
+    /// Records accepted and not yet settled, over all streams.
+    pub fn held(&self) -> u64 {
+        self.streams.iter().map(Stream::held).sum()
+    }
+
+    /// Records sent and not yet acknowledged by the journal.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Nothing is held, and the bridge has journalled a window that says so.
+    pub fn settled(&self) -> bool {
+        self.held() == 0 && !self.window_changed && self.windows > 0 && self.window_acked == self.windows
+    }
+
+    fn find(&self, stream: u64) -> Option<&Stream> {
+        self.streams.iter().find(|s| s.id == stream)
+    }
+
+    fn find_mut(&mut self, stream: u64) -> Option<&mut Stream> {
+        self.streams.iter_mut().find(|s| s.id == stream)
+    }
+
+    /// Oldest streams first, this boot's data last.
+    fn by_age(&self) -> impl Iterator<Item = &Stream> {
+        self.streams.iter().skip(2).chain(self.streams.iter().take(2).rev())
+    }
+
+    fn oldest_held(&self) -> Option<(u64, u64)> {
+        self.by_age().find_map(|s| s.oldest_held().map(|seq| (s.id, seq)))
+    }
+
+    fn backlog(&self) -> Option<(u64, u64)> {
+        self.by_age().find_map(|s| s.unsent_from(0).map(|seq| (s.id, seq)))
+    }
+
+    fn live(&self, newest: u64) -> Option<(u64, u64)> {
+        let s = self.streams.first()?;
+        s.unsent_from(s.next.saturating_sub(newest)).map(|seq| (s.id, seq))
+    }
+
+    fn drop_in_flight(&mut self, gone: impl Fn(&InFlight) -> bool) {
+        let bytes = &mut self.in_flight_bytes;
+        self.in_flight.retain(|f| {
+            let keep = !gone(f);
+            if !keep {
+                *bytes -= f.bytes;
+            }
+            keep
+        });
+    }
+
+    /// Another journal knows nothing of what lies above the floors: all that is on disk still, and is sent again.
+    fn take_journal(&mut self, journal: &JournalId) -> bool {
+        if self.journal.as_ref() == Some(journal) {
+            return false;
+        }
+        if self.journal.is_some() {
+            for s in &mut self.streams {
+                s.since = s.floor();
+                s.settled.reset(s.since);
+                s.sent = s.settled.clone();
+                s.said_settled = None;
+            }
+            self.in_flight.clear();
+            self.in_flight_bytes = 0;
+            self.window_acked = 0;
+        }
+        self.journal = Some(journal.clone());
+        self.window_changed = true;
+        true
+    }
+
+    /// Takes settled records out of flight, learns the ack's delay, and calls what lies too far behind lost.
+    fn detect_losses(&mut self, now_us: u64) -> u32 {
+        let mut highest = [0; TOPICS_MAX];
+        let mut delay_us = None;
+        for f in &self.in_flight {
+            if self.streams.iter().any(|s| s.id == f.stream && s.settled.contains(f.seq))
+                && let Some(h) = highest.get_mut(usize::from(f.topic))
+                && f.number > *h
+            {
+                *h = f.number;
+                delay_us = Some(now_us.saturating_sub(f.sent_at_us));
+            }
+        }
+        if let Some(us) = delay_us {
+            self.smoothed_us = (self.smoothed_us * 7 + us) / 8;
+        }
+        let age_us = (self.smoothed_us.max(delay_us.unwrap_or(0)) * 9 / 8).max(LOSS_AGE_US_MIN);
+        let (streams, bytes, mut lost) = (&mut self.streams, &mut self.in_flight_bytes, 0);
+        self.in_flight.retain(|f| {
+            let Some(s) = streams.iter_mut().find(|s| s.id == f.stream) else { return false };
+            let highest = highest.get(usize::from(f.topic)).copied().unwrap_or(0);
+            let late = f.number < highest && now_us.saturating_sub(f.sent_at_us) > age_us;
+            let keep = if s.settled.contains(f.seq) {
+                false
+            } else if f.number + PACKET_THRESHOLD < highest || late {
+                s.sent.remove(f.seq);
+                lost += 1;
+                false
+            } else {
+                true
+            };
+            if !keep {
+                *bytes -= f.bytes;
+            }
+            keep
+        });
+        lost
+    }
+
+    /// A window of this boot is in the journal: older streams that it said were settled leave the table.
+    fn take_window_id(&mut self, id: Option<WindowId>) {
+        let Some(id) = id.filter(|id| id.boot == self.boot() && id.n <= self.windows) else { return };
+        self.window_acked = self.window_acked.max(id.n);
+        let mut place = 0;
+        self.streams.retain(|s| {
+            place += 1;
+            let leaves = place > 2 && s.said_settled.is_some_and(|n| n <= id.n) && s.floor() == s.next;
+            !leaves
+        });
+    }
+
+    fn probe_after_us(&self) -> u64 {
+        let base = (self.smoothed_us * 3).clamp(PROBE_US_MIN, PROBE_US_MAX);
+        let doubled = base.saturating_mul(1 << self.probes.min(6)).min(PROBE_US_MAX);
+        // Jitter of up to an eighth, so that a thousand edges do not probe a returning bridge in one beat.
+        let hash = (self.boot() ^ u64::from(self.probes)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 57;
+        doubled + doubled * hash / 1024
+    }
+
+    fn probe_due_us(&self) -> Option<u64> {
+        if !self.reachable || self.held() == 0 {
+            return None;
+        }
+        if self.probe_now {
+            return Some(0);
+        }
+        (!self.in_flight.is_empty()).then(|| self.quiet_since_us + self.probe_after_us())
+    }
+
+    fn window_due_us(&self) -> Option<u64> {
+        let Some(at) = self.window_at_us else { return Some(0) };
+        if self.window_changed {
+            return Some(at + WINDOW_EVERY_US);
+        }
+        let waiting = self.window_acked < self.windows && self.reachable;
+        let after = (PROBE_US_MIN << self.window_repeats.min(6)).min(PROBE_US_MAX).max(self.smoothed_us * 3);
+        waiting.then(|| at + after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::StreamAck;
+    use super::*;
+
+    const MS: u64 = 1_000;
+
+    fn id(s: &str) -> JournalId {
+        JournalId::try_from(s).unwrap()
+    }
+
+    fn ack(journal: &str, window: Option<(u64, u64)>, streams: &[(u64, &[(u64, u64)])]) -> Ack {
+        Ack {
+            journal: id(journal),
+            window: window.map(|(boot, n)| WindowId { boot, n }),
+            streams: streams
+                .iter()
+                .map(|&(stream, ranges)| StreamAck { stream, ranges: Vec::from_slice(ranges).unwrap() })
+                .collect(),
+        }
+    }
+
+    fn sender(window_records: usize, accepted: u64) -> Sender {
+        let mut s = Sender::new(10, SenderConfig { window_records, window_bytes: 1 << 20 });
+        s.accepted(10, accepted);
+        s
+    }
+
+    /// Sends all that may be sent at `now_us`; gives the seqs of the boot.
+    fn drain(s: &mut Sender, now_us: u64) -> Vec<u64, 64> {
+        let mut seqs = Vec::new();
+        while let Some(t) = s.poll(now_us) {
+            s.sent(t, 0, 100, now_us);
+            seqs.push(t.seq).unwrap();
+            if t.probe {
+                break;
+            }
+        }
+        seqs
+    }
+
+    #[test]
+    fn live_records_go_in_order_and_an_ack_settles_them() {
+        let mut s = sender(16, 3);
+        assert_eq!(drain(&mut s, 0), [0, 1, 2]);
+        assert_eq!((s.held(), s.floor(10)), (3, Some(0)));
+        let out = s.on_ack(&ack("j", None, &[(10, &[(0, 2)])]), 5 * MS);
+        assert_eq!((out.acked, out.lost, out.journal_changed), (2, 0, true));
+        assert_eq!((s.held(), s.floor(10)), (1, Some(2)));
+    }
+
+    #[test]
+    fn a_quarter_of_the_window_is_kept_for_live_records() {
+        let mut s = sender(8, 100);
+        // The two newest count as live; six places are left for the backlog, which goes in order.
+        assert_eq!(drain(&mut s, 0), [98, 99, 0, 1, 2, 3]);
+        s.accepted(10, 101);
+        assert_eq!(drain(&mut s, 1), [100], "a live record still finds room");
+        s.accepted(10, 103);
+        assert_eq!(drain(&mut s, 2), [101], "and then the window is full");
+        assert!(s.poll(3).is_none());
+    }
+
+    #[test]
+    fn a_full_window_of_bytes_stops_sending() {
+        let mut s = Sender::new(10, SenderConfig { window_records: 8, window_bytes: 150 });
+        s.accepted(10, 5);
+        assert_eq!(drain(&mut s, 0), [3, 4], "two of 100 bytes; the second may go over");
+    }
+
+    #[test]
+    fn an_ack_far_ahead_declares_what_is_behind_it_lost_and_it_is_sent_again() {
+        let mut s = sender(32, 8);
+        assert_eq!(drain(&mut s, 0).len(), 8);
+        let out = s.on_ack(&ack("j", None, &[(10, &[(6, 8)])]), 10 * MS);
+        // Transmission 8 is acknowledged: those before 8 - 3 are lost (numbers count from 1).
+        assert_eq!((out.acked, out.lost), (2, 4));
+        assert_eq!(drain(&mut s, 11 * MS), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn silence_brings_a_probe_of_the_oldest_held_that_doubles_up_to_a_minute() {
+        let mut s = sender(8, 2);
+        drain(&mut s, 0);
+        assert!(s.poll(900 * MS).is_none());
+        let (mut now, mut gaps) = (0, Vec::<u64, 16>::new());
+        for _ in 0..9 {
+            let due = s.deadline_us().unwrap().max(s.probe_due_us().unwrap());
+            let t = s.poll(due).unwrap();
+            assert_eq!((t.seq, t.probe), (0, true));
+            s.sent(t, 0, 100, due);
+            gaps.push((due - now) / MS).unwrap();
+            now = due;
+        }
+        assert!((1000..1200).contains(&gaps[0]) && (2000..2400).contains(&gaps[1]), "{gaps:?}");
+        assert!((60_000..68_000).contains(&gaps[8]), "{gaps:?}");
+    }
+
+    #[test]
+    fn no_probe_while_the_bridge_is_away_and_one_at_once_when_it_is_back() {
+        let mut s = sender(8, 2);
+        drain(&mut s, 0);
+        s.bridge_status(false, 0);
+        assert!(s.poll(3_600_000 * MS).is_none());
+        s.bridge_status(true, 3_600_000 * MS);
+        let t = s.poll(3_600_000 * MS).unwrap();
+        assert_eq!((t.seq, t.probe), (0, true));
+        s.sent(t, 0, 100, 3_600_000 * MS);
+        assert!(s.poll(3_600_001 * MS).is_none(), "one");
+    }
+
+    #[test]
+    fn the_probe_is_the_oldest_held_even_if_the_window_is_full_of_younger_ones() {
+        let mut s = sender(4, 4);
+        drain(&mut s, 0);
+        s.on_ack(&ack("j", None, &[(10, &[(1, 4)])]), MS);
+        s.accepted(10, 100);
+        drain(&mut s, 2 * MS);
+        let t = s.poll(20_000 * MS).unwrap();
+        assert_eq!((t.seq, t.probe), (0, true));
+    }
+
+    #[test]
+    fn a_stale_or_smaller_ack_takes_nothing_back() {
+        let mut s = sender(8, 5);
+        s.on_ack(&ack("j", None, &[(10, &[(0, 4)])]), 0);
+        let out = s.on_ack(&ack("j", Some((8, 1)), &[(10, &[(1, 2)]), (8, &[(0, 9)])]), 1);
+        assert_eq!((out.acked, out.ignored, s.floor(10)), (0, 1, Some(4)));
+        let out = s.on_ack(&ack("j", None, &[(10, &[(7, 9), (4, 90)])]), 2);
+        assert_eq!((out.acked, out.ignored), (1, 1), "beyond next there is nothing to settle");
+    }
+
+    #[test]
+    fn another_journal_gets_everything_above_the_floor_again() {
+        let mut s = sender(8, 6);
+        drain(&mut s, 0);
+        s.on_ack(&ack("old", None, &[(10, &[(0, 2), (3, 5)])]), 0);
+        let out = s.on_ack(&ack("new", None, &[]), MS);
+        assert!(out.journal_changed);
+        assert_eq!(s.streams().next().map(|w| (w.since, w.floor, w.next)), Some((2, 2, 6)));
+        assert_eq!(drain(&mut s, 2 * MS), [4, 5, 2, 3]);
+    }
+
+    #[test]
+    fn an_older_stream_leaves_only_when_a_window_of_this_boot_that_settled_it_is_acknowledged() {
+        let mut s = sender(8, 0);
+        s.restore(4, 0, 3, 5).unwrap();
+        assert_eq!(s.window(0).streams.len(), 2);
+        assert_eq!(drain(&mut s, 0), [3, 4]);
+        s.on_ack(&ack("j", Some((10, 1)), &[(4, &[(3, 5)])]), 1);
+        assert_eq!(s.streams().count(), 2, "window 1 did not say it");
+        assert!(!s.settled());
+        assert_eq!(s.window(2).id.n, 2);
+        s.on_ack(&ack("j", Some((8, 7)), &[]), 3);
+        assert_eq!(s.streams().count(), 2, "another boot's window did not say it");
+        s.on_ack(&ack("j", Some((10, 2)), &[]), 4);
+        assert_eq!(s.streams().count(), 1);
+        assert!(s.settled());
+    }
+
+    #[test]
+    fn windows_are_said_at_connect_and_at_most_once_a_second_while_they_change() {
+        let mut s = sender(8, 1);
+        s.connected(0);
+        assert!(s.window_due(0));
+        s.window(0);
+        s.accepted(10, 2);
+        assert!(!s.window_due(999 * MS));
+        assert!(s.window_due(1_000 * MS));
+        let w = s.window(1_000 * MS);
+        assert_eq!((w.id.n, w.streams[0].next), (2, 2));
+        assert!(!s.window_due(1_500 * MS), "nothing changed");
+        s.on_ack(&ack("j", Some((10, 2)), &[(10, &[(0, 2)])]), 1_600 * MS);
+        assert!(s.window_due(2_100 * MS), "the floor moved");
+        s.window(2_100 * MS);
+        assert!(!s.settled());
+        s.on_ack(&ack("j", Some((10, 3)), &[]), 2_200 * MS);
+        assert!(s.settled() && s.deadline_us().is_none());
+    }
+
+    #[test]
+    fn an_unanswered_window_is_said_again() {
+        let mut s = sender(8, 0);
+        s.window(0);
+        assert_eq!(s.deadline_us(), Some(1_000 * MS));
+        s.window(1_000 * MS);
+        assert_eq!(s.deadline_us(), Some(3_000 * MS));
+        s.bridge_status(false, 0);
+        assert_eq!(s.deadline_us(), None);
+    }
+
+    #[test]
+    fn what_is_given_up_is_neither_held_nor_sent() {
+        let mut s = sender(8, 6);
+        drain(&mut s, 0);
+        s.gone(10, 0, 4);
+        assert_eq!((s.held(), s.floor(10), s.in_flight()), (2, Some(4), 2));
+    }
+}
