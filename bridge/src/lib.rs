@@ -33,6 +33,7 @@ pub mod metrics;
 pub mod mqtt;
 pub mod picture;
 pub mod plot;
+pub mod query;
 pub mod relay;
 pub mod settings;
 pub mod silhouette;
