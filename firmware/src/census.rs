@@ -108,30 +108,43 @@ impl<'a> Census<'a> {
 ///
 /// # Errors
 /// [`WireError`]; the iterator gives [`WireError::Inconsistent`] once and then ends if a colour is out of order.
-pub fn read_part(
-    version: u8,
-    payload: &[u8],
-) -> Result<(CensusHead, impl Iterator<Item = Result<(u32, u32), WireError>>), WireError> {
-    let (head, mut body) = wire::decode_head::<CensusHead>(version, payload)?;
-    let (mut left, mut last, mut first) = (head.in_part, 0u32, true);
-    let colours = core::iter::from_fn(move || {
-        if left == 0 {
-            return (!core::mem::take(&mut body).is_empty()).then_some(Err(WireError::Inconsistent));
+pub fn read_part(version: u8, payload: &[u8]) -> Result<(CensusHead, Colours<'_>), WireError> {
+    let (head, body) = wire::decode_head::<CensusHead>(version, payload)?;
+    let left = head.in_part;
+    Ok((head, Colours { left, last: None, body }))
+}
+
+/// The colours of a part: `0xRRGGBB` ascending, each with its count.
+pub struct Colours<'a> {
+    left: u32,
+    last: Option<u32>,
+    body: &'a [u8],
+}
+
+impl Colours<'_> {
+    fn take(&mut self) -> Option<(u32, u32)> {
+        let (delta, count) = take_number(&mut self.body).zip(take_number(&mut self.body))?;
+        let colour = self.last.unwrap_or(0).checked_add(delta).filter(|&c| c <= 0xFF_FFFF)?;
+        (count > 0 && (delta > 0 || self.last.is_none())).then_some((colour, count))
+    }
+}
+
+impl Iterator for Colours<'_> {
+    type Item = Result<(u32, u32), WireError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            // Bytes after the last colour are a lie, told once.
+            return (!core::mem::take(&mut self.body).is_empty()).then_some(Err(WireError::Inconsistent));
         }
-        left -= 1;
-        let entry = take_number(&mut body).zip(take_number(&mut body)).and_then(|(delta, count)| {
-            let colour = last.checked_add(delta).filter(|&c| c <= 0xFF_FFFF)?;
-            (count > 0 && (delta > 0 || first)).then_some((colour, count))
-        });
-        first = false;
-        if let Some((colour, _)) = entry {
-            last = colour;
-        } else {
-            (left, body) = (0, &[]);
+        self.left -= 1;
+        let entry = self.take();
+        match entry {
+            Some((colour, _)) => self.last = Some(colour),
+            None => (self.left, self.body) = (0, &[]),
         }
         Some(entry.ok_or(WireError::Inconsistent))
-    });
-    Ok((head, colours))
+    }
 }
 
 /// Runs of equal numbers in a sorted slice.

@@ -18,9 +18,16 @@
 #![no_std]
 
 pub mod census;
+pub mod cluster;
+pub mod coreset;
 pub mod custody;
 pub mod frame;
+pub mod label;
 pub mod labelmap;
 pub mod limits;
+pub mod node;
 pub mod ranges;
+pub mod silhouette;
+pub mod track;
+pub mod view;
 pub mod wire;

@@ -1,0 +1,156 @@
+//! Label: every pixel to its nearest centroid, exactly, with the exact cost of the whole.
+//!
+//! Takes a frame and centroids. Gives a label byte for every pixel, the sum of squared distances, and counts.
+//! Touches the labels and the row buffer that it is lent.
+//! Never approximates: the nearest centroid in integers, the lowest label on a tie.
+
+use crate::frame::Frame;
+use crate::limits::CLUSTERS_MAX;
+
+/// A colour in 1/64 levels: red, green, blue, 0 to 16,320.
+pub type Q6 = [u16; 3];
+
+/// Points that are looked at together, so that the compiler can use whatever vectors the machine has.
+pub(crate) const BLOCK: usize = 64;
+
+/// A block of colours, channel by channel, and what was found for each.
+pub(crate) struct Block {
+    pub(crate) channels: [[i16; BLOCK]; 3],
+    /// Squared distance to the nearest centroid, in 1/4096 squared levels.
+    pub(crate) distance2: [i32; BLOCK],
+    /// The nearest centroid.
+    pub(crate) nearest: [i32; BLOCK],
+}
+
+impl Block {
+    pub(crate) const EMPTY: Block = Block { channels: [[0; BLOCK]; 3], distance2: [0; BLOCK], nearest: [0; BLOCK] };
+
+    /// Puts colour `rgb` into place `i`.
+    #[inline]
+    pub(crate) fn put(&mut self, i: usize, rgb: Q6) {
+        for (channel, value) in self.channels.iter_mut().zip(rgb) {
+            if let Some(c) = channel.get_mut(i) {
+                *c = value as i16;
+            }
+        }
+    }
+
+    /// Fills the block from its first place on with 8-bit colours.
+    #[inline]
+    fn fill(&mut self, pixels: &[[u8; 3]]) {
+        let [red, green, blue] = &mut self.channels;
+        let places = red.iter_mut().zip(green.iter_mut()).zip(blue.iter_mut());
+        for (((r, g), b), px) in places.zip(pixels) {
+            [*r, *g, *b] = px.map(|v| i16::from(v) << 6);
+        }
+    }
+
+    /// Finds the nearest of `centroids` for every colour of the block, the lowest on a tie.
+    ///
+    /// A difference is at most 16,320 and fits 15 bits; three squares sum to at most 799,027,200 and fit 30.
+    pub(crate) fn find(&mut self, centroids: &[Q6]) {
+        self.distance2 = [i32::MAX; BLOCK];
+        self.nearest = [0; BLOCK];
+        let Block { channels: [red, green, blue], distance2, nearest } = self;
+        for (label, c) in (0i32..).zip(centroids) {
+            let [cr, cg, cb] = c.map(|v| v as i16);
+            for i in 0..BLOCK {
+                let (r, g, b) = (i32::from(red[i] - cr), i32::from(green[i] - cg), i32::from(blue[i] - cb));
+                let d = r * r + g * g + b * b;
+                let nearer = d < distance2[i];
+                distance2[i] = if nearer { d } else { distance2[i] };
+                nearest[i] = if nearer { label } else { nearest[i] };
+            }
+        }
+    }
+}
+
+/// The squared distance of two colours in 1/4096 squared levels, at most 799,027,200.
+#[inline]
+pub fn distance2_q12(a: Q6, b: Q6) -> u32 {
+    a.iter().zip(b).map(|(&x, y)| u32::from(x.abs_diff(y))).map(|d| d * d).sum()
+}
+
+/// What labelling found besides the labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Labelled {
+    /// Sum over all pixels of the squared distance to their centroid, in 1/4096 squared levels.
+    pub sse_q12: u64,
+    /// The largest of these squared distances.
+    pub max_distance2_q12: u32,
+    /// Pixels of each label.
+    pub pixels: [u32; CLUSTERS_MAX],
+}
+
+impl Labelled {
+    /// Writes a block's labels out and adds what they cost; `labels` is as long as the block is filled.
+    fn take(&mut self, block: &Block, labels: &mut [u8]) {
+        let distances = block.distance2.get(..labels.len()).unwrap_or(&block.distance2);
+        // A block's sum needs 36 bits, so that it can be summed in vectors of 64.
+        self.sse_q12 += distances.iter().map(|&d| d as u64).sum::<u64>();
+        let max = distances.iter().copied().max().unwrap_or(0);
+        self.max_distance2_q12 = self.max_distance2_q12.max(max as u32);
+        for (label, &nearest) in labels.iter_mut().zip(&block.nearest) {
+            *label = nearest as u8;
+            if let Some(n) = self.pixels.get_mut(nearest as usize) {
+                *n += 1;
+            }
+        }
+    }
+}
+
+/// Labels every pixel of `frame`. `labels` holds a byte a pixel, `row` three bytes a pixel of a row.
+/// Pixels beyond a slice that is too short stay without a label; `Node` checks the sizes before.
+pub fn label(frame: &Frame<'_>, centroids: &[Q6], row: &mut [u8], labels: &mut [u8]) -> Labelled {
+    let mut found = Labelled { sse_q12: 0, max_distance2_q12: 0, pixels: [0; CLUSTERS_MAX] };
+    let mut block = Block::EMPTY;
+    for (y, labels) in labels.chunks_mut(frame.width()).enumerate().take(frame.height()) {
+        let pixels = frame.row(y, row).as_chunks::<3>().0;
+        for (pixels, labels) in pixels.chunks(BLOCK).zip(labels.chunks_mut(BLOCK)) {
+            block.fill(pixels);
+            block.find(centroids);
+            found.take(&block, labels);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec;
+
+    proptest! {
+        #[test]
+        fn every_label_is_the_brute_force_one_ties_included(
+            rgb in prop::collection::vec(0u8..6, 3..600),
+            centroids in prop::collection::vec([0u16..400, 0u16..400, 0u16..400], 1..20),
+        ) {
+            let n = rgb.len() / 3;
+            let width = if n.is_multiple_of(7) { 7 } else { n };
+            let frame = Frame::rgb(width, n / width, &rgb[..n * 3]).unwrap();
+            let mut labels = vec![0; n];
+            let found = label(&frame, &centroids, &mut [], &mut labels);
+            let (mut sse, mut max, mut pixels) = (0u64, 0, [0; CLUSTERS_MAX]);
+            for (px, &l) in rgb.chunks(3).zip(&labels) {
+                let q6 = [u16::from(px[0]) << 6, u16::from(px[1]) << 6, u16::from(px[2]) << 6];
+                let brute = (0..centroids.len()).min_by_key(|&k| distance2_q12(q6, centroids[k])).unwrap();
+                prop_assert_eq!(usize::from(l), brute);
+                let d = distance2_q12(q6, centroids[brute]);
+                sse += u64::from(d);
+                max = max.max(d);
+                pixels[brute] += 1;
+            }
+            prop_assert_eq!(found, Labelled { sse_q12: sse, max_distance2_q12: max, pixels });
+        }
+    }
+
+    #[test]
+    fn the_farthest_corners_stay_inside_their_integers() {
+        let frame = Frame::rgb(1, 1, &[255, 255, 255]).unwrap();
+        let found = label(&frame, &[[0, 0, 0]], &mut [], &mut [0]);
+        assert_eq!(found.max_distance2_q12, 3 * (255 * 64) * (255 * 64));
+    }
+}

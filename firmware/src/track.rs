@@ -1,0 +1,144 @@
+//! Track: which cluster of this frame is which of the last, and what a warm start may begin with.
+//!
+//! Takes the last frame's clusters and points. Gives clusters to start from, and ids that stay.
+//! Touches the clusters and assignments that it is lent; all edits happen before a run, so the objective of each frame
+//! falls from its first sweep on.
+//! Never merges what the merged centroid would not cover, and never reuses an id.
+
+use crate::cluster::{Cluster, Clusters};
+use crate::coreset::Point;
+use crate::label::{Q6, distance2_q12};
+
+/// Pairs that are looked at for merging in one frame.
+const MERGE_TRIES: u32 = 8;
+
+/// Merges near-duplicate clusters, closest first, where every point of both lies within `reach2_q12` of the merged
+/// centroid: Lloyd's steps drift centroids together, and nothing else would ever merge them.
+pub fn merge_close(points: &[Point], assign: &mut [u8], clusters: &mut Clusters, reach2_q12: u32) {
+    let mut beyond = (0, 0, 0);
+    for _ in 0..MERGE_TRIES {
+        let Some(pair) = closest_pair(clusters, reach2_q12, beyond) else { return };
+        let (_, i, j) = pair;
+        let (Some(a), Some(b)) = (clusters.get(i).copied(), clusters.get(j).copied()) else { return };
+        let merged = weighted_mean(a, b);
+        let covered = points.iter().zip(assign.iter()).all(|(p, &label)| {
+            let label = usize::from(label);
+            (label != i && label != j) || distance2_q12(p.rgb_q6, merged) <= reach2_q12
+        });
+        if !covered {
+            beyond = pair;
+            continue;
+        }
+        // The heavier one's identity stays.
+        let id = if a.weight >= b.weight { a.id } else { b.id };
+        if let Some(c) = clusters.get_mut(i) {
+            *c = Cluster { rgb_q6: merged, id, weight: a.weight.saturating_add(b.weight) };
+        }
+        clusters.remove(j);
+        for label in assign.iter_mut() {
+            *label = match usize::from(*label) {
+                l if l == j => i as u8,
+                l if l > j => *label - 1,
+                _ => *label,
+            };
+        }
+        beyond = (0, 0, 0);
+    }
+}
+
+/// The closest pair of centroids within `reach2_q12` of one another, after `beyond` in the order (distance, i, j).
+fn closest_pair(clusters: &Clusters, reach2_q12: u32, beyond: (u32, usize, usize)) -> Option<(u32, usize, usize)> {
+    let pairs = clusters.iter().enumerate().flat_map(|(i, a)| {
+        let later = clusters.iter().enumerate().skip(i + 1);
+        later.map(move |(j, b)| (distance2_q12(a.rgb_q6, b.rgb_q6), i, j))
+    });
+    pairs.filter(|p| p.0 <= reach2_q12 && (beyond.2 == 0 || *p > beyond)).min()
+}
+
+fn weighted_mean(a: Cluster, b: Cluster) -> Q6 {
+    let (wa, wb) = (u64::from(a.weight), u64::from(b.weight));
+    let w = (wa + wb).max(1);
+    let mut mean = [0; 3];
+    for ((m, x), y) in mean.iter_mut().zip(a.rgb_q6).zip(b.rgb_q6) {
+        *m = ((wa * u64::from(x) + wb * u64::from(y) + w / 2) / w) as u16;
+    }
+    mean
+}
+
+/// Lets clusters go that have shrunk below `weight_min` pixels: support to stay is less than support to open, so that a
+/// cluster at the border does not come and go with every frame.
+pub fn drop_light(clusters: &mut Clusters, weight_min: u32) {
+    if clusters.iter().any(|c| c.weight >= weight_min) {
+        clusters.retain(|c| c.weight >= weight_min);
+    }
+}
+
+/// Gives every cluster an id: after a cold start that of the nearest old cluster within `reach2_q12` (closest pairs
+/// first, one to one), else the next unused one.
+pub fn adopt(old: &[Cluster], clusters: &mut Clusters, reach2_q12: u32, next_id: &mut u32) {
+    if clusters.iter().all(|c| c.id == Cluster::NEW) {
+        loop {
+            let fresh = clusters.iter().enumerate().filter(|(_, c)| c.id == Cluster::NEW);
+            let pairs = fresh.flat_map(|(k, c)| {
+                let free = old.iter().filter(|o| clusters.iter().all(|c| c.id != o.id));
+                free.map(move |o| (distance2_q12(c.rgb_q6, o.rgb_q6), k, o.id))
+            });
+            let Some((_, k, id)) = pairs.filter(|p| p.0 <= reach2_q12).min() else { break };
+            if let Some(c) = clusters.get_mut(k) {
+                c.id = id;
+            }
+        }
+    }
+    for c in clusters.iter_mut().filter(|c| c.id == Cluster::NEW) {
+        c.id = *next_id;
+        *next_id = next_id.wrapping_add(1) % Cluster::NEW;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clusters(of: &[(u32, u16, u32)]) -> Clusters {
+        of.iter().map(|&(id, red, weight)| Cluster { rgb_q6: [red, 0, 0], id, weight }).collect()
+    }
+
+    fn ids(c: &Clusters) -> heapless::Vec<u32, 8> {
+        c.iter().map(|c| c.id).collect()
+    }
+
+    #[test]
+    fn a_cold_start_takes_the_ids_of_the_nearest_old_clusters_one_to_one() {
+        let (old, mut next) = (clusters(&[(3, 0, 1), (5, 1_000, 1)]), 6);
+        let mut new = clusters(&[(Cluster::NEW, 990, 1), (Cluster::NEW, 900, 1), (Cluster::NEW, 9_000, 1)]);
+        adopt(&old, &mut new, 1_000 * 1_000, &mut next);
+        // 990 is closest to 5; 900 would like 5 too and gets 3; 9,000 is out of reach.
+        assert_eq!((ids(&new).as_slice(), next), (&[5, 3, 6][..], 7));
+    }
+
+    #[test]
+    fn near_duplicates_merge_only_while_the_merged_centroid_covers_both() {
+        let point = |red: u16| Point::at([red, 0, 0], 1);
+        let points = [point(0), point(100), point(200), point(2_000)];
+        for (reach, want) in [(100u32, &[1, 3][..]), (99, &[1, 2, 3][..])] {
+            let mut c = clusters(&[(1, 50, 2), (2, 200, 1), (3, 2_000, 1)]);
+            let mut assign = [0, 0, 1, 2];
+            merge_close(&points, &mut assign, &mut c, 150 * 150);
+            assert_eq!(ids(&c).as_slice(), &[1, 3]);
+            assert_eq!((c[0].rgb_q6[0], c[0].weight, assign), (100, 3, [0, 0, 0, 1]));
+            let mut c = clusters(&[(1, 50, 2), (2, 100, 1), (3, 2_000, 1)]);
+            merge_close(&points, &mut [0, 0, 1, 2], &mut c, reach * reach);
+            // The merged centroid is at 67: the point at 200 is 133 away and uncovered at either reach.
+            assert_eq!(ids(&c).as_slice(), &[1, 2, 3], "{want:?}");
+        }
+    }
+
+    #[test]
+    fn light_clusters_go_but_never_all_of_them() {
+        let mut c = clusters(&[(1, 0, 3), (2, 9, 30)]);
+        drop_light(&mut c, 5);
+        assert_eq!(ids(&c).as_slice(), &[2]);
+        drop_light(&mut c, 500);
+        assert_eq!(c.len(), 1);
+    }
+}

@@ -1,0 +1,245 @@
+//! View: the picture a person looks at, drawn on any display that `embedded-graphics` knows.
+//!
+//! Takes a report, labels, the original's RGB where it is wanted, and one line of text. Gives pixels to a `DrawTarget`.
+//! Touches the target only, each picture area with one contiguous fill.
+//! Never scales by anything but the nearest pixel: what is seen are the clusters' own colours.
+
+use crate::limits::CLUSTERS_MAX;
+use crate::wire::{Report, Swatch};
+use embedded_graphics::mono_font::iso_8859_1::{FONT_6X10, FONT_10X20};
+use embedded_graphics::mono_font::{MonoFont, MonoTextStyle};
+use embedded_graphics::pixelcolor::Rgb888;
+use embedded_graphics::prelude::*;
+use embedded_graphics::primitives::Rectangle;
+use embedded_graphics::text::{Baseline, Text};
+
+/// Targets lower than this show the picture alone, without bar and text.
+const FURNITURE_HEIGHT_MIN: u32 = 64;
+/// From this height on the text is large.
+const LARGE_TEXT_HEIGHT_MIN: u32 = 400;
+const BACKGROUND: Rgb888 = Rgb888::new(16, 16, 18);
+const INK: Rgb888 = Rgb888::new(235, 235, 235);
+
+/// What is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum View {
+    /// The clustered picture.
+    #[default]
+    Clustered,
+    /// The original on the left, the clustered picture on the right.
+    SideBySide,
+}
+
+/// Everything that a view shows of one frame.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// The frame's report.
+    pub report: &'a Report,
+    /// A label a pixel: positions in the report's palette.
+    pub labels: &'a [u8],
+    /// The original as RGB24, if there is one to show.
+    pub original: Option<&'a [u8]>,
+    /// One line of text.
+    pub caption: &'a str,
+}
+
+/// Draws `scene` over the whole of `target`: pictures, then a bar of the palette in proportion, then the caption.
+///
+/// # Errors
+/// Those of the target.
+pub fn draw<D: DrawTarget<Color = Rgb888>>(target: &mut D, view: View, scene: &Scene<'_>) -> Result<(), D::Error> {
+    let area = target.bounding_box();
+    let Size { width, height } = area.size;
+    let font = if height >= LARGE_TEXT_HEIGHT_MIN { &FONT_10X20 } else { &FONT_6X10 };
+    let furniture = height >= FURNITURE_HEIGHT_MIN;
+    let text_height = if furniture { font.character_size.height + 2 } else { 0 };
+    let bar_height = if furniture { (height / 16).max(6) } else { 0 };
+    let picture_height = height - text_height - bar_height;
+    let strip = |y: u32, h: u32| Rectangle::new(area.top_left + Point::new(0, y as i32), Size::new(width, h));
+    pictures(target, strip(0, picture_height), view, scene)?;
+    if furniture {
+        bar(target, strip(picture_height, bar_height), &scene.report.palette)?;
+        caption(target, strip(picture_height + bar_height, text_height), font, scene.caption)?;
+    }
+    Ok(())
+}
+
+/// The plain clustered picture in the frame's own size: three bytes a pixel into `rgb`.
+pub fn recolour(report: &Report, labels: &[u8], rgb: &mut [u8]) {
+    let colours = colours(&report.palette);
+    for (px, &label) in rgb.as_chunks_mut::<3>().0.iter_mut().zip(labels) {
+        *px = colours[usize::from(label)];
+    }
+}
+
+/// Colours by label; black for labels that no cluster has.
+fn colours(palette: &[Swatch]) -> [[u8; 3]; CLUSTERS_MAX + 1] {
+    let mut colours = [[0; 3]; CLUSTERS_MAX + 1];
+    for (c, s) in colours.iter_mut().zip(palette) {
+        *c = s.rgb8();
+    }
+    colours
+}
+
+fn pictures<D: DrawTarget<Color = Rgb888>>(
+    target: &mut D,
+    area: Rectangle,
+    view: View,
+    scene: &Scene<'_>,
+) -> Result<(), D::Error> {
+    let colours = colours(&scene.report.palette);
+    let clustered = |i: usize| scene.labels.get(i).map(|&l| colours[usize::from(l)]);
+    match (view, scene.original) {
+        (View::SideBySide, Some(rgb)) => {
+            let original = |i: usize| rgb.as_chunks::<3>().0.get(i).copied();
+            let half = area.size.width / 2;
+            let left = Rectangle::new(area.top_left, Size::new(half, area.size.height));
+            let right_size = Size::new(area.size.width - half, area.size.height);
+            let right = Rectangle::new(area.top_left + Point::new(half as i32, 0), right_size);
+            picture(target, left, scene.report, original)?;
+            picture(target, right, scene.report, clustered)
+        }
+        _ => picture(target, area, scene.report, clustered),
+    }
+}
+
+/// Fits a picture into `area` without changing its shape, in the middle, the rest in the background's colour.
+fn picture<D: DrawTarget<Color = Rgb888>>(
+    target: &mut D,
+    area: Rectangle,
+    report: &Report,
+    pixel: impl Fn(usize) -> Option<[u8; 3]>,
+) -> Result<(), D::Error> {
+    let (fw, fh) = (u64::from(report.width).max(1), u64::from(report.height).max(1));
+    let (aw, ah) = (u64::from(area.size.width), u64::from(area.size.height));
+    let (w, h) = if aw * fh <= ah * fw { (aw, (aw * fh / fw).max(1)) } else { ((ah * fw / fh).max(1), ah) };
+    let (left, top) = (aw.saturating_sub(w) / 2, ah.saturating_sub(h) / 2);
+    let colours = (0..ah).flat_map(|y| (0..aw).map(move |x| (x, y))).map(|(x, y)| {
+        if x < left || y < top || x >= left + w || y >= top + h {
+            return BACKGROUND;
+        }
+        let (sx, sy) = ((x - left) * fw / w, (y - top) * fh / h);
+        match pixel((sy * fw + sx) as usize) {
+            Some([r, g, b]) => Rgb888::new(r, g, b),
+            None => BACKGROUND,
+        }
+    });
+    target.fill_contiguous(&area, colours)
+}
+
+/// The palette, each colour as wide as its share of the pixels.
+fn bar<D: DrawTarget<Color = Rgb888>>(target: &mut D, area: Rectangle, palette: &[Swatch]) -> Result<(), D::Error> {
+    let total: u64 = palette.iter().map(|s| u64::from(s.pixels)).sum::<u64>().max(1);
+    let width = u64::from(area.size.width);
+    let (mut done, mut x) = (0u64, 0u64);
+    for s in palette {
+        done += u64::from(s.pixels);
+        let end = done * width / total;
+        let [r, g, b] = s.rgb8();
+        let stripe =
+            Rectangle::new(area.top_left + Point::new(x as i32, 0), Size::new((end - x) as u32, area.size.height));
+        target.fill_solid(&stripe, Rgb888::new(r, g, b))?;
+        x = end;
+    }
+    Ok(())
+}
+
+fn caption<D: DrawTarget<Color = Rgb888>>(
+    target: &mut D,
+    area: Rectangle,
+    font: &'static MonoFont<'static>,
+    text: &str,
+) -> Result<(), D::Error> {
+    target.fill_solid(&area, BACKGROUND)?;
+    let style = MonoTextStyle::new(font, INK);
+    Text::with_baseline(text, area.top_left + Point::new(2, 1), style, Baseline::Top).draw(target)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Settings;
+    use crate::wire::{Method, Micros};
+    use embedded_graphics::mock_display::MockDisplay;
+
+    /// Two by two pixels: red and green above, both blue below.
+    fn report() -> Report {
+        let swatch = |id, rgb: [u16; 3], pixels| Swatch { id, rgb_q6: rgb.map(|c| c * 64), pixels };
+        let s = Settings::default();
+        Report {
+            frame: 0,
+            dropped: 0,
+            width: 2,
+            height: 2,
+            method: Method::Octree,
+            lambda_q6: s.lambda_q6,
+            coreset_size: s.coreset_size,
+            w_open: 1,
+            seed: 0,
+            warm: false,
+            coreset_points: 3,
+            scatter_q12: 0,
+            iterations: 1,
+            converged: true,
+            saturated: false,
+            sse_q12: 0,
+            max_distance2_q12: 0,
+            silhouette_ppm: None,
+            micros: Micros::default(),
+            palette: [swatch(0, [255, 0, 0], 1), swatch(1, [0, 255, 0], 1), swatch(2, [0, 0, 255], 2)]
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    fn window(
+        display: &mut MockDisplay<Rgb888>,
+        w: u32,
+        h: u32,
+    ) -> impl DrawTarget<Color = Rgb888, Error = core::convert::Infallible> {
+        display.cropped(&Rectangle::new(Point::zero(), Size::new(w, h)))
+    }
+
+    #[test]
+    fn the_clustered_picture_keeps_its_shape_in_the_middle() {
+        let (report, mut display) = (report(), MockDisplay::new());
+        let scene = Scene { report: &report, labels: &[0, 1, 2, 2], original: None, caption: "" };
+        draw(&mut window(&mut display, 6, 4), View::Clustered, &scene).unwrap();
+        // The background is nearly black: K in these patterns would be pure black, so compare colour by colour.
+        let at = |x, y| display.get_pixel(Point::new(x, y)).unwrap();
+        assert_eq!((at(0, 0), at(5, 3)), (BACKGROUND, BACKGROUND));
+        assert_eq!([at(1, 0), at(2, 1), at(3, 0), at(4, 1)], [Rgb888::RED, Rgb888::RED, Rgb888::GREEN, Rgb888::GREEN]);
+        assert_eq!([at(1, 2), at(4, 3)], [Rgb888::BLUE, Rgb888::BLUE]);
+    }
+
+    #[test]
+    fn side_by_side_has_the_original_on_the_left() {
+        let (report, mut display) = (report(), MockDisplay::new());
+        let original = [255, 255, 255, 0, 0, 0, 255, 255, 0, 0, 255, 255];
+        let scene = Scene { report: &report, labels: &[0, 1, 2, 2], original: Some(&original), caption: "" };
+        draw(&mut window(&mut display, 4, 2), View::SideBySide, &scene).unwrap();
+        display.assert_pattern(&["WKRG", "YCBB"]);
+    }
+
+    #[test]
+    fn the_bar_is_in_proportion_and_the_caption_is_below_it() {
+        let (report, mut display) = (report(), MockDisplay::new());
+        display.set_allow_overdraw(true);
+        let scene = Scene { report: &report, labels: &[0, 1, 2, 2], original: None, caption: "I" };
+        draw(&mut window(&mut display, 64, 64), View::Clustered, &scene).unwrap();
+        let row = |y: i32, c: Rgb888| (0..64).filter(|&x| display.get_pixel(Point::new(x, y)) == Some(c)).count();
+        for y in 46..52 {
+            assert_eq!([Rgb888::RED, Rgb888::GREEN, Rgb888::BLUE].map(|c| row(y, c)), [16, 16, 32]);
+        }
+        let ink: usize = (52..64).map(|y| row(y, INK)).sum();
+        assert!((8..20).contains(&ink), "an I, {ink} pixels");
+    }
+
+    #[test]
+    fn recolour_gives_the_palettes_own_bytes() {
+        let mut rgb = [9; 12];
+        recolour(&report(), &[0, 1, 2, 200], &mut rgb);
+        assert_eq!(rgb, [255, 0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0]);
+    }
+}
