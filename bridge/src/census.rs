@@ -4,10 +4,10 @@
 //! Touches memory for the unique colours of one frame.
 //! Never guesses a label: a colour's is its nearest centroid in integers, the lowest label on a tie, as at the edge.
 
-use crate::silhouette::Sample;
+use crate::silhouette::{self, Sample};
 use firmware::census::read_part;
 use firmware::wire::{WireError, rgb8};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A frame's colours, labelled.
 #[derive(Debug, Clone)]
@@ -92,24 +92,21 @@ fn nearest(rgb: [u8; 3], centroids_q6: &[[u16; 3]]) -> u8 {
 
 /// The colours of a picture whose labels are given: both row-major, three bytes and one byte a pixel.
 pub fn from_picture(rgb: &[u8], labels: &[u8]) -> Colours {
-    let mut counts: BTreeMap<([u8; 3], u8), u32> = BTreeMap::new();
-    for (px, &label) in rgb.as_chunks::<3>().0.iter().zip(labels) {
-        *counts.entry((*px, label)).or_default() += 1;
-    }
-    let last = labels.iter().copied().max().map_or(0, usize::from);
+    let samples = silhouette::samples(rgb, labels);
+    let last = samples.iter().map(|s| usize::from(s.label)).max().unwrap_or(0);
     let mut sums = vec![[0u64; 4]; last + 1];
-    for (&(px, label), &count) in &counts {
-        if let Some([r, g, b, n]) = sums.get_mut(usize::from(label)) {
-            for (sum, x) in [r, g, b].into_iter().zip(px) {
-                *sum += u64::from(x) * u64::from(count);
+    for sample in &samples {
+        if let Some([r, g, b, n]) = sums.get_mut(usize::from(sample.label)) {
+            for (sum, x) in [r, g, b].into_iter().zip(sample.rgb) {
+                *sum += u64::from(x) * u64::from(sample.count);
             }
-            *n += u64::from(count);
+            *n += u64::from(sample.count);
         }
     }
     let mean = |s: &[u64; 4]| [s[0], s[1], s[2]].map(|x| ((x + s[3] / 2) / s[3].max(1)) as u8);
     Colours {
         frame: 0,
-        samples: counts.into_iter().map(|((rgb, label), count)| Sample { rgb, label, count }).collect(),
+        samples,
         ids: (0..=last as u32).collect(),
         palette: sums.iter().map(mean).collect(),
     }

@@ -195,7 +195,8 @@ pub fn silhouette(config: &MetricsConfig, flags: &SilhouetteFlags) -> Result<(),
     if let Some(out) = &flags.out {
         let bytes = match out.extension().and_then(|e| e.to_str()) {
             Some("svg") => plot::knife_svg(&colours.samples, &s, &colours.palette, &title).into_bytes(),
-            Some("png") => plot::knife_png(&colours.samples, &s, &colours.palette, &title),
+            Some("png") => plot::knife_png(&colours.samples, &s, &colours.palette, &title)
+                .map_err(|e| Failure::io(&out.display().to_string(), e))?,
             _ => return Err(Failure::Usage(format!("--out: `{}` must end in .svg or .png", out.display()))),
         };
         std::fs::write(out, bytes).map_err(|e| Failure::io(&out.display().to_string(), e))?;
