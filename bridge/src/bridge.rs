@@ -44,7 +44,8 @@ pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let (tx, rx) = watch::channel(false);
     let fail = |e| Failure::io("signals", e);
-    let (mut int, mut term) = (signal(SignalKind::interrupt()).map_err(fail)?, signal(SignalKind::terminate()).map_err(fail)?);
+    let (mut int, mut term) =
+        (signal(SignalKind::interrupt()).map_err(fail)?, signal(SignalKind::terminate()).map_err(fail)?);
     tokio::spawn(async move {
         tokio::select! {
             _ = int.recv() => {}
@@ -80,7 +81,12 @@ async fn relay(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
         result = Relay::new(journal, mqtt.clone(), config.format).run(&mut queues, stop).await.map(|c| {
             log::info!(
                 "relayed {} records, {} windows, {} pictures ({} skipped), {} dead letters; {} acks",
-                c.records, c.windows, c.pictures, c.pictures_skipped, c.dead, c.acks
+                c.records,
+                c.windows,
+                c.pictures,
+                c.pictures_skipped,
+                c.dead,
+                c.acks
             );
         });
         prober.abort();

@@ -38,13 +38,8 @@ pub fn start(port: u16) -> Result<u16, Failure> {
         external_auth: None,
         dynamic_filters: true,
     };
-    let server = ServerSettings {
-        name: "mqtt".to_owned(),
-        listen,
-        tls: None,
-        next_connection_delay_ms: 1,
-        connections,
-    };
+    let server =
+        ServerSettings { name: "mqtt".to_owned(), listen, tls: None, next_connection_delay_ms: 1, connections };
     let router = RouterConfig {
         max_connections: CONNECTIONS_MAX,
         max_outgoing_packet_count: OUTGOING_MAX,

@@ -57,7 +57,9 @@ pub fn join<'a>(parts: impl Iterator<Item = (u8, &'a [u8])>) -> Result<Colours, 
             counts.push(c.map_err(CensusError::Wire)?);
         }
         let same = first.get_or_insert_with(|| head.clone());
-        if (same.frame, same.parts, same.pixels, &same.centroids_q6) != (head.frame, head.parts, head.pixels, &head.centroids_q6) {
+        if (same.frame, same.parts, same.pixels, &same.centroids_q6)
+            != (head.frame, head.parts, head.pixels, &head.centroids_q6)
+        {
             return Err(CensusError::Inconsistent);
         }
     }
@@ -104,12 +106,7 @@ pub fn from_picture(rgb: &[u8], labels: &[u8]) -> Colours {
         }
     }
     let mean = |s: &[u64; 4]| [s[0], s[1], s[2]].map(|x| ((x + s[3] / 2) / s[3].max(1)) as u8);
-    Colours {
-        frame: 0,
-        samples,
-        ids: (0..=last as u32).collect(),
-        palette: sums.iter().map(mean).collect(),
-    }
+    Colours { frame: 0, samples, ids: (0..=last as u32).collect(), palette: sums.iter().map(mean).collect() }
 }
 
 #[cfg(test)]

@@ -206,7 +206,7 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 
 /// Sets up logging to standard error: `RUST_LOG`, or informations of our own.
 pub fn log_to_stderr() {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,hueflow_bridge=info"))
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,rumqttd=off,hueflow_bridge=info"))
         .format_timestamp_millis()
         .init();
 }
@@ -220,10 +220,18 @@ mod tests {
     fn the_command_lines_are_sound() {
         Bridge::command().debug_assert();
         Metrics::command().debug_assert();
-        for bad in [&["x", "silhouette"][..], &["x", "silhouette", "--image", "a"], &["x", "video", "--device", "d"], &["x", "video", "--out", "d"]] {
+        for bad in [
+            &["x", "silhouette"][..],
+            &["x", "silhouette", "--image", "a"],
+            &["x", "video", "--device", "d"],
+            &["x", "video", "--out", "d"],
+        ] {
             assert!(Metrics::try_parse_from(bad).is_err(), "{bad:?}");
         }
         assert!(Metrics::try_parse_from(["x", "silhouette", "--device", "d", "--seq", "3", "--json"]).is_ok());
-        assert!(Bridge::try_parse_from(["x", "run", "--mqtt", "embedded", "--journal", "local:x", "--value", "json"]).is_ok());
+        assert!(
+            Bridge::try_parse_from(["x", "run", "--mqtt", "embedded", "--journal", "local:x", "--value", "json"])
+                .is_ok()
+        );
     }
 }

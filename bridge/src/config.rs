@@ -12,12 +12,37 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 const JOURNAL_KEYS: [Key; 6] = [
-    Key { name: "journal.url", shape: Shape::Text, default: "local:/var/lib/hueflow/journal.db", help: "The journal: kafka://HOST:PORT[,HOST:PORT...] or local:FILE." },
+    Key {
+        name: "journal.url",
+        shape: Shape::Text,
+        default: "local:/var/lib/hueflow/journal.db",
+        help: "The journal: kafka://HOST:PORT[,HOST:PORT...] or local:FILE.",
+    },
     Key { name: "journal.prefix", shape: Shape::Text, default: "", help: "In front of each Kafka topic's name." },
-    Key { name: "journal.partitions", shape: Shape::Number { min: 1, max: 1_000 }, default: "4", help: "Partitions of topics that are made." },
-    Key { name: "journal.replication", shape: Shape::Number { min: 1, max: 16 }, default: "1", help: "Replicas of topics that are made." },
-    Key { name: "journal.retention_days", shape: Shape::Number { min: 1, max: 3_650 }, default: "7", help: "Days that the journal keeps records." },
-    Key { name: "journal.video_mib_max", shape: Shape::Number { min: 1, max: 1_048_576 }, default: "256", help: "MiB of pictures that the local journal keeps." },
+    Key {
+        name: "journal.partitions",
+        shape: Shape::Number { min: 1, max: 1_000 },
+        default: "4",
+        help: "Partitions of topics that are made.",
+    },
+    Key {
+        name: "journal.replication",
+        shape: Shape::Number { min: 1, max: 16 },
+        default: "1",
+        help: "Replicas of topics that are made.",
+    },
+    Key {
+        name: "journal.retention_days",
+        shape: Shape::Number { min: 1, max: 3_650 },
+        default: "7",
+        help: "Days that the journal keeps records.",
+    },
+    Key {
+        name: "journal.video_mib_max",
+        shape: Shape::Number { min: 1, max: 1_048_576 },
+        default: "256",
+        help: "MiB of pictures that the local journal keeps.",
+    },
 ];
 
 const fn journal_key(i: usize) -> Key {
@@ -27,7 +52,12 @@ const fn journal_key(i: usize) -> Key {
 /// Keys of `hueflow-bridge`.
 pub const BRIDGE_KEYS: &[Key] = &[
     Key { name: "site", shape: Shape::Text, default: "home", help: "The site: second word of every MQTT topic." },
-    Key { name: "mqtt.url", shape: Shape::Text, default: "mqtt://127.0.0.1:1883", help: "The broker: mqtt://[USER@]HOST[:PORT], or embedded[:PORT]." },
+    Key {
+        name: "mqtt.url",
+        shape: Shape::Text,
+        default: "mqtt://127.0.0.1:1883",
+        help: "The broker: mqtt://[USER@]HOST[:PORT], or embedded[:PORT].",
+    },
     Key { name: "mqtt.password_file", shape: Shape::Text, default: "", help: "File with the broker's password." },
     journal_key(0),
     journal_key(1),
@@ -35,7 +65,12 @@ pub const BRIDGE_KEYS: &[Key] = &[
     journal_key(3),
     journal_key(4),
     journal_key(5),
-    Key { name: "relay.value", shape: Shape::Text, default: "json", help: "How values of the topic metrics are written: json or postcard." },
+    Key {
+        name: "relay.value",
+        shape: Shape::Text,
+        default: "json",
+        help: "How values of the topic metrics are written: json or postcard.",
+    },
 ];
 
 /// Keys of `hueflow-metrics`.
@@ -46,10 +81,30 @@ pub const METRICS_KEYS: &[Key] = &[
     journal_key(3),
     journal_key(4),
     journal_key(5),
-    Key { name: "store.file", shape: Shape::Text, default: "/var/lib/hueflow/store.db", help: "The store: a SQLite file." },
-    Key { name: "store.keep_days", shape: Shape::Number { min: 1, max: 3_650 }, default: "30", help: "Days that the store keeps reports." },
-    Key { name: "store.census_kept", shape: Shape::Number { min: 1, max: 100_000 }, default: "256", help: "Censuses that the store keeps, for each device." },
-    Key { name: "web.listen", shape: Shape::Text, default: "127.0.0.1:8080", help: "Address of the page; port 0 is any free one." },
+    Key {
+        name: "store.file",
+        shape: Shape::Text,
+        default: "/var/lib/hueflow/store.db",
+        help: "The store: a SQLite file.",
+    },
+    Key {
+        name: "store.keep_days",
+        shape: Shape::Number { min: 1, max: 3_650 },
+        default: "30",
+        help: "Days that the store keeps reports.",
+    },
+    Key {
+        name: "store.census_kept",
+        shape: Shape::Number { min: 1, max: 100_000 },
+        default: "256",
+        help: "Censuses that the store keeps, for each device.",
+    },
+    Key {
+        name: "web.listen",
+        shape: Shape::Text,
+        default: "127.0.0.1:8080",
+        help: "Address of the page; port 0 is any free one.",
+    },
 ];
 
 /// Where a bridge gets its messages.
@@ -111,7 +166,8 @@ fn broker(s: &Settings) -> Result<Broker, Failure> {
     }
     let mut url: Url = text.parse().map_err(|e: String| s.wrong("mqtt.url", &e))?;
     if let Some(file) = s.some("mqtt.password_file") {
-        let password = std::fs::read_to_string(file).map_err(|e| s.wrong("mqtt.password_file", &format!("cannot be read: {e}")))?;
+        let password = std::fs::read_to_string(file)
+            .map_err(|e| s.wrong("mqtt.password_file", &format!("cannot be read: {e}")))?;
         let user = url.login.take().map_or_else(String::new, |(user, _)| user);
         url.login = Some((user, password.trim_end().to_owned()));
     }

@@ -235,17 +235,20 @@ pub(crate) mod tests {
             max_distance2_q12: 4_096 * 25,
             silhouette_ppm: Some(500_000),
             micros: Micros { coreset: 1, cluster: 2, label: 3, total: 4_100 },
-            palette: palette
-                .iter()
-                .zip(7..)
-                .map(|(&(rgb_q6, pixels), id)| Swatch { id, rgb_q6, pixels })
-                .collect(),
+            palette: palette.iter().zip(7..).map(|(&(rgb_q6, pixels), id)| Swatch { id, rgb_q6, pixels }).collect(),
         }
     }
 
     #[test]
     fn a_report_reads_as_documented_and_comes_back() {
-        let e = Envelope { kind: 1, payload_version: 1, clock_synced: true, stream: u64::MAX - 1, seq: 9, captured_at_us: 5 };
+        let e = Envelope {
+            kind: 1,
+            payload_version: 1,
+            clock_synced: true,
+            stream: u64::MAX - 1,
+            seq: 9,
+            captured_at_us: 5,
+        };
         let json = ReportJson::new("pi", &e, &report(3));
         let text = serde_json::to_string(&json).unwrap();
         assert!(text.starts_with(

@@ -153,7 +153,11 @@ mod tests {
         };
         let losses = Account { order: 3, next: 1, stored: set(&[(0, 1)]), ..Account::default() };
         let other = Account { order: 1, next: 5, ..Account::default() };
-        let accounts = Accounts::from([(("pi".to_owned(), 8), data), (("pi".to_owned(), 9), losses), (("pi".to_owned(), 20), other)]);
+        let accounts = Accounts::from([
+            (("pi".to_owned(), 8), data),
+            (("pi".to_owned(), 9), losses),
+            (("pi".to_owned(), 20), other),
+        ]);
         let lines = lines(&accounts);
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0].boot, "20", "named first");

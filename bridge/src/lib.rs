@@ -16,9 +16,9 @@
 //!
 //! [`cli`], [`config`] and [`settings`] read what the user asked for, [`failure`] says how a program ends.
 
+pub mod bridge;
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
-pub mod bridge;
 pub mod census;
 pub mod cli;
 pub mod clock;

@@ -204,7 +204,8 @@ pub fn silhouette(config: &MetricsConfig, flags: &SilhouetteFlags) -> Result<(),
     let text = if flags.json {
         web::describe(&colours, &s).to_string()
     } else {
-        let clusters = s.clusters.iter().map(|c| format!("\n  cluster {:3}: {:8} pixels, mean {:+.6}", c.label, c.pixels, c.mean));
+        let clusters =
+            s.clusters.iter().map(|c| format!("\n  cluster {:3}: {:8} pixels, mean {:+.6}", c.label, c.pixels, c.mean));
         format!("{title}: silhouette {:.6} over {} pixels{}", s.score, s.pixels, clusters.collect::<String>())
     };
     let _ = writeln!(std::io::stdout(), "{text}"); // Whoever reads may have seen enough.
@@ -215,7 +216,9 @@ fn from_files(image: &Path, labels: &Path) -> Result<Colours, Failure> {
     let (w, h, rgb) = read_png(image, false).map_err(Failure::NoInput)?;
     let (lw, lh, grey) = read_png(labels, true).map_err(Failure::NoInput)?;
     if (w, h) != (lw, lh) {
-        return Err(Failure::NoInput(format!("the picture is {w}x{h}, its labels are {lw}x{lh}: they must be of one size")));
+        return Err(Failure::NoInput(format!(
+            "the picture is {w}x{h}, its labels are {lw}x{lh}: they must be of one size"
+        )));
     }
     Ok(census::from_picture(&rgb, &grey))
 }

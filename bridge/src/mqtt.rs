@@ -140,7 +140,10 @@ impl Mqtt {
         };
         let poller = tokio::spawn(poller.run(events, url.to_string()));
         tokio::spawn(announce(client.clone(), site.to_owned(), said, connected));
-        (Mqtt { client, site: site.to_owned(), epoch, journal, stopping, poller }, Queues { inbound, pictures, skipped })
+        (
+            Mqtt { client, site: site.to_owned(), epoch, journal, stopping, poller },
+            Queues { inbound, pictures, skipped },
+        )
     }
 
     /// Says `offline` and closes the connection.
@@ -215,7 +218,10 @@ impl Poller {
         loop {
             match events.poll().await {
                 Ok(Event::Incoming(Packet::ConnAck(ack))) => {
-                    log::info!("MQTT: connected to {url}{}", if ack.session_present { ", session resumed" } else { "" });
+                    log::info!(
+                        "MQTT: connected to {url}{}",
+                        if ack.session_present { ", session resumed" } else { "" }
+                    );
                     (backoff, failed) = (BACKOFF_MIN, false);
                     self.epoch.fetch_add(1, Ordering::AcqRel);
                     if self.connected().await.is_err() {

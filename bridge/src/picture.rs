@@ -106,7 +106,8 @@ impl Picture {
                 (base + ((sum + 32_768) >> 16)).clamp(0, 255) as u8
             })
         };
-        let planes = [(16, [16_829, 33_039, 6_416]), (128, [-9_714, -19_070, 28_784]), (128, [28_784, -24_103, -4_681])];
+        let planes =
+            [(16, [16_829, 33_039, 6_416]), (128, [-9_714, -19_070, 28_784]), (128, [28_784, -24_103, -4_681])];
         b"FRAME\n".iter().copied().chain(planes.into_iter().flat_map(|(b, k)| plane(b, k))).collect()
     }
 }
@@ -121,7 +122,10 @@ pub fn read_png(file: &std::path::Path, grey: bool) -> Result<(u32, u32, Vec<u8>
     let mut decoder = png::Decoder::new(std::io::BufReader::new(input));
     decoder.set_transformations(png::Transformations::normalize_to_color8());
     let mut reader = decoder.read_info().map_err(|e| format!("{name}: {e}"))?;
-    let size = reader.output_buffer_size().filter(|&n| n <= PIXELS_MAX * 4).ok_or(format!("{name}: the picture is too large"))?;
+    let size = reader
+        .output_buffer_size()
+        .filter(|&n| n <= PIXELS_MAX * 4)
+        .ok_or(format!("{name}: the picture is too large"))?;
     let mut bytes = vec![0; size];
     let info = reader.next_frame(&mut bytes).map_err(|e| format!("{name}: {e}"))?;
     bytes.truncate(info.buffer_size());
@@ -146,14 +150,25 @@ mod tests {
         let chunks: Vec<&[u8]> = packed[..n].chunks(cut).collect();
         let palette = heapless::Vec::from_slice(&[[1, 2, 3], [4, 5, 6]]).unwrap();
         let height = (labels.len() / usize::from(width)) as u16;
-        (0..).zip(&chunks).map(|(part, body)| {
-            let head = PictureHead { frame, part, parts: chunks.len() as u16, width, height, packed_bytes: n as u32, palette: palette.clone() };
-            let mut buf = vec![0; 4096];
-            let m = wire::encode(&head, &mut buf).unwrap();
-            buf.truncate(m);
-            buf.extend_from_slice(body);
-            buf
-        }).collect()
+        (0..)
+            .zip(&chunks)
+            .map(|(part, body)| {
+                let head = PictureHead {
+                    frame,
+                    part,
+                    parts: chunks.len() as u16,
+                    width,
+                    height,
+                    packed_bytes: n as u32,
+                    palette: palette.clone(),
+                };
+                let mut buf = vec![0; 4096];
+                let m = wire::encode(&head, &mut buf).unwrap();
+                buf.truncate(m);
+                buf.extend_from_slice(body);
+                buf
+            })
+            .collect()
     }
 
     #[test]

@@ -102,7 +102,8 @@ impl Query {
     pub fn open(file: &Path) -> rusqlite::Result<Query> {
         use rusqlite::OpenFlags;
         // Read-write, since a reader of a WAL may have to make its shared memory.
-        let db = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let db =
+            Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         db.busy_timeout(std::time::Duration::from_secs(10))?;
         db.execute_batch("PRAGMA query_only = ON")?;
         Ok(Query { db })
@@ -213,7 +214,8 @@ impl Query {
     pub fn census(&self, key: &CensusKey) -> Result<Colours, CensusMissing> {
         let sql = "SELECT version, payload FROM census WHERE device = ?1 AND stream = ?2 AND frame = ?3 ORDER BY part";
         let mut rows = self.db.prepare_cached(sql)?;
-        let parts = rows.query_map(params![key.device, key.stream, store::int(key.frame)], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        let parts =
+            rows.query_map(params![key.device, key.stream, store::int(key.frame)], |r| Ok((r.get(0)?, r.get(1)?)))?;
         let parts: Vec<(u8, Vec<u8>)> = parts.collect::<rusqlite::Result<_>>()?;
         Ok(census::join(parts.iter().map(|(v, p)| (*v, p.as_slice())))?)
     }

@@ -146,13 +146,13 @@ impl Relay {
     fn deliver(&mut self, delivery: Delivery) {
         let Delivery { topic, payload, token } = delivery;
         match verdict::judge(&topic, &payload, clock::now_us(), self.format) {
-            Verdict::Ignore => self.unsent.push_back(token),
+            Verdict::Ignore => self.pass(token),
             Verdict::Picture { device, entry } => {
                 let kind = entry.header("content-type").unwrap_or_default().to_owned();
                 if self.slots.insert((device, kind), entry).is_some() {
                     self.counters.pictures_skipped += 1;
                 }
-                self.unsent.push_back(token);
+                self.pass(token);
             }
             Verdict::Keep { device, entry, effect } => {
                 if let Effect::Window(window) = &effect
@@ -161,19 +161,23 @@ impl Relay {
                     if d.receiver.is_foreign(window) {
                         d.receiver.window_foreign(clock::steady_us());
                         self.counters.foreign += 1;
-                        self.unsent.push_back(token);
-                        return;
+                        return self.pass(token);
                     }
                     // A retained window that comes again with a new connection is journalled already.
                     if d.window == Some(window.id) {
                         d.receiver.window_journalled(window, clock::steady_us());
-                        self.unsent.push_back(token);
-                        return;
+                        return self.pass(token);
                     }
                 }
                 self.keep(device, entry, effect, token);
             }
         }
+    }
+
+    /// Acknowledges without a journal, but in its turn: MQTT wants acks in the order of receipt, and some brokers insist.
+    fn pass(&mut self, token: Token) {
+        let done = Done { result: Ok(()), device: String::new(), dead: false, effect: Effect::Nothing, token };
+        self.inflight.push_back(Box::pin(std::future::ready(done)));
     }
 
     /// Hands an entry to the journal, now; what its word means follows when it comes.
@@ -197,7 +201,10 @@ impl Relay {
             return Err(Failure::Unavailable(e.to_string()));
         }
         let now_us = clock::steady_us();
-        let device = device_of(&mut self.devices, &self.journal, &done.device);
+        let device = match done.effect {
+            Effect::Nothing => None,
+            _ => device_of(&mut self.devices, &self.journal, &done.device),
+        };
         match (&done.effect, device) {
             (Effect::Record { stream, seq }, Some(d)) => d.receiver.journalled(*stream, *seq, now_us),
             (Effect::Window(window), Some(d)) => {

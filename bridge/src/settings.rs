@@ -107,7 +107,9 @@ impl Settings {
             let text = match value {
                 toml::Value::String(s) => s,
                 toml::Value::Integer(n) => n.to_string(),
-                other => return Err(Failure::Config(format!("{file}: {key}: `{other}` must be text or a whole number"))),
+                other => {
+                    return Err(Failure::Config(format!("{file}: {key}: `{other}` must be text or a whole number")));
+                }
             };
             self.set(&key, text, Origin::File(file.to_owned()))?;
         }
@@ -240,7 +242,8 @@ mod tests {
         let file = dir.path().join("x.toml");
         std::fs::write(&file, toml).unwrap();
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        Settings::gather(KEYS, &file, true, "HUEFLOW_T", env, &[("site", flag.map(str::to_owned))]).map_err(|e| e.to_string())
+        Settings::gather(KEYS, &file, true, "HUEFLOW_T", env, &[("site", flag.map(str::to_owned))])
+            .map_err(|e| e.to_string())
     }
 
     #[test]
@@ -253,7 +256,10 @@ mod tests {
         assert_eq!((s.text("site"), s.number("journal.partitions")), ("c", 3));
         let printed = s.print();
         assert!(printed.contains("# The site. (flag)\nsite = \"c\"\n"), "{printed}");
-        assert!(printed.contains("[journal]\n# Partitions. ($HUEFLOW_T__JOURNAL__PARTITIONS)\npartitions = 3\n"), "{printed}");
+        assert!(
+            printed.contains("[journal]\n# Partitions. ($HUEFLOW_T__JOURNAL__PARTITIONS)\npartitions = 3\n"),
+            "{printed}"
+        );
         assert!(toml::from_str::<toml::Table>(&printed).is_ok());
     }
 
@@ -272,7 +278,10 @@ mod tests {
     fn urls() {
         let url = |s: &str| s.parse::<Url>();
         assert_eq!(url("mqtt://h:1").unwrap(), Url { host: "h".to_owned(), port: 1, login: None });
-        assert_eq!(url("mqtt://u:p@h").unwrap(), Url { host: "h".to_owned(), port: 1883, login: Some(("u".to_owned(), "p".to_owned())) });
+        assert_eq!(
+            url("mqtt://u:p@h").unwrap(),
+            Url { host: "h".to_owned(), port: 1883, login: Some(("u".to_owned(), "p".to_owned())) }
+        );
         assert_eq!(url("mqtt://[::1]:5").unwrap().host, "::1");
         for bad in ["", "h:1", "mqtt://", "mqtt://h:x", "mqtt://h:0", "mqtts://h"] {
             assert!(url(bad).is_err(), "{bad}");

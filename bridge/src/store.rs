@@ -194,10 +194,10 @@ impl Store {
                 save(&t, key, account)?;
             }
         }
-        let offsets: Offsets =
-            batch.records.iter().map(|r| ((r.place.clone(), r.partition), r.offset + 1)).collect();
+        let offsets: Offsets = batch.records.iter().map(|r| ((r.place.clone(), r.partition), r.offset + 1)).collect();
         for ((place, part), next) in offsets {
-            t.prepare_cached("INSERT OR REPLACE INTO offsets VALUES (?1, ?2, ?3)")?.execute(params![place, part, next])?;
+            t.prepare_cached("INSERT OR REPLACE INTO offsets VALUES (?1, ?2, ?3)")?
+                .execute(params![place, part, next])?;
         }
         if prune {
             let oldest = now_us.saturating_sub(u64::from(self.keep.keep_days) * 86_400_000_000);
@@ -249,7 +249,12 @@ impl Work<'_> {
         let e = &record.entry;
         let (Some(stream), Some(seq)) = (e.header_u64("stream"), e.header_u64("seq").filter(|s| *s <= i64::MAX as u64))
         else {
-            log::warn!("store: {}/{}/{}: no stream and seq: not Hueflow's", record.place, record.partition, record.offset);
+            log::warn!(
+                "store: {}/{}/{}: no stream and seq: not Hueflow's",
+                record.place,
+                record.partition,
+                record.offset
+            );
             return Ok(());
         };
         let account = self.account(&e.key, stream);
@@ -291,10 +296,37 @@ impl Work<'_> {
                    micros_label, micros_total, palette) VALUES \
                    (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31)";
         self.t.prepare_cached(sql)?.execute(params![
-            e.key, stream.to_string(), int(seq), int(r.frame), int(captured_us), r.captured_at, int(r.dropped), r.width,
-            r.height, r.pixels, r.lambda, r.coreset_size, r.method, r.w_open, r.seed, r.warm, r.coreset_points, r.scatter,
-            r.iterations, r.converged, r.saturated, r.clusters, r.sse, r.rms, r.max_distance, r.silhouette_estimate,
-            r.micros.coreset, r.micros.cluster, r.micros.label, r.micros.total, palette
+            e.key,
+            stream.to_string(),
+            int(seq),
+            int(r.frame),
+            int(captured_us),
+            r.captured_at,
+            int(r.dropped),
+            r.width,
+            r.height,
+            r.pixels,
+            r.lambda,
+            r.coreset_size,
+            r.method,
+            r.w_open,
+            r.seed,
+            r.warm,
+            r.coreset_points,
+            r.scatter,
+            r.iterations,
+            r.converged,
+            r.saturated,
+            r.clusters,
+            r.sse,
+            r.rms,
+            r.max_distance,
+            r.silhouette_estimate,
+            r.micros.coreset,
+            r.micros.cluster,
+            r.micros.label,
+            r.micros.total,
+            palette
         ])?;
         let account = self.account(&e.key, stream);
         account.frames_seen = account.frames_seen.max(r.frame.saturating_add(1));
@@ -311,7 +343,15 @@ impl Work<'_> {
         let sql = "INSERT OR IGNORE INTO census (device, stream, seq, frame, part, parts, captured_at_us, version, payload) \
                    VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)";
         self.t.prepare_cached(sql)?.execute(params![
-            e.key, stream, int(seq), int(head.frame), head.part, head.parts, int(at), version, e.value
+            e.key,
+            stream,
+            int(seq),
+            int(head.frame),
+            head.part,
+            head.parts,
+            int(at),
+            version,
+            e.value
         ])?;
         let sql = "SELECT count(DISTINCT part) FROM census WHERE device = ?1 AND stream = ?2 AND frame = ?3";
         let there: i64 =
@@ -373,11 +413,22 @@ impl Work<'_> {
     /// A dead letter: kept by its place, so that reading again does not count it twice.
     fn dead(&mut self, record: &Record, reason: &str) -> rusqlite::Result<()> {
         let e = &record.entry;
-        let (stream, seq) = (e.header_u64("stream").filter(|s| *s != 0), e.header_u64("seq").filter(|s| *s <= i64::MAX as u64));
+        let (stream, seq) =
+            (e.header_u64("stream").filter(|s| *s != 0), e.header_u64("seq").filter(|s| *s <= i64::MAX as u64));
         let sql = "INSERT OR IGNORE INTO dead VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)";
         self.t.prepare_cached(sql)?.execute(params![
-            self.journal, record.place, record.partition, record.offset, e.key, stream.map(|s| s.to_string()),
-            seq.map(int), e.topic_name(), reason, e.header_u64("bytes").map(int), e.header("sha256"), e.time_ms
+            self.journal,
+            record.place,
+            record.partition,
+            record.offset,
+            e.key,
+            stream.map(|s| s.to_string()),
+            seq.map(int),
+            e.topic_name(),
+            reason,
+            e.header_u64("bytes").map(int),
+            e.header("sha256"),
+            e.time_ms
         ])?;
         if let (Some(stream), Some(seq)) = (stream, seq) {
             let account = self.account(&e.key, stream);
@@ -432,7 +483,14 @@ pub fn connect(file: &Path) -> rusqlite::Result<Connection> {
 fn save(t: &Transaction<'_>, (device, stream): &(String, u64), a: &Account) -> rusqlite::Result<()> {
     let stream = stream.to_string();
     t.prepare_cached("INSERT OR REPLACE INTO streams VALUES (?1,?2,?3,?4,?5,?6,?7,?8)")?.execute(params![
-        device, stream, a.order, int(a.since), int(a.next), int(a.duplicates), int(a.frames_seen), int(a.frames_dropped)
+        device,
+        stream,
+        a.order,
+        int(a.since),
+        int(a.next),
+        int(a.duplicates),
+        int(a.frames_seen),
+        int(a.frames_dropped)
     ])?;
     t.prepare_cached("DELETE FROM spans WHERE device = ?1 AND stream = ?2")?.execute(params![device, stream])?;
     let mut insert = t.prepare_cached("INSERT INTO spans VALUES (?1, ?2, ?3, ?4, ?5)")?;
@@ -454,7 +512,8 @@ pub fn accounts(db: &Connection) -> rusqlite::Result<Accounts> {
     let key = |r: &rusqlite::Row<'_>| {
         Ok::<(String, u64), rusqlite::Error>((r.get(0)?, r.get::<_, String>(1)?.parse().unwrap_or(0)))
     };
-    let mut rows = db.prepare("SELECT device, stream, ord, since, next, duplicates, frames_seen, frames_dropped FROM streams")?;
+    let mut rows =
+        db.prepare("SELECT device, stream, ord, since, next, duplicates, frames_seen, frames_dropped FROM streams")?;
     let mut rows = rows.query([])?;
     while let Some(r) = rows.next()? {
         let account = Account {

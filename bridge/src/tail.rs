@@ -8,6 +8,7 @@ use crate::bridge::stop_signal;
 use crate::clock;
 use crate::config::MetricsConfig;
 use crate::failure::Failure;
+use crate::intervals::Intervals;
 use crate::journal::{self, Entry, Offsets, Topic};
 use crate::json::ReportJson;
 use crate::store::read_report;
@@ -42,10 +43,9 @@ pub fn run(config: &MetricsConfig, device: Option<&str>, since: Option<&str>) ->
 ///
 /// # Errors
 /// What `work` gives, or [`Failure::Io`].
-pub fn until_stopped(
-    work: impl FnOnce(&AtomicBool) -> Result<(), Failure> + Send + 'static,
-) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| Failure::io("runtime", e))?;
+pub fn until_stopped(work: impl FnOnce(&AtomicBool) -> Result<(), Failure> + Send + 'static) -> Result<(), Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| Failure::io("runtime", e))?;
     let flag = Arc::new(AtomicBool::new(false));
     let result = runtime.block_on(async {
         let mut signal = stop_signal()?;
@@ -63,7 +63,12 @@ pub fn until_stopped(
     result
 }
 
-fn follow(config: &MetricsConfig, device: Option<&str>, since_us: Option<u64>, stop: &AtomicBool) -> Result<(), Failure> {
+fn follow(
+    config: &MetricsConfig,
+    device: Option<&str>,
+    since_us: Option<u64>,
+    stop: &AtomicBool,
+) -> Result<(), Failure> {
     let away = |e: journal::JournalError| Failure::Unavailable(e.to_string());
     let journal = journal::open(&config.journal, false)?;
     let from = match since_us {
@@ -72,7 +77,7 @@ fn follow(config: &MetricsConfig, device: Option<&str>, since_us: Option<u64>, s
     };
     let since_ms = i64::try_from(since_us.unwrap_or(0) / 1000).unwrap_or(i64::MAX);
     let mut reader = journal.reader(&from).map_err(away)?;
-    let (mut states, mut out) = (HashMap::new(), std::io::stdout().lock());
+    let (mut known, mut out) = (Known::default(), std::io::stdout().lock());
     while !stop.load(Ordering::Relaxed) {
         let batch = match reader.read(BATCH_MAX, WAIT) {
             Ok(batch) => batch,
@@ -87,7 +92,7 @@ fn follow(config: &MetricsConfig, device: Option<&str>, since_us: Option<u64>, s
             let e = &record.entry;
             let wanted = e.time_ms >= since_ms && device.is_none_or(|d| d == e.key);
             if wanted
-                && let Some(line) = line(e, &mut states)
+                && let Some(line) = line(e, &mut known)
                 && (writeln!(out, "{line}").is_err())
             {
                 return Ok(()); // Whoever reads has seen enough.
@@ -100,20 +105,28 @@ fn follow(config: &MetricsConfig, device: Option<&str>, since_us: Option<u64>, s
     Ok(())
 }
 
-/// The line of an entry, if it has one.
-fn line(e: &Entry, states: &mut HashMap<String, String>) -> Option<String> {
+/// What has been told already.
+#[derive(Default)]
+struct Known {
+    states: HashMap<String, String>,
+    frames: HashMap<(String, u64), Intervals>,
+}
+
+/// The line of an entry, if it has one; a record that the journal has twice is told once.
+fn line(e: &Entry, known: &mut Known) -> Option<String> {
     if e.dead {
         return None;
     }
     match e.topic {
         Topic::Metrics => {
-            let r = read_report(e, e.header_u64("stream")?, e.header_u64("seq")?)?;
-            Some(report_line(&r))
+            let (stream, seq) = (e.header_u64("stream")?, e.header_u64("seq")?);
+            let new = known.frames.entry((e.key.clone(), stream)).or_default().insert(seq);
+            new.then(|| read_report(e, stream, seq).map(|r| report_line(&r))).flatten()
         }
         Topic::Status if e.header("schema")?.starts_with("hueflow.status/") => {
             let status: serde_json::Value = serde_json::from_slice(&e.value).ok()?;
             let state = status.get("state")?.as_str()?.to_owned();
-            let before = states.insert(e.key.clone(), state.clone());
+            let before = known.states.insert(e.key.clone(), state.clone());
             if before.as_deref() == Some(state.as_str()) {
                 return None;
             }
@@ -165,7 +178,14 @@ mod tests {
 
     #[test]
     fn a_report_reads_as_in_the_tutorials_log() {
-        let e = Envelope { kind: 1, payload_version: 1, clock_synced: true, stream: 2, seq: 9, captured_at_us: 3_723_004_000 };
+        let e = Envelope {
+            kind: 1,
+            payload_version: 1,
+            clock_synced: true,
+            stream: 2,
+            seq: 9,
+            captured_at_us: 3_723_004_000,
+        };
         assert_eq!(
             report_line(&ReportJson::new("pi", &e, &report(5))),
             "01:02:03.004 pi: frame 5: 2 colours detected, DCDP took 36 iterations, 4.1 ms"
@@ -183,7 +203,7 @@ mod tests {
             time_ms: 1,
             value: format!(r#"{{"state":"{state}"}}"#).into_bytes(),
         };
-        let mut states = HashMap::new();
+        let mut states = Known::default();
         assert!(line(&status("online"), &mut states).unwrap().ends_with("pi: stream begins"));
         assert_eq!(line(&status("offline"), &mut states).unwrap(), "00:00:00.001 pi: stream interrupted");
         assert_eq!(line(&status("offline"), &mut states), None);

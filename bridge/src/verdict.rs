@@ -120,8 +120,8 @@ struct Delivery<'a> {
 impl Delivery<'_> {
     fn record(&self) -> Result<Verdict, Dead> {
         // A wrong checksum may mean a wrong seq: only a whole envelope counts as handed over.
-        let (envelope, payload) = Envelope::open(self.payload)
-            .map_err(|e| Dead { reason: e.word().to_owned(), envelope: None })?;
+        let (envelope, payload) =
+            Envelope::open(self.payload).map_err(|e| Dead { reason: e.word().to_owned(), envelope: None })?;
         let dead = |reason: &str| Dead { reason: reason.to_owned(), envelope: Some(envelope) };
         if envelope.seq > SEQ_MAX {
             return Err(Dead { reason: "seq".to_owned(), envelope: None });
@@ -162,9 +162,7 @@ impl Delivery<'_> {
                 json(serde_json::to_vec(&ReportJson::new(self.device, envelope, &report)).ok())
             }
             Kind::Report => binary("application/x-postcard", None),
-            Kind::Loss => {
-                json(serde_json::to_vec(&LossJson::new(&wire::decode::<Loss>(version, payload)?)).ok())
-            }
+            Kind::Loss => json(serde_json::to_vec(&LossJson::new(&wire::decode::<Loss>(version, payload)?)).ok()),
             // A version that this build cannot read is passed on as it is; its readers may be newer.
             Kind::Census => {
                 let parts = readable(census::read_part(version, payload).map(|(h, _)| (h.part, h.parts)))?;
@@ -369,19 +367,36 @@ mod tests {
         damaged[50] ^= 1;
         assert_eq!(reason("pi/metrics", &damaged), ("crc".to_owned(), Effect::Nothing));
         assert_eq!(reason("pi/metrics", &good[..30]), ("short".to_owned(), Effect::Nothing));
-        assert_eq!(reason("pi/metrics", b"random bytes, and more than forty of them, too"), ("magic".to_owned(), Effect::Nothing));
+        assert_eq!(
+            reason("pi/metrics", b"random bytes, and more than forty of them, too"),
+            ("magic".to_owned(), Effect::Nothing)
+        );
         assert_eq!(reason("pi/census", &good), ("kind-topic".to_owned(), settled.clone()));
         assert_eq!(reason("a b/metrics", &good).0, "device");
         let odd = Envelope { kind: 77, ..E };
         assert_eq!(reason("pi/metrics", &seal(&odd, &report(7), &[]).unwrap()), ("kind".to_owned(), settled.clone()));
         let newer = Envelope { payload_version: 9, ..E };
-        assert_eq!(reason("pi/metrics", &seal(&newer, &report(7), &[]).unwrap()), ("payload-version".to_owned(), settled.clone()));
-        assert_eq!(reason("pi/metrics", &seal(&Envelope { seq: u64::MAX, ..E }, &report(7), &[]).unwrap()), ("seq".to_owned(), Effect::Nothing));
+        assert_eq!(
+            reason("pi/metrics", &seal(&newer, &report(7), &[]).unwrap()),
+            ("payload-version".to_owned(), settled.clone())
+        );
+        assert_eq!(
+            reason("pi/metrics", &seal(&Envelope { seq: u64::MAX, ..E }, &report(7), &[]).unwrap()),
+            ("seq".to_owned(), Effect::Nothing)
+        );
         let mut contradicts = report(7);
         contradicts.width += 1;
         assert_eq!(reason("pi/metrics", &seal(&E, &contradicts, &[]).unwrap()).0, "inconsistent");
         let long = Envelope { kind: 3, ..E };
-        let picture = PictureHead { frame: 1, part: 0, parts: 1, width: 1, height: 1, packed_bytes: 1, palette: Default::default() };
+        let picture = PictureHead {
+            frame: 1,
+            part: 0,
+            parts: 1,
+            width: 1,
+            height: 1,
+            packed_bytes: 1,
+            palette: Default::default(),
+        };
         assert_eq!(reason("pi/video", &seal(&long, &picture, &[0; 40_000]).unwrap()), ("too-long".to_owned(), settled));
         let (entry, _) = keep(judged("pi/video", &[7; 100_000]));
         assert_eq!((entry.value.len(), entry.header("bytes")), (DEAD_BYTES_MAX, Some("100000")));
@@ -392,7 +407,15 @@ mod tests {
 
     #[test]
     fn pictures_without_a_stream_go_to_the_slot_and_with_one_they_are_records() {
-        let head = PictureHead { frame: 1, part: 2, parts: 3, width: 1, height: 1, packed_bytes: 1, palette: Default::default() };
+        let head = PictureHead {
+            frame: 1,
+            part: 2,
+            parts: 3,
+            width: 1,
+            height: 1,
+            packed_bytes: 1,
+            palette: Default::default(),
+        };
         let record = seal(&Envelope { kind: 3, ..E }, &head, b"x").unwrap();
         let (entry, _) = keep(judged("pi/video", &record));
         assert_eq!((entry.header("part"), entry.header("parts"), entry.loose), (Some("2"), Some("3"), false));
@@ -407,7 +430,8 @@ mod tests {
     #[test]
     fn losses_windows_and_states_go_to_status() {
         let loss = Loss { stream: 8, from: 1, to: 4, reason: LossReason::Full };
-        let (entry, effect) = keep(judged("pi/metrics", &seal(&Envelope { kind: 4, stream: 9, ..E }, &loss, &[]).unwrap()));
+        let (entry, effect) =
+            keep(judged("pi/metrics", &seal(&Envelope { kind: 4, stream: 9, ..E }, &loss, &[]).unwrap()));
         assert_eq!(effect, Effect::Record { stream: 9, seq: 3 });
         assert_eq!((entry.topic, entry.header("schema")), (Topic::Status, Some("hueflow.loss/1")));
         assert_eq!(entry.value, br#"{"stream":"8","from":1,"to":4,"reason":"full"}"#);

@@ -58,9 +58,8 @@ pub async fn serve(
     bound: impl FnOnce(SocketAddr),
 ) -> Result<(), Failure> {
     let query = Query::open(&file).map_err(|e| Failure::io(&file.display().to_string(), e))?;
-    let listener = tokio::net::TcpListener::bind(listen)
-        .await
-        .map_err(|e| Failure::io(&format!("web.listen: {listen}"), e))?;
+    let listener =
+        tokio::net::TcpListener::bind(listen).await.map_err(|e| Failure::io(&format!("web.listen: {listen}"), e))?;
     bound(listener.local_addr().map_err(|e| Failure::io("web.listen", e))?);
     let shared = Shared { live, query: Mutex::new(query), knives: tokio::sync::Mutex::default(), stop: stop.clone() };
     let app = Router::new()
@@ -148,7 +147,11 @@ struct Last {
     last: Option<u32>,
 }
 
-async fn reports(State(app): State<App>, Path(device): Path<String>, Params(p): Params<Last>) -> Result<Response, Refusal> {
+async fn reports(
+    State(app): State<App>,
+    Path(device): Path<String>,
+    Params(p): Params<Last>,
+) -> Result<Response, Refusal> {
     let last = p.last.unwrap_or(REPORTS_DEFAULT);
     Ok(Json(ask(&app, move |q| Ok(q.points(&device, last)?)).await?).into_response())
 }
@@ -157,7 +160,13 @@ async fn latest(State(app): State<App>, Path(device): Path<String>) -> Result<Re
     let live = app.live.devices().get(&device).and_then(|d| d.report.clone());
     let report = match live {
         Some(report) => Some(report),
-        None => ask(&app, { let device = device.clone(); move |q| Ok(q.latest(&device)?) }).await?,
+        None => {
+            ask(&app, {
+                let device = device.clone();
+                move |q| Ok(q.latest(&device)?)
+            })
+            .await?
+        }
     };
     report.map(|r| Json(r).into_response()).ok_or_else(|| Refusal::Missing(format!("device {device} has no report")))
 }
@@ -173,7 +182,8 @@ async fn picture(State(app): State<App>, Path(device): Path<String>) -> Result<R
 async fn original(State(app): State<App>, Path(device): Path<String>) -> Result<Response, Refusal> {
     let jpeg = app.live.devices().get(&device).and_then(|d| d.original.clone());
     let jpeg = jpeg.ok_or_else(|| Refusal::Missing(format!("device {device} sends no originals")))?;
-    Ok(([(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")], jpeg.as_ref().clone()).into_response())
+    Ok(([(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")], jpeg.as_ref().clone())
+        .into_response())
 }
 
 async fn knife(State(app): State<App>, Path(device): Path<String>) -> Result<Response, Refusal> {
@@ -193,7 +203,11 @@ async fn sharpen(app: &App, device: String) -> Result<Arc<Knife>, Refusal> {
     if let Some(knife) = knives.iter().find(|k| k.key == key) {
         return Ok(knife.clone());
     }
-    let colours = ask(app, { let key = key.clone(); move |q| q.census(&key) }).await?;
+    let colours = ask(app, {
+        let key = key.clone();
+        move |q| q.census(&key)
+    })
+    .await?;
     let drawn = tokio::task::spawn_blocking(move || draw(key, &colours)).await;
     let knife = Arc::new(drawn.map_err(|e| Refusal::Broken(e.to_string()))?.map_err(Refusal::Missing)?);
     knives.retain(|k| k.key.device != knife.key.device);

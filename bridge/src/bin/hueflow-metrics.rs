@@ -21,7 +21,9 @@ fn run(command: MetricsCommand) -> Result<(), Failure> {
     let check = |flags: &hueflow_bridge::cli::MetricsFlags| MetricsConfig::check(&flags.settings()?);
     match command {
         MetricsCommand::Run(flags) => metrics::run(check(&flags)?),
-        MetricsCommand::Tail(flags) => tail::run(&check(&flags.shared)?, flags.device.as_deref(), flags.since.as_deref()),
+        MetricsCommand::Tail(flags) => {
+            tail::run(&check(&flags.shared)?, flags.device.as_deref(), flags.since.as_deref())
+        }
         MetricsCommand::Silhouette(flags) => metrics::silhouette(&check(&flags.shared)?, &flags),
         MetricsCommand::Video(flags) => video::run(&check(&flags.shared)?, &flags),
         MetricsCommand::Ledger(flags) => metrics::ledger(&check(&flags.shared)?, flags.json),

@@ -119,7 +119,12 @@ impl KafkaJournal {
                 for (setting, (name, ..)) in settings.iter().zip(names.iter().filter(|(.., dead)| !dead)) {
                     let Ok(resource) = setting else { continue };
                     let get = |key: &str| resource.get(key).and_then(|e| e.value.clone()).unwrap_or_default();
-                    for w in warnings(lonely, &get("min.insync.replicas"), &get("retention.ms"), &get("unclean.leader.election.enable")) {
+                    for w in warnings(
+                        lonely,
+                        &get("min.insync.replicas"),
+                        &get("retention.ms"),
+                        &get("unclean.leader.election.enable"),
+                    ) {
                         log::warn!("Kafka: topic {name}: {w}");
                     }
                 }
@@ -255,7 +260,11 @@ impl Reader for KafkaReader {
         let mut batch = Batch { records: Vec::new(), restarted: self.discover()? };
         let deadline = Instant::now() + wait;
         while batch.records.len() < max {
-            let left = if batch.records.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            let left = if batch.records.is_empty() {
+                deadline.saturating_duration_since(Instant::now())
+            } else {
+                Duration::ZERO
+            };
             match self.consumer.poll(left) {
                 None => break,
                 Some(Ok(message)) => {
@@ -316,7 +325,8 @@ fn send(
     for (key, value) in &entry.headers {
         headers = headers.insert(Header { key, value: Some(value) });
     }
-    let record = FutureRecord::to(topic).key(&entry.key).payload(&entry.value).timestamp(entry.time_ms).headers(headers);
+    let record =
+        FutureRecord::to(topic).key(&entry.key).payload(&entry.value).timestamp(entry.time_ms).headers(headers);
     producer.send_result(record).map_err(|(e, _)| e)
 }
 

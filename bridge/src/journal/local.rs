@@ -74,9 +74,7 @@ impl LocalJournal {
     pub fn open(file: &Path, retention: Retention, append: bool) -> Result<Self, JournalError> {
         let connection = connect(file).map_err(away)?;
         connection.execute_batch(SCHEMA).map_err(away)?;
-        connection
-            .execute("INSERT OR IGNORE INTO meta VALUES ('id', ?1)", [uuid()])
-            .map_err(away)?;
+        connection.execute("INSERT OR IGNORE INTO meta VALUES ('id', ?1)", [uuid()]).map_err(away)?;
         let id: String = connection.query_row("SELECT v FROM meta WHERE k = 'id'", [], |r| r.get(0)).map_err(away)?;
         let id = JournalId::try_from(id.as_str()).map_err(|_| JournalError::Fatal("its id is too long".to_owned()))?;
         let healthy = Arc::new(AtomicBool::new(true));
@@ -188,7 +186,8 @@ impl Reader for LocalReader {
 
 impl LocalReader {
     fn select(&self, max: usize) -> rusqlite::Result<Vec<Record>> {
-        let sql = "SELECT pos, topic, loose, key, time_ms, headers, value FROM entries WHERE pos >= ?1 ORDER BY pos LIMIT ?2";
+        let sql =
+            "SELECT pos, topic, loose, key, time_ms, headers, value FROM entries WHERE pos >= ?1 ORDER BY pos LIMIT ?2";
         let mut rows = self.connection.prepare_cached(sql)?;
         let records = rows.query_map(params![self.next, i64::try_from(max).unwrap_or(i64::MAX)], |r| {
             let name: String = r.get(1)?;
@@ -266,7 +265,8 @@ fn commit(connection: &mut Connection, group: &[Waiting]) -> rusqlite::Result<()
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let kept_ms = i64::try_from(crate::clock::now_us() / 1000).unwrap_or(i64::MAX);
     {
-        let sql = "INSERT INTO entries (topic, loose, key, time_ms, kept_ms, headers, value) VALUES (?1,?2,?3,?4,?5,?6,?7)";
+        let sql =
+            "INSERT INTO entries (topic, loose, key, time_ms, kept_ms, headers, value) VALUES (?1,?2,?3,?4,?5,?6,?7)";
         let mut insert = transaction.prepare_cached(sql)?;
         for (e, _) in group {
             let headers = serde_json::to_string(&e.headers).unwrap_or_default();
