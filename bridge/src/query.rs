@@ -38,6 +38,17 @@ pub struct Point {
     pub dropped: u64,
 }
 
+/// A device that the store knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The device.
+    pub device: String,
+    /// Its last state.
+    pub state: Option<String>,
+    /// All it said of itself, as JSON.
+    pub status: Option<String>,
+}
+
 /// Which census.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CensusKey {
@@ -121,11 +132,11 @@ impl Query {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn devices(&self) -> rusqlite::Result<Vec<(String, Option<String>, Option<String>)>> {
+    pub fn devices(&self) -> rusqlite::Result<Vec<Known>> {
         let sql = "SELECT d.device, s.state, s.json FROM (SELECT DISTINCT device FROM streams UNION SELECT device FROM statuses) d \
                    LEFT JOIN statuses s ON s.device = d.device ORDER BY 1";
         let mut rows = self.db.prepare_cached(sql)?;
-        rows.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?.collect()
+        rows.query_map([], |r| Ok(Known { device: r.get(0)?, state: r.get(1)?, status: r.get(2)? }))?.collect()
     }
 
     /// The last `n` reports of a device, oldest first.

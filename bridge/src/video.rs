@@ -74,7 +74,7 @@ fn gather(journal: &dyn Journal, device: &str, stop: &AtomicBool) -> Result<Fram
             if left.get(&place).is_some_and(|end| record.offset + 1 >= *end) {
                 left.remove(&place);
             }
-            let Some((boot, seq, frame, part)) = picture_part(&record.entry, device) else { continue };
+            let Some(Part { boot, seq, frame, payload }) = picture_part(&record.entry, device) else { continue };
             if !boots.contains(&boot) {
                 if !boots.is_empty() {
                     log::warn!("{device}: boot {boot} follows; the pictures of the one before are left out");
@@ -83,7 +83,7 @@ fn gather(journal: &dyn Journal, device: &str, stop: &AtomicBool) -> Result<Fram
                 (frames, seen) = (Frames::new(), BTreeSet::new());
             }
             if boots.last() == Some(&boot) && seen.insert(seq) {
-                frames.entry(frame).or_default().push(part);
+                frames.entry(frame).or_default().push(payload);
             }
         }
     }
@@ -98,14 +98,27 @@ fn read(reader: &mut dyn Reader) -> Result<Vec<journal::Record>, Failure> {
     }
 }
 
-/// Boot, seq, frame and the part itself, if the entry is a picture record of the device.
-fn picture_part(e: &Entry, device: &str) -> Option<(u64, u64, u64, (u8, Vec<u8>))> {
+/// A part of a picture: where it belongs, and its payload with its version.
+struct Part {
+    boot: u64,
+    seq: u64,
+    frame: u64,
+    payload: (u8, Vec<u8>),
+}
+
+/// The part of a picture, if the entry is a picture record of the device.
+fn picture_part(e: &Entry, device: &str) -> Option<Part> {
     let ours = e.topic == Topic::Video && !e.dead && !e.loose && e.key == device;
     if !ours || e.header("content-type") != Some("application/x-hueflow-picture") {
         return None;
     }
     let (head, _) = wire::decode_head::<PictureHead>(version(e), &e.value).ok()?;
-    Some((e.header_u64("stream")?, e.header_u64("seq")?, head.frame, (version(e), e.value.clone())))
+    Some(Part {
+        boot: e.header_u64("stream")?,
+        seq: e.header_u64("seq")?,
+        frame: head.frame,
+        payload: (version(e), e.value.clone()),
+    })
 }
 
 /// The pictures that are whole, in frame order.

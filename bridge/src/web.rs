@@ -8,7 +8,7 @@ use crate::census::Colours;
 use crate::failure::Failure;
 use crate::live::Live;
 use crate::plot;
-use crate::query::{CensusKey, CensusMissing, Query};
+use crate::query::{CensusKey, CensusMissing, Known, Query};
 use crate::silhouette::{self, Silhouette};
 use axum::extract::{Path, Query as Params, State};
 use axum::http::{StatusCode, header};
@@ -125,7 +125,7 @@ async fn devices(State(app): State<App>) -> Result<Json<serde_json::Value>, Refu
     let known = ask(&app, |q| Ok(q.devices()?)).await?;
     let ledger = app.live.ledger();
     let live = app.live.devices();
-    let all = known.into_iter().map(|(name, state, status)| {
+    let all = known.into_iter().map(|Known { device: name, state, status }| {
         let device = live.get(&name);
         let state = device.map(|d| d.state.clone()).filter(|s| !s.is_empty()).or(state);
         let status = status.and_then(|s| serde_json::from_str::<serde_json::Value>(&s).ok());
