@@ -103,6 +103,16 @@ impl<const N: usize> Ranges<N> {
         self.insert(self.floor, floor);
     }
 
+    /// Forgets all below `limit`: the floor is then 0, or what it was above `limit` becomes an interval.
+    pub fn forget_below(&mut self, limit: u64) {
+        let floor = core::mem::take(&mut self.floor);
+        self.above.retain(|r| r.1 > limit);
+        if let Some(first) = self.above.first_mut() {
+            first.0 = first.0.max(limit);
+        }
+        self.insert(limit, floor);
+    }
+
     /// Forgets all at and above `floor`, which becomes the floor: another journal knows nothing of it.
     pub fn reset(&mut self, floor: u64) {
         self.floor = floor;
@@ -122,6 +132,7 @@ mod tests {
         Insert(u64, u64),
         Remove(u64),
         Raise(u64),
+        ForgetBelow(u64),
     }
 
     fn action() -> impl Strategy<Value = Action> {
@@ -129,6 +140,7 @@ mod tests {
             (0u64..60, 1u64..6).prop_map(|(a, n)| Action::Insert(a, a + n)),
             (0u64..60).prop_map(Action::Remove),
             (0u64..20).prop_map(Action::Raise),
+            (0u64..30).prop_map(Action::ForgetBelow),
         ]
     }
 
@@ -141,6 +153,7 @@ mod tests {
                     Action::Insert(f, t) => { ranges.insert(f, t); plain.extend(f..t); }
                     Action::Remove(x) => { ranges.remove(x); plain.remove(&x); }
                     Action::Raise(x) => { ranges.raise(x); plain.extend(0..x); }
+                    Action::ForgetBelow(x) => { ranges.forget_below(x); plain.retain(|&p| p >= x); }
                 }
                 for x in 0..70 {
                     prop_assert_eq!(ranges.contains(x), plain.contains(&x), "{} in {:?}", x, ranges);
@@ -161,6 +174,7 @@ mod tests {
                     Action::Insert(f, t) => { ranges.insert(f, t); plain.extend(f..t); }
                     Action::Remove(x) => { ranges.remove(x); plain.remove(&x); }
                     Action::Raise(x) => { ranges.raise(x); plain.extend(0..x); }
+                    Action::ForgetBelow(x) => { ranges.forget_below(x); plain.retain(|&p| p >= x); }
                 }
                 for x in 0..70 {
                     prop_assert!(!ranges.contains(x) || plain.contains(&x), "{} invented by {:?}", x, ranges);

@@ -17,8 +17,7 @@ const ACK_DELAY_US: u64 = 250_000;
 #[derive(Debug, Clone)]
 struct Stream {
     id: u64,
-    /// The highest floor that a window named: below it the edge holds nothing, so there is nothing to say.
-    heard: u64,
+    /// In the journal, and not yet below a floor that a window named: what lies there the edge need not be told.
     have: Ranges<RANGES_MAX>,
     touched: u64,
 }
@@ -60,9 +59,7 @@ impl Receiver {
     /// The journal confirmed a window: what lies below its floors is forgotten, and so are streams it no longer names.
     pub fn window_journalled(&mut self, window: &Window, now_us: u64) {
         for w in &window.streams {
-            let s = self.stream(w.stream);
-            s.heard = s.heard.max(w.floor);
-            s.have.raise(w.floor);
+            self.stream(w.stream).have.forget_below(w.floor);
         }
         let newest = self.window.is_none_or(|last| last.boot != window.id.boot || last.n < window.id.n);
         if newest {
@@ -83,7 +80,7 @@ impl Receiver {
         (self.unsaid, self.due_us) = (0, None);
         let mut streams = Vec::new();
         for s in &self.streams {
-            let first = (s.heard < s.have.floor()).then_some((s.heard, s.have.floor()));
+            let first = (s.have.floor() > 0).then_some((0, s.have.floor()));
             let ranges = first.into_iter().chain(s.have.above().iter().copied());
             let ranges: Vec<_, _> = ranges.take(crate::limits::ACK_RANGES_MAX).collect();
             if !ranges.is_empty() {
@@ -102,7 +99,7 @@ impl Receiver {
     fn stream(&mut self, id: u64) -> &mut Stream {
         self.touches += 1;
         let touched = self.touches;
-        let fresh = Stream { id, heard: 0, have: Ranges::below(0), touched };
+        let fresh = Stream { id, have: Ranges::below(0), touched };
         let at = match self.streams.iter().position(|s| s.id == id) {
             Some(i) => i,
             None if self.streams.is_full() => {
@@ -150,6 +147,15 @@ mod tests {
         r.journalled(2, 90, 0);
         r.journalled(2, 92, 0);
         assert_eq!(said(&mut r)[0].1, [(90, 91), (92, 93)]);
+    }
+
+    #[test]
+    fn a_record_that_comes_again_below_a_floor_is_acknowledged_again() {
+        // A restarted edge holds whole segments again, acknowledged records in front of the floor included.
+        let mut r = receiver();
+        r.window_journalled(&window(2, 1, &[(2, 61, 64)]), 0);
+        r.journalled(2, 60, 0);
+        assert_eq!(said(&mut r)[0].1, [(60, 61)]);
     }
 
     #[test]

@@ -1,0 +1,160 @@
+//! Golden bytes: what is on the wire and what the machine computes must never change unnoticed.
+//!
+//! Takes fixed values and drawn frames. Gives nothing; with `HUEFLOW_BLESS=1` it writes the files anew.
+//! Touches `tests/golden/`.
+//! Never a changed file without a changed version: a new layout gets a new payload version and a new file.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../bare/src/digest.rs"]
+mod digest;
+#[path = "../bare/src/scene.rs"]
+mod scene;
+
+use firmware::custody::{Ack, Envelope, JournalId, Kind, StreamAck, StreamWindow, Window, WindowId};
+use firmware::limits::CONTROL_BYTES_MAX;
+use firmware::wire::{self, CensusHead, Loss, LossReason, Method, Micros, OriginalHead, Payload, PictureHead, Report};
+use std::fmt::Write;
+use std::path::Path;
+
+fn golden(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name);
+    if std::env::var_os("HUEFLOW_BLESS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let want = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    assert_eq!(text, want, "{name} is not what it was");
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.chunks(32).fold(String::new(), |mut out, line| {
+        line.iter().for_each(|b| write!(out, "{b:02x}").unwrap());
+        out + "\n"
+    })
+}
+
+fn record<T: Payload>(value: &T, behind: &[u8]) -> String {
+    let mut payload = vec![0; 8_192];
+    let n = wire::encode(value, &mut payload).unwrap();
+    payload.truncate(n);
+    payload.extend_from_slice(behind);
+    let envelope = Envelope {
+        kind: T::KIND as u8,
+        payload_version: T::VERSION,
+        clock_synced: true,
+        stream: 0x1234_5678_9abc_def0,
+        seq: 41,
+        captured_at_us: 1_764_000_000_000_000,
+    };
+    let mut bytes = envelope.seal(&payload).to_vec();
+    bytes.extend_from_slice(&payload);
+    let (back, body) = Envelope::open(&bytes).unwrap();
+    assert_eq!((back, body), (envelope, &payload[..]));
+    hex(&bytes)
+}
+
+fn report() -> Report {
+    let swatch = |id, rgb_q6, pixels| wire::Swatch { id, rgb_q6, pixels };
+    Report {
+        frame: 299,
+        dropped: 2,
+        width: 320,
+        height: 300,
+        method: Method::Uniform,
+        lambda_q6: 3_200,
+        coreset_size: 1_000,
+        w_open: 20,
+        seed: 7,
+        warm: true,
+        coreset_points: 998,
+        scatter_q12: 123_456_789_012,
+        iterations: 36,
+        converged: true,
+        saturated: false,
+        sse_q12: 98_765_432_109_876,
+        max_distance2_q12: 799_027_200,
+        silhouette_ppm: Some(-421_337),
+        micros: Micros { coreset: 300, cluster: 900, label: 400, total: 1_600 },
+        palette: [swatch(0, [0, 64, 16_320], 95_999), swatch(300, [8_000, 1, 2], 1)].into_iter().collect(),
+    }
+}
+
+#[test]
+fn every_kind_of_record_has_the_bytes_it_had() {
+    let census = CensusHead {
+        frame: 299,
+        part: 0,
+        parts: 1,
+        pixels: 5,
+        colours: 2,
+        in_part: 2,
+        centroids_q6: [[0, 64, 128]].into_iter().collect(),
+        ids: [3].into_iter().collect(),
+    };
+    let picture = PictureHead {
+        frame: 299,
+        part: 0,
+        parts: 1,
+        width: 2,
+        height: 2,
+        packed_bytes: 4,
+        palette: [[1, 2, 3], [250, 0, 128]].into_iter().collect(),
+    };
+    let loss = Loss { stream: 2, from: 10, to: 300, reason: LossReason::Full };
+    let original = OriginalHead { frame: 299, width: 320, height: 300 };
+    let all = [
+        ("report", record(&report(), &[])),
+        ("census", record(&census, &[5, 4, 0x80, 2, 1])),
+        ("picture", record(&picture, &[1, 2, 3, 4])),
+        ("loss", record(&loss, &[])),
+        ("original", record(&original, &[0xFF, 0xD8])),
+    ];
+    golden("records.hex", &all.iter().map(|(name, hex)| format!("{name}\n{hex}")).collect::<String>());
+    assert_eq!(Kind::from_byte(6), None, "a new kind needs its line above");
+}
+
+#[test]
+fn windows_and_acks_have_the_bytes_they_had_and_come_back() {
+    let journal = JournalId::try_from("kafka-cluster:hueflow").unwrap();
+    let window = Window {
+        id: WindowId { boot: 0x1234_5678_9abc_def0, n: 17 },
+        journal: Some(journal.clone()),
+        streams: [StreamWindow { stream: 2, since: 0, floor: 128, next: 70_000 }].into_iter().collect(),
+    };
+    let ranges = [(128, 200), (300, 301)].into_iter().collect();
+    let ack =
+        Ack { journal, window: Some(window.id), streams: [StreamAck { stream: 2, ranges }].into_iter().collect() };
+    let mut buf = vec![0; CONTROL_BYTES_MAX];
+    let n = wire::encode_window(&window, &mut buf).unwrap();
+    let mut text = format!("window\n{}", hex(&buf[..n]));
+    assert_eq!(wire::decode_window(&buf[..n]), Ok(window));
+    let n = wire::encode_ack(&ack, &mut buf).unwrap();
+    write!(text, "ack\n{}", hex(&buf[..n])).unwrap();
+    assert_eq!(wire::decode_ack(&buf[..n]), Ok(ack));
+    golden("control.hex", &text);
+}
+
+#[test]
+fn the_machine_computes_what_it_computed() {
+    // The bare image prints the same digits: see firmware/bare.
+    golden("digest.txt", &format!("{:08x}\n", digest::digest().unwrap()));
+}
+
+#[test]
+fn any_bytes_decode_to_a_value_or_an_error() {
+    let mut x = 1u64;
+    for len in 0..2_000 {
+        let bytes: Vec<u8> = (0..len % 90)
+            .map(|_| {
+                x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (x >> 56) as u8
+            })
+            .collect();
+        let _ = wire::decode::<Report>(1, &bytes);
+        let _ = wire::decode_head::<CensusHead>(1, &bytes);
+        let _ = wire::decode_head::<PictureHead>(1, &bytes);
+        let _ = wire::decode::<Loss>(1, &bytes);
+        let _ = wire::decode_window(&bytes);
+        let _ = wire::decode_ack(&bytes);
+    }
+    assert_eq!(wire::decode::<Report>(2, &[]), Err(wire::WireError::Version(2)));
+}
