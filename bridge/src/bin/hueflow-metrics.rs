@@ -1,2 +1,42 @@
-//! hueflow-metrics
-fn main() {}
+//! `hueflow-metrics`: the store's, the page's and the reports' program.
+//!
+//! Takes arguments. Gives an exit code.
+//! Touches nothing itself.
+//! Never ends with a panic on what a user typed.
+
+use clap::Parser;
+use hueflow_bridge::cli::{Metrics, MetricsCommand, log_to_stderr};
+use hueflow_bridge::config::MetricsConfig;
+use hueflow_bridge::failure::{Failure, end};
+use hueflow_bridge::{metrics, tail, video};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Metrics::parse();
+    log_to_stderr();
+    end(run(arguments.command))
+}
+
+fn run(command: MetricsCommand) -> Result<(), Failure> {
+    let check = |flags: &hueflow_bridge::cli::MetricsFlags| MetricsConfig::check(&flags.settings()?);
+    match command {
+        MetricsCommand::Run(flags) => metrics::run(check(&flags)?),
+        MetricsCommand::Tail(flags) => {
+            tail::run(&check(&flags.shared)?, flags.device.as_deref(), flags.since.as_deref())
+        }
+        MetricsCommand::Silhouette(flags) => metrics::silhouette(&check(&flags.shared)?, &flags),
+        MetricsCommand::Video(flags) => video::run(&check(&flags.shared)?, &flags),
+        MetricsCommand::Ledger(flags) => metrics::ledger(&check(&flags.shared)?, flags.json),
+        MetricsCommand::CheckConfig(flags) => {
+            check(&flags)?;
+            println!("the configuration is sound");
+            Ok(())
+        }
+        MetricsCommand::PrintConfig(flags) => {
+            let settings = flags.settings()?;
+            MetricsConfig::check(&settings)?;
+            print!("{}", settings.print());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Bridge: `hueflow-bridge run`, put together.
+//!
+//! Takes a checked configuration. Gives a running relay, until SIGINT or SIGTERM.
+//! Touches the broker, the journal and standard error.
+//! Never gives up on a broker or a journal that is away: it says so once, and tries again.
+
+use crate::config::{BridgeConfig, Broker};
+use crate::failure::Failure;
+use crate::journal::{self, Journal};
+use crate::mqtt::{self, Mqtt, Wire};
+use crate::relay::Relay;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often the journal is asked whether it answers.
+const PROBE: Duration = Duration::from_secs(2);
+/// How long it may take to.
+const PROBE_ANSWER: Duration = Duration::from_secs(4);
+const RETRY_MIN: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// Relays until a signal comes.
+///
+/// # Errors
+/// [`Failure`]: no runtime, no embedded broker, or a journal's client that has failed for good.
+pub fn run(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::io("runtime", e))?;
+    let result = runtime.block_on(relay(config, standby));
+    // A blocking question to a cluster that is away must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    result
+}
+
+/// Becomes true at SIGINT or SIGTERM.
+///
+/// # Errors
+/// [`Failure::Io`] if the handlers cannot be set.
+pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (tx, rx) = watch::channel(false);
+    let fail = |e| Failure::io("signals", e);
+    let (mut int, mut term) =
+        (signal(SignalKind::interrupt()).map_err(fail)?, signal(SignalKind::terminate()).map_err(fail)?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = int.recv() => {}
+            _ = term.recv() => {}
+        }
+        let _ = tx.send(true);
+    });
+    Ok(rx)
+}
+
+async fn relay(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
+    let mut stop = stop_signal()?;
+    let url = match &config.broker {
+        Broker::Remote(url) => url.clone(),
+        Broker::Embedded(port) => embedded(*port)?,
+    };
+    if standby {
+        tokio::select! {
+            () = mqtt::wait_for_absence(&url, &config.site) => {}
+            _ = stop.wait_for(|s| *s) => return Ok(()),
+        }
+    }
+    let (mqtt, mut queues) = Mqtt::start(&url, &config.site);
+    let mqtt = Arc::new(mqtt);
+    let opened = tokio::select! {
+        journal = open(&config) => Some(journal),
+        _ = stop.wait_for(|s| *s) => None,
+    };
+    let mut result = Ok(());
+    if let Some(journal) = opened {
+        log::info!("journal {} ({})", config.journal.url, journal.id());
+        let prober = tokio::spawn(probe(journal.clone(), mqtt.clone()));
+        result = Relay::new(journal, mqtt.clone(), config.format).run(&mut queues, stop).await.map(|c| {
+            log::info!(
+                "relayed {} records, {} windows, {} pictures ({} skipped), {} dead letters; {} acks",
+                c.records,
+                c.windows,
+                c.pictures,
+                c.pictures_skipped,
+                c.dead,
+                c.acks
+            );
+        });
+        prober.abort();
+        let _ = prober.await;
+    }
+    // Keep reading, so that the farewell is not stuck behind deliveries.
+    tokio::spawn(async move { while queues.inbound.recv().await.is_some() {} });
+    if let Some(mqtt) = Arc::into_inner(mqtt) {
+        mqtt.stop().await;
+    }
+    result
+}
+
+/// Opens the journal, however long it takes.
+async fn open(config: &BridgeConfig) -> Arc<dyn Journal> {
+    let (mut wait, mut said) = (RETRY_MIN, false);
+    loop {
+        let journal = config.journal.clone();
+        let opened = tokio::task::spawn_blocking(move || journal::open(&journal, true)).await;
+        match opened {
+            Ok(Ok(journal)) => return journal,
+            Ok(Err(e)) if !said => log::warn!("{e}; trying again until it answers"),
+            Ok(Err(e)) => log::debug!("{e}"),
+            Err(e) => log::error!("{e}"),
+        }
+        said = true;
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(RETRY_MAX);
+    }
+}
+
+/// Keeps saying whether the journal answers.
+async fn probe(journal: Arc<dyn Journal>, wire: Arc<dyn Wire>) {
+    let mut last = None;
+    loop {
+        let asked = journal.clone();
+        let reachable = tokio::task::spawn_blocking(move || asked.reachable(PROBE_ANSWER)).await.unwrap_or(false);
+        if last != Some(reachable) {
+            match (last, reachable) {
+                (Some(_), true) => log::info!("the journal answers again"),
+                (_, false) => log::warn!("the journal does not answer; records wait at the edges"),
+                (None, true) => {}
+            }
+            wire.journal(reachable);
+            last = Some(reachable);
+        }
+        tokio::time::sleep(PROBE).await;
+    }
+}
+
+#[cfg(feature = "embedded-broker")]
+fn embedded(port: u16) -> Result<crate::settings::Url, Failure> {
+    let port = crate::broker::start(port)?;
+    eprintln!("mqtt://127.0.0.1:{port}");
+    Ok(crate::settings::Url { host: "127.0.0.1".to_owned(), port, login: None })
+}
+
+#[cfg(not(feature = "embedded-broker"))]
+fn embedded(_: u16) -> Result<crate::settings::Url, Failure> {
+    Err(Failure::Config("mqtt.url: this build has no embedded broker".to_owned()))
+}

@@ -1,0 +1,237 @@
+//! Cli: the command lines of `hueflow-bridge` and `hueflow-metrics`.
+//!
+//! Takes the arguments. Gives what the user typed, and the settings that file, environment and flags come to.
+//! Touches the arguments and the environment.
+//! Never decides what a value means: that is `config`'s.
+
+use crate::config::{self, BRIDGE_KEYS, METRICS_KEYS};
+use crate::failure::Failure;
+use crate::settings::Settings;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// The server side's relay: from MQTT into the journal, without loss.
+#[derive(Debug, Parser)]
+#[command(name = "hueflow-bridge", version)]
+pub struct Bridge {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: BridgeCommand,
+}
+
+/// What `hueflow-bridge` can do.
+#[derive(Debug, Subcommand)]
+pub enum BridgeCommand {
+    /// Relay until stopped.
+    Run(BridgeFlags),
+    /// Say whether the configuration is sound, and what is wrong if not.
+    CheckConfig(BridgeFlags),
+    /// Print the configuration in force and where each value came from.
+    PrintConfig(BridgeFlags),
+}
+
+/// Flags of `hueflow-bridge`.
+#[derive(Debug, Args)]
+pub struct BridgeFlags {
+    /// Configuration file [/etc/hueflow/bridge.toml, if it is there].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Site: the second word of every MQTT topic.
+    #[arg(long)]
+    site: Option<String>,
+    /// Broker: mqtt://[USER@]HOST[:PORT], or embedded[:PORT] for one inside the bridge.
+    #[arg(long, value_name = "URL")]
+    mqtt: Option<String>,
+    /// Journal: kafka://HOST:PORT[,HOST:PORT...] or local:FILE.
+    #[arg(long, value_name = "URL")]
+    journal: Option<String>,
+    /// How values of the topic `metrics` are written: json or postcard.
+    #[arg(long, value_name = "FORMAT")]
+    value: Option<String>,
+    /// Wait until the site's active bridge is gone, then take over.
+    #[arg(long)]
+    pub standby: bool,
+}
+
+impl BridgeFlags {
+    /// The settings.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        let flags = [
+            ("site", self.site.clone()),
+            ("mqtt.url", self.mqtt.clone()),
+            ("journal.url", self.journal.clone()),
+            ("relay.value", self.value.clone()),
+        ];
+        let (file, required) = config::file(self.config.as_deref(), "/etc/hueflow/bridge.toml");
+        Settings::gather(BRIDGE_KEYS, file, required, "HUEFLOW_BRIDGE", environment(), &flags)
+    }
+}
+
+/// The server side's store, page and reports: from the journal to rows, ledgers and diagrams.
+#[derive(Debug, Parser)]
+#[command(name = "hueflow-metrics", version)]
+pub struct Metrics {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: MetricsCommand,
+}
+
+/// What `hueflow-metrics` can do.
+#[derive(Debug, Subcommand)]
+pub enum MetricsCommand {
+    /// Fill the store from the journal and show the page, until stopped.
+    Run(MetricsFlags),
+    /// Print one line a frame as they come.
+    Tail(TailFlags),
+    /// The exact silhouette of a frame, and its diagram.
+    Silhouette(SilhouetteFlags),
+    /// The clustered pictures of a device back from the journal.
+    Video(VideoFlags),
+    /// What became of every record: produced, stored, lost, missing, dead.
+    Ledger(LedgerFlags),
+    /// Say whether the configuration is sound, and what is wrong if not.
+    CheckConfig(MetricsFlags),
+    /// Print the configuration in force and where each value came from.
+    PrintConfig(MetricsFlags),
+}
+
+/// Flags that all of `hueflow-metrics` share.
+#[derive(Debug, Args)]
+pub struct MetricsFlags {
+    /// Configuration file [/etc/hueflow/metrics.toml, if it is there].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Journal: kafka://HOST:PORT[,HOST:PORT...] or local:FILE.
+    #[arg(long, value_name = "URL")]
+    journal: Option<String>,
+    /// Store: a SQLite file.
+    #[arg(long, value_name = "FILE")]
+    store: Option<String>,
+    /// Address of the page; port 0 is any free one.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+}
+
+impl MetricsFlags {
+    /// The settings.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        let flags = [
+            ("journal.url", self.journal.clone()),
+            ("store.file", self.store.clone()),
+            ("web.listen", self.listen.clone()),
+        ];
+        let (file, required) = config::file(self.config.as_deref(), "/etc/hueflow/metrics.toml");
+        Settings::gather(METRICS_KEYS, file, required, "HUEFLOW_METRICS", environment(), &flags)
+    }
+}
+
+/// Flags of `tail`.
+#[derive(Debug, Args)]
+pub struct TailFlags {
+    /// Shared flags.
+    #[command(flatten)]
+    pub shared: MetricsFlags,
+    /// Only this device.
+    #[arg(long)]
+    pub device: Option<String>,
+    /// From then on: an RFC 3339 time (UTC), seconds since the epoch, or how long ago (90s, 10m, 2h, 1d) [now].
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+}
+
+/// Flags of `silhouette`.
+#[derive(Debug, Args)]
+pub struct SilhouetteFlags {
+    /// Shared flags.
+    #[command(flatten)]
+    pub shared: MetricsFlags,
+    /// A picture (PNG).
+    #[arg(long, value_name = "PNG", requires = "labels", conflicts_with = "device")]
+    pub image: Option<PathBuf>,
+    /// Its labels (8-bit grey PNG).
+    #[arg(long, value_name = "PNG", requires = "image")]
+    pub labels: Option<PathBuf>,
+    /// A device: from its latest census in the store.
+    #[arg(long, required_unless_present = "image")]
+    pub device: Option<String>,
+    /// The report whose frame it should be.
+    #[arg(long, value_name = "N", requires = "device")]
+    pub seq: Option<u64>,
+    /// Draw the diagram: a file that ends in .svg or .png.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `video`.
+#[derive(Debug, Args)]
+pub struct VideoFlags {
+    /// Shared flags.
+    #[command(flatten)]
+    pub shared: MetricsFlags,
+    /// The device.
+    #[arg(long)]
+    pub device: String,
+    /// Write `000000.png` and so on, by frame number, into this folder.
+    #[arg(long, value_name = "DIR", required_unless_present = "y4m")]
+    pub out: Option<PathBuf>,
+    /// Write YUV4MPEG2 to this file; `-` is standard output.
+    #[arg(long, value_name = "FILE", conflicts_with = "out")]
+    pub y4m: Option<PathBuf>,
+}
+
+/// Flags of `ledger`.
+#[derive(Debug, Args)]
+pub struct LedgerFlags {
+    /// Shared flags.
+    #[command(flatten)]
+    pub shared: MetricsFlags,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The environment as text; what is not text cannot be ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+}
+
+/// Sets up logging to standard error: `RUST_LOG`, or informations of our own.
+pub fn log_to_stderr() {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,rumqttd=off,hueflow_bridge=info"))
+        .format_timestamp_millis()
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_lines_are_sound() {
+        Bridge::command().debug_assert();
+        Metrics::command().debug_assert();
+        for bad in [
+            &["x", "silhouette"][..],
+            &["x", "silhouette", "--image", "a"],
+            &["x", "video", "--device", "d"],
+            &["x", "video", "--out", "d"],
+        ] {
+            assert!(Metrics::try_parse_from(bad).is_err(), "{bad:?}");
+        }
+        assert!(Metrics::try_parse_from(["x", "silhouette", "--device", "d", "--seq", "3", "--json"]).is_ok());
+        assert!(
+            Bridge::try_parse_from(["x", "run", "--mqtt", "embedded", "--journal", "local:x", "--value", "json"])
+                .is_ok()
+        );
+    }
+}

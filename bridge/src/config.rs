@@ -1,0 +1,282 @@
+//! Config: what the two programs may be told, checked once.
+//!
+//! Takes the settings as text. Gives values that only need to be used: addresses parsed, ranges kept.
+//! Touches the password file, if one is named.
+//! Never lets a wrong value past the door: each error names key, value and what it must be.
+
+use crate::failure::Failure;
+use crate::journal::{JournalConfig, JournalUrl};
+use crate::settings::{Key, Settings, Shape, Url};
+use crate::verdict::{ValueFormat, is_device};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+const JOURNAL_KEYS: [Key; 6] = [
+    Key {
+        name: "journal.url",
+        shape: Shape::Text,
+        default: "local:/var/lib/hueflow/journal.db",
+        help: "The journal: kafka://HOST:PORT[,HOST:PORT...] or local:FILE.",
+    },
+    Key { name: "journal.prefix", shape: Shape::Text, default: "", help: "In front of each Kafka topic's name." },
+    Key {
+        name: "journal.partitions",
+        shape: Shape::Number { min: 1, max: 1_000 },
+        default: "4",
+        help: "Partitions of topics that are made.",
+    },
+    Key {
+        name: "journal.replication",
+        shape: Shape::Number { min: 1, max: 16 },
+        default: "1",
+        help: "Replicas of topics that are made.",
+    },
+    Key {
+        name: "journal.retention_days",
+        shape: Shape::Number { min: 1, max: 3_650 },
+        default: "7",
+        help: "Days that the journal keeps records.",
+    },
+    Key {
+        name: "journal.video_mib_max",
+        shape: Shape::Number { min: 1, max: 1_048_576 },
+        default: "256",
+        help: "MiB of pictures that the local journal keeps.",
+    },
+];
+
+const fn journal_key(i: usize) -> Key {
+    JOURNAL_KEYS[i]
+}
+
+/// Keys of `hueflow-bridge`.
+pub const BRIDGE_KEYS: &[Key] = &[
+    Key { name: "site", shape: Shape::Text, default: "home", help: "The site: second word of every MQTT topic." },
+    Key {
+        name: "mqtt.url",
+        shape: Shape::Text,
+        default: "mqtt://127.0.0.1:1883",
+        help: "The broker: mqtt://[USER@]HOST[:PORT], or embedded[:PORT].",
+    },
+    Key { name: "mqtt.password_file", shape: Shape::Text, default: "", help: "File with the broker's password." },
+    journal_key(0),
+    journal_key(1),
+    journal_key(2),
+    journal_key(3),
+    journal_key(4),
+    journal_key(5),
+    Key {
+        name: "relay.value",
+        shape: Shape::Text,
+        default: "json",
+        help: "How values of the topic metrics are written: json or postcard.",
+    },
+];
+
+/// Keys of `hueflow-metrics`.
+pub const METRICS_KEYS: &[Key] = &[
+    journal_key(0),
+    journal_key(1),
+    journal_key(2),
+    journal_key(3),
+    journal_key(4),
+    journal_key(5),
+    Key {
+        name: "store.file",
+        shape: Shape::Text,
+        default: "/var/lib/hueflow/store.db",
+        help: "The store: a SQLite file.",
+    },
+    Key {
+        name: "store.keep_days",
+        shape: Shape::Number { min: 1, max: 3_650 },
+        default: "30",
+        help: "Days that the store keeps reports.",
+    },
+    Key {
+        name: "store.census_kept",
+        shape: Shape::Number { min: 1, max: 100_000 },
+        default: "256",
+        help: "Censuses that the store keeps, for each device.",
+    },
+    Key {
+        name: "web.listen",
+        shape: Shape::Text,
+        default: "127.0.0.1:8080",
+        help: "Address of the page; port 0 is any free one.",
+    },
+];
+
+/// Where a bridge gets its messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Broker {
+    /// A broker elsewhere.
+    Remote(Url),
+    /// One inside the bridge, on that port of loopback (0: any free one).
+    Embedded(u16),
+}
+
+/// What `hueflow-bridge run` needs.
+#[derive(Debug, Clone)]
+pub struct BridgeConfig {
+    /// The site.
+    pub site: String,
+    /// The broker.
+    pub broker: Broker,
+    /// The journal.
+    pub journal: JournalConfig,
+    /// How values of `metrics` are written.
+    pub format: ValueFormat,
+}
+
+impl BridgeConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Failure::Config`].
+    pub fn check(s: &Settings) -> Result<BridgeConfig, Failure> {
+        let site = s.text("site").to_owned();
+        if !is_device(&site) {
+            return Err(s.wrong("site", "must be 1 to 64 letters, digits, `.`, `-` or `_`"));
+        }
+        let format = match s.text("relay.value") {
+            "json" => ValueFormat::Json,
+            "postcard" => ValueFormat::Postcard,
+            _ => return Err(s.wrong("relay.value", "must be json or postcard")),
+        };
+        Ok(BridgeConfig { site, broker: broker(s)?, journal: journal(s)?, format })
+    }
+}
+
+fn broker(s: &Settings) -> Result<Broker, Failure> {
+    let text = s.text("mqtt.url");
+    let embedded = match text.strip_prefix("embedded") {
+        Some("") => Some(0),
+        Some(port) => match port.strip_prefix(':').and_then(|p| p.parse().ok()) {
+            Some(port) => Some(port),
+            None => return Err(s.wrong("mqtt.url", "must be embedded[:PORT] with a port from 0 to 65535")),
+        },
+        None => None,
+    };
+    if let Some(port) = embedded {
+        if cfg!(feature = "embedded-broker") {
+            return Ok(Broker::Embedded(port));
+        }
+        return Err(s.wrong("mqtt.url", "asks for the embedded broker, which this build does not have"));
+    }
+    let mut url: Url = text.parse().map_err(|e: String| s.wrong("mqtt.url", &e))?;
+    if let Some(file) = s.some("mqtt.password_file") {
+        let password = std::fs::read_to_string(file)
+            .map_err(|e| s.wrong("mqtt.password_file", &format!("cannot be read: {e}")))?;
+        let user = url.login.take().map_or_else(String::new, |(user, _)| user);
+        url.login = Some((user, password.trim_end().to_owned()));
+    }
+    Ok(Broker::Remote(url))
+}
+
+fn journal(s: &Settings) -> Result<JournalConfig, Failure> {
+    let url: JournalUrl = s.text("journal.url").parse().map_err(|e: String| s.wrong("journal.url", &e))?;
+    let prefix = s.text("journal.prefix").to_owned();
+    if prefix.len() > 32 || !prefix.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')) {
+        return Err(s.wrong("journal.prefix", "must be at most 32 letters, digits, `.`, `-` or `_`"));
+    }
+    let number = |name| s.number(name).unsigned_abs();
+    Ok(JournalConfig {
+        url,
+        prefix,
+        partitions: i32::try_from(number("journal.partitions")).unwrap_or(1),
+        replication: i32::try_from(number("journal.replication")).unwrap_or(1),
+        retention_days: u32::try_from(number("journal.retention_days")).unwrap_or(7),
+        video_bytes_max: number("journal.video_mib_max") << 20,
+    })
+}
+
+/// What `hueflow-metrics` needs.
+#[derive(Debug, Clone)]
+pub struct MetricsConfig {
+    /// The journal.
+    pub journal: JournalConfig,
+    /// The store.
+    pub store: StoreConfig,
+    /// The page's address.
+    pub listen: SocketAddr,
+}
+
+/// The store's file and what it keeps.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// The file.
+    pub file: PathBuf,
+    /// Days of reports.
+    pub keep_days: u32,
+    /// Censuses of each device.
+    pub census_kept: u32,
+}
+
+impl MetricsConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Failure::Config`].
+    pub fn check(s: &Settings) -> Result<MetricsConfig, Failure> {
+        let listen = s
+            .text("web.listen")
+            .parse()
+            .map_err(|_| s.wrong("web.listen", "must be an address and a port, such as 127.0.0.1:8080"))?;
+        if s.text("store.file").is_empty() {
+            return Err(s.wrong("store.file", "must name a file"));
+        }
+        let number = |name| u32::try_from(s.number(name)).unwrap_or(1);
+        let store = StoreConfig {
+            file: PathBuf::from(s.text("store.file")),
+            keep_days: number("store.keep_days"),
+            census_kept: number("store.census_kept"),
+        };
+        Ok(MetricsConfig { journal: journal(s)?, store, listen })
+    }
+}
+
+/// The configuration file's place, and whether it must exist.
+pub fn file<'a>(asked: Option<&'a Path>, default: &'a str) -> (&'a Path, bool) {
+    asked.map_or((Path::new(default), false), |f| (f, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(keys: &'static [Key], flags: &[(&'static str, &str)]) -> Settings {
+        let flags: Vec<_> = flags.iter().map(|(k, v)| (*k, Some((*v).to_owned()))).collect();
+        Settings::gather(keys, Path::new("/nonexistent"), false, "NONE", std::iter::empty(), &flags).unwrap()
+    }
+
+    #[test]
+    fn defaults_are_sound() {
+        let c = BridgeConfig::check(&settings(BRIDGE_KEYS, &[])).unwrap();
+        assert_eq!((c.site.as_str(), c.journal.partitions, c.format), ("home", 4, ValueFormat::Json));
+        let c = MetricsConfig::check(&settings(METRICS_KEYS, &[])).unwrap();
+        assert!(c.listen.ip().is_loopback());
+    }
+
+    #[test]
+    fn wrong_values_name_key_value_and_what_they_must_be() {
+        for (key, value, must) in [
+            ("site", "a/b", "must be 1 to 64"),
+            ("mqtt.url", "http://x", "must be mqtt://"),
+            ("mqtt.url", "embedded:x", "0 to 65535"),
+            ("journal.url", "kafka:x", "must be kafka://"),
+            ("journal.prefix", "a b", "at most 32"),
+            ("relay.value", "xml", "json or postcard"),
+            ("mqtt.password_file", "/nonexistent", "cannot be read"),
+        ] {
+            let e = BridgeConfig::check(&settings(BRIDGE_KEYS, &[(key, value)])).unwrap_err();
+            assert_eq!(e.code(), 78);
+            let e = e.to_string();
+            assert!(e.contains(key) && e.contains(value) && e.contains(must), "{e}");
+        }
+        let e = MetricsConfig::check(&settings(METRICS_KEYS, &[("web.listen", "x")])).unwrap_err();
+        assert!(e.to_string().contains("web.listen: `x` must be an address"));
+        let embedded = BridgeConfig::check(&settings(BRIDGE_KEYS, &[("mqtt.url", "embedded:5")]));
+        assert_eq!(embedded.unwrap().broker, Broker::Embedded(5));
+    }
+}

@@ -1,0 +1,399 @@
+//! The journal in Apache Kafka. The one door to `rdkafka`.
+//!
+//! Takes entries (idempotent producer, `acks=all`, lz4, no time limit: the bridge decides), gives the delivery report.
+//! Gives records from assigned partitions, from the offsets it is told; offsets are committed nowhere but in the store.
+//! Touches a Kafka cluster: 3.4 with ZooKeeper and 4.x alike.
+//! Never a consumer group's coordinator, and never a transaction.
+
+use super::{Batch, Entry, Journal, JournalConfig, JournalError, JournalUrl, Offsets, Reader, Record, TOPICS, Topic};
+use firmware::custody::JournalId;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::metadata::Metadata;
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+use std::time::{Duration, Instant};
+
+/// Entries that may wait in the producer: more than the relay has in flight, so that pictures find room beside records.
+pub const QUEUE_ENTRIES_MAX: usize = 1_024;
+/// Bytes that may wait there.
+const QUEUE_KIB_MAX: usize = 64 * 1024;
+/// How long the cluster has to answer a question.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How often a reader looks for partitions that are new.
+const DISCOVER: Duration = Duration::from_secs(10);
+/// How long a refused entry waits before it is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+/// A retention below this is worth a warning: an outage may last longer.
+const RETENTION_WARN_MS: i64 = 86_400_000;
+
+/// The journal in Kafka.
+pub struct KafkaJournal {
+    id: JournalId,
+    prefix: String,
+    client: ClientConfig,
+    producer: FutureProducer,
+}
+
+impl KafkaJournal {
+    /// Connects; with `append` the topics that are missing are made, and settings that break the promise are named.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// [`JournalError::Away`] if no broker answers.
+    pub fn open(config: &JournalConfig, append: bool) -> Result<Self, JournalError> {
+        let JournalUrl::Kafka(brokers) = &config.url else {
+            return Err(JournalError::Fatal("not a Kafka journal".to_owned()));
+        };
+        let mut client = ClientConfig::new();
+        client
+            .set("bootstrap.servers", brokers)
+            .set("client.id", "hueflow")
+            .set("socket.keepalive.enable", "true")
+            .set("reconnect.backoff.max.ms", "2000")
+            .set_log_level(rdkafka::config::RDKafkaLogLevel::Warning);
+        let producer: FutureProducer = client
+            .clone()
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("compression.type", "lz4")
+            .set("linger.ms", "5")
+            .set("message.timeout.ms", "0")
+            .set("queue.buffering.max.messages", QUEUE_ENTRIES_MAX.to_string())
+            .set("queue.buffering.max.kbytes", QUEUE_KIB_MAX.to_string())
+            .create()
+            .map_err(|e| JournalError::Fatal(e.to_string()))?;
+        let cluster = producer
+            .client()
+            .fetch_cluster_id(ANSWER)
+            .ok_or_else(|| JournalError::Away(format!("no answer within {} s", ANSWER.as_secs())))?;
+        let id = JournalId::try_from(format!("{cluster}:{}", config.prefix).as_str())
+            .map_err(|_| JournalError::Fatal("cluster id and prefix are too long together".to_owned()))?;
+        let journal = KafkaJournal { id, prefix: config.prefix.clone(), client, producer };
+        if append {
+            journal.prepare(config)?;
+        }
+        Ok(journal)
+    }
+
+    /// Makes the topics that are missing and looks at the settings of those that are there.
+    fn prepare(&self, config: &JournalConfig) -> Result<(), JournalError> {
+        let admin: AdminClient<DefaultClientContext> =
+            self.client.create().map_err(|e| JournalError::Fatal(e.to_string()))?;
+        let names = names(&self.prefix);
+        let metadata = self.producer.client().fetch_metadata(None, ANSWER).map_err(away)?;
+        let there: Vec<&str> = metadata.topics().iter().map(|t| t.name()).collect();
+        let retention = (i64::from(config.retention_days) * 86_400_000).to_string();
+        let missing: Vec<NewTopic<'_>> = names
+            .iter()
+            .filter(|(name, ..)| !there.contains(&name.as_str()))
+            .map(|(name, _, dead)| {
+                let partitions = if *dead { 1 } else { config.partitions };
+                NewTopic::new(name, partitions, TopicReplication::Fixed(config.replication))
+                    .set("retention.ms", &retention)
+            })
+            .collect();
+        let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
+        if !missing.is_empty() {
+            for made in block_on(admin.create_topics(&missing, &options))?.map_err(away)? {
+                match made {
+                    Ok(name) => log::info!("Kafka: topic {name} made"),
+                    Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                    Err((name, e)) => {
+                        return Err(JournalError::Away(format!("topic {name} is missing and could not be made: {e}")));
+                    }
+                }
+            }
+        }
+        let lonely = metadata.brokers().len() == 1 && metadata.brokers().iter().all(|b| loopback(b.host()));
+        let resources: Vec<ResourceSpecifier<'_>> =
+            names.iter().filter(|(.., dead)| !dead).map(|(name, ..)| ResourceSpecifier::Topic(name)).collect();
+        match block_on(admin.describe_configs(&resources, &options))? {
+            Ok(settings) => {
+                for (setting, (name, ..)) in settings.iter().zip(names.iter().filter(|(.., dead)| !dead)) {
+                    let Ok(resource) = setting else { continue };
+                    let get = |key: &str| resource.get(key).and_then(|e| e.value.clone()).unwrap_or_default();
+                    for w in warnings(
+                        lonely,
+                        &get("min.insync.replicas"),
+                        &get("retention.ms"),
+                        &get("unclean.leader.election.enable"),
+                    ) {
+                        log::warn!("Kafka: topic {name}: {w}");
+                    }
+                }
+            }
+            Err(e) => log::warn!("Kafka: the topics' settings could not be read: {e}"),
+        }
+        let metadata = self.producer.client().fetch_metadata(None, ANSWER).map_err(away)?;
+        for t in metadata.topics().iter().filter(|t| names.iter().any(|(n, ..)| n == t.name())) {
+            if !lonely && t.partitions().iter().any(|p| p.replicas().len() < 2) {
+                log::warn!("Kafka: topic {}: one replica: what it acknowledged can be lost with that broker", t.name());
+            }
+        }
+        if lonely {
+            log::info!("Kafka: a single broker on this machine: its disk is the only copy");
+        }
+        Ok(())
+    }
+}
+
+impl Journal for KafkaJournal {
+    fn id(&self) -> JournalId {
+        self.id.clone()
+    }
+
+    fn append(&self, entry: Entry) -> BoxFuture<'static, Result<(), JournalError>> {
+        let producer = self.producer.clone();
+        let topic = format!("{}{}", self.prefix, entry.topic_name());
+        // Into the queue at once, so that entries of one key keep their order.
+        let first = send(&producer, &topic, &entry);
+        async move {
+            let mut queued = first;
+            loop {
+                let error = match queued {
+                    Ok(delivery) => match delivery.await {
+                        Ok(Ok(_)) => return Ok(()),
+                        Ok(Err((e, _))) => e,
+                        Err(_) => return Err(JournalError::Fatal("the producer has ended".to_owned())),
+                    },
+                    Err(e) => e,
+                };
+                match error.rdkafka_error_code() {
+                    Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
+                        return Err(JournalError::Refused(error.to_string()));
+                    }
+                    Some(RDKafkaErrorCode::QueueFull) => {}
+                    _ => match producer.client().fatal_error() {
+                        Some((_, text)) => return Err(JournalError::Fatal(text)),
+                        None => log::debug!("Kafka: {topic}: {error}; trying again"),
+                    },
+                }
+                tokio::time::sleep(RETRY).await;
+                queued = send(&producer, &topic, &entry);
+            }
+        }
+        .boxed()
+    }
+
+    fn reachable(&self, wait: Duration) -> bool {
+        self.producer.client().fetch_metadata(Some(&format!("{}metrics", self.prefix)), wait).is_ok()
+    }
+
+    fn reader(&self, from: &Offsets) -> Result<Box<dyn Reader>, JournalError> {
+        let consumer: BaseConsumer = self
+            .client
+            .clone()
+            .set("group.id", "hueflow-metrics")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("allow.auto.create.topics", "false")
+            .set("fetch.wait.max.ms", "50")
+            .set("queued.max.messages.kbytes", "8192")
+            .create()
+            .map_err(|e| JournalError::Fatal(e.to_string()))?;
+        let (next, prefix) = (from.clone(), self.prefix.clone());
+        Ok(Box::new(KafkaReader { consumer, prefix, next, assigned: Vec::new(), looked: None }))
+    }
+
+    fn end(&self) -> Result<Offsets, JournalError> {
+        let metadata = self.producer.client().fetch_metadata(None, ANSWER).map_err(away)?;
+        let mut offsets = Offsets::new();
+        for (place, partition) in partitions(&metadata, &self.prefix) {
+            let topic = format!("{}{place}", self.prefix);
+            let (_, high) = self.producer.client().fetch_watermarks(&topic, partition, ANSWER).map_err(away)?;
+            offsets.insert((place, partition), high);
+        }
+        Ok(offsets)
+    }
+}
+
+struct KafkaReader {
+    consumer: BaseConsumer,
+    prefix: String,
+    next: Offsets,
+    assigned: Vec<(String, i32)>,
+    looked: Option<Instant>,
+}
+
+impl KafkaReader {
+    /// Looks for partitions that are new and assigns them all, each at its next offset. Gives what is out of range.
+    fn discover(&mut self) -> Result<Vec<String>, JournalError> {
+        if self.looked.is_some_and(|t| t.elapsed() < DISCOVER) {
+            return Ok(Vec::new());
+        }
+        self.looked = Some(Instant::now());
+        let metadata = self.consumer.fetch_metadata(None, ANSWER).map_err(away)?;
+        let now = partitions(&metadata, &self.prefix);
+        if now == self.assigned {
+            return Ok(Vec::new());
+        }
+        let (mut list, mut restarted) = (TopicPartitionList::new(), Vec::new());
+        for (place, partition) in &now {
+            let topic = format!("{}{place}", self.prefix);
+            let key = (place.clone(), *partition);
+            if let Some(&next) = self.next.get(&key).filter(|_| !self.assigned.contains(&key)) {
+                let (low, high) = self.consumer.fetch_watermarks(&topic, *partition, ANSWER).map_err(away)?;
+                if next < low || next > high {
+                    restarted.push(format!("{topic}/{partition}"));
+                    self.next.remove(&key);
+                }
+            }
+            let offset = self.next.get(&key).map_or(Offset::Beginning, |&o| Offset::Offset(o));
+            list.add_partition_offset(&topic, *partition, offset).map_err(away)?;
+        }
+        self.consumer.assign(&list).map_err(away)?;
+        self.assigned = now;
+        Ok(restarted)
+    }
+}
+
+impl Reader for KafkaReader {
+    fn read(&mut self, max: usize, wait: Duration) -> Result<Batch, JournalError> {
+        let mut batch = Batch { records: Vec::new(), restarted: self.discover()? };
+        let deadline = Instant::now() + wait;
+        while batch.records.len() < max {
+            let left = if batch.records.is_empty() {
+                deadline.saturating_duration_since(Instant::now())
+            } else {
+                Duration::ZERO
+            };
+            match self.consumer.poll(left) {
+                None => break,
+                Some(Ok(message)) => {
+                    let place = message.topic().strip_prefix(self.prefix.as_str()).unwrap_or_default();
+                    let Some((topic, dead)) = Topic::parse(place) else { continue };
+                    let key = (place.to_owned(), message.partition());
+                    if let Some(&next) = self.next.get(&key)
+                        && message.offset() < next
+                    {
+                        batch.restarted.push(format!("{}/{}", message.topic(), message.partition()));
+                    }
+                    self.next.insert(key, message.offset() + 1);
+                    batch.records.push(Record {
+                        place: place.to_owned(),
+                        partition: message.partition(),
+                        offset: message.offset(),
+                        entry: entry(topic, dead, &message),
+                    });
+                }
+                Some(Err(KafkaError::MessageConsumptionFatal(e))) => return Err(JournalError::Fatal(e.to_string())),
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(e)) => {
+                    if batch.records.is_empty() {
+                        return Err(away(e));
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(batch)
+    }
+}
+
+fn entry(topic: Topic, dead: bool, message: &impl Message) -> Entry {
+    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+    let headers: Vec<(String, String)> = message
+        .headers()
+        .map(|h| h.iter().map(|h| (h.key.to_owned(), h.value.map(text).unwrap_or_default())).collect())
+        .unwrap_or_default();
+    let loose = topic == Topic::Video && !dead && headers.iter().any(|(n, v)| n == "stream" && v == "0");
+    Entry {
+        topic,
+        dead,
+        loose,
+        key: message.key().map(text).unwrap_or_default(),
+        headers,
+        time_ms: message.timestamp().to_millis().unwrap_or(0),
+        value: message.payload().unwrap_or_default().to_vec(),
+    }
+}
+
+fn send(
+    producer: &FutureProducer,
+    topic: &str,
+    entry: &Entry,
+) -> Result<rdkafka::producer::DeliveryFuture, KafkaError> {
+    let mut headers = OwnedHeaders::new_with_capacity(entry.headers.len());
+    for (key, value) in &entry.headers {
+        headers = headers.insert(Header { key, value: Some(value) });
+    }
+    let record =
+        FutureRecord::to(topic).key(&entry.key).payload(&entry.value).timestamp(entry.time_ms).headers(headers);
+    producer.send_result(record).map_err(|(e, _)| e)
+}
+
+/// All topics' full names.
+fn names(prefix: &str) -> Vec<(String, Topic, bool)> {
+    let of = |t: Topic, dead| (format!("{prefix}{}", super::topic_name(t, dead)), t, dead);
+    TOPICS.into_iter().flat_map(|t| [of(t, false), of(t, true)]).collect()
+}
+
+/// Our partitions, in order.
+fn partitions(metadata: &Metadata, prefix: &str) -> Vec<(String, i32)> {
+    let mut all: Vec<(String, i32)> = metadata
+        .topics()
+        .iter()
+        .filter_map(|t| Some((t.name().strip_prefix(prefix).filter(|n| Topic::parse(n).is_some())?, t)))
+        .flat_map(|(place, t)| t.partitions().iter().map(move |p| (place.to_owned(), p.id())))
+        .collect();
+    all.sort();
+    all
+}
+
+/// What in a topic's settings breaks the promise.
+fn warnings(lonely: bool, min_insync: &str, retention_ms: &str, unclean: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    if !lonely && min_insync.parse::<i64>().is_ok_and(|n| n < 2) {
+        all.push("min.insync.replicas is 1: what is acknowledged may be on one disk only".to_owned());
+    }
+    if retention_ms.parse::<i64>().is_ok_and(|ms| (0..RETENTION_WARN_MS).contains(&ms)) {
+        all.push(format!("retention.ms is {retention_ms}: the store may not be away for longer"));
+    }
+    if unclean == "true" {
+        all.push("unclean.leader.election.enable is true: what was acknowledged can be lost".to_owned());
+    }
+    all
+}
+
+fn loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn away(e: impl std::fmt::Display) -> JournalError {
+    JournalError::Away(e.to_string())
+}
+
+/// Waits for an admin answer from a thread of its own kind: `open` runs on a blocking thread.
+fn block_on<F: Future>(future: F) -> Result<F::Output, JournalError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(away)?;
+    Ok(runtime.block_on(future))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_break_the_promise_are_named() {
+        assert!(warnings(true, "1", "604800000", "false").is_empty());
+        let all = warnings(false, "1", "60000", "true");
+        assert_eq!(all.len(), 3);
+        assert!(all[1].contains("60000"));
+        assert!(warnings(false, "2", "-1", "false").is_empty());
+    }
+
+    #[test]
+    fn eight_topics_with_their_prefix() {
+        let all = names("x.");
+        assert_eq!(all.len(), 8);
+        assert_eq!(all[1].0, "x.metrics.dlq");
+    }
+}

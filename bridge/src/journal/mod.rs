@@ -1,0 +1,248 @@
+//! Journal: where a record is safe, whoever dies: Apache Kafka, or one SQLite file on one machine.
+//!
+//! Takes entries, and gives its word for each once it is durable. Gives entries back in batches, from any offset.
+//! Touches what the two doors below touch: `kafka` a cluster, `local` a file.
+//! Never forgets what it gave its word for, within its retention.
+
+pub mod kafka;
+pub mod local;
+
+use crate::failure::Failure;
+use firmware::custody::JournalId;
+use futures::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Topics that carry records, in the order they are made.
+pub const TOPICS: [Topic; 4] = [Topic::Metrics, Topic::Census, Topic::Video, Topic::Status];
+
+/// A topic of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Topic {
+    /// One report a frame.
+    Metrics,
+    /// Parts of colour censuses.
+    Census,
+    /// Parts of clustered pictures, and originals.
+    Video,
+    /// Windows, losses, and what devices say of themselves.
+    Status,
+}
+
+impl Topic {
+    /// Its name, without the prefix.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Topic::Metrics => "metrics",
+            Topic::Census => "census",
+            Topic::Video => "video",
+            Topic::Status => "status",
+        }
+    }
+
+    /// The topic of a name, and whether it is the dead letters' one.
+    pub fn parse(name: &str) -> Option<(Topic, bool)> {
+        let (base, dead) = name.strip_suffix(".dlq").map_or((name, false), |b| (b, true));
+        TOPICS.into_iter().find(|t| t.name() == base).map(|t| (t, dead))
+    }
+}
+
+/// What the journal keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The topic it belongs to.
+    pub topic: Topic,
+    /// It is a dead letter: kept in `<topic>.dlq`.
+    pub dead: bool,
+    /// It has no custody (a latest-only picture): the journal may keep just a few of these.
+    pub loose: bool,
+    /// The device.
+    pub key: String,
+    /// Headers, as text.
+    pub headers: Vec<(String, String)>,
+    /// Milliseconds since the Unix epoch.
+    pub time_ms: i64,
+    /// The bytes.
+    pub value: Vec<u8>,
+}
+
+impl Entry {
+    /// The topic's name, without prefix, `.dlq` included.
+    pub fn topic_name(&self) -> String {
+        topic_name(self.topic, self.dead)
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// A header as a number.
+    pub fn header_u64(&self, name: &str) -> Option<u64> {
+        self.header(name)?.parse().ok()
+    }
+}
+
+/// A topic's name without prefix.
+pub fn topic_name(topic: Topic, dead: bool) -> String {
+    format!("{}{}", topic.name(), if dead { ".dlq" } else { "" })
+}
+
+/// An entry and where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// What offsets are counted in: a topic's name without prefix, or the whole local journal.
+    pub place: String,
+    /// Partition of the place.
+    pub partition: i32,
+    /// Offset in the partition.
+    pub offset: i64,
+    /// The entry.
+    pub entry: Entry,
+}
+
+/// The next offset to read, by place and partition.
+pub type Offsets = BTreeMap<(String, i32), i64>;
+
+/// What a reader found.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Records, in order within each partition.
+    pub records: Vec<Record>,
+    /// Places whose wanted offset does not exist any more (or not yet): they are read from their beginning.
+    pub restarted: Vec<String>,
+}
+
+/// Why the journal cannot do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// Cannot be reached now; later it may.
+    #[error("the journal cannot be reached: {0}")]
+    Away(String),
+    /// It will never take this entry (too large for its settings, say).
+    #[error("the journal refuses the entry: {0}")]
+    Refused(String),
+    /// This handle is of no use any more; open another.
+    #[error("the journal's client has failed for good: {0}")]
+    Fatal(String),
+}
+
+/// Reads on from where it stands.
+pub trait Reader: Send {
+    /// The next entries, at most `max`; waits up to `wait` for the first.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    fn read(&mut self, max: usize, wait: Duration) -> Result<Batch, JournalError>;
+}
+
+/// A journal, opened.
+pub trait Journal: Send + Sync {
+    /// Its identity: another id is another journal, and all must be said again.
+    fn id(&self) -> JournalId;
+
+    /// Takes an entry into its queue at once; the future gives its word, or why not.
+    fn append(&self, entry: Entry) -> BoxFuture<'static, Result<(), JournalError>>;
+
+    /// Whether it answers, waiting at most `wait`. Blocks.
+    fn reachable(&self, wait: Duration) -> bool;
+
+    /// A reader that begins at `from`, and at the beginning of what is not in it. Blocks.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    fn reader(&self, from: &Offsets) -> Result<Box<dyn Reader>, JournalError>;
+
+    /// Where the next entries will lie. Blocks.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    fn end(&self) -> Result<Offsets, JournalError>;
+}
+
+/// Which journal, as in `--journal`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JournalUrl {
+    /// `kafka://HOST:PORT[,HOST:PORT...]`: the brokers.
+    Kafka(String),
+    /// `local:FILE`.
+    Local(PathBuf),
+}
+
+impl std::str::FromStr for JournalUrl {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        if let Some(brokers) = s.strip_prefix("kafka://") {
+            let sound = brokers.split(',').all(|b| {
+                b.rsplit_once(':').is_some_and(|(h, p)| !h.is_empty() && p.parse::<u16>().is_ok_and(|p| p > 0))
+            });
+            if sound {
+                return Ok(JournalUrl::Kafka(brokers.to_owned()));
+            }
+        } else if let Some(file) = s.strip_prefix("local:").filter(|f| !f.is_empty()) {
+            return Ok(JournalUrl::Local(PathBuf::from(file)));
+        }
+        Err("must be kafka://HOST:PORT[,HOST:PORT...] or local:FILE".to_owned())
+    }
+}
+
+impl std::fmt::Display for JournalUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            JournalUrl::Kafka(brokers) => write!(f, "kafka://{brokers}"),
+            JournalUrl::Local(file) => write!(f, "local:{}", file.display()),
+        }
+    }
+}
+
+/// How a journal is opened.
+#[derive(Debug, Clone)]
+pub struct JournalConfig {
+    /// Which.
+    pub url: JournalUrl,
+    /// In front of each Kafka topic's name.
+    pub prefix: String,
+    /// Partitions of topics that are made.
+    pub partitions: i32,
+    /// Replicas of topics that are made.
+    pub replication: i32,
+    /// Days that the journal keeps records.
+    pub retention_days: u32,
+    /// Bytes of pictures that the local journal keeps.
+    pub video_bytes_max: u64,
+}
+
+/// Opens the journal; `append` also makes what is missing (topics). Blocks.
+///
+/// # Errors
+/// [`Failure::Unavailable`] if Kafka does not answer, [`Failure::Io`] for a file.
+pub fn open(config: &JournalConfig, append: bool) -> Result<Arc<dyn Journal>, Failure> {
+    match &config.url {
+        JournalUrl::Kafka(_) => kafka::KafkaJournal::open(config, append)
+            .map(|j| Arc::new(j) as Arc<dyn Journal>)
+            .map_err(|e| Failure::Unavailable(format!("{}: {e}", config.url))),
+        JournalUrl::Local(file) => local::LocalJournal::open(file, config.into(), append)
+            .map(|j| Arc::new(j) as Arc<dyn Journal>)
+            .map_err(|e| Failure::Io(format!("{}: {e}", config.url))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_and_written_alike_and_bad_ones_say_what_is_wanted() {
+        for good in ["kafka://a:9092", "kafka://a:9092,b:9093", "local:/var/lib/x.db", "local:x"] {
+            assert_eq!(good.parse::<JournalUrl>().unwrap().to_string(), good);
+        }
+        for bad in ["", "kafka://", "kafka://a", "kafka://a:0", "local:", "http://x"] {
+            assert!(bad.parse::<JournalUrl>().unwrap_err().contains("kafka://HOST:PORT"), "{bad}");
+        }
+        assert_eq!(Topic::parse("census.dlq"), Some((Topic::Census, true)));
+        assert_eq!(Topic::parse("other"), None);
+    }
+}

@@ -1,0 +1,314 @@
+//! Mqtt: the wire to the edges. The one door to `rumqttc`.
+//!
+//! Takes acks and retained messages to send. Gives deliveries, each with a token that acknowledges just that one.
+//! Touches one connection, polled by its own task; it reconnects for ever, with backoff.
+//! Never acknowledges by itself, and never lets an old connection's token acknowledge on a new one.
+
+use crate::settings::Url;
+use firmware::limits::PACKET_BYTES_MAX;
+use rand::RngExt;
+use rumqttc::{AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, Publish, QoS, SubscribeFilter};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Deliveries that wait for the relay. Past it the socket is left alone: the broker keeps them, unacknowledged.
+pub const INBOUND_MAX: usize = 1_024;
+/// Pictures without custody that wait for the relay. Past it the newest is dropped, and counted.
+pub const PICTURES_MAX: usize = 8;
+/// Acks and messages that wait for the socket.
+pub const OUTBOUND_MAX: usize = 1_024;
+/// Messages of ours that the broker has not acknowledged.
+const INFLIGHT_MAX: u16 = 100;
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(15);
+/// How long a clean stop may take.
+const STOP: Duration = Duration::from_secs(2);
+/// What the bridge listens to, below `hueflow/<site>/+/`.
+const KINDS: [&str; 5] = ["metrics", "census", "video", "window", "status"];
+
+/// Acknowledges one delivery, on the connection it came by.
+#[derive(Debug, Clone)]
+pub struct Token {
+    epoch: u64,
+    publish: Option<Publish>,
+}
+
+/// A message of an edge.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The MQTT topic.
+    pub topic: String,
+    /// The payload.
+    pub payload: Vec<u8>,
+    /// Acknowledges it.
+    pub token: Token,
+}
+
+/// What the poller tells the relay.
+#[derive(Debug)]
+pub enum Inbound {
+    /// A connection is there, subscribed anew: what was published before may be lost.
+    Connected,
+    /// A message.
+    Delivery(Delivery),
+}
+
+/// Why a message could not be handed to the socket; it can be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connection's queue is full")]
+pub struct Full;
+
+/// The relay's side of the wire: a seam, so that tests need no broker.
+pub trait Wire: Send + Sync {
+    /// Acknowledges a delivery.
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn ack(&self, token: &Token) -> Result<(), Full>;
+
+    /// Publishes the retained ack of a device.
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn publish_ack(&self, device: &str, bytes: &[u8]) -> Result<(), Full>;
+
+    /// Says whether the journal can be reached.
+    fn journal(&self, reachable: bool);
+}
+
+impl Token {
+    /// A token that acknowledges nothing (QoS 0, and tests).
+    pub fn none() -> Token {
+        Token { epoch: 0, publish: None }
+    }
+}
+
+/// What comes in.
+pub struct Queues {
+    /// Connections and messages that are acknowledged.
+    pub inbound: mpsc::Receiver<Inbound>,
+    /// Messages at QoS 0.
+    pub pictures: mpsc::Receiver<Delivery>,
+    /// Messages at QoS 0 that found the queue full.
+    pub skipped: Arc<AtomicU64>,
+}
+
+/// A handle on the connection.
+pub struct Mqtt {
+    client: AsyncClient,
+    site: String,
+    epoch: Arc<AtomicU64>,
+    journal: watch::Sender<bool>,
+    stopping: Arc<AtomicBool>,
+    poller: tokio::task::JoinHandle<()>,
+}
+
+impl Mqtt {
+    /// Connects in the background: client id `hueflow-bridge-<site>`, persistent session, manual acks.
+    pub fn start(url: &Url, site: &str) -> (Mqtt, Queues) {
+        let mut options = MqttOptions::new(format!("hueflow-bridge-{site}"), &url.host, url.port);
+        options
+            .set_clean_session(false)
+            .set_manual_acks(true)
+            .set_inflight(INFLIGHT_MAX)
+            .set_keep_alive(KEEP_ALIVE)
+            .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX)
+            .set_last_will(LastWill::new(status_topic(site), r#"{"state":"offline"}"#, QoS::AtLeastOnce, true));
+        if let Some((user, password)) = &url.login {
+            options.set_credentials(user, password);
+        }
+        let (client, mut events) = AsyncClient::new(options, OUTBOUND_MAX);
+        events.network_options.set_tcp_nodelay(true);
+        let (tx, inbound) = mpsc::channel(INBOUND_MAX);
+        let (pictures_tx, pictures) = mpsc::channel(PICTURES_MAX);
+        let skipped = Arc::new(AtomicU64::new(0));
+        let (epoch, stopping) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (journal, said) = watch::channel(false);
+        let (up, connected) = watch::channel(0u64);
+        let poller = Poller {
+            site: site.to_owned(),
+            client: client.clone(),
+            epoch: epoch.clone(),
+            stopping: stopping.clone(),
+            tx,
+            pictures: pictures_tx,
+            skipped: skipped.clone(),
+            up,
+        };
+        let poller = tokio::spawn(poller.run(events, url.to_string()));
+        tokio::spawn(announce(client.clone(), site.to_owned(), said, connected));
+        (
+            Mqtt { client, site: site.to_owned(), epoch, journal, stopping, poller },
+            Queues { inbound, pictures, skipped },
+        )
+    }
+
+    /// Says `offline` and closes the connection.
+    pub async fn stop(self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let farewell = async {
+            let offline = r#"{"state":"offline"}"#;
+            let _ = self.client.publish(status_topic(&self.site), QoS::AtLeastOnce, true, offline).await;
+            let _ = self.client.disconnect().await;
+            let _ = self.poller.await;
+        };
+        let _ = tokio::time::timeout(STOP, farewell).await;
+    }
+}
+
+impl Wire for Mqtt {
+    fn ack(&self, token: &Token) -> Result<(), Full> {
+        match &token.publish {
+            Some(publish) if token.epoch == self.epoch.load(Ordering::Acquire) => {
+                self.client.try_ack(publish).map_err(|_| Full)
+            }
+            _ => Ok(()), // The broker delivers it again on the new connection.
+        }
+    }
+
+    fn publish_ack(&self, device: &str, bytes: &[u8]) -> Result<(), Full> {
+        let topic = format!("hueflow/{}/{device}/ack", self.site);
+        self.client.try_publish(topic, QoS::AtLeastOnce, true, bytes).map_err(|_| Full)
+    }
+
+    fn journal(&self, reachable: bool) {
+        self.journal.send_if_modified(|j| std::mem::replace(j, reachable) != reachable);
+    }
+}
+
+fn status_topic(site: &str) -> String {
+    format!("hueflow/{site}/bridge/status")
+}
+
+/// Keeps the retained status true: again at each connection, and when the journal comes or goes.
+async fn announce(client: AsyncClient, site: String, mut journal: watch::Receiver<bool>, mut up: watch::Receiver<u64>) {
+    loop {
+        if *up.borrow_and_update() > 0 {
+            let reachable = *journal.borrow_and_update();
+            let version = env!("CARGO_PKG_VERSION");
+            let status = serde_json::json!({"state": "online", "journal": reachable, "version": version}).to_string();
+            if client.publish(status_topic(&site), QoS::AtLeastOnce, true, status).await.is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            changed = journal.changed() => if changed.is_err() { return },
+            changed = up.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+struct Poller {
+    site: String,
+    client: AsyncClient,
+    epoch: Arc<AtomicU64>,
+    stopping: Arc<AtomicBool>,
+    tx: mpsc::Sender<Inbound>,
+    pictures: mpsc::Sender<Delivery>,
+    skipped: Arc<AtomicU64>,
+    up: watch::Sender<u64>,
+}
+
+impl Poller {
+    async fn run(self, mut events: EventLoop, url: String) {
+        let (mut backoff, mut failed) = (BACKOFF_MIN, false);
+        loop {
+            match events.poll().await {
+                Ok(Event::Incoming(Packet::ConnAck(ack))) => {
+                    log::info!(
+                        "MQTT: connected to {url}{}",
+                        if ack.session_present { ", session resumed" } else { "" }
+                    );
+                    (backoff, failed) = (BACKOFF_MIN, false);
+                    self.epoch.fetch_add(1, Ordering::AcqRel);
+                    if self.connected().await.is_err() {
+                        return;
+                    }
+                }
+                Ok(Event::Incoming(Packet::Publish(mut publish))) => {
+                    let payload = std::mem::take(&mut publish.payload).to_vec();
+                    let topic = publish.topic.clone();
+                    let acked = publish.qos != QoS::AtMostOnce;
+                    let token = Token { epoch: self.epoch.load(Ordering::Acquire), publish: acked.then_some(publish) };
+                    let delivery = Delivery { topic, payload, token };
+                    if !acked {
+                        if self.pictures.try_send(delivery).is_err() {
+                            self.skipped.fetch_add(1, Ordering::Relaxed);
+                        }
+                    } else if self.tx.send(Inbound::Delivery(delivery)).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(_) => {}
+                Err(_) if self.stopping.load(Ordering::Relaxed) => return,
+                Err(e) => {
+                    // From here on no token of the old connection may acknowledge.
+                    self.epoch.fetch_add(1, Ordering::AcqRel);
+                    if !std::mem::replace(&mut failed, true) {
+                        log::warn!("MQTT: {url}: {e}; trying again");
+                    }
+                    let jitter = rand::rng().random_range(0.5..1.5);
+                    tokio::time::sleep(backoff.mul_f64(jitter)).await;
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                }
+            }
+        }
+    }
+
+    /// Subscribes on every connection: a broker that forgot the session has forgotten the subscriptions too.
+    async fn connected(&self) -> Result<(), ()> {
+        let site = &self.site;
+        let filters = KINDS.map(|kind| SubscribeFilter::new(format!("hueflow/{site}/+/{kind}"), QoS::AtLeastOnce));
+        // The queue was emptied by the reconnect, so there is room; if not, the next connection tries again.
+        if let Err(e) = self.client.try_subscribe_many(filters) {
+            log::warn!("MQTT: could not subscribe: {e}");
+        }
+        self.up.send_modify(|n| *n += 1);
+        self.tx.send(Inbound::Connected).await.map_err(|_| ())
+    }
+}
+
+/// How long a standby waits for the active bridge's retained status before it takes it for gone.
+const ABSENT: Duration = Duration::from_secs(5);
+
+/// Returns when the site's active bridge is gone: its status says `offline`, or there is none.
+pub async fn wait_for_absence(url: &Url, site: &str) {
+    let id = format!("hueflow-standby-{site}-{:08x}", rand::random::<u32>());
+    let mut options = MqttOptions::new(id, &url.host, url.port);
+    options.set_keep_alive(KEEP_ALIVE);
+    if let Some((user, password)) = &url.login {
+        options.set_credentials(user, password);
+    }
+    let (client, mut events) = AsyncClient::new(options, 4);
+    let mut heard = false;
+    log::info!("standing by for the active bridge of site {site}");
+    loop {
+        let event = match heard {
+            true => events.poll().await,
+            false => match tokio::time::timeout(ABSENT, events.poll()).await {
+                Ok(event) => event,
+                Err(_) => return,
+            },
+        };
+        match event {
+            Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                let _ = client.try_subscribe(status_topic(site), QoS::AtLeastOnce);
+            }
+            Ok(Event::Incoming(Packet::Publish(p))) => {
+                heard = true;
+                let status = serde_json::from_slice::<serde_json::Value>(&p.payload).unwrap_or_default();
+                if status.get("state").and_then(|s| s.as_str()) != Some("online") {
+                    return;
+                }
+            }
+            Ok(_) => {}
+            Err(_) => {
+                heard = true; // A broker that is away says nothing about the active bridge.
+                tokio::time::sleep(BACKOFF_MIN * 5).await;
+            }
+        }
+    }
+}

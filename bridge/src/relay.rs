@@ -1,0 +1,289 @@
+//! Relay: into the journal first, then the word back, to the broker and to the edge.
+//!
+//! Takes deliveries. Gives entries to the journal, MQTT acks in the order of receipt, and custody acks when due.
+//! Touches a receiver for each device, at most `INFLIGHT_MAX` records on their way, and one slot for pictures a device.
+//! Never acknowledges what the journal has not confirmed, and never lets a picture take a record's place.
+
+use crate::clock;
+use crate::failure::Failure;
+use crate::journal::{Entry, Journal, JournalError};
+use crate::mqtt::{Delivery, Inbound, Queues, Token, Wire};
+use crate::verdict::{self, Effect, ValueFormat, Verdict};
+use firmware::custody::{Receiver, WindowId};
+use firmware::limits::CONTROL_BYTES_MAX;
+use firmware::wire;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesOrdered, FuturesUnordered};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Records that the journal has not confirmed yet, or whose MQTT ack waits for the socket. Past it nothing is read.
+pub const INFLIGHT_MAX: usize = 512;
+/// Pictures on their way to the journal; the rest waits in its device's slot, or is replaced there by a newer one.
+pub const PICTURES_INFLIGHT_MAX: usize = 8;
+/// Devices that are answered. Those past it are journalled but hear nothing: they keep their records.
+pub const DEVICES_MAX: usize = 4_096;
+/// How often due acks are looked for.
+const TICK: Duration = Duration::from_millis(20);
+/// How long a clean stop waits for the journal's word.
+const STOP: Duration = Duration::from_secs(2);
+
+/// What went through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Records journalled.
+    pub records: u64,
+    /// Dead letters journalled.
+    pub dead: u64,
+    /// Windows journalled.
+    pub windows: u64,
+    /// Pictures without custody journalled.
+    pub pictures: u64,
+    /// Pictures replaced by a newer one before there was room.
+    pub pictures_skipped: u64,
+    /// Acks published.
+    pub acks: u64,
+    /// Windows that named another journal.
+    pub foreign: u64,
+    /// Deliveries of devices past [`DEVICES_MAX`].
+    pub unanswered: u64,
+}
+
+struct Device {
+    receiver: Receiver,
+    window: Option<WindowId>,
+    /// The ack must be said again: it may have been lost with a connection.
+    stale: bool,
+}
+
+struct Done {
+    result: Result<(), JournalError>,
+    device: String,
+    dead: bool,
+    effect: Effect,
+    token: Token,
+}
+
+/// The relay of one site.
+pub struct Relay {
+    journal: Arc<dyn Journal>,
+    wire: Arc<dyn Wire>,
+    format: ValueFormat,
+    devices: HashMap<String, Device>,
+    inflight: FuturesOrdered<BoxFuture<'static, Done>>,
+    unsent: VecDeque<Token>,
+    slots: HashMap<(String, String), Entry>,
+    pictures: FuturesUnordered<BoxFuture<'static, Result<(), JournalError>>>,
+    counters: Counters,
+}
+
+impl Relay {
+    /// A relay from `wire` into `journal`.
+    pub fn new(journal: Arc<dyn Journal>, wire: Arc<dyn Wire>, format: ValueFormat) -> Relay {
+        Relay {
+            journal,
+            wire,
+            format,
+            devices: HashMap::new(),
+            inflight: FuturesOrdered::new(),
+            unsent: VecDeque::new(),
+            slots: HashMap::new(),
+            pictures: FuturesUnordered::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Relays until `stop` says so, or the wire ends.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] if the journal's client has failed for good: nothing is lost, start again.
+    pub async fn run(mut self, queues: &mut Queues, mut stop: watch::Receiver<bool>) -> Result<Counters, Failure> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let room = self.inflight.len() + self.unsent.len() < INFLIGHT_MAX;
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|s| *s) => break,
+                Some(done) = self.inflight.next(), if !self.inflight.is_empty() => self.settle(done)?,
+                Some(result) = self.pictures.next(), if !self.pictures.is_empty() => self.pictured(result)?,
+                _ = tick.tick() => self.say(),
+                inbound = queues.inbound.recv(), if room => match inbound {
+                    Some(Inbound::Delivery(d)) => self.deliver(d),
+                    Some(Inbound::Connected) => self.connected(),
+                    None => break,
+                },
+                Some(d) = queues.pictures.recv(), if self.slots.len() < DEVICES_MAX => self.deliver(d),
+            }
+            self.flush();
+        }
+        let finish = async {
+            while let Some(done) = self.inflight.next().await {
+                self.settle(done)?;
+            }
+            Ok(())
+        };
+        let finished = tokio::time::timeout(STOP, finish).await.unwrap_or(Ok(()));
+        for device in self.devices.values_mut() {
+            device.stale |= device.receiver.ack_due_us().is_some();
+        }
+        self.say();
+        self.counters.pictures_skipped += queues.skipped.load(std::sync::atomic::Ordering::Relaxed);
+        finished.map(|()| self.counters)
+    }
+
+    fn connected(&mut self) {
+        // Tokens of the old connection mean nothing any more; its deliveries come again.
+        self.unsent.clear();
+        for device in self.devices.values_mut() {
+            device.stale = true;
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        let Delivery { topic, payload, token } = delivery;
+        match verdict::judge(&topic, &payload, clock::now_us(), self.format) {
+            Verdict::Ignore => self.pass(token),
+            Verdict::Picture { device, entry } => {
+                let kind = entry.header("content-type").unwrap_or_default().to_owned();
+                if self.slots.insert((device, kind), entry).is_some() {
+                    self.counters.pictures_skipped += 1;
+                }
+                self.pass(token);
+            }
+            Verdict::Keep { device, entry, effect } => {
+                if let Effect::Window(window) = &effect
+                    && let Some(d) = device_of(&mut self.devices, &self.journal, &device)
+                {
+                    if d.receiver.is_foreign(window) {
+                        d.receiver.window_foreign(clock::steady_us());
+                        self.counters.foreign += 1;
+                        return self.pass(token);
+                    }
+                    // A retained window that comes again with a new connection is journalled already.
+                    if d.window == Some(window.id) {
+                        d.receiver.window_journalled(window, clock::steady_us());
+                        return self.pass(token);
+                    }
+                }
+                self.keep(device, entry, effect, token);
+            }
+        }
+    }
+
+    /// Acknowledges without a journal, but in its turn: MQTT wants acks in the order of receipt, and some brokers insist.
+    fn pass(&mut self, token: Token) {
+        let done = Done { result: Ok(()), device: String::new(), dead: false, effect: Effect::Nothing, token };
+        self.inflight.push_back(Box::pin(std::future::ready(done)));
+    }
+
+    /// Hands an entry to the journal, now; what its word means follows when it comes.
+    fn keep(&mut self, device: String, entry: Entry, effect: Effect, token: Token) {
+        let (dead, stone) = (entry.dead, tombstone(&entry));
+        let (word, journal) = (self.journal.append(entry), self.journal.clone());
+        self.inflight.push_back(Box::pin(async move {
+            let result = match word.await {
+                Err(JournalError::Refused(why)) => {
+                    log::error!("{device}: the journal refuses a record ({why}); it becomes a dead letter");
+                    journal.append(stone).await
+                }
+                other => other,
+            };
+            Done { result, device, dead, effect, token }
+        }));
+    }
+
+    fn settle(&mut self, done: Done) -> Result<(), Failure> {
+        if let Err(e) = done.result {
+            return Err(Failure::Unavailable(e.to_string()));
+        }
+        let now_us = clock::steady_us();
+        let device = match done.effect {
+            Effect::Nothing => None,
+            _ => device_of(&mut self.devices, &self.journal, &done.device),
+        };
+        match (&done.effect, device) {
+            (Effect::Record { stream, seq }, Some(d)) => d.receiver.journalled(*stream, *seq, now_us),
+            (Effect::Window(window), Some(d)) => {
+                d.receiver.window_journalled(window, now_us);
+                d.window = Some(window.id);
+            }
+            (Effect::Nothing, _) => {}
+            (_, None) => self.counters.unanswered += 1,
+        }
+        match (done.dead, done.effect) {
+            (true, _) => self.counters.dead += 1,
+            (_, Effect::Record { .. }) => self.counters.records += 1,
+            (_, Effect::Window(_)) => self.counters.windows += 1,
+            _ => {}
+        }
+        self.unsent.push_back(done.token);
+        Ok(())
+    }
+
+    fn pictured(&mut self, result: Result<(), JournalError>) -> Result<(), Failure> {
+        match result {
+            Ok(()) => self.counters.pictures += 1,
+            Err(JournalError::Fatal(e)) => return Err(Failure::Unavailable(e)),
+            Err(_) => self.counters.pictures_skipped += 1,
+        }
+        Ok(())
+    }
+
+    /// Sends what waits: MQTT acks in order, and pictures where there is room.
+    fn flush(&mut self) {
+        while let Some(token) = self.unsent.front() {
+            if self.wire.ack(token).is_err() {
+                break;
+            }
+            self.unsent.pop_front();
+        }
+        while self.pictures.len() < PICTURES_INFLIGHT_MAX && self.inflight.len() < INFLIGHT_MAX / 2 {
+            let Some(slot) = self.slots.keys().next().cloned() else { break };
+            let Some(entry) = self.slots.remove(&slot) else { break };
+            self.pictures.push(self.journal.append(entry));
+        }
+    }
+
+    /// Publishes the acks that are due.
+    fn say(&mut self) {
+        let now_us = clock::steady_us();
+        let mut buf = vec![0; CONTROL_BYTES_MAX];
+        for (name, device) in &mut self.devices {
+            if !device.stale && device.receiver.ack_due_us().is_none_or(|due| due > now_us) {
+                continue;
+            }
+            let ack = device.receiver.ack();
+            let Ok(n) = wire::encode_ack(&ack, &mut buf) else { continue };
+            device.stale = self.wire.publish_ack(name, buf.get(..n).unwrap_or(&[])).is_err();
+            self.counters.acks += u64::from(!device.stale);
+        }
+    }
+}
+
+/// The device's entry, made if there is room.
+fn device_of<'a>(
+    devices: &'a mut HashMap<String, Device>,
+    journal: &Arc<dyn Journal>,
+    name: &str,
+) -> Option<&'a mut Device> {
+    if !devices.contains_key(name) {
+        if devices.len() >= DEVICES_MAX {
+            return None;
+        }
+        let device = Device { receiver: Receiver::new(journal.id()), window: None, stale: false };
+        devices.insert(name.to_owned(), device);
+    }
+    devices.get_mut(name)
+}
+
+/// What is left of an entry that the journal refuses: all but its bytes.
+fn tombstone(entry: &Entry) -> Entry {
+    let mut headers = entry.headers.clone();
+    headers.push(("reason".to_owned(), "refused".to_owned()));
+    headers.push(("bytes".to_owned(), entry.value.len().to_string()));
+    Entry { dead: true, headers, value: Vec::new(), key: entry.key.clone(), ..*entry }
+}

@@ -1,0 +1,545 @@
+//! Store: the journal as rows, each record once.
+//!
+//! Takes batches from the journal. Gives rows, and what happened, for those who watch.
+//! Touches one SQLite file; rows, intervals and offsets change in one transaction.
+//! Never counts a record twice: the intervals are the truth, also when rows are pruned or the journal is read again.
+
+use crate::clock;
+use crate::config::StoreConfig;
+use crate::intervals::Intervals;
+use crate::journal::{Batch, Entry, Offsets, Record, Topic};
+use crate::json::{LossJson, ReportJson, WindowJson};
+use crate::ledger::{Account, Accounts};
+use firmware::census;
+use firmware::custody::{Envelope, Kind};
+use firmware::wire::{self, Report};
+use rusqlite::{Connection, Transaction, params};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+const BUSY: Duration = Duration::from_secs(30);
+/// How often old rows are deleted, in microseconds.
+const PRUNE_US: u64 = 600_000_000;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS offsets (place TEXT, part INTEGER, next INTEGER NOT NULL, PRIMARY KEY (place, part)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS streams (
+  device TEXT, stream TEXT, ord INTEGER NOT NULL, since INTEGER NOT NULL, next INTEGER NOT NULL,
+  duplicates INTEGER NOT NULL, frames_seen INTEGER NOT NULL, frames_dropped INTEGER NOT NULL,
+  PRIMARY KEY (device, stream)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spans (
+  device TEXT, stream TEXT, what TEXT, lo INTEGER, hi INTEGER NOT NULL,
+  PRIMARY KEY (device, stream, what, lo)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS reports (
+  id INTEGER PRIMARY KEY, device TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL, frame INTEGER NOT NULL,
+  captured_at_us INTEGER NOT NULL, captured_at TEXT NOT NULL, dropped INTEGER NOT NULL, width INTEGER NOT NULL,
+  height INTEGER NOT NULL, pixels INTEGER NOT NULL, lambda REAL NOT NULL, coreset_size INTEGER NOT NULL,
+  method TEXT NOT NULL, w_open INTEGER NOT NULL, seed TEXT NOT NULL, warm INTEGER NOT NULL,
+  coreset_points INTEGER NOT NULL, scatter REAL NOT NULL, iterations INTEGER NOT NULL, converged INTEGER NOT NULL,
+  saturated INTEGER NOT NULL, clusters INTEGER NOT NULL, sse REAL NOT NULL, rms REAL NOT NULL, max_distance REAL NOT NULL,
+  silhouette_estimate REAL, micros_coreset INTEGER NOT NULL, micros_cluster INTEGER NOT NULL,
+  micros_label INTEGER NOT NULL, micros_total INTEGER NOT NULL, palette TEXT NOT NULL,
+  UNIQUE (device, stream, seq));
+CREATE INDEX IF NOT EXISTS reports_by_device ON reports (device, id);
+CREATE TABLE IF NOT EXISTS census (
+  id INTEGER PRIMARY KEY, device TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL, frame INTEGER NOT NULL,
+  part INTEGER NOT NULL, parts INTEGER NOT NULL, captured_at_us INTEGER NOT NULL, version INTEGER NOT NULL,
+  payload BLOB NOT NULL, UNIQUE (device, stream, seq));
+CREATE INDEX IF NOT EXISTS census_by_frame ON census (device, stream, frame);
+CREATE TABLE IF NOT EXISTS windows (
+  device TEXT, boot TEXT, n INTEGER NOT NULL, journal TEXT, heard_at_us INTEGER NOT NULL, streams TEXT NOT NULL,
+  PRIMARY KEY (device, boot)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS losses (
+  device TEXT, stream TEXT, lo INTEGER, hi INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (device, stream, lo, hi)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS dead (
+  journal TEXT, place TEXT, part INTEGER, pos INTEGER, device TEXT NOT NULL, stream TEXT, seq INTEGER, topic TEXT NOT NULL,
+  reason TEXT NOT NULL, bytes INTEGER, sha256 TEXT, at_ms INTEGER NOT NULL, PRIMARY KEY (journal, place, part, pos)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS statuses (device TEXT PRIMARY KEY, state TEXT NOT NULL, at_ms INTEGER NOT NULL, json TEXT NOT NULL) WITHOUT ROWID;
+";
+
+/// Why the store cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite's word.
+    #[error("store: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// Another process has opened it for writing since.
+    #[error("store: another hueflow-metrics writes to this file now")]
+    Taken,
+}
+
+/// What a batch brought, for those who watch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Happened {
+    /// A report, stored.
+    Report(Box<ReportJson>),
+    /// A picture or an original: content type, payload version, payload.
+    Picture {
+        /// The device.
+        device: String,
+        /// What the payload is.
+        content_type: String,
+        /// Version of the payload.
+        version: u8,
+        /// The payload.
+        payload: Vec<u8>,
+    },
+    /// A device said something of itself.
+    Status {
+        /// The device.
+        device: String,
+        /// `online`, `offline`.
+        state: String,
+        /// All it said.
+        json: String,
+    },
+    /// All parts of a census are there.
+    Census {
+        /// The device.
+        device: String,
+        /// The frame.
+        frame: u64,
+    },
+}
+
+/// The store, opened for writing.
+pub struct Store {
+    db: Connection,
+    keep: StoreConfig,
+    journal: String,
+    owner: String,
+    accounts: Accounts,
+    pruned_us: u64,
+}
+
+impl Store {
+    /// Opens the file, or makes it, as its one writer.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open(keep: &StoreConfig) -> Result<Store, StoreError> {
+        let db = connect(&keep.file)?;
+        db.execute_batch(SCHEMA)?;
+        let owner = format!("{:032x}", rand::random::<u128>());
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?1)", [&owner])?;
+        let accounts = accounts(&db)?;
+        Ok(Store { db, keep: keep.clone(), journal: String::new(), owner, accounts, pruned_us: 0 })
+    }
+
+    /// Where to read on in `journal`: from the beginning if the store was filled from another one. That is said.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn begin(&mut self, journal: &str) -> Result<Offsets, StoreError> {
+        journal.clone_into(&mut self.journal);
+        let before: Option<String> =
+            self.db.query_row("SELECT max(v) FROM meta WHERE k = 'journal'", [], |r| r.get(0))?;
+        if before.as_deref() != Some(journal) {
+            if let Some(before) = before {
+                log::warn!("store: filled from journal {before} so far, now from {journal}: read from its beginning");
+            }
+            let t = self.db.transaction()?;
+            t.execute("DELETE FROM offsets", [])?;
+            t.execute("INSERT OR REPLACE INTO meta VALUES ('journal', ?1)", [journal])?;
+            t.commit()?;
+        }
+        let mut rows = self.db.prepare("SELECT place, part, next FROM offsets")?;
+        let offsets = rows.query_map([], |r| Ok(((r.get(0)?, r.get(1)?), r.get(2)?)))?;
+        Ok(offsets.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Stores a batch: rows, intervals and offsets in one transaction, or nothing of it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the batch can be tried again.
+    pub fn apply(&mut self, batch: &Batch) -> Result<Vec<Happened>, StoreError> {
+        for place in &batch.restarted {
+            log::warn!("store: journal {place}: the next offset is out of range: read from its beginning");
+        }
+        if batch.records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let result = self.transact(batch);
+        if result.is_err() {
+            // What was counted was not committed.
+            self.accounts = accounts(&self.db)?;
+        }
+        result
+    }
+
+    fn transact(&mut self, batch: &Batch) -> Result<Vec<Happened>, StoreError> {
+        let now_us = clock::now_us();
+        let prune = now_us.saturating_sub(self.pruned_us) > PRUNE_US;
+        let t = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let owner: String = t.query_row("SELECT v FROM meta WHERE k = 'owner'", [], |r| r.get(0))?;
+        if owner != self.owner {
+            return Err(StoreError::Taken);
+        }
+        let mut work = Work {
+            t: &t,
+            keep: &self.keep,
+            journal: &self.journal,
+            accounts: &mut self.accounts,
+            dirty: BTreeSet::new(),
+            happened: Vec::new(),
+        };
+        for record in &batch.records {
+            work.record(record)?;
+        }
+        let Work { dirty, happened, .. } = work;
+        for key in &dirty {
+            if let Some(account) = self.accounts.get(key) {
+                save(&t, key, account)?;
+            }
+        }
+        let offsets: Offsets = batch.records.iter().map(|r| ((r.place.clone(), r.partition), r.offset + 1)).collect();
+        for ((place, part), next) in offsets {
+            t.prepare_cached("INSERT OR REPLACE INTO offsets VALUES (?1, ?2, ?3)")?
+                .execute(params![place, part, next])?;
+        }
+        if prune {
+            let oldest = now_us.saturating_sub(u64::from(self.keep.keep_days) * 86_400_000_000);
+            t.execute("DELETE FROM reports WHERE captured_at_us < ?1", [int(oldest)])?;
+        }
+        t.commit()?;
+        if prune {
+            self.pruned_us = now_us;
+        }
+        Ok(happened)
+    }
+
+    /// What became of every record.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+}
+
+/// One transaction's work.
+struct Work<'a> {
+    t: &'a Transaction<'a>,
+    keep: &'a StoreConfig,
+    journal: &'a str,
+    accounts: &'a mut Accounts,
+    dirty: BTreeSet<(String, u64)>,
+    happened: Vec<Happened>,
+}
+
+impl Work<'_> {
+    fn record(&mut self, record: &Record) -> rusqlite::Result<()> {
+        let e = &record.entry;
+        if e.dead {
+            return self.dead(record, e.header("reason").unwrap_or("unknown"));
+        }
+        let schema = e.header("schema").unwrap_or("").split('/').next().unwrap_or("");
+        match (e.topic, schema) {
+            (Topic::Status, "hueflow.window") => self.window(e),
+            (Topic::Status, "hueflow.status") => self.status(e),
+            _ if e.loose || e.header("stream") == Some("0") => {
+                self.picture(e);
+                Ok(())
+            }
+            _ => self.custody(record),
+        }
+    }
+
+    /// A record with a sequence number: once.
+    fn custody(&mut self, record: &Record) -> rusqlite::Result<()> {
+        let e = &record.entry;
+        let (Some(stream), Some(seq)) = (e.header_u64("stream"), e.header_u64("seq").filter(|s| *s <= i64::MAX as u64))
+        else {
+            log::warn!(
+                "store: {}/{}/{}: no stream and seq: not Hueflow's",
+                record.place,
+                record.partition,
+                record.offset
+            );
+            return Ok(());
+        };
+        let account = self.account(&e.key, stream);
+        if account.stored.contains(seq) {
+            account.duplicates += 1;
+            return Ok(());
+        }
+        let stored = match e.topic {
+            Topic::Metrics => self.report(e, stream, seq)?,
+            Topic::Census => self.census(e, stream, seq)?,
+            Topic::Video => {
+                self.picture(e);
+                true
+            }
+            Topic::Status => self.loss(e)?,
+        };
+        if stored {
+            self.account(&e.key, stream).stored.insert(seq);
+            Ok(())
+        } else {
+            self.dead(record, "store")
+        }
+    }
+
+    fn account(&mut self, device: &str, stream: u64) -> &mut Account {
+        let key = (device.to_owned(), stream);
+        self.dirty.insert(key.clone());
+        let order = self.accounts.len() as i64;
+        self.accounts.entry(key).or_insert_with(|| Account { order, ..Account::default() })
+    }
+
+    fn report(&mut self, e: &Entry, stream: u64, seq: u64) -> rusqlite::Result<bool> {
+        let Some(r) = read_report(e, stream, seq) else { return Ok(false) };
+        let captured_us = clock::parse_rfc3339(&r.captured_at).unwrap_or(e.time_ms.unsigned_abs() * 1000);
+        let palette = serde_json::to_string(&r.palette).unwrap_or_default();
+        let sql = "INSERT OR IGNORE INTO reports (device, stream, seq, frame, captured_at_us, captured_at, dropped, width, height, \
+                   pixels, lambda, coreset_size, method, w_open, seed, warm, coreset_points, scatter, iterations, converged, \
+                   saturated, clusters, sse, rms, max_distance, silhouette_estimate, micros_coreset, micros_cluster, \
+                   micros_label, micros_total, palette) VALUES \
+                   (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31)";
+        self.t.prepare_cached(sql)?.execute(params![
+            e.key,
+            stream.to_string(),
+            int(seq),
+            int(r.frame),
+            int(captured_us),
+            r.captured_at,
+            int(r.dropped),
+            r.width,
+            r.height,
+            r.pixels,
+            r.lambda,
+            r.coreset_size,
+            r.method,
+            r.w_open,
+            r.seed,
+            r.warm,
+            r.coreset_points,
+            r.scatter,
+            r.iterations,
+            r.converged,
+            r.saturated,
+            r.clusters,
+            r.sse,
+            r.rms,
+            r.max_distance,
+            r.silhouette_estimate,
+            r.micros.coreset,
+            r.micros.cluster,
+            r.micros.label,
+            r.micros.total,
+            palette
+        ])?;
+        let account = self.account(&e.key, stream);
+        account.frames_seen = account.frames_seen.max(r.frame.saturating_add(1));
+        account.frames_dropped = account.frames_dropped.max(r.dropped);
+        self.happened.push(Happened::Report(Box::new(r)));
+        Ok(true)
+    }
+
+    fn census(&mut self, e: &Entry, stream: u64, seq: u64) -> rusqlite::Result<bool> {
+        let version = version(e);
+        let Ok((head, _)) = census::read_part(version, &e.value) else { return Ok(false) };
+        let at = e.header("captured-at").and_then(clock::parse_rfc3339).unwrap_or(0);
+        let stream = stream.to_string();
+        let sql = "INSERT OR IGNORE INTO census (device, stream, seq, frame, part, parts, captured_at_us, version, payload) \
+                   VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)";
+        self.t.prepare_cached(sql)?.execute(params![
+            e.key,
+            stream,
+            int(seq),
+            int(head.frame),
+            head.part,
+            head.parts,
+            int(at),
+            version,
+            e.value
+        ])?;
+        let sql = "SELECT count(DISTINCT part) FROM census WHERE device = ?1 AND stream = ?2 AND frame = ?3";
+        let there: i64 =
+            self.t.prepare_cached(sql)?.query_row(params![e.key, stream, int(head.frame)], |r| r.get(0))?;
+        if there == i64::from(head.parts) {
+            let sql = "DELETE FROM census WHERE device = ?1 AND id <= (SELECT max(id) FROM census WHERE device = ?1 GROUP BY \
+                       stream, frame ORDER BY 1 DESC LIMIT 1 OFFSET ?2)";
+            self.t.prepare_cached(sql)?.execute(params![e.key, self.keep.census_kept])?;
+            self.happened.push(Happened::Census { device: e.key.clone(), frame: head.frame });
+        }
+        Ok(true)
+    }
+
+    fn picture(&mut self, e: &Entry) {
+        self.happened.push(Happened::Picture {
+            device: e.key.clone(),
+            content_type: e.header("content-type").unwrap_or_default().to_owned(),
+            version: version(e),
+            payload: e.value.clone(),
+        });
+    }
+
+    fn window(&mut self, e: &Entry) -> rusqlite::Result<()> {
+        let Ok(w) = serde_json::from_slice::<WindowJson>(&e.value) else { return Ok(()) };
+        for s in &w.streams {
+            let Ok(stream) = s.stream.parse() else { continue };
+            let account = self.account(&e.key, stream);
+            account.since = account.since.max(s.since);
+            account.next = account.next.max(s.next);
+        }
+        let streams = serde_json::to_string(&w.streams).unwrap_or_default();
+        let sql = "INSERT INTO windows VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT DO UPDATE SET n = excluded.n, \
+                   journal = excluded.journal, heard_at_us = excluded.heard_at_us, streams = excluded.streams WHERE excluded.n > n";
+        let heard = e.time_ms.saturating_mul(1000);
+        self.t.prepare_cached(sql)?.execute(params![e.key, w.boot, int(w.n), w.journal, heard, streams])?;
+        Ok(())
+    }
+
+    fn status(&mut self, e: &Entry) -> rusqlite::Result<()> {
+        let json: serde_json::Value = serde_json::from_slice(&e.value).unwrap_or_default();
+        let state = json.get("state").and_then(|s| s.as_str()).unwrap_or("unknown").to_owned();
+        let text = json.to_string();
+        self.t
+            .prepare_cached("INSERT OR REPLACE INTO statuses VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![e.key, state, e.time_ms, text])?;
+        self.happened.push(Happened::Status { device: e.key.clone(), state, json: text });
+        Ok(())
+    }
+
+    fn loss(&mut self, e: &Entry) -> rusqlite::Result<bool> {
+        let Ok(l) = serde_json::from_slice::<LossJson>(&e.value) else { return Ok(false) };
+        let Ok(stream) = l.stream.parse() else { return Ok(false) };
+        self.account(&e.key, stream).lost.add(l.from, l.to.min(i64::MAX as u64));
+        let sql = "INSERT OR IGNORE INTO losses VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.t.prepare_cached(sql)?.execute(params![e.key, l.stream, int(l.from), int(l.to), l.reason])?;
+        Ok(true)
+    }
+
+    /// A dead letter: kept by its place, so that reading again does not count it twice.
+    fn dead(&mut self, record: &Record, reason: &str) -> rusqlite::Result<()> {
+        let e = &record.entry;
+        let (stream, seq) =
+            (e.header_u64("stream").filter(|s| *s != 0), e.header_u64("seq").filter(|s| *s <= i64::MAX as u64));
+        let sql = "INSERT OR IGNORE INTO dead VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)";
+        self.t.prepare_cached(sql)?.execute(params![
+            self.journal,
+            record.place,
+            record.partition,
+            record.offset,
+            e.key,
+            stream.map(|s| s.to_string()),
+            seq.map(int),
+            e.topic_name(),
+            reason,
+            e.header_u64("bytes").map(int),
+            e.header("sha256"),
+            e.time_ms
+        ])?;
+        if let (Some(stream), Some(seq)) = (stream, seq) {
+            let account = self.account(&e.key, stream);
+            if !account.dead.insert(seq) {
+                account.duplicates += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The report of an entry, whatever its value is written in.
+pub fn read_report(e: &Entry, stream: u64, seq: u64) -> Option<ReportJson> {
+    if e.header("content-type") != Some("application/x-postcard") {
+        return serde_json::from_slice(&e.value).ok();
+    }
+    let report: Report = wire::decode(version(e), &e.value).ok()?;
+    let captured_at_us = e.header("captured-at").and_then(clock::parse_rfc3339).unwrap_or(0);
+    let envelope = Envelope {
+        kind: Kind::Report as u8,
+        payload_version: version(e),
+        clock_synced: true,
+        stream,
+        seq,
+        captured_at_us,
+    };
+    Some(ReportJson::new(&e.key, &envelope, &report))
+}
+
+/// The payload's version, from the schema header.
+pub fn version(e: &Entry) -> u8 {
+    e.header("schema").and_then(|s| s.rsplit_once('/')).and_then(|(_, v)| v.parse().ok()).unwrap_or(1)
+}
+
+/// SQLite's integers are signed; all ours are far below where that matters.
+pub fn int(x: u64) -> i64 {
+    i64::try_from(x).unwrap_or(i64::MAX)
+}
+
+/// Opens a connection that waits for others.
+///
+/// # Errors
+/// SQLite's.
+pub fn connect(file: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open(file)?;
+    db.busy_timeout(BUSY)?;
+    db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    db.execute_batch("PRAGMA synchronous = FULL")?;
+    Ok(db)
+}
+
+fn save(t: &Transaction<'_>, (device, stream): &(String, u64), a: &Account) -> rusqlite::Result<()> {
+    let stream = stream.to_string();
+    t.prepare_cached("INSERT OR REPLACE INTO streams VALUES (?1,?2,?3,?4,?5,?6,?7,?8)")?.execute(params![
+        device,
+        stream,
+        a.order,
+        int(a.since),
+        int(a.next),
+        int(a.duplicates),
+        int(a.frames_seen),
+        int(a.frames_dropped)
+    ])?;
+    t.prepare_cached("DELETE FROM spans WHERE device = ?1 AND stream = ?2")?.execute(params![device, stream])?;
+    let mut insert = t.prepare_cached("INSERT INTO spans VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for (what, set) in [("stored", &a.stored), ("dead", &a.dead), ("lost", &a.lost)] {
+        for (lo, hi) in set.iter() {
+            insert.execute(params![device, stream, what, int(lo), int(hi)])?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads all accounts.
+///
+/// # Errors
+/// SQLite's.
+pub fn accounts(db: &Connection) -> rusqlite::Result<Accounts> {
+    let mut all = Accounts::new();
+    let count = |r: &rusqlite::Row<'_>, i: usize| Ok::<u64, rusqlite::Error>(r.get::<_, i64>(i)?.unsigned_abs());
+    let key = |r: &rusqlite::Row<'_>| {
+        Ok::<(String, u64), rusqlite::Error>((r.get(0)?, r.get::<_, String>(1)?.parse().unwrap_or(0)))
+    };
+    let mut rows =
+        db.prepare("SELECT device, stream, ord, since, next, duplicates, frames_seen, frames_dropped FROM streams")?;
+    let mut rows = rows.query([])?;
+    while let Some(r) = rows.next()? {
+        let account = Account {
+            order: r.get(2)?,
+            since: count(r, 3)?,
+            next: count(r, 4)?,
+            duplicates: count(r, 5)?,
+            frames_seen: count(r, 6)?,
+            frames_dropped: count(r, 7)?,
+            stored: Intervals::default(),
+            dead: Intervals::default(),
+            lost: Intervals::default(),
+        };
+        all.insert(key(r)?, account);
+    }
+    let mut rows = db.prepare("SELECT device, stream, what, lo, hi FROM spans")?;
+    let mut rows = rows.query([])?;
+    while let Some(r) = rows.next()? {
+        if let Some(account) = all.get_mut(&key(r)?) {
+            let (lo, hi) = (count(r, 3)?, count(r, 4)?);
+            match r.get::<_, String>(2)?.as_str() {
+                "stored" => account.stored.add(lo, hi),
+                "dead" => account.dead.add(lo, hi),
+                _ => account.lost.add(lo, hi),
+            }
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,262 @@
+//! Web: the page, its JSON, its pictures and its events. The one door to `axum`.
+//!
+//! Takes requests on loopback (or where it was told). Gives what the store and the present hold.
+//! Touches a socket, and the store's file for reading.
+//! Never waits for a slow listener, never works on more than one diagram at a time, and needs no internet.
+
+use crate::census::Colours;
+use crate::failure::Failure;
+use crate::live::Live;
+use crate::plot;
+use crate::query::{CensusKey, CensusMissing, Known, Query};
+use crate::silhouette::{self, Silhouette};
+use axum::extract::{Path, Query as Params, State};
+use axum::http::{StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use futures::Stream;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{broadcast, watch};
+
+const PAGE: &str = include_str!("page.html");
+/// Reports in an answer, if nobody says.
+const REPORTS_DEFAULT: u32 = 300;
+/// Diagrams that are kept.
+const KNIVES_MAX: usize = 16;
+
+/// What a diagram shows.
+struct Knife {
+    key: CensusKey,
+    svg: String,
+    json: serde_json::Value,
+}
+
+/// What all requests share.
+struct Shared {
+    live: Arc<Live>,
+    query: Mutex<Query>,
+    knives: tokio::sync::Mutex<Vec<Arc<Knife>>>,
+    stop: watch::Receiver<bool>,
+}
+
+type App = Arc<Shared>;
+
+/// Serves the page until `stop` says so. Gives the address to `bound` when it listens.
+///
+/// # Errors
+/// [`Failure::Io`] if the address is taken, or the store cannot be read.
+pub async fn serve(
+    listen: SocketAddr,
+    file: PathBuf,
+    live: Arc<Live>,
+    stop: watch::Receiver<bool>,
+    bound: impl FnOnce(SocketAddr),
+) -> Result<(), Failure> {
+    let query = Query::open(&file).map_err(|e| Failure::io(&file.display().to_string(), e))?;
+    let listener =
+        tokio::net::TcpListener::bind(listen).await.map_err(|e| Failure::io(&format!("web.listen: {listen}"), e))?;
+    bound(listener.local_addr().map_err(|e| Failure::io("web.listen", e))?);
+    let shared = Shared { live, query: Mutex::new(query), knives: tokio::sync::Mutex::default(), stop: stop.clone() };
+    let app = Router::new()
+        .route("/", get(|| async { ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], PAGE) }))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/api/devices", get(devices))
+        .route("/api/devices/{device}/reports", get(reports))
+        .route("/api/devices/{device}/latest", get(latest))
+        .route("/api/devices/{device}/picture.png", get(picture))
+        .route("/api/devices/{device}/original.jpg", get(original))
+        .route("/api/devices/{device}/knife.svg", get(knife))
+        .route("/api/devices/{device}/silhouette", get(silhouette_json))
+        .route("/api/ledger", get(|State(app): State<App>| async move { Json(app.live.ledger()) }))
+        .route("/api/events", get(events))
+        .with_state(Arc::new(shared));
+    let mut stopped = stop;
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async move {
+            let _ = stopped.wait_for(|s| *s).await;
+        })
+        .await
+        .map_err(|e| Failure::io("web", e))
+}
+
+/// Why there is no answer.
+enum Refusal {
+    Missing(String),
+    Broken(String),
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, text) = match self {
+            Refusal::Missing(text) => (StatusCode::NOT_FOUND, text),
+            Refusal::Broken(text) => (StatusCode::INTERNAL_SERVER_ERROR, text),
+        };
+        (status, Json(serde_json::json!({ "error": text }))).into_response()
+    }
+}
+
+impl From<CensusMissing> for Refusal {
+    fn from(e: CensusMissing) -> Self {
+        match e {
+            CensusMissing::Sqlite(e) => Refusal::Broken(e.to_string()),
+            other => Refusal::Missing(other.to_string()),
+        }
+    }
+}
+
+/// Asks the store on a thread that may wait.
+async fn ask<T: Send + 'static>(
+    app: &App,
+    f: impl FnOnce(&Query) -> Result<T, CensusMissing> + Send + 'static,
+) -> Result<T, Refusal> {
+    let app = app.clone();
+    tokio::task::spawn_blocking(move || f(&app.query.lock().unwrap_or_else(PoisonError::into_inner)))
+        .await
+        .map_err(|e| Refusal::Broken(e.to_string()))?
+        .map_err(Refusal::from)
+}
+
+async fn devices(State(app): State<App>) -> Result<Json<serde_json::Value>, Refusal> {
+    let known = ask(&app, |q| Ok(q.devices()?)).await?;
+    let ledger = app.live.ledger();
+    let live = app.live.devices();
+    let all = known.into_iter().map(|Known { device: name, state, status }| {
+        let device = live.get(&name);
+        let state = device.map(|d| d.state.clone()).filter(|s| !s.is_empty()).or(state);
+        let status = status.and_then(|s| serde_json::from_str::<serde_json::Value>(&s).ok());
+        serde_json::json!({
+            "device": name,
+            "state": state.unwrap_or_else(|| "unknown".to_owned()),
+            "status": device.and_then(|d| d.status.clone()).or(status),
+            "report": device.and_then(|d| d.report.as_ref()),
+            "boot": ledger.iter().rfind(|l| l.device == name).map(|l| l.boot.clone()),
+            "picture": device.is_some_and(|d| d.picture.is_some()),
+            "original": device.is_some_and(|d| d.original.is_some()),
+        })
+    });
+    Ok(Json(all.collect()))
+}
+
+#[derive(serde::Deserialize)]
+struct Last {
+    last: Option<u32>,
+}
+
+async fn reports(
+    State(app): State<App>,
+    Path(device): Path<String>,
+    Params(p): Params<Last>,
+) -> Result<Response, Refusal> {
+    let last = p.last.unwrap_or(REPORTS_DEFAULT);
+    Ok(Json(ask(&app, move |q| Ok(q.points(&device, last)?)).await?).into_response())
+}
+
+async fn latest(State(app): State<App>, Path(device): Path<String>) -> Result<Response, Refusal> {
+    let live = app.live.devices().get(&device).and_then(|d| d.report.clone());
+    let report = match live {
+        Some(report) => Some(report),
+        None => {
+            ask(&app, {
+                let device = device.clone();
+                move |q| Ok(q.latest(&device)?)
+            })
+            .await?
+        }
+    };
+    report.map(|r| Json(r).into_response()).ok_or_else(|| Refusal::Missing(format!("device {device} has no report")))
+}
+
+async fn picture(State(app): State<App>, Path(device): Path<String>) -> Result<Response, Refusal> {
+    let picture = app.live.devices().get(&device).and_then(|d| d.picture.clone());
+    let picture = picture.ok_or_else(|| Refusal::Missing(format!("device {device} has sent no picture yet")))?;
+    let png = tokio::task::spawn_blocking(move || picture.png()).await.map_err(|e| Refusal::Broken(e.to_string()))?;
+    let png = png.map_err(|e| Refusal::Broken(e.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, "image/png"), (header::CACHE_CONTROL, "no-store")], png).into_response())
+}
+
+async fn original(State(app): State<App>, Path(device): Path<String>) -> Result<Response, Refusal> {
+    let jpeg = app.live.devices().get(&device).and_then(|d| d.original.clone());
+    let jpeg = jpeg.ok_or_else(|| Refusal::Missing(format!("device {device} sends no originals")))?;
+    Ok(([(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")], jpeg.as_ref().clone())
+        .into_response())
+}
+
+async fn knife(State(app): State<App>, Path(device): Path<String>) -> Result<Response, Refusal> {
+    let knife = sharpen(&app, device).await?;
+    let headers = [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, knife.svg.clone()).into_response())
+}
+
+async fn silhouette_json(State(app): State<App>, Path(device): Path<String>) -> Result<Response, Refusal> {
+    Ok(Json(sharpen(&app, device).await?.json.clone()).into_response())
+}
+
+/// The diagram of the device's last census: kept, or drawn now; one at a time, the rest waits.
+async fn sharpen(app: &App, device: String) -> Result<Arc<Knife>, Refusal> {
+    let mut knives = app.knives.lock().await;
+    let key = ask(app, move |q| q.latest_census(&device)).await?;
+    if let Some(knife) = knives.iter().find(|k| k.key == key) {
+        return Ok(knife.clone());
+    }
+    let colours = ask(app, {
+        let key = key.clone();
+        move |q| q.census(&key)
+    })
+    .await?;
+    let drawn = tokio::task::spawn_blocking(move || draw(key, &colours)).await;
+    let knife = Arc::new(drawn.map_err(|e| Refusal::Broken(e.to_string()))?.map_err(Refusal::Missing)?);
+    knives.retain(|k| k.key.device != knife.key.device);
+    if knives.len() >= KNIVES_MAX {
+        knives.remove(0);
+    }
+    knives.push(knife.clone());
+    Ok(knife)
+}
+
+fn draw(key: CensusKey, colours: &Colours) -> Result<Knife, String> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let s = silhouette::exact(&colours.samples, threads).map_err(|e| e.to_string())?;
+    let title = format!("{}, frame {}", key.device, key.frame);
+    let svg = plot::knife_svg(&colours.samples, &s, &colours.palette, &title);
+    let mut json = describe(colours, &s);
+    json["frame"] = key.frame.into();
+    Ok(Knife { key, svg, json })
+}
+
+/// A silhouette as JSON: `score, pixels, clusters[{label, id, pixels, mean}]`.
+pub fn describe(colours: &Colours, s: &Silhouette) -> serde_json::Value {
+    let clusters = s.clusters.iter().map(|c| {
+        let id = colours.ids.get(usize::from(c.label)).copied().unwrap_or_else(|| u32::from(c.label));
+        serde_json::json!({"label": c.label, "id": id, "pixels": c.pixels, "mean": c.mean})
+    });
+    serde_json::json!({"score": s.score, "pixels": s.pixels, "clusters": clusters.collect::<Vec<_>>()})
+}
+
+async fn events(State(app): State<App>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let (rx, live, stop) = (app.live.listen(), app.live.clone(), app.stop.clone());
+    let stream = futures::stream::unfold((rx, live, stop), |(mut rx, live, mut stop)| async move {
+        loop {
+            let received = tokio::select! {
+                received = rx.recv() => received,
+                _ = stop.wait_for(|s| *s) => return None,
+            };
+            match received {
+                Ok(e) => {
+                    let event = Event::default().event(e.name).data(&e.data);
+                    return Some((Ok(event), (rx, live, stop)));
+                }
+                Err(broadcast::error::RecvError::Lagged(n)) => {
+                    let all = live.skipped(n);
+                    log::debug!("page: a listener is slow and missed {n} events ({all} in all)");
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    });
+    Sse::new(stream).keep_alive(KeepAlive::default())
+}

@@ -1,0 +1,64 @@
+//! What the bridge's tests share: records as an edge makes them.
+//!
+//! Takes numbers. Gives bytes.
+//! Touches nothing.
+//! Never clever: it says the same as the contract, in fewer words.
+#![allow(dead_code, clippy::unwrap_used, missing_docs)]
+
+pub mod edge;
+
+use firmware::custody::{Envelope, JournalId, Kind, StreamWindow, Window, WindowId};
+use firmware::limits::CONTROL_BYTES_MAX;
+use firmware::wire::{self, Loss, LossReason, Method, Micros, Report, Swatch};
+use hueflow_bridge::verdict::seal;
+
+pub fn report(frame: u64) -> Report {
+    let swatches = [([16_320, 0, 64], 60), ([64, 128, 64], 36)];
+    Report {
+        frame,
+        dropped: 0,
+        width: 12,
+        height: 8,
+        method: Method::Octree,
+        lambda_q6: 3_200,
+        coreset_size: 1_000,
+        w_open: 4,
+        seed: 1,
+        warm: true,
+        coreset_points: 90,
+        scatter_q12: 4_096,
+        iterations: 5,
+        converged: true,
+        saturated: false,
+        sse_q12: 96 * 4_096,
+        max_distance2_q12: 4_096,
+        silhouette_ppm: Some(500_000),
+        micros: Micros { coreset: 1, cluster: 2, label: 3, total: 6 },
+        palette: swatches.iter().zip(0..).map(|(&(rgb_q6, pixels), id)| Swatch { id, rgb_q6, pixels }).collect(),
+    }
+}
+
+pub fn envelope(kind: Kind, stream: u64, seq: u64) -> Envelope {
+    let captured_at_us = 1_700_000_000_000_000 + seq * 33_333;
+    Envelope { kind: kind as u8, payload_version: 1, clock_synced: true, stream, seq, captured_at_us }
+}
+
+/// A report record; its frame is its seq.
+pub fn record(stream: u64, seq: u64) -> Vec<u8> {
+    seal(&envelope(Kind::Report, stream, seq), &report(seq), &[]).unwrap()
+}
+
+pub fn loss(stream: u64, seq: u64, of: u64, from: u64, to: u64) -> Vec<u8> {
+    seal(&envelope(Kind::Loss, stream, seq), &Loss { stream: of, from, to, reason: LossReason::Full }, &[]).unwrap()
+}
+
+/// (stream, since, floor, next)
+pub fn window(boot: u64, n: u64, journal: Option<&str>, streams: &[(u64, u64, u64, u64)]) -> Vec<u8> {
+    let streams = streams.iter().map(|&(stream, since, floor, next)| StreamWindow { stream, since, floor, next });
+    let journal = journal.map(|j| JournalId::try_from(j).unwrap());
+    let w = Window { id: WindowId { boot, n }, journal, streams: streams.collect() };
+    let mut buf = vec![0; CONTROL_BYTES_MAX];
+    let n = wire::encode_window(&w, &mut buf).unwrap();
+    buf.truncate(n);
+    buf
+}

@@ -1,0 +1,240 @@
+//! The programs themselves: bridge and metrics as processes, a scripted edge, and what is left on the disk.
+//!
+//! Takes the built programs. Gives assertions on the ledger, the page and the exit codes.
+//! Touches temporary folders and free ports of loopback.
+//! Never leaves a process behind.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::zombie_processes)]
+
+mod common;
+
+use common::edge::Edge;
+use common::{envelope, record};
+use firmware::custody::Kind;
+use firmware::labelmap;
+use firmware::wire::PictureHead;
+use hueflow_bridge::verdict::seal;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const BRIDGE: &str = env!("CARGO_BIN_EXE_hueflow-bridge");
+const METRICS: &str = env!("CARGO_BIN_EXE_hueflow-metrics");
+
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Process {
+    /// Starts a program and waits for a line on standard error that holds `mark`. Gives what follows it.
+    fn start(program: &str, arguments: &[&str], mark: &str) -> (Process, String) {
+        let mut child =
+            Command::new(program).args(arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let rest = lines
+            .by_ref()
+            .map(Result::unwrap)
+            .inspect(|l| eprintln!("{l}"))
+            .find_map(|l| l.split_once(mark).map(|(_, rest)| rest.to_owned()));
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|l| eprintln!("{l}")));
+        (Process(child), rest.unwrap())
+    }
+
+    fn terminate(mut self) -> Option<i32> {
+        Command::new("kill").arg(self.0.id().to_string()).status().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+}
+
+fn output(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let out = Command::new(METRICS).args(arguments).output().unwrap();
+    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+    (out.status.code(), text(&out.stdout), text(&out.stderr))
+}
+
+fn get(port: u16, path: &str) -> (String, Vec<u8>) {
+    let mut s = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(s, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut all = Vec::new();
+    s.read_to_end(&mut all).unwrap();
+    let at = all.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    (String::from_utf8_lossy(&all[..at]).into_owned(), all[at + 4..].to_vec())
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// 300 reports, and their pictures: an edge's whole clip.
+fn clip(device: &str, frames: u64) -> Edge {
+    let mut records = Vec::new();
+    for frame in 0..frames {
+        records.push(("metrics", 2 * frame, {
+            let mut r = common::report(frame);
+            r.frame = frame;
+            seal(&envelope(Kind::Report, 8, 2 * frame), &r, &[]).unwrap()
+        }));
+        let labels: Vec<u8> = (0..96).map(|i| ((i + frame) % 3) as u8).collect();
+        let mut packed = vec![0; 512];
+        let n = labelmap::pack(12, &labels, &mut packed).unwrap();
+        let palette = heapless::Vec::from_slice(&[[1, 2, 3], [40, 50, 60], [200, 100, frame as u8]]).unwrap();
+        let head = PictureHead { frame, part: 0, parts: 1, width: 12, height: 8, packed_bytes: n as u32, palette };
+        records.push((
+            "video",
+            2 * frame + 1,
+            seal(&envelope(Kind::Picture, 8, 2 * frame + 1), &head, &packed[..n]).unwrap(),
+        ));
+    }
+    Edge { device: device.to_owned(), boot: 8, records, window: 64 }
+}
+
+fn ledger(store: &str, stored: u64) -> serde_json::Value {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let (code, out, err) = output(&["ledger", "--store", store, "--json"]);
+        let line: serde_json::Value = out.lines().next().and_then(|l| serde_json::from_str(l).ok()).unwrap_or_default();
+        if line["stored"].as_u64() >= Some(stored) {
+            return line;
+        }
+        assert!(Instant::now() < deadline, "{code:?} {out} {err}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The whole way, over `mqtt` and `journal`, with the bridge killed in the middle.
+fn journey(dir: &Path, mqtt: &str, journal: &str) {
+    let store = dir.join("store.db").display().to_string();
+    let arguments = ["run", "--mqtt", mqtt, "--journal", journal];
+    let (bridge, _) = Process::start(BRIDGE, &arguments, "journal ");
+    let (metrics, page) = Process::start(
+        METRICS,
+        &["run", "--journal", journal, "--store", &store, "--listen", "127.0.0.1:0"],
+        "http://127.0.0.1:",
+    );
+    let page: u16 = page.trim_end_matches('/').parse().unwrap();
+    let edge = clip("pi", 300);
+    let (mut bridge, mut killed) = (Some(bridge), false);
+    let port = mqtt.rsplit_once(':').unwrap().1.parse().unwrap();
+    let begun = Instant::now();
+    let sent = edge.run(port, Duration::from_secs(60), |acked| {
+        if (200..600).contains(&acked) && !std::mem::replace(&mut killed, true) {
+            drop(bridge.take()); // kill -9, with records in flight.
+            bridge = Some(Process::start(BRIDGE, &arguments, "journal ").0);
+        }
+    });
+    assert!(killed);
+    eprintln!("600 records, {sent} transmissions, {:?}", begun.elapsed());
+    let line = ledger(&store, 600);
+    assert_eq!((line["produced"].as_u64(), line["stored"].as_u64()), (Some(600), Some(600)), "{line}");
+    assert_eq!(
+        (line["missing"].as_u64(), line["dead"].as_u64(), line["frames_seen"].as_u64()),
+        (Some(0), Some(0), Some(300)),
+        "{line}"
+    );
+    let pictures = dir.join("pictures");
+    let (code, _, err) =
+        output(&["video", "--device", "pi", "--journal", journal, "--out", &pictures.display().to_string()]);
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(std::fs::read_dir(&pictures).unwrap().count(), 300);
+    let (_, _, rgb) = hueflow_bridge::picture::read_png(&pictures.join("000007.png"), false).unwrap();
+    assert_eq!(&rgb[..6], &[40, 50, 60, 200, 100, 7]);
+    for (path, holds) in [
+        ("/", "<"),
+        ("/healthz", "ok"),
+        ("/api/devices", "\"device\":\"pi\""),
+        ("/api/devices/pi/reports?last=5", "\"frame\":299"),
+        ("/api/devices/pi/latest", "\"palette\""),
+        ("/api/ledger", "\"produced\":600"),
+        ("/api/devices/pi/picture.png", "PNG"),
+    ] {
+        let (head, body) = get(page, path);
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        assert!(String::from_utf8_lossy(&body).contains(holds), "{path}");
+    }
+    assert!(get(page, "/api/devices/pi/original.jpg").0.starts_with("HTTP/1.1 404"));
+    assert!(get(page, "/api/devices/pi/knife.svg").0.starts_with("HTTP/1.1 404"));
+    assert_eq!(metrics.terminate(), Some(0));
+    assert_eq!(bridge.take().unwrap().terminate(), Some(0));
+}
+
+#[test]
+fn over_the_embedded_broker_and_the_local_journal_with_the_bridge_killed_midway() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = format!("local:{}", dir.path().join("journal.db").display());
+    journey(dir.path(), &format!("embedded:{}", free_port()), &journal);
+}
+
+/// Wants a broker and a Kafka: `HUEFLOW_TEST_MQTT=mqtt://127.0.0.1:PORT HUEFLOW_TEST_KAFKA=kafka://127.0.0.1:PORT`.
+#[test]
+#[ignore = "needs mosquitto and Apache Kafka, named by HUEFLOW_TEST_MQTT and HUEFLOW_TEST_KAFKA"]
+fn over_mosquitto_and_kafka_with_the_bridge_killed_midway() {
+    let dir = tempfile::tempdir().unwrap();
+    journey(dir.path(), &std::env::var("HUEFLOW_TEST_MQTT").unwrap(), &std::env::var("HUEFLOW_TEST_KAFKA").unwrap());
+}
+
+#[test]
+fn an_interrupted_stream_is_told_in_the_tail() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = format!("local:{}", dir.path().join("journal.db").display());
+    let (bridge, port) =
+        Process::start(BRIDGE, &["run", "--mqtt", "embedded", "--journal", &journal], "mqtt://127.0.0.1:");
+    let mut tail = Command::new(METRICS)
+        .args(["tail", "--journal", &journal, "--since", "0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let tail = Process(tail);
+    let records = (0..3).map(|seq| ("metrics", seq, record(8, seq))).collect();
+    Edge { device: "pi".to_owned(), boot: 8, records, window: 9 }.run(
+        port.parse().unwrap(),
+        Duration::from_secs(20),
+        |_| {},
+    );
+    let seen: Vec<String> = lines.map(Result::unwrap).take(5).collect();
+    assert!(seen[0].ends_with("pi: stream begins"), "{seen:?}");
+    assert!(seen[1].ends_with("pi: frame 0: 2 colours detected, DCDP took 5 iterations, 0.0 ms"), "{seen:?}");
+    assert!(seen[4].ends_with("pi: stream interrupted"), "{seen:?}");
+    assert_eq!(tail.terminate(), Some(0));
+    assert_eq!(bridge.terminate(), Some(0));
+}
+
+#[test]
+fn wrong_use_ends_with_the_documented_codes() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = dir.path().join("wrong.toml");
+    std::fs::write(&wrong, "sitte = 'x'\n").unwrap();
+    let bridge = |arguments: &[&str]| {
+        let out = Command::new(BRIDGE).args(arguments).output().unwrap();
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let wrong = wrong.display().to_string();
+    let (code, err) = bridge(&["check-config", "--config", &wrong]);
+    assert_eq!(code, Some(78));
+    assert!(err.contains("sitte: unknown key (value `x`)"), "{err}");
+    assert_eq!(bridge(&["check-config", "--config", "/nonexistent.toml"]).0, Some(66));
+    assert_eq!(bridge(&["run", "--mqtt", "nonsense"]).0, Some(78));
+    assert_eq!(bridge(&["run", "--nonsense"]).0, Some(2));
+    assert_eq!(bridge(&["print-config", "--site", "lab"]).0, Some(0));
+    let none = dir.path().join("none.db").display().to_string();
+    assert_eq!(output(&["ledger", "--store", &none]).0, Some(66));
+    assert_eq!(output(&["silhouette", "--image", &none, "--labels", &none]).0, Some(66));
+    assert_eq!(output(&["silhouette"]).0, Some(2));
+    let journal = format!("local:{none}");
+    assert_eq!(output(&["video", "--device", "x", "--journal", &journal, "--out", &none]).0, Some(66));
+    let closed = format!("kafka://127.0.0.1:{}", free_port());
+    assert_eq!(output(&["tail", "--journal", &closed]).0, Some(69));
+}

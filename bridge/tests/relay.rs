@@ -1,0 +1,302 @@
+//! The relay against a journal and a wire that obey the test: nothing is acknowledged before the journal's word.
+//!
+//! Takes a fake journal that can be held back, refuse and fail. Gives assertions.
+//! Touches no socket and no file.
+//! Never sleeps for luck: it waits for a condition, with a deadline.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::{loss, record, window};
+use firmware::custody::{Ack, JournalId};
+use firmware::wire;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use hueflow_bridge::failure::Failure;
+use hueflow_bridge::journal::{Entry, Journal, JournalError, Offsets, Reader};
+use hueflow_bridge::mqtt::{Delivery, Full, Inbound, Queues, Token, Wire};
+use hueflow_bridge::relay::{Counters, INFLIGHT_MAX, Relay};
+use hueflow_bridge::verdict::ValueFormat;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+struct Fake {
+    open: watch::Sender<bool>,
+    asked: AtomicUsize,
+    kept: Arc<Mutex<Vec<Entry>>>,
+    refuse_above: usize,
+    fatal: AtomicBool,
+}
+
+impl Fake {
+    fn new(open: bool) -> Arc<Fake> {
+        let (asked, kept) = (AtomicUsize::new(0), Arc::default());
+        Arc::new(Fake {
+            open: watch::channel(open).0,
+            asked,
+            kept,
+            refuse_above: usize::MAX,
+            fatal: AtomicBool::new(false),
+        })
+    }
+
+    fn kept(&self) -> Vec<Entry> {
+        self.kept.lock().unwrap().clone()
+    }
+}
+
+impl Journal for Fake {
+    fn id(&self) -> JournalId {
+        JournalId::try_from("fake").unwrap()
+    }
+
+    fn append(&self, entry: Entry) -> BoxFuture<'static, Result<(), JournalError>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let (mut open, kept) = (self.open.subscribe(), self.kept.clone());
+        let (fatal, refused) = (self.fatal.load(Ordering::Relaxed), entry.value.len() > self.refuse_above);
+        async move {
+            if fatal {
+                return Err(JournalError::Fatal("test".to_owned()));
+            }
+            open.wait_for(|o| *o).await.unwrap();
+            if refused {
+                return Err(JournalError::Refused("too large".to_owned()));
+            }
+            kept.lock().unwrap().push(entry);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn reachable(&self, _: Duration) -> bool {
+        true
+    }
+
+    fn reader(&self, _: &Offsets) -> Result<Box<dyn Reader>, JournalError> {
+        Err(JournalError::Fatal("write only".to_owned()))
+    }
+
+    fn end(&self) -> Result<Offsets, JournalError> {
+        Ok(Offsets::new())
+    }
+}
+
+#[derive(Default)]
+struct Said {
+    acked: AtomicUsize,
+    full: AtomicBool,
+    acks: Mutex<Vec<(String, Ack)>>,
+}
+
+impl Wire for Said {
+    fn ack(&self, _: &Token) -> Result<(), Full> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(Full);
+        }
+        self.acked.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn publish_ack(&self, device: &str, bytes: &[u8]) -> Result<(), Full> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(Full);
+        }
+        self.acks.lock().unwrap().push((device.to_owned(), wire::decode_ack(bytes).unwrap()));
+        Ok(())
+    }
+
+    fn journal(&self, _: bool) {}
+}
+
+impl Said {
+    /// What the last ack of the device says of a stream.
+    fn ranges(&self, device: &str, stream: u64) -> Vec<(u64, u64)> {
+        let acks = self.acks.lock().unwrap();
+        let last = acks.iter().rfind(|(d, _)| d == device).map(|(_, a)| a.clone());
+        let found = last.and_then(|a| a.streams.iter().find(|s| s.stream == stream).map(|s| s.ranges.to_vec()));
+        found.unwrap_or_default()
+    }
+}
+
+struct House {
+    journal: Arc<Fake>,
+    said: Arc<Said>,
+    tx: mpsc::Sender<Inbound>,
+    pictures: mpsc::Sender<Delivery>,
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<Result<Counters, Failure>>,
+}
+
+impl House {
+    fn new(journal: Arc<Fake>) -> House {
+        let said = Arc::new(Said::default());
+        let (tx, inbound) = mpsc::channel(4 * INFLIGHT_MAX);
+        let (pictures, slot) = mpsc::channel(8);
+        let (stop, stopped) = watch::channel(false);
+        let relay = Relay::new(journal.clone(), said.clone(), ValueFormat::Json);
+        let task = tokio::spawn(async move {
+            let mut queues = Queues { inbound, pictures: slot, skipped: Arc::new(AtomicU64::new(0)) };
+            relay.run(&mut queues, stopped).await
+        });
+        House { journal, said, tx, pictures, stop, task }
+    }
+
+    async fn give(&self, topic: &str, payload: Vec<u8>) {
+        let delivery = Delivery { topic: format!("hueflow/home/{topic}"), payload, token: Token::none() };
+        self.tx.send(Inbound::Delivery(delivery)).await.unwrap();
+    }
+
+    async fn until(&self, what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !condition() {
+            assert!(Instant::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn end(self) -> Counters {
+        self.stop.send(true).unwrap();
+        self.task.await.unwrap().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_before_the_journals_word() {
+    let h = House::new(Fake::new(false));
+    for seq in 0..40 {
+        h.give("pi/metrics", record(8, seq)).await;
+    }
+    h.give("bridge/status", b"{}".to_vec()).await; // Not for the journal, but its ack waits for its turn.
+    h.until("asked", || h.journal.asked.load(Ordering::Relaxed) == 40).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(h.said.acked.load(Ordering::Relaxed), 0);
+    assert!(h.said.acks.lock().unwrap().is_empty());
+    h.journal.open.send(true).unwrap();
+    h.until("acked", || h.said.acked.load(Ordering::Relaxed) == 41).await;
+    h.until("said", || h.said.ranges("pi", 8) == [(0, 40)]).await;
+    assert_eq!(h.journal.kept().len(), 40);
+    assert_eq!(h.end().await.records, 40);
+}
+
+#[tokio::test]
+async fn with_the_journal_away_only_so_much_is_taken() {
+    let h = House::new(Fake::new(false));
+    for seq in 0..2 * INFLIGHT_MAX as u64 {
+        h.give("pi/metrics", record(8, seq)).await;
+    }
+    h.until("full", || h.journal.asked.load(Ordering::Relaxed) == INFLIGHT_MAX).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(h.journal.asked.load(Ordering::Relaxed), INFLIGHT_MAX);
+    h.journal.open.send(true).unwrap();
+    h.until("all", || h.said.acked.load(Ordering::Relaxed) == 2 * INFLIGHT_MAX).await;
+    h.until("said", || h.said.ranges("pi", 8) == [(0, 2 * INFLIGHT_MAX as u64)]).await;
+}
+
+#[tokio::test]
+async fn a_full_socket_delays_acks_and_loses_none() {
+    let h = House::new(Fake::new(true));
+    h.said.full.store(true, Ordering::Relaxed);
+    for seq in 0..5 {
+        h.give("pi/metrics", record(8, seq)).await;
+    }
+    h.until("kept", || h.journal.kept().len() == 5).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    h.said.full.store(false, Ordering::Relaxed);
+    h.until("acked", || h.said.acked.load(Ordering::Relaxed) == 5).await;
+    h.until("said", || h.said.ranges("pi", 8) == [(0, 5)]).await;
+}
+
+#[tokio::test]
+async fn dead_letters_are_kept_with_their_reason_and_then_acknowledged() {
+    let h = House::new(Fake::new(true));
+    h.give("pi/metrics", b"random bytes that are no record at all, not even nearly one".to_vec()).await;
+    h.give("pi/census", record(8, 0)).await;
+    h.give("pi/metrics", record(8, 1)).await;
+    h.until("acked", || h.said.acked.load(Ordering::Relaxed) == 3).await;
+    let kept = h.journal.kept();
+    let reasons: Vec<_> = kept.iter().map(|e| (e.topic_name(), e.header("reason").map(str::to_owned))).collect();
+    assert_eq!(reasons[0], ("metrics.dlq".to_owned(), Some("magic".to_owned())));
+    assert_eq!(reasons[1], ("census.dlq".to_owned(), Some("kind-topic".to_owned())));
+    assert_eq!(reasons[2], ("metrics".to_owned(), None));
+    h.until("its envelope could be read: handed over", || h.said.ranges("pi", 8) == [(0, 2)]).await;
+    let counters = h.end().await;
+    assert_eq!((counters.records, counters.dead), (1, 2));
+}
+
+#[tokio::test]
+async fn what_the_journal_refuses_becomes_a_dead_letter_without_its_bytes() {
+    let mut fake = Fake::new(true);
+    Arc::get_mut(&mut fake).unwrap().refuse_above = 100;
+    let h = House::new(fake);
+    h.give("pi/metrics", record(8, 0)).await;
+    h.until("said", || h.said.ranges("pi", 8) == [(0, 1)]).await;
+    let kept = h.journal.kept();
+    assert_eq!((kept.len(), kept[0].topic_name().as_str(), kept[0].value.len()), (1, "metrics.dlq", 0));
+    assert_eq!((kept[0].header("reason"), kept[0].header("seq")), (Some("refused"), Some("0")));
+}
+
+#[tokio::test]
+async fn windows_are_journalled_and_acknowledged_but_foreign_ones_only_answered() {
+    let h = House::new(Fake::new(true));
+    h.give("pi/metrics", record(8, 0)).await;
+    h.give("pi/metrics", loss(9, 0, 8, 5, 7)).await;
+    h.give("pi/window", window(8, 1, None, &[(8, 0, 0, 9), (9, 0, 0, 1)])).await;
+    h.until("window", || h.said.acks.lock().unwrap().iter().any(|(_, a)| a.window.is_some_and(|w| w.n == 1))).await;
+    h.give("pi/window", window(8, 1, None, &[(8, 0, 0, 9), (9, 0, 0, 1)])).await;
+    h.give("pi/window", window(8, 2, Some("other"), &[(8, 0, 0, 9)])).await;
+    h.until("acked", || h.said.acked.load(Ordering::Relaxed) == 5).await;
+    let schemas: Vec<_> = h.journal.kept().iter().map(|e| e.header("schema").unwrap().to_owned()).collect();
+    assert_eq!(
+        schemas,
+        ["hueflow.metrics/1", "hueflow.loss/1", "hueflow.window/1"],
+        "the repeat and the foreign one are not kept"
+    );
+    let n = h.said.acks.lock().unwrap().len();
+    h.until("answered", || h.said.acks.lock().unwrap().len() >= n.max(2)).await;
+    let (_, last) = h.said.acks.lock().unwrap().last().cloned().unwrap();
+    assert_eq!((last.journal.as_str(), last.window.unwrap().n), ("fake", 1));
+    assert_eq!(h.end().await.foreign, 1);
+}
+
+#[tokio::test]
+async fn pictures_without_custody_wait_in_one_slot_and_never_hold_up_records() {
+    use firmware::custody::Kind;
+    use firmware::wire::OriginalHead;
+    let h = House::new(Fake::new(false));
+    for n in 0..50u64 {
+        let head = OriginalHead { frame: n, width: 1, height: 1 };
+        let payload = hueflow_bridge::verdict::seal(&common::envelope(Kind::Original, 0, 0), &head, b"jpeg").unwrap();
+        let delivery = Delivery { topic: "hueflow/home/pi/video".to_owned(), payload, token: Token::none() };
+        h.pictures.send(delivery).await.unwrap();
+    }
+    h.give("pi/metrics", record(8, 0)).await;
+    h.until("taken", || h.pictures.capacity() == 8 && h.journal.asked.load(Ordering::Relaxed) >= 9).await;
+    h.journal.open.send(true).unwrap();
+    h.until("kept", || h.journal.kept().iter().any(|e| !e.loose)).await;
+    h.until("the newest", || h.journal.kept().len() == 10).await;
+    let c = h.end().await;
+    assert_eq!((c.pictures, c.pictures_skipped, c.records), (9, 41, 1));
+}
+
+#[tokio::test]
+async fn after_a_reconnect_every_device_hears_its_ack_again() {
+    let h = House::new(Fake::new(true));
+    h.give("a/metrics", record(8, 0)).await;
+    h.give("b/metrics", record(10, 0)).await;
+    h.until("said", || h.said.acks.lock().unwrap().len() == 2).await;
+    h.tx.send(Inbound::Connected).await.unwrap();
+    h.until("again", || h.said.acks.lock().unwrap().len() == 4).await;
+    assert_eq!(h.said.ranges("b", 10), [(0, 1)]);
+}
+
+#[tokio::test]
+async fn a_journal_that_failed_for_good_ends_the_relay_as_unavailable() {
+    let h = House::new(Fake::new(true));
+    h.journal.fatal.store(true, Ordering::Relaxed);
+    h.give("pi/metrics", record(8, 0)).await;
+    let end = h.task.await.unwrap();
+    assert_eq!(end.unwrap_err().code(), 69);
+    assert_eq!(h.said.acked.load(Ordering::Relaxed), 0);
+}

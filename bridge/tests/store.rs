@@ -1,0 +1,170 @@
+//! The store: each record once, whatever is read twice, and a ledger that adds up.
+//!
+//! Takes batches as the relay's rules make them. Gives assertions on rows and ledger.
+//! Touches a temporary file.
+//! Never looks into the store's memory: it opens the file as anyone could.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::{envelope, loss, record, report, window};
+use firmware::custody::{Envelope, Kind};
+use firmware::wire::CensusHead;
+use hueflow_bridge::config::StoreConfig;
+use hueflow_bridge::journal::{Batch, Record};
+use hueflow_bridge::ledger::{Line, lines};
+use hueflow_bridge::query::Query;
+use hueflow_bridge::store::{Happened, Store, StoreError};
+use hueflow_bridge::verdict::{ValueFormat, Verdict, judge, seal};
+use std::path::Path;
+
+fn config(dir: &Path) -> StoreConfig {
+    StoreConfig { file: dir.join("store.db"), keep_days: 36_500, census_kept: 2 }
+}
+
+/// Deliveries of device pi, as the journal would have them, from `offset` on.
+fn batch(offset: i64, deliveries: &[(&str, Vec<u8>)]) -> Batch {
+    let mut records = Vec::new();
+    for (kind, bytes) in deliveries {
+        let entry = match judge(&format!("hueflow/home/pi/{kind}"), bytes, 5_000_000, ValueFormat::Json) {
+            Verdict::Keep { entry, .. } | Verdict::Picture { entry, .. } => entry,
+            Verdict::Ignore => panic!("ignored"),
+        };
+        let offset = offset + records.len() as i64;
+        records.push(Record { place: "local".to_owned(), partition: 0, offset, entry });
+    }
+    Batch { records, restarted: Vec::new() }
+}
+
+fn frames(from: u64, to: u64) -> Vec<(&'static str, Vec<u8>)> {
+    (from..to).map(|seq| ("metrics", record(8, seq))).collect()
+}
+
+fn line(store: &Store) -> Line {
+    lines(store.accounts()).into_iter().next().unwrap()
+}
+
+fn rows(dir: &Path) -> Vec<u64> {
+    let query = Query::open(&config(dir).file).unwrap();
+    query.points("pi", 10_000).unwrap().iter().map(|p| p.frame).collect()
+}
+
+#[test]
+fn the_same_batch_twice_is_stored_once_and_counted_as_duplicates() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&config(dir.path())).unwrap();
+    assert!(store.begin("j").unwrap().is_empty());
+    let mut all = frames(0, 300);
+    all.push(("window", window(8, 1, None, &[(8, 0, 0, 300), (9, 0, 0, 0)])));
+    let b = batch(1, &all);
+    assert_eq!(store.apply(&b).unwrap().len(), 300);
+    assert_eq!(store.apply(&b).unwrap().len(), 0);
+    let l = line(&store);
+    assert_eq!((l.produced, l.stored, l.duplicates, l.missing, l.frames_seen), (300, 300, 300, 0, 300));
+    assert_eq!(rows(dir.path()), (0..300).collect::<Vec<_>>());
+    drop(store);
+    let mut store = Store::open(&config(dir.path())).unwrap();
+    assert_eq!(store.begin("j").unwrap().values().copied().collect::<Vec<_>>(), [302]);
+    assert_eq!(line(&store), l, "the ledger is on the disk");
+}
+
+#[test]
+fn another_journal_is_read_from_its_beginning_and_doubles_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&config(dir.path())).unwrap();
+    store.begin("one").unwrap();
+    store.apply(&batch(1, &frames(0, 50))).unwrap();
+    assert!(store.begin("two").unwrap().is_empty());
+    store.apply(&batch(1, &frames(40, 60))).unwrap();
+    assert_eq!((line(&store).stored, line(&store).duplicates), (60, 10));
+    assert_eq!(rows(dir.path()).len(), 60);
+    assert_eq!(store.begin("two").unwrap().len(), 1);
+}
+
+#[test]
+fn the_ledger_names_what_is_missing_lost_and_dead() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&config(dir.path())).unwrap();
+    store.begin("j").unwrap();
+    let newer = Envelope { payload_version: 9, ..envelope(Kind::Report, 8, 20) };
+    let mut all = frames(0, 10);
+    all.push(("metrics", loss(9, 0, 8, 10, 15)));
+    all.push(("metrics", record(8, 12))); // Declared lost, and there all the same.
+    all.push(("metrics", seal(&newer, &report(20), &[]).unwrap()));
+    all.push(("metrics", b"nonsense that is longer than an envelope, by a little".to_vec()));
+    all.push(("window", window(8, 1, None, &[(8, 0, 0, 25), (9, 0, 0, 1)])));
+    store.apply(&batch(1, &all)).unwrap();
+    let l = line(&store);
+    // Data: 0..10 and 12 stored, 10, 11, 13, 14 lost, 20 dead, 15..20 and 21..25 missing. Losses: 1 stored.
+    assert_eq!((l.produced, l.stored, l.declared_lost, l.dead, l.missing), (26, 12, 4, 1, 9));
+    assert_eq!(l.produced, l.stored + l.declared_lost + l.dead + l.missing);
+    let query = Query::open(&config(dir.path()).file).unwrap();
+    assert_eq!(lines(&query.accounts().unwrap()), lines(store.accounts()));
+    // A dead letter that is sent again after an upgrade is stored, and dead no more.
+    store.apply(&batch(90, &[("metrics", record(8, 20))])).unwrap();
+    assert_eq!((line(&store).stored, line(&store).dead), (13, 0));
+}
+
+#[test]
+fn a_second_writer_takes_the_file_and_the_first_one_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Store::open(&config(dir.path())).unwrap();
+    first.begin("j").unwrap();
+    let mut second = Store::open(&config(dir.path())).unwrap();
+    second.begin("j").unwrap();
+    assert!(matches!(first.apply(&batch(1, &frames(0, 1))), Err(StoreError::Taken)));
+    assert_eq!(second.apply(&batch(1, &frames(0, 1))).unwrap().len(), 1);
+}
+
+/// A census of one part: colours with a count of 1 each.
+fn census(seq: u64, frame: u64) -> Vec<u8> {
+    let head = CensusHead {
+        frame,
+        part: 0,
+        parts: 1,
+        pixels: 3,
+        colours: 3,
+        in_part: 3,
+        centroids_q6: heapless::Vec::from_slice(&[[0; 3], [6400; 3]]).unwrap(),
+        ids: heapless::Vec::from_slice(&[4, 5]).unwrap(),
+    };
+    // Three colours, 1, 2 and 3 in blue, each once.
+    seal(&envelope(Kind::Census, 8, seq), &head, &[1, 1, 1, 1, 1, 1]).unwrap()
+}
+
+#[test]
+fn a_census_is_told_when_whole_and_the_nearest_one_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&config(dir.path())).unwrap();
+    store.begin("j").unwrap();
+    let mut all = frames(0, 30);
+    all.push(("census", census(30, 10)));
+    all.push(("census", census(31, 20)));
+    let happened = store.apply(&batch(1, &all)).unwrap();
+    let whole = happened.iter().filter(|h| matches!(h, Happened::Census { .. })).count();
+    assert_eq!(whole, 2);
+    let query = Query::open(&config(dir.path()).file).unwrap();
+    let latest = query.latest_census("pi").unwrap();
+    assert_eq!(latest.frame, 20);
+    let colours = query.census(&latest).unwrap();
+    assert_eq!((colours.samples.len(), colours.ids.as_slice()), (3, &[4, 5][..]));
+    assert_eq!(query.census_of("pi", 10).unwrap().frame, 10);
+    let e = query.census_of("pi", 12).unwrap_err().to_string();
+    assert_eq!(e, "frame 12 (seq 12) of device pi has no census; the nearest is of frame 10 (--seq 10)");
+    assert!(query.census_of("pi", 999).unwrap_err().to_string().contains("no report with seq 999"));
+    assert!(query.latest_census("none").is_err());
+    // Only the newest are kept.
+    store.apply(&batch(99, &[("census", census(40, 29))])).unwrap();
+    assert!(query.census_of("pi", 10).unwrap_err().to_string().contains("nearest is of frame 20"));
+}
+
+#[test]
+fn reports_come_back_as_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&config(dir.path())).unwrap();
+    store.begin("j").unwrap();
+    let happened = store.apply(&batch(1, &frames(7, 8))).unwrap();
+    let Happened::Report(told) = &happened[0] else { panic!("{happened:?}") };
+    let kept = Query::open(&config(dir.path()).file).unwrap().latest("pi").unwrap().unwrap();
+    assert_eq!(kept, **told);
+}
