@@ -28,6 +28,8 @@ const EVENTS_MAX: usize = 64;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// After goodbye the broker has this long to hang up.
+const HANG_UP: Duration = Duration::from_secs(1);
 /// A connection that lasted this long makes the next attempt an early one again.
 const STEADY: Duration = Duration::from_secs(10);
 
@@ -248,6 +250,9 @@ async fn poll(mut socket: EventLoop, tell: mpsc::Sender<Event>, topics: Arc<Topi
     loop {
         let event = match socket.poll().await {
             Ok(rumqttc::Event::Outgoing(Outgoing::Disconnect)) => {
+                // The broker hangs up when it has read our last words; polling on would connect again.
+                let hang_up = async { while socket.poll().await.is_ok() {} };
+                let _ = tokio::time::timeout(HANG_UP, hang_up).await;
                 let _ = tell.send(Event::Closed).await;
                 return;
             }

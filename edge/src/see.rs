@@ -212,7 +212,9 @@ impl See<'_> {
         }
         if picture_due {
             let fps = if let Video::Latest(fps) = self.config.video { fps } else { 5.0 };
-            work.picture_due = now + Duration::from_secs_f64(1.0 / fps);
+            // Counted from when it was due, so that the rate holds on average; but never to catch up.
+            let gap = Duration::from_secs_f64(1.0 / fps);
+            work.picture_due = (work.picture_due + gap).max(now - gap + Duration::from_nanos(1));
             if self.config.original {
                 parcel.add_original(frame, &mut work.row);
             }

@@ -67,6 +67,8 @@ pub struct Send {
     greet: bool,
     said_lost: bool,
     said_full: bool,
+    /// Bytes that are free in a spool that is not nearly full.
+    roomy: u64,
     parts: Parts,
     scratch: Vec<u8>,
     record: Vec<u8>,
@@ -108,6 +110,7 @@ impl Send {
             greet: false,
             said_lost: false,
             said_full: false,
+            roomy: config.spool_bytes_max / 4,
             parts: Parts::default(),
             scratch: Vec::new(),
             record: Vec::new(),
@@ -213,7 +216,6 @@ impl Send {
                 self.refuse();
                 return Ok(());
             }
-            self.said_full = false;
             let parts = std::mem::take(&mut self.parts);
             for part in parts.iter() {
                 if !self.append(parcel, PictureHead::KIND, PictureHead::VERSION, part)? {
@@ -375,6 +377,8 @@ impl Send {
             let (sender, unrestored) = (&self.sender, &self.unrestored);
             let floor = |s| if unrestored.contains(&s) { Some(0) } else { sender.floor(s) };
             self.spool.trim(floor, |s| floor(s).is_some())?;
+            // Full is said again only after it was clearly not.
+            self.said_full &= !self.spool.has_room(self.roomy);
         }
         Ok(())
     }

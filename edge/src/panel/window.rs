@@ -8,16 +8,34 @@ use super::canvas::Canvas;
 use super::{Panel, PanelError, Wish, draw};
 use crate::config::ViewChoice;
 use crate::slot::Shot;
-use minifb::{Key, Window, WindowOptions};
+use minifb::{InputCallback, Key, Window, WindowOptions};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The window's size before anyone drags it.
 const SIZE: (usize, usize) = (960, 720);
 /// A side-by-side window is wider.
 const SIZE_SIDE_BY_SIDE: (usize, usize) = (1280, 560);
 
+/// Notices Esc however short it is pressed: between two looks at the keys it may be down and up again.
+struct Keys {
+    esc: Arc<AtomicBool>,
+}
+
+impl InputCallback for Keys {
+    fn add_char(&mut self, _: u32) {}
+
+    fn set_key_state(&mut self, key: Key, down: bool) {
+        if key == Key::Escape && down {
+            self.esc.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The window.
 pub struct Desktop {
     window: Window,
+    esc: Arc<AtomicBool>,
     view: ViewChoice,
     canvas: Canvas,
     text: String,
@@ -40,7 +58,9 @@ impl Desktop {
         let mut window = Window::new(title, width, height, options).map_err(|e| unavailable(e.to_string()))?;
         // Show waits for pictures itself.
         window.set_target_fps(0);
-        Ok(Desktop { window, view, canvas: Canvas::new(width, height), text: String::new(), drawn: false })
+        let esc = Arc::new(AtomicBool::new(false));
+        window.set_input_callback(Box::new(Keys { esc: Arc::clone(&esc) }));
+        Ok(Desktop { window, esc, view, canvas: Canvas::new(width, height), text: String::new(), drawn: false })
     }
 }
 
@@ -59,7 +79,7 @@ impl Panel for Desktop {
         } else {
             self.window.update();
         }
-        let stop = !self.window.is_open() || self.window.is_key_down(Key::Escape);
+        let stop = !self.window.is_open() || self.esc.load(Ordering::Relaxed);
         Ok(if stop { Wish::Stop } else { Wish::GoOn })
     }
 }
