@@ -16,6 +16,7 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -55,8 +56,9 @@ pub fn run(job: &Job) -> Result<(), Failure> {
 fn one_input(job: &Job, input: &str, first_frame: u64) -> Result<u64, Failure> {
     let known = ["y4m:", "synthetic:", "file:"].iter().any(|p| input.starts_with(p));
     let description = if known { input.to_owned() } else { format!("file:{input}") };
-    let never = AtomicBool::new(false);
-    let mut camera = Camera::open(&description, job.settings.seed, Play { fast: true, rewind: false })?;
+    let never = Arc::new(AtomicBool::new(false));
+    let play = Play { fast: true, rewind: false };
+    let mut camera = Camera::open(&description, job.settings.seed, play, &never)?;
     let mut picture = Vec::new();
     let mut frames = first_frame;
     let mut more = camera.advance(&never)?;

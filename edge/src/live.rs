@@ -64,25 +64,11 @@ pub struct Counters {
 /// [`Failure`] of the source, the displays or the spool.
 pub fn run(config: Config, limits: Limits) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
-    let signalled = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // The second time it ends at once.
-        let armed = Arc::clone(&signalled);
-        signal_hook::flag::register_conditional_shutdown(signal, 130, armed)
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&signalled)))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .map_err(|e| Failure::io("listening for signals", e))?;
-    }
-    let camera = open_camera(&config)?;
+    listen(&stop)?;
+    let camera = open_camera(&config, &stop)?;
     let spool = open_spool(&config)?;
     let (config, slot, counters) = (Arc::new(config), Arc::new(Slot::default()), Arc::new(Counters::default()));
-
-    let (opened, plan) = sync_channel(1);
-    let shows = {
-        let (config, slot, stop) = (Arc::clone(&config), Arc::clone(&slot), Arc::clone(&stop));
-        thread("show", move || show::run(&config, &slot, &stop, &opened))?
-    };
-    let plan = plan.recv().map_err(|_| lost("show"))??;
+    let (plan, shows) = start_show(&config, &slot, &stop)?;
 
     let (parcels_in, parcels) = tokio::sync::mpsc::channel(PARCELS_MAX);
     let (empties, empties_out) = channel();
@@ -99,20 +85,10 @@ pub fn run(config: Config, limits: Limits) -> Result<(), Failure> {
         failed: Arc::clone(&failed),
         counters: Arc::clone(&counters),
     };
-    let sends = {
-        let (config, send) = (Arc::clone(&config), Send::new(&config, limits, spool, hatch));
-        thread("send", move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(|e| Failure::io("starting the sender", e))?;
-            runtime.block_on(send.run(config.mqtt.as_ref()))
-        })?
-    };
+    let sends = start_send(&config, Send::new(&config, limits, spool, hatch))?;
 
     let started = Instant::now();
-    let status_line = std::io::stderr().is_terminal()
-        && !limits.quiet
-        && !limits.log_frames
-        && !panel::fills_terminal(&config.panels);
+    let own_line = std::io::stderr().is_terminal() && !panel::fills_terminal(&config.panels);
     let see = See {
         config: &config,
         limits,
@@ -123,7 +99,7 @@ pub fn run(config: Config, limits: Limits) -> Result<(), Failure> {
         commands: commands_out,
         stop: &stop,
         counters: &counters,
-        status_line,
+        status_line: own_line && !limits.quiet && !limits.log_frames,
     };
     let seen = see.run(camera);
     let took = started.elapsed().as_secs_f64();
@@ -138,7 +114,39 @@ pub fn run(config: Config, limits: Limits) -> Result<(), Failure> {
     sent.and(seen).and(shown)
 }
 
-fn thread<F>(name: &str, run: F) -> Result<JoinHandle<Result<(), Failure>>, Failure>
+/// Sets `stop` on SIGINT and SIGTERM; the second one ends the program at once.
+fn listen(stop: &Arc<AtomicBool>) -> Result<(), Failure> {
+    let signalled = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&signalled))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&signalled)))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(stop)))
+            .map_err(|e| Failure::io("listening for signals", e))?;
+    }
+    Ok(())
+}
+
+type Thread = JoinHandle<Result<(), Failure>>;
+
+/// Starts Show, and waits until the displays are open.
+fn start_show(config: &Arc<Config>, slot: &Arc<Slot>, stop: &Arc<AtomicBool>) -> Result<(show::Plan, Thread), Failure> {
+    let (opened, plan) = sync_channel(1);
+    let (config, slot, stop) = (Arc::clone(config), Arc::clone(slot), Arc::clone(stop));
+    let shows = thread("show", move || show::run(&config, &slot, &stop, &opened))?;
+    let plan = plan.recv().map_err(|_| lost("show"))??;
+    Ok((plan, shows))
+}
+
+fn start_send(config: &Arc<Config>, send: Send) -> Result<Thread, Failure> {
+    let config = Arc::clone(config);
+    thread("send", move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| Failure::io("starting the sender", e))?;
+        runtime.block_on(send.run(config.mqtt.as_ref()))
+    })
+}
+
+fn thread<F>(name: &str, run: F) -> Result<Thread, Failure>
 where
     F: FnOnce() -> Result<(), Failure> + std::marker::Send + 'static,
 {
@@ -149,7 +157,7 @@ fn lost(name: &str) -> Failure {
     Failure::new(Reason::Io, anyhow::anyhow!("thread {name} has ended without a word; this is a bug"))
 }
 
-fn join(thread: JoinHandle<Result<(), Failure>>, name: &str) -> Result<(), Failure> {
+fn join(thread: Thread, name: &str) -> Result<(), Failure> {
     thread.join().unwrap_or_else(|_| Err(lost(name)))
 }
 

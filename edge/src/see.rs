@@ -19,6 +19,7 @@ use crate::slot::{Shot, Slot};
 use firmware::frame::Frame;
 use firmware::node::{Node, Settings};
 use firmware::wire::Report;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -283,7 +284,7 @@ fn step(node: &mut Node<'_>, frame: &Frame<'_>, seed: u64) -> Result<(), Failure
 ///
 /// # Errors
 /// [`SourceError`].
-pub fn open_camera(config: &Config) -> Result<Camera, SourceError> {
+pub fn open_camera(config: &Config, stop: &Arc<AtomicBool>) -> Result<Camera, SourceError> {
     let play = crate::camera::Play { fast: config.fast, rewind: config.rewind };
-    Camera::open(&config.source, config.settings.seed, play)
+    Camera::open(&config.source, config.settings.seed, play, stop)
 }

@@ -341,3 +341,30 @@ fn the_tutorials_coreset_size() {
     assert!(out.contains("1000") && out.contains("1.6"), "{out}");
     fails(&args.replace("0.5", "0").split(' ').collect::<Vec<_>>(), 2, &["epsilon"]);
 }
+
+#[test]
+fn a_silent_pipe_does_not_keep_a_stop_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hueflow-edge"))
+        .args(["run", "--source", "y4m:-", "--fast", "--log-frames", "--spool"])
+        .arg(dir.path())
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Half a frame more than two, and then nothing, with the pipe left open.
+    let clip = y4m(3);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&clip[..clip.len() - 2000]).unwrap();
+    let mut err = std::io::BufReader::new(child.stderr.take().unwrap());
+    let (mut line, mut all) = (String::new(), String::new());
+    while !line.contains("frame 1:") {
+        line.clear();
+        assert!(std::io::BufRead::read_line(&mut err, &mut line).unwrap() > 0, "{all}");
+        all.push_str(&line);
+    }
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    std::io::Read::read_to_string(&mut err, &mut all).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{all}");
+    assert!(all.contains("2 frames in") && all.contains("stream interrupted"), "{all}");
+}

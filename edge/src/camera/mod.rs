@@ -13,6 +13,7 @@ pub mod y4m;
 use crate::exit::{Failure, Reason};
 use firmware::frame::{Frame, FrameError, Layout, Stamp, Yuv};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -122,10 +123,10 @@ pub fn is_known(description: &str) -> bool {
     ["file:", "y4m:", "synthetic:"].iter().any(|p| description.starts_with(p))
 }
 
-fn open_source(description: &str, seed: u64) -> Result<Box<dyn Source>, SourceError> {
+fn open_source(description: &str, seed: u64, stop: &Arc<AtomicBool>) -> Result<Box<dyn Source>, SourceError> {
     match description.split_once(':') {
         Some(("file", path)) => replay::open(path),
-        Some(("y4m", "-")) => Ok(Box::new(y4m::Y4m::standard_input()?)),
+        Some(("y4m", "-")) => Ok(Box::new(y4m::Y4m::standard_input(Arc::clone(stop))?)),
         Some(("y4m", path)) => Ok(Box::new(y4m::Y4m::open(path.into())?)),
         Some(("synthetic", what)) => Ok(Box::new(synthetic::Synthetic::new(what, seed)?)),
         _ => Err(SourceError::Unknown(description.into())),
@@ -167,12 +168,12 @@ pub struct Camera {
 }
 
 impl Camera {
-    /// Opens the source that `description` names; `seed` is for sources that draw.
+    /// Opens the source that `description` names; `seed` is for sources that draw, `stop` for those that wait.
     ///
     /// # Errors
     /// [`SourceError`].
-    pub fn open(description: &str, seed: u64, play: Play) -> Result<Camera, SourceError> {
-        let source = open_source(description, seed)?;
+    pub fn open(description: &str, seed: u64, play: Play, stop: &Arc<AtomicBool>) -> Result<Camera, SourceError> {
+        let source = open_source(description, seed, stop)?;
         let pace = source.rate().filter(|r| *r > 0.0).map(|r| Duration::from_secs_f64(1.0 / r));
         Ok(Camera {
             source,
@@ -196,14 +197,12 @@ impl Camera {
         if !self.keep_pace(stop) {
             return Ok(false);
         }
-        if !self.source.advance()? {
-            if !self.play.rewind || self.next == 0 {
-                return Ok(false);
-            }
-            self.source.rewind()?;
-            if !self.source.advance()? {
-                return Ok(false);
-            }
+        match self.fetch() {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            // Whoever stops us may have stopped the source too: that is no failure.
+            Err(_) if stop.load(Ordering::Relaxed) => return Ok(false),
+            Err(error) => return Err(error),
         }
         let captured = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.stamp = Stamp {
@@ -214,6 +213,17 @@ impl Camera {
         };
         self.next += 1;
         Ok(true)
+    }
+
+    fn fetch(&mut self) -> Result<bool, SourceError> {
+        if self.source.advance()? {
+            return Ok(true);
+        }
+        if !self.play.rewind || self.next == 0 {
+            return Ok(false);
+        }
+        self.source.rewind()?;
+        self.source.advance()
     }
 
     /// Sleeps until the frame is due; false if stopped meanwhile.

@@ -9,6 +9,7 @@ use super::still::{self, Still};
 use super::y4m::{self, Y4m, open_file};
 use super::{Picture, Source, SourceError};
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
@@ -141,6 +142,8 @@ fn start(path: &Path) -> Result<Child, SourceError> {
         // Every frame once, in the YCbCr that our reader takes it for.
         .args(["-map", "0:v:0", "-fps_mode", "passthrough", "-vf", "scale=out_color_matrix=bt601:out_range=tv"])
         .args(["-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", "-"])
+        // Ctrl-C is for us; ffmpeg ends when we no longer read.
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -8,15 +8,20 @@
 
 use super::{Picture, Source, SourceError, check_size};
 use firmware::frame::{Layout, Yuv};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Stdin};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// First bytes of such a stream.
 pub const MAGIC: &[u8] = b"YUV4MPEG2";
 /// Longest header line, of the stream or a frame.
 const LINE_BYTES_MAX: u64 = 4096;
 const READ_BYTES: usize = 256 * 1024;
+/// While standard input is silent, the stop flag is looked at this often.
+const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Head {
@@ -51,13 +56,33 @@ impl Y4m {
         Ok(y4m)
     }
 
-    /// From standard input.
+    /// From standard input; while it is silent, `stop` ends it.
     ///
     /// # Errors
     /// [`SourceError`].
-    pub fn standard_input() -> Result<Y4m, SourceError> {
-        let input: Stdin = std::io::stdin();
+    pub fn standard_input(stop: Arc<AtomicBool>) -> Result<Y4m, SourceError> {
+        let input = Patient { input: std::io::stdin(), stop };
         Y4m::new("standard input".into(), Box::new(input) as Box<dyn Read + Send>)
+    }
+}
+
+/// Standard input, whose silence can be ended: a pipe may never bring another byte.
+struct Patient {
+    input: Stdin,
+    stop: Arc<AtomicBool>,
+}
+
+impl Read for Patient {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        while !self.stop.load(Ordering::Relaxed) {
+            let mut fds = [PollFd::new(&self.input, PollFlags::IN)];
+            match poll(&mut fds, Some(&LOOK_EVERY)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return self.input.read(buf),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(0)
     }
 }
 

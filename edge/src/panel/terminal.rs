@@ -1,4 +1,4 @@
-//! Terminal: the picture in half blocks, two pixels a character, in true colour. The one door to `rustix`.
+//! Terminal: the picture in half blocks, two pixels a character, in true colour.
 //!
 //! Takes pictures. Gives them to the terminal, and Stop when Esc or q is pressed.
 //! Touches the terminal of this process, which it gives back as it was.
