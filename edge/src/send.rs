@@ -67,6 +67,8 @@ pub struct Send {
     greet: bool,
     said_lost: bool,
     said_full: bool,
+    /// The journal has changed, and that is not on the disk yet.
+    unsaved: bool,
     /// Bytes that are free in a spool that is not nearly full.
     roomy: u64,
     parts: Parts,
@@ -110,6 +112,7 @@ impl Send {
             greet: false,
             said_lost: false,
             said_full: false,
+            unsaved: false,
             roomy: config.spool_bytes_max / 4,
             parts: Parts::default(),
             scratch: Vec::new(),
@@ -150,7 +153,7 @@ impl Send {
         }
         self.sync()?;
         self.farewell().await?;
-        self.save_state()?;
+        self.save_state();
         self.count();
         Ok(())
     }
@@ -370,15 +373,20 @@ impl Send {
         let outcome = self.sender.on_ack(ack, self.now_us());
         if outcome.journal_changed {
             log::info!("the journal is {}", ack.journal);
-            self.save_state()?;
+            self.unsaved = true;
             self.say_status("online");
         }
-        if outcome.acked > 0 || outcome.journal_changed {
-            let (sender, unrestored) = (&self.sender, &self.unrestored);
-            let floor = |s| if unrestored.contains(&s) { Some(0) } else { sender.floor(s) };
-            self.spool.trim(floor, |s| floor(s).is_some())?;
-            // Full is said again only after it was clearly not.
-            self.said_full &= !self.spool.has_room(self.roomy);
+        // Also when nothing new is acknowledged: a window may have settled an older stream for good.
+        let before = self.spool.bytes();
+        let (sender, unrestored) = (&self.sender, &self.unrestored);
+        let floor = |s| if unrestored.contains(&s) { Some(0) } else { sender.floor(s) };
+        self.spool.trim(floor, |s| floor(s).is_some())?;
+        // Full is said again only after it was clearly not.
+        if self.spool.bytes() < before && self.spool.has_room(self.roomy) {
+            self.said_full = false;
+        }
+        if self.unsaved {
+            self.save_state();
         }
         Ok(())
     }
@@ -457,11 +465,16 @@ impl Send {
         Ok(())
     }
 
-    fn save_state(&mut self) -> Result<(), Failure> {
+    /// Keeps journal and floors on the disk. A disk that is full gets another chance after the next ack: the records
+    /// are safe, and without the state some of them are sent again.
+    fn save_state(&mut self) {
         let streams = self.sender.streams();
         let streams = streams.map(|s| StreamState { stream: s.stream, since: s.since, floor: s.floor }).collect();
         let journal = self.sender.journal().map(|j| j.as_str().to_owned());
-        Ok(self.spool.save_state(State { journal, streams })?)
+        match self.spool.save_state(State { journal, streams }) {
+            Ok(()) => self.unsaved = false,
+            Err(error) => log::error!("{error}"),
+        }
     }
 
     fn count(&self) {

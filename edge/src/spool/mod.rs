@@ -170,7 +170,6 @@ impl Spool {
             _lock: lock,
         };
         spool.recover()?;
-        spool.begin_segment()?;
         Ok(spool)
     }
 
@@ -301,8 +300,12 @@ impl Spool {
         if !self.has_room(bytes) {
             return Err(AppendError::Full);
         }
-        let active = self.segments.back().map_or(0, |s| s.bytes);
-        if active > segment::HEAD_BYTES as u64 && active + bytes > self.limits.segment_bytes {
+        // A disk that is full at the start must not keep older records from leaving it: no segment before the first
+        // record needs one.
+        let active = self.segments.back().filter(|s| s.stream == self.boot).map(|s| s.bytes);
+        let has_place =
+            active.is_some_and(|b| b == segment::HEAD_BYTES as u64 || b + bytes <= self.limits.segment_bytes);
+        if !has_place {
             self.sync()?;
             match self.begin_segment() {
                 Err(SpoolError::Disk { error, .. }) if is_full(&error) => return Err(AppendError::Full),

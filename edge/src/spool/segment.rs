@@ -78,9 +78,9 @@ pub struct Found {
 }
 
 impl Segment {
-    /// Makes the file, with its head synced.
+    /// Makes the file, with its head synced; what a failed attempt has left under this number is overwritten.
     pub(super) fn create(path: &Path, number: u64, stream: u64, first: u64) -> io::Result<Segment> {
-        let file = File::options().create_new(true).write(true).open(path)?;
+        let file = File::options().create(true).truncate(true).write(true).open(path)?;
         file.write_all_at(&head(stream, first), 0)?;
         file.sync_all()?;
         Ok(Segment { number, stream, first, bytes: HEAD_BYTES as u64, offsets: Vec::new(), file: Some(file) })

@@ -78,7 +78,7 @@ impl Model {
         self.held.retain(|h| kept.contains(&h.0));
         assert_eq!(spool.damaged(), 0);
         self.spool = Some(spool);
-        self.synced_len = std::fs::metadata(self.active()).unwrap().len();
+        self.synced_len = 0;
     }
 
     fn check(&mut self) {
@@ -125,19 +125,24 @@ impl Model {
             }
             Action::Sync => {
                 self.accepted = spool.sync().unwrap();
-                self.synced_len = std::fs::metadata(self.active()).unwrap().len();
+                if spool.next() > 0 {
+                    self.synced_len = std::fs::metadata(self.active()).unwrap().len();
+                }
             }
             Action::Crash(kept, wrong) => {
+                let any = spool.next() > 0;
                 let survive = self.must_survive();
                 self.spool = None;
-                let active = self.active();
-                let mut bytes = std::fs::read(&active).unwrap();
-                let synced = self.synced_len as usize;
-                bytes.truncate((synced + usize::from(kept)).min(bytes.len()));
-                if wrong && bytes.len() > synced {
-                    *bytes.last_mut().unwrap() ^= 0xFF;
+                if any {
+                    let active = self.active();
+                    let mut bytes = std::fs::read(&active).unwrap();
+                    let synced = self.synced_len as usize;
+                    bytes.truncate((synced + usize::from(kept)).min(bytes.len()));
+                    if wrong && bytes.len() > synced {
+                        *bytes.last_mut().unwrap() ^= 0xFF;
+                    }
+                    std::fs::write(&active, bytes).unwrap();
                 }
-                std::fs::write(&active, bytes).unwrap();
                 self.open();
                 for h in survive {
                     assert!(self.held.contains(&h), "{h:?} was accepted and is lost");
