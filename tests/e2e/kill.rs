@@ -93,8 +93,9 @@ fn records_of_a_run_without_a_broker_wait_in_the_spool_and_arrive_with_the_next(
     let source = format!("file:{}", media::clip().display());
     let alone = House::new("mqtt://127.0.0.1:1", "");
     let spool = house.path("spool-pi-1");
-    let mut command = alone.edge_command("pi-1", &["--source", &source, "--frames", "50", "--fast", "--no-drain"]);
-    let mut edge = harness::Running::start("alone", house.dir(), command.arg("--spool").arg(&spool));
+    let args = ["--source", &source, "--frames", "50", "--fast", "--no-drain"];
+    let mut command = alone.edge_command_with_spool("pi-1", &spool, &args);
+    let mut edge = harness::Running::start("alone", house.dir(), &mut command);
     assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
     let mut edge = house.edge("pi-1", &["--source", &source, "--frames", "10", "--fast"]);
     assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());

@@ -26,7 +26,9 @@ pub struct House {
 impl House {
     /// A house around a broker and a journal; empty URLs are filled in later.
     pub fn new(mqtt: &str, journal: &str) -> House {
-        let dir = TempDir::with_prefix("hueflow-test-").expect("a temporary folder");
+        let mut dir = TempDir::with_prefix("hueflow-test-").expect("a temporary folder");
+        // For a person who wants to see the logs afterwards.
+        dir.disable_cleanup(std::env::var_os("HUEFLOW_TEST_KEEP").is_some());
         House { dir, mqtt: mqtt.to_string(), journal: journal.to_string() }
     }
 
@@ -79,8 +81,12 @@ impl House {
 
     /// An edge command on this house's broker, with a spool of its own under its device's name.
     pub fn edge_command(&self, device: &str, args: &[&str]) -> Command {
+        self.edge_command_with_spool(device, &self.path(&format!("spool-{device}")), args)
+    }
+
+    /// An edge command with a spool of the caller's choice.
+    pub fn edge_command_with_spool(&self, device: &str, spool: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(bin("hueflow-edge"));
-        let spool = self.path(&format!("spool-{device}"));
         command.args(["run", "--site", "test", "--device", device, "--mqtt", &self.mqtt, "--quiet", "--spool"]);
         command.arg(spool).args(args);
         command
