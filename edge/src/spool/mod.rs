@@ -382,6 +382,8 @@ impl Spool {
                 break;
             }
             let path = self.path(front.number);
+            // A file that is open keeps its place on the disk.
+            self.reader.take_if(|(number, _)| *number == front.number);
             match std::fs::remove_file(&path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(disk("delete", &path)(e)),
                 _ => {}
