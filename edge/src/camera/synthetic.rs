@@ -30,6 +30,8 @@ pub struct Synthetic {
     height: usize,
     rate: f64,
     shapes: Vec<Shape>,
+    /// How far along the gradient each column is.
+    columns: Vec<i32>,
     noise: u64,
     seed: u64,
     frame: u64,
@@ -63,7 +65,8 @@ impl Synthetic {
             })
             .collect();
         let data = vec![0; width * height * 3];
-        Ok(Synthetic { width, height, rate, shapes, noise: 0, seed, frame: 0, data })
+        let columns = (0..width).map(|x| (x * 90 / width) as i32).collect();
+        Ok(Synthetic { width, height, rate, shapes, columns, noise: 0, seed, frame: 0, data })
     }
 
     fn draw(&mut self) {
@@ -71,9 +74,8 @@ impl Synthetic {
         let (w, h) = (self.width as i32, self.height as i32);
         let drift = (self.frame % 512) as i32;
         for (y, row) in (0..h).zip(self.data.chunks_exact_mut(self.width * 3)) {
-            for (x, px) in (0..w).zip(row.as_chunks_mut::<3>().0) {
-                let (u, v) = (x * 90 / w, y * 70 / h);
-                let wave = (drift - 256).abs() / 16;
+            let (v, wave) = (y * 70 / h, (drift - 256).abs() / 16);
+            for (&u, px) in self.columns.iter().zip(row.as_chunks_mut::<3>().0) {
                 *px = [(70 + u + wave) as u8, (95 + v) as u8, (120 + (u + v) / 2 - wave) as u8];
             }
         }
@@ -94,11 +96,13 @@ impl Synthetic {
                 }
             }
         }
-        for byte in &mut self.data {
+        for bytes in self.data.chunks_mut(8) {
             self.noise ^= self.noise << 13;
             self.noise ^= self.noise >> 7;
             self.noise ^= self.noise << 17;
-            *byte = byte.saturating_add((self.noise >> 60) as u8 & 7).saturating_sub(3);
+            for (byte, noise) in bytes.iter_mut().zip(self.noise.to_le_bytes()) {
+                *byte = byte.saturating_add(noise & 7).saturating_sub(3);
+            }
         }
     }
 }

@@ -16,6 +16,8 @@ use toml::Value;
 pub enum Origin {
     /// The program's own.
     Default,
+    /// This host's name.
+    Host,
     /// A configuration file.
     File(PathBuf),
     /// An environment variable.
@@ -30,6 +32,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Default => f.write_str("default"),
+            Origin::Host => f.write_str("host name"),
             Origin::File(path) => write!(f, "{}", path.display()),
             Origin::Env(name) => f.write_str(name),
             Origin::Flag(flag) => f.write_str(flag),
@@ -168,7 +171,7 @@ impl Raw {
             ("clustering.refine", Value::String("none".into())),
         ] {
             let rank = |o: &Origin| match o {
-                Origin::Default => 0,
+                Origin::Default | Origin::Host => 0,
                 Origin::File(_) => 1,
                 Origin::Env(_) => 2,
                 Origin::Flag(_) => 3,

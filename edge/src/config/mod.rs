@@ -142,6 +142,12 @@ impl Config {
         if !crate::camera::is_known(&source.text()?) {
             return Err(source.refuse());
         }
+        let mut origins: BTreeMap<_, _> = KEYS.iter().map(|k| (k.name, raw.get(k))).collect();
+        if let (Some(mqtt), Some(said)) = (&mqtt, origins.get_mut("mqtt.device"))
+            && said.0.as_str() == Some("")
+        {
+            *said = (Value::String(mqtt.device.clone()), Origin::Host);
+        }
         Ok(Config {
             source: source.text()?,
             rewind: raw.look("camera.loop").flag()?,
@@ -164,7 +170,7 @@ impl Config {
             census_every_s: census
                 .decimal()
                 .and_then(|s| if (0.0..=86_400.0).contains(&s) { Ok(s) } else { Err(census.refuse()) })?,
-            origins: KEYS.iter().map(|k| (k.name, raw.get(k))).collect(),
+            origins,
         })
     }
 
