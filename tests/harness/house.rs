@@ -87,7 +87,7 @@ impl House {
     /// An edge command with a spool of the caller's choice.
     pub fn edge_command_with_spool(&self, device: &str, spool: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(bin("hueflow-edge"));
-        command.args(["run", "--site", "test", "--device", device, "--mqtt", &self.mqtt, "--quiet", "--spool"]);
+        command.args(["run", "--site", "test", "--device", device, "--mqtt", &self.mqtt, "--spool"]);
         command.arg(spool).args(args);
         command
     }

@@ -49,9 +49,6 @@ impl Running {
     pub fn start(name: &str, dir: &Path, command: &mut Command) -> Running {
         let (out, err) = (dir.join(format!("{name}.out")), dir.join(format!("{name}.err")));
         let file = |path: &Path| File::options().create(true).append(true).open(path).expect("a log file");
-        if command.get_envs().all(|(k, _)| k != "RUST_LOG") {
-            command.env("RUST_LOG", "info");
-        }
         let child = command.stdin(Stdio::null()).stdout(file(&out)).stderr(file(&err)).spawn();
         let child = child.unwrap_or_else(|e| panic!("{name} does not start: {e}"));
         Running { name: name.to_string(), child, out, err, ended: None }
