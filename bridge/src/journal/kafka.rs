@@ -166,7 +166,12 @@ impl Journal for KafkaJournal {
                     Err(e) => e,
                 };
                 match error.rdkafka_error_code() {
-                    Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
+                    Some(
+                        RDKafkaErrorCode::MessageSizeTooLarge
+                        | RDKafkaErrorCode::InvalidMessageSize
+                        | RDKafkaErrorCode::InvalidTimestamp
+                        | RDKafkaErrorCode::InvalidRecord,
+                    ) => {
                         return Err(JournalError::Refused(error.to_string()));
                     }
                     Some(RDKafkaErrorCode::QueueFull) => {}
