@@ -258,4 +258,19 @@ pub(crate) mod tests {
         assert!(text.contains(r#""sse":384.0,"rms":2.0,"max_distance":5.0,"silhouette_estimate":0.5"#), "{text}");
         assert_eq!(serde_json::from_str::<ReportJson>(&text).unwrap(), json);
     }
+
+    #[test]
+    fn the_schema_file_names_just_these_keys() {
+        let schema: serde_json::Value =
+            serde_json::from_str(include_str!("../../deploy/schema/metrics.schema.json")).unwrap();
+        let e = Envelope { kind: 1, payload_version: 1, clock_synced: true, stream: 2, seq: 9, captured_at_us: 5 };
+        let json = serde_json::to_value(ReportJson::new("pi", &e, &report(3))).unwrap();
+        let keys =
+            |v: &serde_json::Value| v.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(keys(&schema["properties"]), keys(&json));
+        let required = schema["required"].as_array().unwrap().iter().map(|k| k.as_str().unwrap().to_owned()).collect();
+        assert_eq!(keys(&json), required);
+        assert_eq!(keys(&schema["properties"]["micros"]["properties"]), keys(&json["micros"]));
+        assert_eq!(keys(&schema["properties"]["palette"]["items"]["properties"]), keys(&json["palette"][0]));
+    }
 }

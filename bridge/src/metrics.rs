@@ -100,7 +100,12 @@ fn fill(config: &MetricsConfig, mut store: Store, live: &Live, stop: &watch::Rec
         said = false;
         while !*stop.borrow() {
             match reader.read(BATCH_MAX, WAIT) {
-                Ok(batch) => put(&mut store, &batch, live, stop)?,
+                Ok(batch) => {
+                    if !batch.records.is_empty() && std::mem::replace(&mut said, false) {
+                        log::info!("the journal answers again");
+                    }
+                    put(&mut store, &batch, live, stop)?;
+                }
                 Err(journal::JournalError::Fatal(e)) => {
                     log::warn!("journal: {e}; opening it again");
                     break;

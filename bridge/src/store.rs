@@ -10,15 +10,13 @@ use crate::intervals::Intervals;
 use crate::journal::{Batch, Entry, Offsets, Record, Topic};
 use crate::json::{LossJson, ReportJson, WindowJson};
 use crate::ledger::{Account, Accounts};
+use crate::sqlite;
 use firmware::census;
 use firmware::custody::{Envelope, Kind};
 use firmware::wire::{self, Report};
 use rusqlite::{Connection, Transaction, params};
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::time::Duration;
 
-const BUSY: Duration = Duration::from_secs(30);
 /// How often old rows are deleted, in microseconds.
 const PRUNE_US: u64 = 600_000_000;
 
@@ -120,7 +118,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn open(keep: &StoreConfig) -> Result<Store, StoreError> {
-        let db = connect(&keep.file)?;
+        let db = sqlite::connect(&keep.file)?;
         db.execute_batch(SCHEMA)?;
         let owner = format!("{:032x}", rand::random::<u128>());
         db.execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?1)", [&owner])?;
@@ -466,18 +464,6 @@ pub fn version(e: &Entry) -> u8 {
 /// SQLite's integers are signed; all ours are far below where that matters.
 pub fn int(x: u64) -> i64 {
     i64::try_from(x).unwrap_or(i64::MAX)
-}
-
-/// Opens a connection that waits for others.
-///
-/// # Errors
-/// SQLite's.
-pub fn connect(file: &Path) -> rusqlite::Result<Connection> {
-    let db = Connection::open(file)?;
-    db.busy_timeout(BUSY)?;
-    db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    db.execute_batch("PRAGMA synchronous = FULL")?;
-    Ok(db)
 }
 
 fn save(t: &Transaction<'_>, (device, stream): &(String, u64), a: &Account) -> rusqlite::Result<()> {
