@@ -207,7 +207,7 @@ pub fn silhouette(config: &MetricsConfig, flags: &SilhouetteFlags) -> Result<(),
         std::fs::write(out, bytes).map_err(|e| Failure::io(&out.display().to_string(), e))?;
     }
     let text = if flags.json {
-        web::describe(&colours, &s).to_string()
+        serde_json::to_string(&web::SilhouetteJson::new(&colours, &s, None)).unwrap_or_default()
     } else {
         let clusters =
             s.clusters.iter().map(|c| format!("\n  cluster {:3}: {:8} pixels, mean {:+.6}", c.label, c.pixels, c.mean));
