@@ -1,1 +1,41 @@
-//! Harness: starts the real binaries, brokers and Kafka on free loopback ports.
+//! Harness: starts the real programs, brokers and Kafka on free loopback ports, and stops them by pid.
+//!
+//! Takes what to start. Gives handles that can be asked, killed and waited for.
+//! Touches processes it started, and a temporary folder for each test.
+//! Never a fixed port, never a sleep in place of a condition, never a process left behind.
+#![allow(clippy::panic, clippy::expect_used, reason = "a harness may fail a test")]
+
+pub mod house;
+pub mod media;
+pub mod process;
+pub mod services;
+
+pub use house::House;
+pub use process::{Running, bin, wait_for};
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+/// A loopback port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// The project's folder.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the project's folder")
+}
+
+/// Real clips and stills beside the project, if they are there.
+pub fn shared_data(name: &str) -> Option<PathBuf> {
+    let path = root().join("../shared/data").join(name);
+    path.exists().then_some(path)
+}
+
+/// Where a test leaves what a person may want to look at.
+pub fn output(name: &str) -> PathBuf {
+    let dir = std::env::var_os("HUEFLOW_TEST_OUTPUT").map_or_else(|| root().join("target/test-output"), PathBuf::from);
+    std::fs::create_dir_all(&dir).expect("the output folder");
+    dir.join(name)
+}

@@ -15,6 +15,8 @@ pub const TOPICS_MAX: usize = 4;
 const PACKET_THRESHOLD: u64 = 3;
 /// Shortest probe time-out.
 const PROBE_US_MIN: u64 = 1_000_000;
+/// The delay of an ack before the first was measured: a journal's first record may wait for topics and producers.
+const ACK_DELAY_US_START: u64 = 2_000_000;
 /// Longest probe time-out, also after doubling.
 const PROBE_US_MAX: u64 = 60_000_000;
 /// Windows are said at most this often while they change.
@@ -80,12 +82,14 @@ struct Stream {
     sent: Ranges<RANGES_MAX>,
     /// The first window in which an older stream was said to be settled.
     said_settled: Option<u64>,
+    /// The last ack had no room for what it knows of seqs from here on, so it proves no loss there.
+    horizon: u64,
 }
 
 impl Stream {
     fn new(id: u64, since: u64, floor: u64, next: u64) -> Self {
         let settled = Ranges::below(floor);
-        Stream { id, since, next, sent: settled.clone(), settled, said_settled: None }
+        Stream { id, since, next, sent: settled.clone(), settled, said_settled: None, horizon: u64::MAX }
     }
 
     fn floor(&self) -> u64 {
@@ -132,6 +136,9 @@ pub struct Sender {
     probes: u32,
     probe_now: bool,
     smoothed_us: u64,
+    measured: bool,
+    /// Where the present run of live records begins, in the boot's stream.
+    live_from: u64,
     windows: u64,
     window_acked: u64,
     window_at_us: Option<u64>,
@@ -160,7 +167,9 @@ impl Sender {
             quiet_since_us: 0,
             probes: 0,
             probe_now: false,
-            smoothed_us: PROBE_US_MIN / 3,
+            smoothed_us: ACK_DELAY_US_START,
+            measured: false,
+            live_from: 0,
             windows: 0,
             window_acked: 0,
             window_at_us: None,
@@ -280,11 +289,15 @@ impl Sender {
     pub fn on_ack(&mut self, ack: &Ack, now_us: u64) -> AckOutcome {
         let mut outcome = AckOutcome { journal_changed: self.take_journal(&ack.journal), ..AckOutcome::default() };
         let before = self.held();
+        self.streams.iter_mut().for_each(|s| s.horizon = u64::MAX);
         for sa in &ack.streams {
             let Some(s) = self.find_mut(sa.stream) else {
                 outcome.ignored += 1;
                 continue;
             };
+            if let Some(&(_, to)) = sa.ranges.last().filter(|_| sa.ranges.is_full()) {
+                s.horizon = to;
+            }
             for &(from, to) in &sa.ranges {
                 if from >= s.next {
                     outcome.ignored += 1;
@@ -385,9 +398,16 @@ impl Sender {
         self.by_age().find_map(|s| s.unsent_from(0).map(|seq| (s.id, seq)))
     }
 
-    fn live(&self, newest: u64) -> Option<(u64, u64)> {
+    /// The next live record. A run of live records goes on in order as long as it is at most `newest` behind; then a
+    /// new run begins with the newest, and what is skipped belongs to the backlog: few runs, so few ranges in an ack.
+    fn live(&mut self, newest: u64) -> Option<(u64, u64)> {
         let s = self.streams.first()?;
-        s.unsent_from(s.next.saturating_sub(newest)).map(|seq| (s.id, seq))
+        let seq = s.unsent_from(self.live_from)?;
+        if s.next - seq <= newest {
+            return Some((s.id, seq));
+        }
+        self.live_from = s.next - newest.div_ceil(2).max(1);
+        s.unsent_from(self.live_from).map(|seq| (s.id, seq))
     }
 
     fn drop_in_flight(&mut self, gone: impl Fn(&InFlight) -> bool) {
@@ -436,7 +456,8 @@ impl Sender {
             }
         }
         if let Some(us) = delay_us {
-            self.smoothed_us = (self.smoothed_us * 7 + us) / 8;
+            self.smoothed_us = if self.measured { (self.smoothed_us * 7 + us) / 8 } else { us };
+            self.measured = true;
         }
         let age_us = (self.smoothed_us.max(delay_us.unwrap_or(0)) * 9 / 8).max(LOSS_AGE_US_MIN);
         let (streams, bytes, mut lost) = (&mut self.streams, &mut self.in_flight_bytes, 0);
@@ -446,7 +467,7 @@ impl Sender {
             let late = f.number < highest && now_us.saturating_sub(f.sent_at_us) > age_us;
             let keep = if s.settled.contains(f.seq) {
                 false
-            } else if f.number + PACKET_THRESHOLD < highest || late {
+            } else if f.seq < s.horizon && (f.number + PACKET_THRESHOLD < highest || late) {
                 s.sent.remove(f.seq);
                 lost += 1;
                 false
@@ -556,8 +577,8 @@ mod tests {
     #[test]
     fn a_quarter_of_the_window_is_kept_for_live_records() {
         let mut s = sender(8, 100);
-        // The two newest count as live; six places are left for the backlog, which goes in order.
-        assert_eq!(drain(&mut s, 0), [98, 99, 0, 1, 2, 3]);
+        // The newest begins a live run; of eight places two are kept for it, and the backlog goes in order.
+        assert_eq!(drain(&mut s, 0), [99, 0, 1, 2, 3, 4]);
         s.accepted(10, 101);
         assert_eq!(drain(&mut s, 1), [100], "a live record still finds room");
         s.accepted(10, 103);
@@ -566,10 +587,21 @@ mod tests {
     }
 
     #[test]
+    fn a_live_run_goes_on_in_order_and_only_begins_anew_when_it_is_far_behind() {
+        let mut s = sender(32, 9);
+        // A quarter of the window is 8, and 9 are waiting: the newest four begin a run, the others are backlog.
+        assert_eq!(drain(&mut s, 0), [5, 6, 7, 8, 0, 1, 2, 3, 4]);
+        s.accepted(10, 12);
+        assert_eq!(drain(&mut s, 1), [9, 10, 11]);
+        s.accepted(10, 30);
+        assert_eq!(drain(&mut s, 2), [26, 27, 28, 29, 12, 13, 14, 15, 16, 17, 18, 19]);
+    }
+
+    #[test]
     fn a_full_window_of_bytes_stops_sending() {
         let mut s = Sender::new(10, SenderConfig { window_records: 8, window_bytes: 150 });
         s.accepted(10, 5);
-        assert_eq!(drain(&mut s, 0), [3, 4], "two of 100 bytes; the second may go over");
+        assert_eq!(drain(&mut s, 0), [4, 0], "two of 100 bytes; the second may go over");
     }
 
     #[test]
@@ -580,6 +612,21 @@ mod tests {
         // Transmission 8 is acknowledged: those before 8 - 3 are lost (numbers count from 1).
         assert_eq!((out.acked, out.lost), (2, 4));
         assert_eq!(drain(&mut s, 11 * MS), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn an_ack_without_room_for_more_ranges_proves_no_loss_beyond_them() {
+        let mut s = sender(128, 32);
+        assert_eq!(drain(&mut s, 0).len(), 32);
+        let odd: Vec<(u64, u64), 16> = (0..16).map(|i| (2 * i + 1, 2 * i + 2)).collect();
+        let full = s.on_ack(&ack("j", None, &[(10, &odd[..])]), MS);
+        // Seqs 0 to 26 that are even lie 3 before the last acknowledged; all are below the ack's last range.
+        assert_eq!((full.acked, full.lost), (16, 14));
+        let mut s = sender(128, 64);
+        assert_eq!(drain(&mut s, 0).len(), 64);
+        s.sent(Transmission { stream: 10, seq: 1, probe: true }, 0, 100, MS);
+        let full = s.on_ack(&ack("j", None, &[(10, &odd[..])]), 2 * MS);
+        assert_eq!((full.acked, full.lost), (16, 16), "33 to 63 may well be there");
     }
 
     #[test]
@@ -596,7 +643,7 @@ mod tests {
             gaps.push((due - now) / MS).unwrap();
             now = due;
         }
-        assert!((1000..1200).contains(&gaps[0]) && (2000..2400).contains(&gaps[1]), "{gaps:?}");
+        assert!((6_000..6_800).contains(&gaps[0]) && (12_000..13_600).contains(&gaps[1]), "{gaps:?}");
         assert!((60_000..68_000).contains(&gaps[8]), "{gaps:?}");
     }
 
@@ -642,7 +689,7 @@ mod tests {
         let out = s.on_ack(&ack("new", None, &[]), MS);
         assert!(out.journal_changed);
         assert_eq!(s.streams().next().map(|w| (w.since, w.floor, w.next)), Some((2, 2, 6)));
-        assert_eq!(drain(&mut s, 2 * MS), [4, 5, 2, 3]);
+        assert_eq!(drain(&mut s, 2 * MS), [5, 2, 3, 4]);
     }
 
     #[test]
@@ -686,9 +733,9 @@ mod tests {
     fn an_unanswered_window_is_said_again() {
         let mut s = sender(8, 0);
         s.window(0);
-        assert_eq!(s.deadline_us(), Some(1_000 * MS));
-        s.window(1_000 * MS);
-        assert_eq!(s.deadline_us(), Some(3_000 * MS));
+        assert_eq!(s.deadline_us(), Some(6_000 * MS));
+        s.window(6_000 * MS);
+        assert_eq!(s.deadline_us(), Some(12_000 * MS));
         s.bridge_status(false, 0);
         assert_eq!(s.deadline_us(), None);
     }

@@ -24,6 +24,7 @@ pub struct Record {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a model: a few hundred of them at most")]
 pub enum Message {
     Record(Record),
     Window(Window),

@@ -1,0 +1,262 @@
+//! Camera: where frames come from, one after the other, numbered and in time.
+//!
+//! Takes a source's description. Gives borrowed frames, stamped, at the source's rate or as fast as they are asked for.
+//! Touches the source and the clock.
+//! Never skips a frame of a clip: if we are late, the frames are late, and that is counted.
+
+pub mod jpeg;
+pub mod replay;
+pub mod still;
+pub mod synthetic;
+pub mod y4m;
+
+use crate::exit::{Failure, Reason};
+use firmware::frame::{Frame, FrameError, Layout, Stamp, Yuv};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Present when systemd's time service has set the clock.
+const CLOCK_SYNCED_FILE: &str = "/run/systemd/timesync/synchronized";
+/// Longest sleep before the stop flag is looked at again.
+const NAP_MAX: Duration = Duration::from_millis(50);
+/// Behind by more than this, a paced source starts a new schedule instead of hurrying after the old one.
+const LATE_MAX: Duration = Duration::from_secs(1);
+
+/// A picture as a source holds it.
+#[derive(Debug, Clone, Copy)]
+pub struct Picture<'a> {
+    /// How its bytes lie.
+    pub layout: Layout,
+    /// Which YCbCr, where it is YCbCr.
+    pub yuv: Yuv,
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// The bytes, without padding.
+    pub data: &'a [u8],
+}
+
+/// A camera or a clip.
+pub trait Source: Send {
+    /// Fetches the next picture; false at the end. After an error or the end the last whole picture is still there.
+    ///
+    /// # Errors
+    /// [`SourceError`]; the source is then of no more use.
+    fn advance(&mut self) -> Result<bool, SourceError>;
+
+    /// The picture fetched last.
+    fn picture(&self) -> Option<Picture<'_>>;
+
+    /// Pictures a second; none for stills.
+    fn rate(&self) -> Option<f64>;
+
+    /// Back to the first picture.
+    ///
+    /// # Errors
+    /// [`SourceError`], also where there is no way back (standard input).
+    fn rewind(&mut self) -> Result<(), SourceError>;
+}
+
+/// Why there is no frame.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The description is not one.
+    #[error("source {0:?} is not known; use file:PATH, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS")]
+    Unknown(String),
+    /// It does not exist or may not be read.
+    #[error("cannot open {path}: {error}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Something that is needed to read it is not installed.
+    #[error("{0}")]
+    Missing(String),
+    /// Reading failed.
+    #[error("reading {what}: {error}")]
+    Read {
+        /// What was read.
+        what: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It ends in the middle of a frame.
+    #[error("{what} ends in the middle of frame {frame}; the {frame} whole frames before it were read")]
+    Cut {
+        /// What was read.
+        what: String,
+        /// The frame, from 0.
+        frame: u64,
+    },
+    /// What was read is not what it should be.
+    #[error("{what}: {why}")]
+    Malformed {
+        /// What was read.
+        what: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The picture is empty or too large.
+    #[error("a picture that cannot be used: {0}")]
+    Frame(#[from] FrameError),
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Failure {
+        let reason = match &error {
+            SourceError::Unknown(_) => Reason::Usage,
+            SourceError::Open { .. } => Reason::NoInput,
+            SourceError::Missing(_) => Reason::Unavailable,
+            _ => Reason::Io,
+        };
+        Failure::new(reason, error)
+    }
+}
+
+/// Whether `description` begins like a source's.
+pub fn is_known(description: &str) -> bool {
+    ["file:", "y4m:", "synthetic:"].iter().any(|p| description.starts_with(p))
+}
+
+fn open_source(description: &str, seed: u64) -> Result<Box<dyn Source>, SourceError> {
+    match description.split_once(':') {
+        Some(("file", path)) => replay::open(path),
+        Some(("y4m", "-")) => Ok(Box::new(y4m::Y4m::standard_input()?)),
+        Some(("y4m", path)) => Ok(Box::new(y4m::Y4m::open(path.into())?)),
+        Some(("synthetic", what)) => Ok(Box::new(synthetic::Synthetic::new(what, seed)?)),
+        _ => Err(SourceError::Unknown(description.into())),
+    }
+}
+
+/// Refuses a picture of a size that no frame may have, before memory is taken for it.
+fn check_size(width: usize, height: usize) -> Result<(), SourceError> {
+    use firmware::limits::{PIXELS_MAX, WIDTH_PX_MAX};
+    if width == 0 || height == 0 {
+        return Err(FrameError::Empty.into());
+    }
+    if width > WIDTH_PX_MAX || width.checked_mul(height).is_none_or(|n| n > PIXELS_MAX) {
+        return Err(FrameError::TooLarge.into());
+    }
+    Ok(())
+}
+
+/// How a source is played.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Play {
+    /// As fast as frames are asked for.
+    pub fast: bool,
+    /// From the beginning again at the end; frame numbers go on.
+    pub rewind: bool,
+}
+
+/// A source with numbers, time stamps and a pace.
+pub struct Camera {
+    source: Box<dyn Source>,
+    play: Play,
+    pace: Option<Duration>,
+    start: Instant,
+    in_schedule: u32,
+    stamp: Stamp,
+    next: u64,
+    late: u64,
+    clock_synced: bool,
+}
+
+impl Camera {
+    /// Opens the source that `description` names; `seed` is for sources that draw.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn open(description: &str, seed: u64, play: Play) -> Result<Camera, SourceError> {
+        let source = open_source(description, seed)?;
+        let pace = source.rate().filter(|r| *r > 0.0).map(|r| Duration::from_secs_f64(1.0 / r));
+        Ok(Camera {
+            source,
+            play,
+            pace: pace.filter(|_| !play.fast),
+            start: Instant::now(),
+            in_schedule: 0,
+            stamp: Stamp::default(),
+            next: 0,
+            late: 0,
+            clock_synced: std::path::Path::new(CLOCK_SYNCED_FILE).exists(),
+        })
+    }
+
+    /// Waits for the next frame's time and fetches it; false at the end of the source or when `stop` is set.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn advance(&mut self, stop: &AtomicBool) -> Result<bool, SourceError> {
+        // First the time, then the picture: one that was fetched is one that is given.
+        if !self.keep_pace(stop) {
+            return Ok(false);
+        }
+        if !self.source.advance()? {
+            if !self.play.rewind || self.next == 0 {
+                return Ok(false);
+            }
+            self.source.rewind()?;
+            if !self.source.advance()? {
+                return Ok(false);
+            }
+        }
+        let captured = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.stamp = Stamp {
+            number: self.next,
+            dropped: 0,
+            captured_at_us: captured.as_micros() as u64,
+            clock_synced: self.clock_synced,
+        };
+        self.next += 1;
+        Ok(true)
+    }
+
+    /// Sleeps until the frame is due; false if stopped meanwhile.
+    fn keep_pace(&mut self, stop: &AtomicBool) -> bool {
+        let Some(pace) = self.pace else { return !stop.load(Ordering::Relaxed) };
+        if self.in_schedule == 0 {
+            self.start = Instant::now();
+        }
+        let due = self.start + pace * self.in_schedule;
+        self.in_schedule += 1;
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return false;
+            }
+            let now = Instant::now();
+            let Some(wait) = due.checked_duration_since(now).filter(|w| !w.is_zero()) else {
+                let behind = now - due;
+                self.late += u64::from(behind > pace);
+                if behind > LATE_MAX {
+                    (self.start, self.in_schedule) = (now, 1);
+                }
+                return true;
+            };
+            std::thread::sleep(wait.min(NAP_MAX));
+        }
+    }
+
+    /// The frame fetched last.
+    ///
+    /// # Errors
+    /// [`SourceError::Frame`] if it cannot be used; none was fetched: [`FrameError::Empty`].
+    pub fn frame(&self) -> Result<Frame<'_>, SourceError> {
+        let p = self.source.picture().ok_or(FrameError::Empty)?;
+        Ok(Frame::new(p.layout, p.yuv, p.width, p.height, 0, p.data, self.stamp)?)
+    }
+
+    /// Frames a second, if the source has a rate.
+    pub fn rate(&self) -> Option<f64> {
+        self.source.rate()
+    }
+
+    /// Frames that came more than a frame's time late.
+    pub fn late(&self) -> u64 {
+        self.late
+    }
+}

@@ -1,0 +1,234 @@
+//! Cluster: files instead of a camera: each frame's clusters as JSON, as a recoloured picture, as labels.
+//!
+//! Takes files and settings. Gives a line a frame on standard output, and PNGs.
+//! Touches the files, and the directories it is told to write to.
+//! Never mixes two inputs: each is a stream of its own, though frames are numbered over all.
+
+use crate::camera::{Camera, Play};
+use crate::cli::data;
+use crate::exit::{Failure, Reason};
+use crate::memory::Memory;
+use crate::panel::png;
+use firmware::frame::Frame;
+use firmware::node::{Node, Settings};
+use firmware::wire::{Micros, Report};
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+/// What is to be done.
+#[derive(Debug)]
+pub struct Job {
+    /// Files.
+    pub inputs: Vec<String>,
+    /// How.
+    pub settings: Settings,
+    /// Times each frame is clustered again from cold.
+    pub repeat: Option<u32>,
+    /// Where recoloured frames go.
+    pub out: Option<PathBuf>,
+    /// Where label images go.
+    pub labels: Option<PathBuf>,
+    /// JSON instead of sentences.
+    pub json: bool,
+}
+
+/// Does it.
+///
+/// # Errors
+/// [`Failure`]; what was printed and written before stays.
+pub fn run(job: &Job) -> Result<(), Failure> {
+    for dir in [&job.out, &job.labels].into_iter().flatten() {
+        std::fs::create_dir_all(dir).map_err(|e| Failure::io(format!("making {}", dir.display()), e))?;
+    }
+    let mut first_frame = 0;
+    for input in &job.inputs {
+        first_frame = one_input(job, input, first_frame)?;
+    }
+    Ok(())
+}
+
+/// Clusters one input. Gives the number of the next input's first frame.
+fn one_input(job: &Job, input: &str, first_frame: u64) -> Result<u64, Failure> {
+    let known = ["y4m:", "synthetic:", "file:"].iter().any(|p| input.starts_with(p));
+    let description = if known { input.to_owned() } else { format!("file:{input}") };
+    let never = AtomicBool::new(false);
+    let mut camera = Camera::open(&description, job.settings.seed, Play { fast: true, rewind: false })?;
+    let mut picture = Vec::new();
+    let mut frames = first_frame;
+    let mut more = camera.advance(&never)?;
+    while more {
+        let (pixels, width) = size(&camera.frame()?);
+        let mut memory = Memory::new(pixels, width, job.settings.coreset_size);
+        let mut node = new_node(job.settings, &mut memory)?;
+        while more {
+            let mut frame = camera.frame()?;
+            frame.stamp.number = frames;
+            let (p, w) = size(&frame);
+            if p > pixels || w > width {
+                break; // Larger than any before: it needs more memory.
+            }
+            let micros = one_frame(job, &mut node, &frame)?;
+            emit(job, node.report(), node.labels(), micros, &mut picture)?;
+            frames += 1;
+            more = camera.advance(&never)?;
+        }
+    }
+    Ok(frames)
+}
+
+fn size(frame: &Frame<'_>) -> (usize, usize) {
+    (frame.pixels(), frame.width())
+}
+
+/// A node, or what is wrong with its settings.
+pub fn new_node(settings: Settings, memory: &mut Memory) -> Result<Node<'_>, Failure> {
+    Node::new(settings, memory.workspace()).map_err(|e| Failure::new(Reason::Usage, e))
+}
+
+/// The random numbers of one frame: decided by seed and frame number alone.
+pub fn frame_rng(seed: u64, number: u64) -> Xoshiro256PlusPlus {
+    let mixed = number.wrapping_add(0x9E37_79B9_7F4A_7C15).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    Xoshiro256PlusPlus::seed_from_u64(seed ^ (mixed ^ mixed >> 31))
+}
+
+/// Times in microseconds that a frame took.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Times {
+    coreset: f64,
+    cluster: f64,
+    label: f64,
+    total: f64,
+}
+
+impl From<Micros> for Times {
+    fn from(m: Micros) -> Times {
+        Times { coreset: m.coreset.into(), cluster: m.cluster.into(), label: m.label.into(), total: m.total.into() }
+    }
+}
+
+fn one_frame(job: &Job, node: &mut Node<'_>, frame: &Frame<'_>) -> Result<Times, Failure> {
+    let started = Instant::now();
+    let mut clock = || started.elapsed().as_micros() as u64;
+    let seed = job.settings.seed;
+    let mut step = |node: &mut Node<'_>| {
+        let mut rng = frame_rng(seed, frame.stamp.number);
+        node.step(frame, &mut clock, &mut rng).map(|r| r.micros).map_err(|e| Failure::new(Reason::Io, e))
+    };
+    let Some(repeat) = job.repeat else { return step(node).map(Times::from) };
+    node.forget();
+    step(node)?;
+    let mut all = Vec::with_capacity(repeat as usize);
+    for _ in 0..repeat {
+        node.forget();
+        all.push(step(node)?);
+    }
+    let median = |pick: fn(&Micros) -> u32| {
+        let mut values: Vec<u32> = all.iter().map(pick).collect();
+        values.sort_unstable();
+        let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
+        (f64::from(low) + f64::from(high)) / 2.0
+    };
+    Ok(Times {
+        coreset: median(|m| m.coreset),
+        cluster: median(|m| m.cluster),
+        label: median(|m| m.label),
+        total: median(|m| m.total),
+    })
+}
+
+#[derive(Debug, Serialize)]
+struct Colour {
+    id: u32,
+    rgb: [f64; 3],
+    pixels: u32,
+}
+
+/// One line of `--json`. Numbers are exact: squared distances are multiples of 1/4096, centroids of 1/64.
+#[derive(Debug, Serialize)]
+struct Line {
+    frame: u64,
+    width: u16,
+    height: u16,
+    pixels: u64,
+    lambda: f64,
+    coreset_size: u32,
+    coreset_points: u32,
+    clusters: usize,
+    iterations: u32,
+    converged: bool,
+    saturated: bool,
+    palette: Vec<Colour>,
+    sse: f64,
+    rms: f64,
+    max_distance: f64,
+    silhouette_estimate: Option<f64>,
+    micros: Times,
+}
+
+fn line(r: &Report, micros: Times) -> Line {
+    let pixels = u64::from(r.width) * u64::from(r.height);
+    let sse = r.sse_q12 as f64 / 4096.0;
+    let palette = r.palette.iter();
+    Line {
+        frame: r.frame,
+        width: r.width,
+        height: r.height,
+        pixels,
+        lambda: f64::from(r.lambda_q6) / 64.0,
+        coreset_size: r.coreset_size,
+        coreset_points: r.coreset_points,
+        clusters: r.palette.len(),
+        iterations: r.iterations,
+        converged: r.converged,
+        saturated: r.saturated,
+        palette: palette
+            .map(|s| Colour { id: s.id, rgb: s.rgb_q6.map(|c| f64::from(c) / 64.0), pixels: s.pixels })
+            .collect(),
+        sse,
+        rms: (sse / pixels as f64).sqrt(),
+        max_distance: (f64::from(r.max_distance2_q12) / 4096.0).sqrt(),
+        silhouette_estimate: r.silhouette_ppm.map(|s| f64::from(s) / 1e6),
+        micros,
+    }
+}
+
+fn emit(job: &Job, report: &Report, labels: &[u8], micros: Times, picture: &mut Vec<u8>) -> Result<(), Failure> {
+    if report.saturated {
+        log::warn!("frame {}: more than {} colours at this lambda: saturated", report.frame, report.palette.len());
+    }
+    let name = format!("{:06}.png", report.frame);
+    let (width, height) = (u32::from(report.width), u32::from(report.height));
+    if let Some(dir) = &job.out {
+        picture.resize(labels.len() * 3, 0);
+        firmware::view::recolour(report, labels, picture);
+        write(dir, &name, width, height, ::png::ColorType::Rgb, picture)?;
+    }
+    if let Some(dir) = &job.labels {
+        write(dir, &name, width, height, ::png::ColorType::Grayscale, labels)?;
+    }
+    let line = line(report, micros);
+    let text = if job.json {
+        serde_json::to_string(&line).map_err(|e| Failure::new(Reason::Io, e))?
+    } else {
+        let silhouette = line.silhouette_estimate.map_or("undefined".into(), |s| format!("{s:.3}"));
+        format!(
+            "frame {}: {} colours detected, DCDP took {} iterations{}, rms {:.2}, silhouette about {silhouette}, {:.1} ms",
+            line.frame,
+            line.clusters,
+            line.iterations,
+            if line.saturated { " (saturated)" } else { "" },
+            line.rms,
+            line.micros.total / 1000.0,
+        )
+    };
+    data(&(text + "\n"))
+}
+
+fn write(dir: &Path, name: &str, w: u32, h: u32, color: ::png::ColorType, data: &[u8]) -> Result<(), Failure> {
+    let path = dir.join(name);
+    png::write(&path, w, h, color, data).map_err(|e| Failure::io(format!("writing {}", path.display()), e))
+}

@@ -1,0 +1,603 @@
+//! Configuration: what the user said, in layers, becomes what the program needs, once.
+//!
+//! Takes `/etc/hueflow/edge.toml` (or `--config`), `HUEFLOW_EDGE__SECTION__KEY` variables and flags, the later over the
+//! earlier. Gives a checked [`Config`], and for every key its value and where that came from.
+//! Touches the configuration file, the environment it is given, and the host's name.
+//! Never guesses: an unknown key or a value out of range is an error that names key, value and range.
+
+mod keys;
+
+pub use keys::{KEYS, Key};
+
+use crate::exit::{Failure, Reason};
+use firmware::limits::{ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
+use firmware::node::Settings;
+use firmware::wire::Method;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use toml::Value;
+
+/// Read if there is one and `--config` names no other.
+pub const FILE: &str = "/etc/hueflow/edge.toml";
+/// What variables begin with.
+pub const ENV_PREFIX: &str = "HUEFLOW_EDGE__";
+
+/// Where a value came from; a later one beats an earlier one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// The program's own.
+    Default,
+    /// A configuration file.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+    /// A flag.
+    Flag(String),
+    /// A message on the `cmd` topic.
+    Command,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File(path) => write!(f, "{}", path.display()),
+            Origin::Env(name) => f.write_str(name),
+            Origin::Flag(flag) => f.write_str(flag),
+            Origin::Command => f.write_str("command"),
+        }
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {error}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{path} is not TOML: {error}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        error: Box<toml::de::Error>,
+    },
+    /// A key that does not exist.
+    #[error("unknown key {key} = {value} ({origin}); known here: {known}")]
+    Unknown {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+        /// Where it is.
+        origin: Origin,
+        /// What could have been meant.
+        known: String,
+    },
+    /// A value that does not fit its key.
+    #[error("{key} = {value} ({origin}) is not allowed; it must be {range}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        value: String,
+        /// Where it is.
+        origin: Origin,
+        /// What is allowed.
+        range: String,
+    },
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        let flag = matches!(
+            error,
+            ConfigError::Value { origin: Origin::Flag(_), .. } | ConfigError::Unknown { origin: Origin::Flag(_), .. }
+        );
+        Failure::new(if flag { Reason::Usage } else { Reason::Config }, error)
+    }
+}
+
+/// What the user said: every key that was named, with its value and origin. Not checked yet.
+#[derive(Debug, Clone, Default)]
+pub struct Raw(BTreeMap<String, (Value, Origin)>);
+
+impl Raw {
+    /// All layers but the flags. `file`: what `--config` says.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a file that cannot be read and for unknown keys.
+    pub fn gather(file: Option<&Path>, vars: impl IntoIterator<Item = (String, String)>) -> Result<Raw, ConfigError> {
+        let mut raw = Raw::default();
+        let path = file.unwrap_or(Path::new(FILE));
+        if file.is_some() || path.exists() {
+            let read = |error| ConfigError::Read { path: path.into(), error };
+            raw.add_toml(&std::fs::read_to_string(path).map_err(read)?, path)?;
+        }
+        for (name, value) in vars {
+            if let Some(rest) = name.strip_prefix(ENV_PREFIX) {
+                let key = rest.to_ascii_lowercase().replace("__", ".");
+                raw.put(&key, Value::String(value), Origin::Env(name))?;
+            }
+        }
+        Ok(raw)
+    }
+
+    fn add_toml(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
+        let syntax = |error| ConfigError::Syntax { path: path.into(), error: Box::new(error) };
+        let table = toml::from_str::<toml::Table>(text).map_err(syntax)?;
+        for (section, value) in table {
+            match value {
+                Value::Table(keys) => {
+                    for (key, value) in keys {
+                        self.put(&format!("{section}.{key}"), value, Origin::File(path.into()))?;
+                    }
+                }
+                other => self.put(&section, other, Origin::File(path.into()))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Says `key`; a later word beats an earlier one.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unknown`].
+    pub fn put(&mut self, key: &str, value: Value, origin: Origin) -> Result<(), ConfigError> {
+        if !KEYS.iter().any(|k| k.name == key) {
+            let section = key.split('.').next().unwrap_or("");
+            let mut known: Vec<&str> =
+                KEYS.iter().map(|k| k.name).filter(|n| n.split('.').next() == Some(section)).collect();
+            if known.is_empty() {
+                known = KEYS.iter().filter_map(|k| k.name.split('.').next()).collect();
+                known.dedup();
+            }
+            let (key, value, known) = (key.into(), show(&value), known.join(", "));
+            return Err(ConfigError::Unknown { key, value, origin, known });
+        }
+        self.0.insert(key.into(), (value, origin));
+        Ok(())
+    }
+
+    /// Fills in what `--preset` stands for: over everything of an earlier layer than the preset itself.
+    fn apply_preset(&mut self) {
+        let Some((Value::String(preset), origin)) = self.0.get("clustering.preset").cloned() else { return };
+        if preset != "tutorial" {
+            return;
+        }
+        for (key, value) in [
+            ("clustering.method", Value::String("uniform".into())),
+            ("clustering.coreset_size", Value::Integer(1000)),
+            ("clustering.cold", Value::Boolean(true)),
+            ("clustering.w_open", Value::Integer(1)),
+            ("clustering.refine", Value::String("none".into())),
+        ] {
+            let rank = |o: &Origin| match o {
+                Origin::Default => 0,
+                Origin::File(_) => 1,
+                Origin::Env(_) => 2,
+                Origin::Flag(_) => 3,
+                Origin::Command => 4,
+            };
+            if self.0.get(key).is_none_or(|(_, o)| rank(o) < rank(&origin)) {
+                self.0.insert(key.into(), (value, origin.clone()));
+            }
+        }
+    }
+
+    fn get(&self, key: &'static Key) -> (Value, Origin) {
+        self.0.get(key.name).cloned().unwrap_or_else(|| ((key.default)(), Origin::Default))
+    }
+
+    fn look(&self, name: &'static str) -> Word {
+        // Every name below is in KEYS: the test `every_key_is_read` holds that.
+        let key = KEYS.iter().find(|k| k.name == name).unwrap_or(&KEYS[0]);
+        let (value, origin) = self.get(key);
+        Word { key, value, origin }
+    }
+}
+
+fn show(value: &Value) -> String {
+    match value {
+        Value::String(s) => format!("{s:?}"),
+        other => other.to_string(),
+    }
+}
+
+/// One key's value on its way to being checked.
+struct Word {
+    key: &'static Key,
+    value: Value,
+    origin: Origin,
+}
+
+impl Word {
+    fn refuse(&self) -> ConfigError {
+        ConfigError::Value {
+            key: self.key.name,
+            value: show(&self.value),
+            origin: self.origin.clone(),
+            range: self.key.range.into(),
+        }
+    }
+
+    fn text(&self) -> Result<String, ConfigError> {
+        self.value.as_str().map(str::to_owned).ok_or_else(|| self.refuse())
+    }
+
+    fn flag(&self) -> Result<bool, ConfigError> {
+        match &self.value {
+            Value::Boolean(b) => Ok(*b),
+            Value::String(s) => s.parse().map_err(|_| self.refuse()),
+            _ => Err(self.refuse()),
+        }
+    }
+
+    fn whole(&self, min: u64, max: u64) -> Result<u64, ConfigError> {
+        let n = match &self.value {
+            Value::Integer(n) => u64::try_from(*n).ok(),
+            Value::String(s) => s.trim().parse().ok(),
+            _ => None,
+        };
+        n.filter(|n| (min..=max).contains(n)).ok_or_else(|| self.refuse())
+    }
+
+    fn decimal(&self) -> Result<f64, ConfigError> {
+        let x = match &self.value {
+            Value::Integer(n) => Some(*n as f64),
+            Value::Float(x) => Some(*x),
+            Value::String(s) => s.trim().parse().ok(),
+            _ => None,
+        };
+        x.filter(|x| x.is_finite()).ok_or_else(|| self.refuse())
+    }
+
+    fn list(&self) -> Result<Vec<String>, ConfigError> {
+        match &self.value {
+            Value::Array(words) => {
+                words.iter().map(|w| w.as_str().map(str::to_owned).ok_or_else(|| self.refuse())).collect()
+            }
+            Value::String(s) => Ok(s.split(',').map(|w| w.trim().to_owned()).filter(|w| !w.is_empty()).collect()),
+            _ => Err(self.refuse()),
+        }
+    }
+}
+
+/// A distance in 8-bit levels as 1/64 levels, if it is allowed: finite, above 0, at most 442 (black to white is 441.7).
+pub fn lambda_q6(lambda: f64) -> Option<u32> {
+    let q6 = (lambda * 64.0).round();
+    (lambda.is_finite() && q6 >= 1.0 && lambda <= 442.0).then_some(q6 as u32)
+}
+
+/// A coreset method's word.
+pub fn method(word: &str) -> Option<Method> {
+    [Method::Octree, Method::Uniform].into_iter().find(|m| m.word() == word)
+}
+
+/// What pictures are sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Video {
+    /// None.
+    Off,
+    /// The newest one, at most so many a second; may be skipped.
+    Latest(f64),
+    /// Every one, as records.
+    All,
+}
+
+impl Video {
+    fn parse(word: &str) -> Option<Video> {
+        match word.split_once(':') {
+            None if word == "off" => Some(Video::Off),
+            None if word == "all" => Some(Video::All),
+            None if word == "latest" => Some(Video::Latest(5.0)),
+            Some(("latest", fps)) => fps.parse().ok().filter(|f: &f64| (0.01..=240.0).contains(f)).map(Video::Latest),
+            _ => None,
+        }
+    }
+}
+
+/// Which picture is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ViewChoice {
+    /// The clustered picture.
+    Clustered,
+    /// The original beside it.
+    SideBySide,
+}
+
+/// The broker and what this edge is called there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mqtt {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// User name, if the broker wants one.
+    pub user: Option<String>,
+    /// Where the password is.
+    pub password_file: Option<PathBuf>,
+    /// The site's name in topics.
+    pub site: String,
+    /// The device's name in topics, and the client id.
+    pub device: String,
+}
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The source's description.
+    pub source: String,
+    /// Rewind at the end.
+    pub rewind: bool,
+    /// As fast as it can instead of at the clip's rate.
+    pub fast: bool,
+    /// How frames are clustered.
+    pub settings: Settings,
+    /// The displays.
+    pub panels: Vec<String>,
+    /// What they show.
+    pub view: ViewChoice,
+    /// The broker, if there is one.
+    pub mqtt: Option<Mqtt>,
+    /// The spool's directory; none: the platform's own.
+    pub spool_dir: Option<PathBuf>,
+    /// Most bytes in the spool.
+    pub spool_bytes_max: u64,
+    /// Records after which the spool is synced.
+    pub sync_records: u64,
+    /// Milliseconds after which it is synced in any case.
+    pub sync_ms: u64,
+    /// Records sent and not acknowledged by the journal.
+    pub window_records: usize,
+    /// What pictures are sent.
+    pub video: Video,
+    /// The original as a small JPEG too.
+    pub original: bool,
+    /// Seconds between two censuses; 0: only on request and at the end.
+    pub census_every_s: f64,
+    /// Every key with its value and origin.
+    pub origins: BTreeMap<&'static str, (Value, Origin)>,
+}
+
+impl Config {
+    /// Checks what the user said.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`].
+    pub fn check(mut raw: Raw) -> Result<Config, ConfigError> {
+        raw.apply_preset();
+        let mqtt = raw.mqtt()?;
+        let panels = raw.look("display.panels");
+        let list = panels.list()?;
+        if list.is_empty() || !list.iter().all(|p| crate::panel::is_known(p)) {
+            return Err(panels.refuse());
+        }
+        let view = raw.look("display.view");
+        let video = raw.look("send.video");
+        let census = raw.look("send.census_every");
+        let dir = raw.look("spool.dir").text()?;
+        let source = raw.look("camera.source");
+        if !crate::camera::is_known(&source.text()?) {
+            return Err(source.refuse());
+        }
+        Ok(Config {
+            source: source.text()?,
+            rewind: raw.look("camera.loop").flag()?,
+            fast: raw.look("camera.fast").flag()?,
+            settings: raw.settings()?,
+            panels: list,
+            view: match view.text()?.as_str() {
+                "clustered" => ViewChoice::Clustered,
+                "side-by-side" => ViewChoice::SideBySide,
+                _ => return Err(view.refuse()),
+            },
+            mqtt,
+            spool_dir: (!dir.is_empty()).then(|| dir.into()),
+            spool_bytes_max: raw.look("spool.bytes_max").whole(1 << 20, 1 << 40)?,
+            sync_records: raw.look("spool.sync_records").whole(1, 4096)?,
+            sync_ms: raw.look("spool.sync_ms").whole(1, 60_000)?,
+            window_records: raw.look("send.window_records").whole(4, WINDOW_RECORDS_MAX as u64)? as usize,
+            video: Video::parse(&video.text()?).ok_or_else(|| video.refuse())?,
+            original: raw.look("send.original").flag()?,
+            census_every_s: census
+                .decimal()
+                .and_then(|s| if (0.0..=86_400.0).contains(&s) { Ok(s) } else { Err(census.refuse()) })?,
+            origins: KEYS.iter().map(|k| (k.name, raw.get(k))).collect(),
+        })
+    }
+
+    /// Every key as TOML, a comment behind each saying where its value came from.
+    pub fn print(&self) -> String {
+        let (mut out, mut section) = (String::new(), "");
+        for key in KEYS {
+            let Some((value, origin)) = self.origins.get(key.name) else { continue };
+            let (s, name) = key.name.split_once('.').unwrap_or(("", key.name));
+            if s != section {
+                out += &format!("{}[{s}]\n", if section.is_empty() { "" } else { "\n" });
+                section = s;
+            }
+            out += &format!("{name} = {}  # {origin}\n", show(value));
+        }
+        out
+    }
+}
+
+impl Raw {
+    fn settings(&self) -> Result<Settings, ConfigError> {
+        let lambda = self.look("clustering.lambda");
+        let coreset_method = self.look("clustering.method");
+        let w_open = self.look("clustering.w_open");
+        let refine = self.look("clustering.refine");
+        let preset = self.look("clustering.preset");
+        if refine.text()? != "none" {
+            return Err(refine.refuse());
+        }
+        if !["none", "tutorial"].contains(&preset.text()?.as_str()) {
+            return Err(preset.refuse());
+        }
+        Ok(Settings {
+            lambda_q6: lambda_q6(lambda.decimal()?).ok_or_else(|| lambda.refuse())?,
+            coreset_size: self.look("clustering.coreset_size").whole(1, POINTS_MAX as u64)? as u32,
+            method: method(&coreset_method.text()?).ok_or_else(|| coreset_method.refuse())?,
+            cold: self.look("clustering.cold").flag()?,
+            w_open: match w_open.value.as_str() {
+                Some("auto") => None,
+                _ => Some(w_open.whole(1, 1 << 23)? as u32),
+            },
+            iterations_max: ITERATIONS_MAX,
+            seed: self.look("clustering.seed").whole(0, u64::MAX)?,
+            silhouette: true,
+        })
+    }
+
+    fn mqtt(&self) -> Result<Option<Mqtt>, ConfigError> {
+        let (url, site, device) = (self.look("mqtt.url"), self.look("mqtt.site"), self.look("mqtt.device"));
+        let (address, site_id, mut device_id) = (url.text()?, site.text()?, device.text()?);
+        let password_file = self.look("mqtt.password_file").text()?;
+        if !is_id(&site_id) {
+            return Err(site.refuse());
+        }
+        if !device_id.is_empty() && !is_id(&device_id) {
+            return Err(device.refuse());
+        }
+        if address.is_empty() {
+            return Ok(None);
+        }
+        if address.starts_with("mqtts://") {
+            return Err(ConfigError::Value {
+                key: "mqtt.url",
+                value: show(&url.value),
+                origin: url.origin,
+                range: "mqtt://[USER@]HOST:PORT; mqtts:// (TLS) is not built in yet".into(),
+            });
+        }
+        let (user, host, port) = parse_url(&address).ok_or_else(|| url.refuse())?;
+        if device_id.is_empty() {
+            device_id = host_name();
+            if !is_id(&device_id) || device_id == "localhost" {
+                return Err(ConfigError::Value {
+                    key: "mqtt.device",
+                    value: show(&Value::String(device_id)),
+                    origin: Origin::Default,
+                    range: "set, because this host has no name of its own to be called by".into(),
+                });
+            }
+        }
+        let password_file = (!password_file.is_empty()).then(|| password_file.into());
+        Ok(Some(Mqtt { host, port, user, password_file, site: site_id, device: device_id }))
+    }
+}
+
+fn is_id(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+/// The host's name up to its first dot.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().split('.').next().unwrap_or("").to_owned()
+}
+
+/// `mqtt://[USER@]HOST[:PORT]`; an IPv6 address in brackets.
+fn parse_url(url: &str) -> Option<(Option<String>, String, u16)> {
+    let rest = url.strip_prefix("mqtt://")?.trim_end_matches('/');
+    let (user, address) = match rest.rsplit_once('@') {
+        Some((user, address)) if !user.is_empty() && !user.contains(':') => (Some(user.to_owned()), address),
+        Some(_) => return None,
+        None => (None, rest),
+    };
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(':') && !port.ends_with(']') => (host, port.parse().ok()?),
+        _ => (address, 1883),
+    };
+    let host = host.strip_prefix('[').map_or(host, |h| h.trim_end_matches(']'));
+    (!host.is_empty() && !host.contains(['/', '?', ' ']) && port > 0).then(|| (user, host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(toml: &str, vars: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("edge.toml");
+        std::fs::write(&file, toml).unwrap();
+        let vars = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let mut raw = Raw::gather(Some(&file), vars)?;
+        for (key, value) in flags {
+            raw.put(key, Value::String((*value).into()), Origin::Flag("--flag".into()))?;
+        }
+        Config::check(raw)
+    }
+
+    #[test]
+    fn the_later_layer_wins_and_is_named() {
+        let toml = "[clustering]\nlambda = 40\nseed = 9";
+        let config = check(toml, &[("HUEFLOW_EDGE__CLUSTERING__LAMBDA", "30.5"), ("HOME", "/")], &[]).unwrap();
+        assert_eq!((config.settings.lambda_q6, config.settings.seed), (1952, 9));
+        let printed = config.print();
+        assert!(printed.contains("lambda = \"30.5\"  # HUEFLOW_EDGE__CLUSTERING__LAMBDA"), "{printed}");
+        assert!(printed.contains("method = \"octree\"  # default"), "{printed}");
+        let flags = check(toml, &[], &[("clustering.lambda", "7")]).unwrap();
+        assert_eq!(flags.settings.lambda_q6, 448);
+    }
+
+    #[test]
+    fn an_unknown_key_or_a_bad_value_names_key_value_and_range() {
+        let error = |toml: &str| check(toml, &[], &[]).unwrap_err().to_string();
+        let unknown = error("[clustering]\nlamda = 3");
+        assert!(unknown.contains("clustering.lamda = 3") && unknown.contains("clustering.lambda"), "{unknown}");
+        assert!(error("source = 3").contains("unknown key source"));
+        for bad in ["0", "-1", "nan", "inf", "443", "\"x\"", "[]", "0.001"] {
+            let message = error(&format!("[clustering]\nlambda = {bad}"));
+            assert!(message.contains("clustering.lambda") && message.contains("442"), "{message}");
+        }
+        for bad in ["0", "131073", "-5", "1.5"] {
+            let message = error(&format!("[clustering]\ncoreset_size = {bad}"));
+            assert!(message.contains("coreset_size") && message.contains("131072"), "{message}");
+        }
+        assert!(error("[mqtt]\nurl = \"mqtts://h:1\"").contains("not built in yet"));
+        assert!(error("[mqtt]\nurl = \"http://h:1\"").contains("mqtt://"));
+        assert!(error("[mqtt]\nsite = \"a/b\"").contains("mqtt.site"));
+    }
+
+    #[test]
+    fn a_preset_beats_earlier_layers_and_yields_to_its_own() {
+        let toml = "[clustering]\ncoreset_size = 77\nlambda = 33";
+        let config = check(toml, &[], &[("clustering.preset", "tutorial")]).unwrap();
+        assert_eq!((config.settings.coreset_size, config.settings.lambda_q6), (1000, 33 * 64));
+        assert!(config.settings.cold && config.settings.method == Method::Uniform);
+        assert_eq!(config.settings.w_open, Some(1));
+        let flags = [("clustering.preset", "tutorial"), ("clustering.coreset_size", "500")];
+        assert_eq!(check(toml, &[], &flags).unwrap().settings.coreset_size, 500);
+    }
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        assert_eq!(parse_url("mqtt://h"), Some((None, "h".into(), 1883)));
+        assert_eq!(parse_url("mqtt://me@10.0.0.1:99"), Some((Some("me".into()), "10.0.0.1".into(), 99)));
+        assert_eq!(parse_url("mqtt://[::1]:99"), Some((None, "::1".into(), 99)));
+        for bad in ["mqtt://", "mqtt://h:0", "mqtt://h:x", "mqtt://u:p@h", "h:1", "mqtt://h/x"] {
+            assert_eq!(parse_url(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        // A bad value for any key must be noticed: none is only decoration.
+        for key in KEYS {
+            let mut raw = Raw::default();
+            raw.put(key.name, Value::Datetime("1979-05-27".parse().unwrap()), Origin::Default).unwrap();
+            assert!(Config::check(raw).is_err(), "{} is never read", key.name);
+        }
+        assert!(Config::check(Raw::default()).is_ok());
+    }
+}

@@ -1,0 +1,59 @@
+//! Keys: every key of the configuration, with its default and what it may be.
+//!
+//! Takes nothing. Gives the table that checking, printing and error messages share.
+//! Touches nothing.
+//! Never a key that is not read: a test in `config.rs` holds that.
+
+use toml::Value;
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// `section.key`.
+    pub name: &'static str,
+    /// Its value when nobody says anything.
+    pub default: fn() -> Value,
+    /// What it may be, in words that follow "must be".
+    pub range: &'static str,
+}
+
+const fn key(name: &'static str, default: fn() -> Value, range: &'static str) -> Key {
+    Key { name, default, range }
+}
+
+fn text(s: &str) -> Value {
+    Value::String(s.into())
+}
+
+/// All of them, in the order in which they are printed.
+pub const KEYS: &[Key] = &[
+    key("camera.source", || text("synthetic:640x480@30"), "file:PATH, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS"),
+    key("camera.loop", || Value::Boolean(false), "true or false"),
+    key("camera.fast", || Value::Boolean(false), "true or false"),
+    key("clustering.preset", || text("none"), "none or tutorial"),
+    key("clustering.lambda", || Value::Integer(50), "a number from 0.01 to 442 (8-bit levels, kept to 1/64)"),
+    key("clustering.coreset_size", || Value::Integer(1000), "a whole number from 1 to 131072"),
+    key("clustering.method", || text("octree"), "octree or uniform"),
+    key("clustering.cold", || Value::Boolean(false), "true or false"),
+    key("clustering.w_open", || text("auto"), "auto or a whole number from 1 to 8388608 (pixels)"),
+    key("clustering.refine", || text("none"), "none"),
+    key("clustering.seed", || Value::Integer(1), "a whole number from 0 to 18446744073709551615"),
+    key("display.panels", || Value::Array(vec![text("none")]), "a list of none, auto, window, terminal and png:DIR"),
+    key("display.view", || text("clustered"), "clustered or side-by-side"),
+    key("mqtt.url", || text(""), "mqtt://[USER@]HOST:PORT, or empty for none"),
+    key("mqtt.password_file", || text(""), "the path of a file, or empty for none"),
+    key("mqtt.site", || text("home"), "1 to 64 of A-Z a-z 0-9 _ -"),
+    key("mqtt.device", || text(""), "1 to 64 of A-Z a-z 0-9 _ -, or empty for the host's name"),
+    key("spool.dir", || text(""), "the path of a directory, or empty for the platform's own"),
+    key(
+        "spool.bytes_max",
+        || Value::Integer(256 << 20),
+        "a whole number from 1048576 (1 MiB) to 1099511627776 (1 TiB)",
+    ),
+    key("spool.sync_records", || Value::Integer(64), "a whole number from 1 to 4096"),
+    key("spool.sync_ms", || Value::Integer(100), "a whole number from 1 to 60000"),
+    key("send.window_records", || Value::Integer(256), "a whole number from 4 to 1024"),
+    key("send.video", || text("latest:5"), "off, all, or latest:FPS with 0.01 to 240 pictures a second"),
+    key("send.original", || Value::Boolean(false), "true or false"),
+    key("send.census_every", || Value::Integer(10), "a number of seconds from 0 (only on request) to 86400"),
+];

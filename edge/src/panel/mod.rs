@@ -1,0 +1,156 @@
+//! Panel: where a picture is shown.
+//!
+//! Takes pictures. Gives them to a display, and the wish to stop when someone there presses Esc.
+//! Touches one display each.
+//! Never decides what is shown: that is `firmware::view`.
+
+pub mod canvas;
+pub mod png;
+pub mod terminal;
+#[cfg(feature = "window")]
+pub mod window;
+
+use crate::config::ViewChoice;
+use crate::exit::{Failure, Reason};
+use crate::slot::Shot;
+use canvas::Canvas;
+use firmware::view::{self, Scene, View};
+use firmware::wire::Report;
+use std::path::PathBuf;
+
+/// What someone at the display wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// To see more.
+    GoOn,
+    /// To end the stream.
+    Stop,
+}
+
+/// A display.
+pub trait Panel {
+    /// Shows a picture.
+    ///
+    /// # Errors
+    /// [`PanelError`]; the panel is then of no more use.
+    fn show(&mut self, shot: &Shot) -> Result<(), PanelError>;
+
+    /// Looks after keys and window sizes, many times a second.
+    ///
+    /// # Errors
+    /// As [`Panel::show`].
+    fn tend(&mut self) -> Result<Wish, PanelError>;
+
+    /// Whether no frame may be skipped.
+    fn wants_every_frame(&self) -> bool {
+        false
+    }
+}
+
+/// Why a display cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PanelError {
+    /// It is not there.
+    #[error("display {name} cannot be opened: {why}")]
+    Unavailable {
+        /// Which.
+        name: &'static str,
+        /// Why not.
+        why: String,
+    },
+    /// A picture cannot be written.
+    #[error("writing pictures to {path}: {error}")]
+    Disk {
+        /// Where to.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+}
+
+impl From<PanelError> for Failure {
+    fn from(error: PanelError) -> Failure {
+        let reason = if matches!(error, PanelError::Disk { .. }) { Reason::Io } else { Reason::Unavailable };
+        Failure::new(reason, error)
+    }
+}
+
+/// Whether `name` is a display's.
+pub fn is_known(name: &str) -> bool {
+    matches!(name, "none" | "auto" | "window" | "terminal") || name.strip_prefix("png:").is_some_and(|d| !d.is_empty())
+}
+
+/// Opens the displays that `names` name. `none` opens none.
+///
+/// # Errors
+/// [`PanelError`].
+pub fn open(names: &[String], view: ViewChoice, title: &str) -> Result<Vec<Box<dyn Panel>>, PanelError> {
+    let mut panels: Vec<Box<dyn Panel>> = Vec::new();
+    for name in names {
+        match resolve(name) {
+            "window" => panels.push(open_window(view, title)?),
+            "terminal" => panels.push(Box::new(terminal::Terminal::open(view)?)),
+            name => {
+                if let Some(dir) = name.strip_prefix("png:") {
+                    panels.push(Box::new(png::Files::open(dir.into(), view)?));
+                }
+            }
+        }
+    }
+    Ok(panels)
+}
+
+/// `auto`: a window where there is a desktop, else the terminal if this is one, else none.
+fn resolve(name: &str) -> &str {
+    use std::io::IsTerminal;
+    let set = |variable| std::env::var_os(variable).is_some_and(|v| !v.is_empty());
+    match name {
+        "auto" if cfg!(feature = "window") && (set("DISPLAY") || set("WAYLAND_DISPLAY")) => "window",
+        "auto" if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() => "terminal",
+        "auto" => "none",
+        name => name,
+    }
+}
+
+/// Whether one of `names` fills the terminal.
+pub fn fills_terminal(names: &[String]) -> bool {
+    names.iter().any(|n| resolve(n) == "terminal")
+}
+
+#[cfg(feature = "window")]
+fn open_window(view: ViewChoice, title: &str) -> Result<Box<dyn Panel>, PanelError> {
+    Ok(Box::new(window::Desktop::open(view, title)?))
+}
+
+#[cfg(not(feature = "window"))]
+fn open_window(_: ViewChoice, _: &str) -> Result<Box<dyn Panel>, PanelError> {
+    Err(PanelError::Unavailable { name: "window", why: "this edge was built without it (feature `window`)".into() })
+}
+
+/// The line of text under a picture.
+fn caption(report: &Report, out: &mut String) {
+    use std::fmt::Write;
+    out.clear();
+    // Writing to a string cannot fail.
+    let _ = write!(
+        out,
+        "frame {}  {} colours{}  {} iterations  {:.1} ms",
+        report.frame,
+        report.palette.len(),
+        if report.saturated { " (saturated)" } else { "" },
+        report.iterations,
+        f64::from(report.micros.total) / 1000.0
+    );
+}
+
+/// Draws picture, palette and caption over all of `canvas`.
+fn draw(canvas: &mut Canvas, view: ViewChoice, shot: &Shot, text: &mut String) {
+    caption(&shot.report, text);
+    let original = (!shot.original.is_empty()).then_some(shot.original.as_slice());
+    let scene = Scene { report: &shot.report, labels: &shot.labels, original, caption: text };
+    let view = match view {
+        ViewChoice::Clustered => View::Clustered,
+        ViewChoice::SideBySide => View::SideBySide,
+    };
+    let Ok(()) = view::draw(canvas, view, &scene);
+}

@@ -1,0 +1,73 @@
+//! Window: a desktop window, X11 or Wayland. The one door to `minifb`.
+//!
+//! Takes pictures. Gives them to the window, scaled to its size, and Stop when Esc is pressed or it is closed.
+//! Touches the window system.
+//! Never needed: without a desktop this panel says so, and the others work.
+
+use super::canvas::Canvas;
+use super::{Panel, PanelError, Wish, draw};
+use crate::config::ViewChoice;
+use crate::slot::Shot;
+use minifb::{Key, Window, WindowOptions};
+
+/// The window's size before anyone drags it.
+const SIZE: (usize, usize) = (960, 720);
+/// A side-by-side window is wider.
+const SIZE_SIDE_BY_SIDE: (usize, usize) = (1280, 560);
+
+/// The window.
+pub struct Desktop {
+    window: Window,
+    view: ViewChoice,
+    canvas: Canvas,
+    text: String,
+    drawn: bool,
+}
+
+impl Desktop {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// [`PanelError::Unavailable`] where there is no desktop.
+    pub fn open(view: ViewChoice, title: &str) -> Result<Desktop, PanelError> {
+        let unavailable = |why: String| PanelError::Unavailable { name: "window", why };
+        let set = |variable| std::env::var_os(variable).is_some_and(|v| !v.is_empty());
+        if !set("DISPLAY") && !set("WAYLAND_DISPLAY") {
+            return Err(unavailable("there is no desktop here (neither DISPLAY nor WAYLAND_DISPLAY is set)".into()));
+        }
+        let (width, height) = if view == ViewChoice::Clustered { SIZE } else { SIZE_SIDE_BY_SIDE };
+        let options = WindowOptions { resize: true, ..WindowOptions::default() };
+        let mut window = Window::new(title, width, height, options).map_err(|e| unavailable(e.to_string()))?;
+        // Show waits for pictures itself.
+        window.set_target_fps(0);
+        Ok(Desktop { window, view, canvas: Canvas::new(width, height), text: String::new(), drawn: false })
+    }
+}
+
+impl Panel for Desktop {
+    fn show(&mut self, shot: &Shot) -> Result<(), PanelError> {
+        let (width, height) = self.window.get_size();
+        self.canvas.resize(width.clamp(1, 8192), height.clamp(1, 8192));
+        draw(&mut self.canvas, self.view, shot, &mut self.text);
+        self.drawn = true;
+        self.update()
+    }
+
+    fn tend(&mut self) -> Result<Wish, PanelError> {
+        if self.drawn {
+            self.update()?;
+        } else {
+            self.window.update();
+        }
+        let stop = !self.window.is_open() || self.window.is_key_down(Key::Escape);
+        Ok(if stop { Wish::Stop } else { Wish::GoOn })
+    }
+}
+
+impl Desktop {
+    fn update(&mut self) -> Result<(), PanelError> {
+        self.window
+            .update_with_buffer(self.canvas.words(), self.canvas.width(), self.canvas.height())
+            .map_err(|e| PanelError::Unavailable { name: "window", why: e.to_string() })
+    }
+}

@@ -1,0 +1,267 @@
+//! Parcel: what See hands to Send of one frame.
+//!
+//! Takes a report and copies of what is to be sent with it. Gives the payloads of records and pictures.
+//! Touches its own buffers; a fixed number of parcels goes round between See and Send for ever.
+//! Never a record of more than `PAYLOAD_BYTES_MAX`: a picture or census is cut into parts.
+
+use crate::slot::empty_report;
+use firmware::census::Census;
+use firmware::frame::Frame;
+use firmware::labelmap;
+use firmware::limits::{PARTS_MAX, PAYLOAD_BYTES_MAX};
+use firmware::wire::{self, CensusHead, HEAD_BYTES_MAX, OriginalHead, PictureHead, Report, WireError};
+
+/// Frames between See and Send at most. When all are under way, See waits: nothing is dropped here.
+pub const PARCELS_MAX: usize = 8;
+/// The original is sent at most this wide.
+pub const ORIGINAL_WIDTH_PX_MAX: usize = 320;
+const JPEG_QUALITY: u8 = 70;
+
+/// Payloads laid end to end.
+#[derive(Debug, Default)]
+pub struct Parts {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Parts {
+    /// Takes all out.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, payload: &[u8]) {
+        self.bytes.extend_from_slice(payload);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Bytes as records, envelopes included.
+    pub fn record_bytes(&self) -> u64 {
+        (self.bytes.len() + self.ends.len() * firmware::limits::ENVELOPE_BYTES) as u64
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(from, &to)| self.bytes.get(from..to).unwrap_or(&[]))
+    }
+}
+
+/// How a frame's clustered picture is to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PictureWay {
+    /// Not at all.
+    #[default]
+    None,
+    /// If it can leave at once, and a newer one takes its place.
+    Latest,
+    /// As records.
+    Records,
+}
+
+/// What See hands to Send.
+#[derive(Debug)]
+pub struct Parcel {
+    /// The frame's report; `dropped` is completed by Send, who knows what it refused.
+    pub report: Report,
+    /// The report is to be sent (false: only the rest).
+    pub with_report: bool,
+    /// Microseconds since the Unix epoch.
+    pub captured_at_us: u64,
+    /// The clock was synchronised.
+    pub clock_synced: bool,
+    /// A census's payloads, if one is due.
+    pub census: Parts,
+    /// How the picture leaves.
+    pub way: PictureWay,
+    /// A label a pixel, if the picture is to leave.
+    pub labels: Vec<u8>,
+    /// The original, made small, RGB; empty if it stays here.
+    pub original: Vec<u8>,
+    /// Its width.
+    pub original_width: usize,
+}
+
+impl Default for Parcel {
+    fn default() -> Parcel {
+        Parcel {
+            report: empty_report(),
+            with_report: true,
+            captured_at_us: 0,
+            clock_synced: false,
+            census: Parts::default(),
+            way: PictureWay::None,
+            labels: Vec::new(),
+            original: Vec::new(),
+            original_width: 0,
+        }
+    }
+}
+
+impl Parcel {
+    /// Begins anew with a frame's report.
+    pub fn begin(&mut self, frame: &Frame<'_>, report: &Report) {
+        self.report.clone_from(report);
+        self.with_report = true;
+        self.captured_at_us = frame.stamp.captured_at_us;
+        self.clock_synced = frame.stamp.clock_synced;
+        self.census.clear();
+        self.way = PictureWay::None;
+        self.labels.clear();
+        self.original.clear();
+    }
+
+    /// Adds a census of the frame. `scratch` and `row` grow to what the frame needs.
+    ///
+    /// # Errors
+    /// [`WireError::Full`] if it would be more than `PARTS_MAX` parts.
+    pub fn add_census(
+        &mut self,
+        frame: &Frame<'_>,
+        scratch: &mut Vec<u32>,
+        row: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
+        scratch.resize(frame.pixels(), 0);
+        row.resize((frame.width() * 3).max(PAYLOAD_BYTES_MAX), 0);
+        let palette = &self.report.palette;
+        let head = CensusHead {
+            frame: self.report.frame,
+            part: 0,
+            parts: 1,
+            pixels: 0,
+            colours: 0,
+            in_part: 0,
+            centroids_q6: palette.iter().map(|s| s.rgb_q6).collect(),
+            ids: palette.iter().map(|s| s.id).collect(),
+        };
+        let mut census = Census::take(frame, head, scratch, row)?;
+        while let Some(n) = census.next_part(row)? {
+            self.census.push(row.get(..n).unwrap_or(&[]));
+        }
+        Ok(())
+    }
+
+    /// Adds the original, every so manieth pixel of it, so that it is at most [`ORIGINAL_WIDTH_PX_MAX`] wide.
+    pub fn add_original(&mut self, frame: &Frame<'_>, row: &mut Vec<u8>) {
+        row.resize((frame.width() * 3).max(row.len()), 0);
+        let step = frame.width().div_ceil(ORIGINAL_WIDTH_PX_MAX);
+        self.original_width = frame.width().div_ceil(step);
+        for y in (0..frame.height()).step_by(step) {
+            for px in frame.row(y, row).as_chunks::<3>().0.iter().step_by(step) {
+                self.original.extend_from_slice(px);
+            }
+        }
+    }
+
+    /// The picture as payloads of at most `payload_max` bytes, in `parts`. `packed` is room to work in.
+    ///
+    /// # Errors
+    /// [`WireError::Full`] if it would be more than [`PARTS_MAX`] parts.
+    pub fn picture(&self, payload_max: usize, packed: &mut Vec<u8>, parts: &mut Parts) -> Result<(), WireError> {
+        parts.clear();
+        packed.resize(self.labels.len() * 2 + 64, 0);
+        let width = usize::from(self.report.width);
+        let n = labelmap::pack(width, &self.labels, packed).map_err(|_| WireError::Full)?;
+        let packed = packed.get(..n).unwrap_or(&[]);
+        let body_max = payload_max.saturating_sub(HEAD_BYTES_MAX).max(1);
+        let count = n.div_ceil(body_max).max(1);
+        let mut head = PictureHead {
+            frame: self.report.frame,
+            part: 0,
+            parts: u16::try_from(count).ok().filter(|&c| c <= PARTS_MAX).ok_or(WireError::Full)?,
+            width: self.report.width,
+            height: self.report.height,
+            packed_bytes: n as u32,
+            palette: self.report.palette.iter().map(wire::Swatch::rgb8).collect(),
+        };
+        let mut buf = [0; HEAD_BYTES_MAX];
+        for part in 0..count {
+            head.part = part as u16;
+            let h = wire::encode(&head, &mut buf)?;
+            parts.bytes.extend_from_slice(buf.get(..h).unwrap_or(&[]));
+            let body = packed.get(part * body_max..((part + 1) * body_max).min(n)).unwrap_or(&[]);
+            parts.push(body);
+        }
+        Ok(())
+    }
+
+    /// The original as a payload, in `out`; false if there is none.
+    pub fn original_jpeg(&self, out: &mut Vec<u8>) -> bool {
+        let width = self.original_width;
+        if self.original.is_empty() || width == 0 {
+            return false;
+        }
+        let height = self.original.len() / 3 / width;
+        let (Ok(w), Ok(h)) = (u16::try_from(width), u16::try_from(height)) else { return false };
+        out.clear();
+        out.resize(64, 0);
+        let head = OriginalHead { frame: self.report.frame, width: w, height: h };
+        let Ok(n) = wire::encode(&head, out) else { return false };
+        out.truncate(n);
+        let encoder = jpeg_encoder::Encoder::new(&mut *out, JPEG_QUALITY);
+        encoder.encode(&self.original, w, h, jpeg_encoder::ColorType::Rgb).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firmware::wire::Swatch;
+
+    fn parcel(width: u16, height: u16, labels: Vec<u8>) -> Parcel {
+        let mut p = Parcel { labels, ..Parcel::default() };
+        (p.report.width, p.report.height, p.report.frame) = (width, height, 7);
+        for _ in 0..=p.labels.iter().copied().max().unwrap_or(0) {
+            p.report.palette.push(Swatch { id: 1, rgb_q6: [64, 128, 640], pixels: 1 }).unwrap();
+        }
+        p
+    }
+
+    fn unpack(parts: &Parts) -> (PictureHead, Vec<u8>) {
+        let (mut packed, mut last) = (Vec::new(), None);
+        for (i, payload) in parts.iter().enumerate() {
+            let (head, body) = wire::decode_head::<PictureHead>(1, payload).unwrap();
+            assert_eq!(usize::from(head.part), i);
+            packed.extend_from_slice(body);
+            last = Some(head);
+        }
+        let head = last.unwrap();
+        assert_eq!((packed.len(), parts.ends.len()), (head.packed_bytes as usize, usize::from(head.parts)));
+        let mut labels = vec![0; usize::from(head.width) * usize::from(head.height)];
+        labelmap::unpack(usize::from(head.width), &packed, &mut labels).unwrap();
+        (head, labels)
+    }
+
+    #[test]
+    fn a_picture_comes_back_from_its_parts() {
+        let noise: Vec<u8> = (0..90_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 % 200).collect();
+        for (labels, width, many) in [(vec![3; 6], 3, false), (noise, 300, true)] {
+            let p = parcel(width, (labels.len() / usize::from(width)) as u16, labels.clone());
+            let (mut packed, mut parts) = (Vec::new(), Parts::default());
+            p.picture(PAYLOAD_BYTES_MAX, &mut packed, &mut parts).unwrap();
+            assert!(parts.iter().all(|b| b.len() <= PAYLOAD_BYTES_MAX));
+            assert_eq!(parts.ends.len() > 1, many);
+            let (head, back) = unpack(&parts);
+            assert!(back == labels && head.palette[0] == [1, 2, 10]);
+        }
+    }
+
+    #[test]
+    fn an_original_is_made_small_and_is_a_jpeg() {
+        let rgb = vec![200; 1000 * 10 * 3];
+        let frame = Frame::rgb(1000, 10, &rgb).unwrap();
+        let (mut p, mut out) = (Parcel::default(), Vec::new());
+        assert!(!p.original_jpeg(&mut out));
+        p.add_original(&frame, &mut Vec::new());
+        assert!(p.original_jpeg(&mut out));
+        let (head, jpeg) = wire::decode_head::<OriginalHead>(1, &out).unwrap();
+        assert_eq!((head.width, head.height, &jpeg[..2]), (250, 3, &[0xFF, 0xD8][..]));
+    }
+}

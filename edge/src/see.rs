@@ -1,0 +1,287 @@
+//! See: the thread that takes frames, has them clustered, and hands the results on.
+//!
+//! Takes frames and commands. Gives pictures to the slot for Show, and parcels to Send.
+//! Touches the camera, and memory that it took at the start.
+//! Never allocates for a frame; waits for the camera, for Send when all parcels are under way, and for Show only if a
+//! panel wants every frame.
+
+use crate::camera::{Camera, SourceError};
+use crate::cluster::{frame_rng, new_node};
+use crate::command::Command;
+use crate::config::{Config, Video, ViewChoice};
+use crate::exit::{Failure, Reason};
+use crate::live::{Counters, Limits};
+use crate::logs;
+use crate::memory::Memory;
+use crate::parcel::{Parcel, PictureWay};
+use crate::show::Plan;
+use crate::slot::{Shot, Slot};
+use firmware::frame::Frame;
+use firmware::node::{Node, Settings};
+use firmware::wire::Report;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::Sender;
+
+/// The status line is renewed this often.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// See's ends of what lies between the threads, and what it has to know.
+pub struct See<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// When to end and what to say.
+    pub limits: Limits,
+    /// What the panels want.
+    pub plan: Plan,
+    /// To Show.
+    pub slot: &'a Slot,
+    /// Parcels to Send.
+    pub parcels: Sender<Box<Parcel>>,
+    /// Empty ones, back from Send.
+    pub empties: Receiver<Box<Parcel>>,
+    /// From the `cmd` topic.
+    pub commands: Receiver<Command>,
+    /// Set when the stream is to end.
+    pub stop: &'a AtomicBool,
+    /// What the status line and the summary say.
+    pub counters: &'a Counters,
+    /// The status line is shown.
+    pub status_line: bool,
+}
+
+/// What is due when, and buffers that are used again.
+struct Work {
+    settings: Settings,
+    census_every: Option<Duration>,
+    census_due: Instant,
+    snapshot: bool,
+    picture_due: Instant,
+    status_due: Instant,
+    status_frames: u64,
+    shot: Box<Shot>,
+    colours: Vec<u32>,
+    row: Vec<u8>,
+    census_of: Option<u64>,
+}
+
+impl See<'_> {
+    /// Runs until the source ends, enough frames are seen, or the stop flag is set.
+    ///
+    /// # Errors
+    /// [`Failure`] of the source; all frames before it have been handed on.
+    pub fn run(self, mut camera: Camera) -> Result<(), Failure> {
+        let now = Instant::now();
+        let every = |s: f64| (s > 0.0).then(|| Duration::from_secs_f64(s));
+        let mut work = Work {
+            settings: self.config.settings,
+            census_every: every(self.config.census_every_s),
+            census_due: now + every(self.config.census_every_s).unwrap_or_default(),
+            snapshot: false,
+            picture_due: now,
+            status_due: now + STATUS_EVERY,
+            status_frames: 0,
+            shot: Box::default(),
+            colours: Vec::new(),
+            row: Vec::new(),
+            census_of: None,
+        };
+        let end = self.frames(&mut camera, &mut work);
+        logs::status(None);
+        self.counters.late.store(camera.late(), Ordering::Relaxed);
+        end
+    }
+
+    fn frames(&self, camera: &mut Camera, work: &mut Work) -> Result<(), Failure> {
+        let mut more = camera.advance(self.stop)?;
+        while more {
+            // Rarely more than once: only for a frame that is larger than any before.
+            let (pixels, width) = size(&camera.frame()?);
+            let mut memory = Memory::new(pixels, width, work.settings.coreset_size);
+            let places = memory.points();
+            let mut node = new_node(work.settings, &mut memory)?;
+            let end = self.same_size(camera, work, &mut node, (pixels, width, places));
+            if !matches!(end, Ok(true)) {
+                self.last_census(camera, work, &node);
+                end?;
+                more = false;
+            }
+        }
+        Ok(())
+    }
+
+    /// Frames that fit one memory. True: the next one does not fit.
+    fn same_size(
+        &self,
+        camera: &mut Camera,
+        work: &mut Work,
+        node: &mut Node<'_>,
+        (pixels, width, places): (usize, usize, usize),
+    ) -> Result<bool, Failure> {
+        loop {
+            while let Ok(command) = self.commands.try_recv() {
+                work.obey(&command, node, places);
+            }
+            let frame = camera.frame()?;
+            let (p, w) = size(&frame);
+            if p > pixels || w > width {
+                return Ok(true);
+            }
+            step(node, &frame, work.settings.seed)?;
+            self.report(node.report(), camera.rate(), work);
+            if self.plan.any {
+                self.show(&frame, node, work);
+            }
+            if !self.send(&frame, node, work) {
+                return Ok(false);
+            }
+            let seen = self.counters.frames.fetch_add(1, Ordering::Relaxed) + 1;
+            let enough = self.limits.frames.is_some_and(|n| seen >= n);
+            if enough || !camera.advance(self.stop)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Log lines and the status line.
+    fn report(&self, report: &Report, rate: Option<f64>, work: &mut Work) {
+        if report.saturated && self.counters.saturated.fetch_add(1, Ordering::Relaxed) == 0 {
+            let (n, lambda) = (report.palette.len(), f64::from(report.lambda_q6) / 64.0);
+            log::warn!("frame {}: more than {n} colours at lambda {lambda}: saturated", report.frame);
+        }
+        let ms = f64::from(report.micros.total) / 1000.0;
+        let (k, iterations, frame) = (report.palette.len(), report.iterations, report.frame);
+        if self.limits.log_frames {
+            log::info!("frame {frame}: {k} colours detected, DCDP took {iterations} iterations, {ms:.1} ms");
+        }
+        let now = Instant::now();
+        if self.status_line && now >= work.status_due {
+            let since = (now - work.status_due + STATUS_EVERY).as_secs_f64();
+            let seen = self.counters.frames.load(Ordering::Relaxed);
+            let fps = (seen - work.status_frames) as f64 / since;
+            let held = self.counters.held.load(Ordering::Relaxed);
+            let link = if self.config.mqtt.is_none() {
+                "alone"
+            } else if self.counters.connected.load(Ordering::Relaxed) {
+                "connected"
+            } else {
+                "offline"
+            };
+            let of = rate.filter(|_| !self.config.fast).map_or(String::new(), |r| format!("/{r:.0}"));
+            logs::status(Some(&format!(
+                "frame {frame}  {k} colours  {iterations} iterations  {ms:.1} ms  {fps:.1}{of} fps  {held} held  {link}"
+            )));
+            (work.status_due, work.status_frames) = (now + STATUS_EVERY, seen);
+        }
+    }
+
+    fn show(&self, frame: &Frame<'_>, node: &Node<'_>, work: &mut Work) {
+        let shot = &mut work.shot;
+        shot.report.clone_from(node.report());
+        shot.labels.clear();
+        shot.labels.extend_from_slice(node.labels());
+        shot.original.clear();
+        if self.config.view == ViewChoice::SideBySide {
+            work.row.resize((frame.width() * 3).max(work.row.len()), 0);
+            for y in 0..frame.height() {
+                shot.original.extend_from_slice(frame.row(y, &mut work.row));
+            }
+        }
+        self.slot.put(shot, self.plan.every_frame);
+    }
+
+    /// Hands the frame to Send. False: Send has ended.
+    fn send(&self, frame: &Frame<'_>, node: &Node<'_>, work: &mut Work) -> bool {
+        let Ok(mut parcel) = self.empties.recv() else { return false };
+        parcel.begin(frame, node.report());
+        let now = Instant::now();
+        if work.snapshot || work.census_every.is_some() && now >= work.census_due {
+            work.snapshot = false;
+            work.census_due = now + work.census_every.unwrap_or_default();
+            work.take_census(&mut parcel, frame);
+        }
+        let picture_due = self.config.mqtt.is_some() && now >= work.picture_due;
+        match self.config.video {
+            Video::All => parcel.way = PictureWay::Records,
+            Video::Latest(_) if picture_due => parcel.way = PictureWay::Latest,
+            _ => {}
+        }
+        if parcel.way != PictureWay::None {
+            parcel.labels.extend_from_slice(node.labels());
+        }
+        if picture_due {
+            let fps = if let Video::Latest(fps) = self.config.video { fps } else { 5.0 };
+            work.picture_due = now + Duration::from_secs_f64(1.0 / fps);
+            if self.config.original {
+                parcel.add_original(frame, &mut work.row);
+            }
+        }
+        self.parcels.blocking_send(parcel).is_ok()
+    }
+
+    /// A census of the last frame, so that what was seen last can be looked into.
+    fn last_census(&self, camera: &Camera, work: &mut Work, node: &Node<'_>) {
+        let Ok(frame) = camera.frame() else { return };
+        // A frame that was fetched but not clustered has no report.
+        if frame.stamp.number != node.report().frame || work.census_of == Some(frame.stamp.number) {
+            return;
+        }
+        let Ok(mut parcel) = self.empties.recv() else { return };
+        parcel.begin(&frame, node.report());
+        parcel.with_report = false;
+        work.take_census(&mut parcel, &frame);
+        let _ = self.parcels.blocking_send(parcel);
+    }
+}
+
+impl Work {
+    fn take_census(&mut self, parcel: &mut Parcel, frame: &Frame<'_>) {
+        match parcel.add_census(frame, &mut self.colours, &mut self.row) {
+            Ok(()) => self.census_of = Some(frame.stamp.number),
+            Err(e) => {
+                parcel.census.clear();
+                log::warn!("frame {}: no census: {e}", frame.stamp.number);
+            }
+        }
+    }
+
+    fn obey(&mut self, command: &Command, node: &mut Node<'_>, places: usize) {
+        let settings = command.apply(self.settings);
+        if settings.coreset_size as usize > places {
+            let n = settings.coreset_size;
+            log::warn!("a command is refused: this edge was started with room for {places} coreset points, not {n}");
+            return;
+        }
+        match node.set(settings) {
+            Ok(()) => self.settings = settings,
+            Err(e) => return log::warn!("a command is refused: {e}"),
+        }
+        self.snapshot |= command.snapshot;
+        if let Some(s) = command.census_every_s {
+            self.census_every = (s > 0.0).then(|| Duration::from_secs_f64(s));
+            self.census_due = Instant::now() + self.census_every.unwrap_or_default();
+        }
+        log::info!("command: {command:?}");
+    }
+}
+
+fn size(frame: &Frame<'_>) -> (usize, usize) {
+    (frame.pixels(), frame.width())
+}
+
+fn step(node: &mut Node<'_>, frame: &Frame<'_>, seed: u64) -> Result<(), Failure> {
+    let started = Instant::now();
+    let mut rng = frame_rng(seed, frame.stamp.number);
+    let step = node.step(frame, &mut || started.elapsed().as_micros() as u64, &mut rng);
+    step.map(|_| ()).map_err(|e| Failure::new(Reason::Io, e))
+}
+
+/// Opens the configured source.
+///
+/// # Errors
+/// [`SourceError`].
+pub fn open_camera(config: &Config) -> Result<Camera, SourceError> {
+    let play = crate::camera::Play { fast: config.fast, rewind: config.rewind };
+    Camera::open(&config.source, config.settings.seed, play)
+}

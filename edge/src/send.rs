@@ -1,0 +1,529 @@
+//! Send: the thread that keeps records until the journal has them.
+//!
+//! Takes parcels from See, and what the broker brings. Gives records to the spool, and from there to the outbox.
+//! Touches the spool and the outbox; the rules are `firmware::custody`'s.
+//! Never sends a record that is not accepted (appended and synced), and never loses one that is.
+
+use crate::command::Command;
+use crate::config::{Config, Mqtt, Origin};
+use crate::exit::Failure;
+use crate::live::{Counters, Limits};
+use crate::outbox::{Event, Outbox};
+use crate::parcel::{Parcel, Parts, PictureWay};
+use crate::spool::state::StreamState;
+use crate::spool::{AppendError, Entry, ReadError, Spool, State};
+use firmware::custody::{Ack, Envelope, JournalId, Kind, Sender, SenderConfig};
+use firmware::limits::{CONTROL_BYTES_MAX, PAYLOAD_BYTES_MAX, PICTURE_BYTES_MAX, REPORT_BYTES_MAX};
+use firmware::wire::{self, Payload, PictureHead, Report};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc as std_mpsc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Bytes that may be sent and not yet acknowledged by the journal.
+const WINDOW_BYTES: usize = 2 << 20;
+/// The stop flag is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// After a stop, goodbye may take this long.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// Last words that were refused are tried again after this.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// Whatever is overdue, nothing is tried again sooner than this, unless progress is told.
+const BUSY_PAUSE_MIN: Duration = Duration::from_millis(1);
+
+/// Send's ends of what lies between the threads.
+pub struct Hatch {
+    /// Full parcels.
+    pub parcels: mpsc::Receiver<Box<Parcel>>,
+    /// Empty ones, back to See.
+    pub empties: std_mpsc::Sender<Box<Parcel>>,
+    /// Commands to See.
+    pub commands: std_mpsc::SyncSender<Command>,
+    /// Set when the stream is to end.
+    pub stop: Arc<AtomicBool>,
+    /// Set when See has failed: the end is then a short one.
+    pub failed: Arc<AtomicBool>,
+    /// What the status line and the summary say.
+    pub counters: Arc<Counters>,
+}
+
+/// The thread's state.
+pub struct Send {
+    hatch: Hatch,
+    limits: Limits,
+    sender: Box<Sender>,
+    spool: Spool,
+    outbox: Option<Outbox>,
+    started: Instant,
+    sync_records: u64,
+    sync_every: Duration,
+    sync_due: Option<Instant>,
+    live_max: u64,
+    /// Older streams that did not fit into the sender's table: they wait for the next start.
+    unrestored: Vec<u64>,
+    config: BTreeMap<&'static str, (toml::Value, Origin)>,
+    greet: bool,
+    said_lost: bool,
+    said_full: bool,
+    parts: Parts,
+    scratch: Vec<u8>,
+    record: Vec<u8>,
+}
+
+impl Send {
+    /// Makes ready: restores from the spool what earlier runs left.
+    pub fn new(config: &Config, limits: Limits, spool: Spool, hatch: Hatch) -> Send {
+        let window = SenderConfig { window_records: config.window_records, window_bytes: WINDOW_BYTES };
+        let mut sender = Box::new(Sender::new(spool.boot(), window));
+        let journal = spool.state().journal.as_deref().and_then(|j| JournalId::try_from(j).ok());
+        sender.set_journal(journal);
+        let mut unrestored = Vec::new();
+        for o in spool.older() {
+            if sender.restore(o.stream, o.since, o.floor, o.next).is_err() {
+                unrestored.push(o.stream);
+            }
+        }
+        if !spool.older().is_empty() {
+            let (n, held) = (spool.older().len(), sender.held());
+            log::info!("the spool holds {held} records of {n} earlier runs");
+        }
+        if !unrestored.is_empty() {
+            log::warn!("{} of the earlier runs have to wait until the others are through", unrestored.len());
+        }
+        Send {
+            hatch,
+            limits,
+            sender,
+            spool,
+            outbox: None,
+            started: Instant::now(),
+            sync_records: config.sync_records,
+            sync_every: Duration::from_millis(config.sync_ms),
+            sync_due: None,
+            live_max: config.window_records as u64,
+            unrestored,
+            config: config.origins.clone(),
+            greet: false,
+            said_lost: false,
+            said_full: false,
+            parts: Parts::default(),
+            scratch: Vec::new(),
+            record: Vec::new(),
+        }
+    }
+
+    /// Runs until See has ended and all is settled, or it is stopped.
+    ///
+    /// # Errors
+    /// [`Failure`] of the spool.
+    pub async fn run(mut self, mqtt: Option<&Mqtt>) -> Result<(), Failure> {
+        if let Some(mqtt) = mqtt {
+            self.outbox = Some(Outbox::open(mqtt, &status_json("offline", self.spool.boot(), None, None))?);
+        }
+        let mut open = true;
+        let mut said_waiting = false;
+        while open || self.has_to_drain() {
+            self.pump()?;
+            if !open && !std::mem::replace(&mut said_waiting, true) && self.sender.held() > 0 {
+                let held = self.sender.held();
+                log::info!("waiting until the journal has the last {held} records (Ctrl-C leaves them in the spool)");
+            }
+            let wake = self.wake_at();
+            tokio::select! {
+                parcel = self.hatch.parcels.recv(), if open => match parcel {
+                    Some(parcel) => self.take(parcel)?,
+                    None => open = false,
+                },
+                event = next_event(&mut self.outbox) => self.hear(event)?,
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+            let due = !open || self.sync_due.is_some_and(|due| Instant::now() >= due);
+            if due || self.spool.unsynced() >= self.sync_records {
+                self.sync()?;
+            }
+            self.count();
+        }
+        self.sync()?;
+        self.farewell().await?;
+        self.save_state()?;
+        self.count();
+        Ok(())
+    }
+
+    /// Whether the end has to wait for the journal.
+    fn has_to_drain(&self) -> bool {
+        let cut_short = self.hatch.stop.load(Ordering::Relaxed) || self.hatch.failed.load(Ordering::Relaxed);
+        self.outbox.is_some() && self.limits.drain && !cut_short && !self.sender.settled()
+    }
+
+    fn now_us(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
+    }
+
+    fn wake_at(&self) -> Instant {
+        let now = Instant::now();
+        let custody = self.sender.deadline_us().map(|us| self.started + Duration::from_micros(us));
+        let custody = custody.filter(|_| self.outbox.as_ref().is_some_and(Outbox::is_connected));
+        let wake = [self.sync_due, custody].into_iter().flatten().fold(now + LOOK_EVERY, Instant::min);
+        // What is due already was tried a moment ago, and refused: the socket needs a moment.
+        wake.max(now + BUSY_PAUSE_MIN)
+    }
+
+    /// A parcel from See: its records into the spool, its pictures out.
+    fn take(&mut self, mut parcel: Box<Parcel>) -> Result<(), Failure> {
+        self.accept(&mut parcel)?;
+        if parcel.way == PictureWay::Latest || !parcel.original.is_empty() {
+            self.picture(&parcel);
+        }
+        // See may be gone already.
+        let _ = self.hatch.empties.send(parcel);
+        Ok(())
+    }
+
+    /// Appends a frame's report and picture, both or neither, and its census if there is room.
+    fn accept(&mut self, parcel: &mut Parcel) -> Result<(), Failure> {
+        self.parts.clear();
+        if parcel.with_report {
+            parcel.report.dropped += self.hatch.counters.refused.load(Ordering::Relaxed);
+            if parcel.way == PictureWay::Records {
+                let made = parcel.picture(PAYLOAD_BYTES_MAX, &mut self.scratch, &mut self.parts);
+                if let Err(e) = made {
+                    log::error!("frame {}: its picture cannot be sent: {e}", parcel.report.frame);
+                    self.parts.clear();
+                }
+            }
+            let mut buf = [0; REPORT_BYTES_MAX];
+            let n = match wire::encode(&parcel.report, &mut buf) {
+                Ok(n) => n,
+                Err(e) => {
+                    log::error!("frame {}: its report cannot be encoded: {e}", parcel.report.frame);
+                    self.refuse();
+                    return Ok(());
+                }
+            };
+            let needed = (n + firmware::limits::ENVELOPE_BYTES) as u64 + self.parts.record_bytes();
+            if !self.spool.has_room(needed) {
+                self.refuse();
+                return Ok(());
+            }
+            let report = buf.get(..n).unwrap_or(&[]);
+            if !self.append(parcel, Report::KIND, Report::VERSION, report)? {
+                self.refuse();
+                return Ok(());
+            }
+            self.said_full = false;
+            let parts = std::mem::take(&mut self.parts);
+            for part in parts.iter() {
+                if !self.append(parcel, PictureHead::KIND, PictureHead::VERSION, part)? {
+                    log::error!("frame {}: the disk is full in the middle of its picture", parcel.report.frame);
+                    break;
+                }
+            }
+            self.parts = parts;
+        }
+        self.accept_census(parcel)
+    }
+
+    fn accept_census(&mut self, parcel: &Parcel) -> Result<(), Failure> {
+        if parcel.census.is_empty() {
+            return Ok(());
+        }
+        if !self.spool.has_room(parcel.census.record_bytes()) {
+            log::warn!("frame {}: no room in the spool for its census", parcel.report.frame);
+            return Ok(());
+        }
+        let (kind, version) = (wire::CensusHead::KIND, wire::CensusHead::VERSION);
+        for part in parcel.census.iter() {
+            if !self.append(parcel, kind, version, part)? {
+                log::error!("frame {}: the disk is full in the middle of its census", parcel.report.frame);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// False: the spool or the disk is full.
+    fn append(&mut self, parcel: &Parcel, kind: Kind, payload_version: u8, payload: &[u8]) -> Result<bool, Failure> {
+        let entry = Entry {
+            kind: kind as u8,
+            payload_version,
+            captured_at_us: parcel.captured_at_us,
+            clock_synced: parcel.clock_synced,
+            payload,
+        };
+        match self.spool.append(&entry) {
+            Ok(_) => {
+                self.sync_due.get_or_insert_with(|| Instant::now() + self.sync_every);
+                Ok(true)
+            }
+            Err(AppendError::Full) => Ok(false),
+            Err(AppendError::Broken(e)) => Err(e.into()),
+        }
+    }
+
+    fn refuse(&mut self) {
+        self.hatch.counters.refused.fetch_add(1, Ordering::Relaxed);
+        if !std::mem::replace(&mut self.said_full, true) {
+            let bytes = self.spool.bytes();
+            log::error!(
+                "the spool is full ({bytes} bytes): frames are refused, and counted, until the journal takes some"
+            );
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), Failure> {
+        self.sync_due = None;
+        let next = self.spool.sync()?;
+        self.sender.accepted(self.spool.boot(), next);
+        Ok(())
+    }
+
+    /// Sends all that may be sent now.
+    fn pump(&mut self) -> Result<(), Failure> {
+        let Some(outbox) = &mut self.outbox else { return Ok(()) };
+        outbox.settle(self.sender.held(), self.live_max);
+        if !outbox.is_connected() {
+            return Ok(());
+        }
+        if self.greet {
+            if outbox.subscribe().is_err() {
+                return Ok(());
+            }
+            self.greet = false;
+            self.say_status("online");
+        }
+        self.say_window();
+        while let Some(t) = self.sender.poll(self.now_us()) {
+            match self.spool.read(t.stream, t.seq, &mut self.record) {
+                Ok(()) => {}
+                Err(ReadError::Damaged { stream, seq }) => {
+                    // Its loss record comes with eviction; until then the log and the ledger's `missing` say it.
+                    log::error!("record {seq} of stream {stream:016x} is damaged on the disk: given up");
+                    self.hatch.counters.damaged.fetch_add(1, Ordering::Relaxed);
+                    self.sender.gone(stream, seq, seq + 1);
+                    continue;
+                }
+                Err(ReadError::Broken(e)) => return Err(e.into()),
+            }
+            let kind = Envelope::peek(&self.record).ok().and_then(|(e, _)| e.kind());
+            let topic = match kind.map(Kind::mqtt_kind) {
+                Some("census") => 1,
+                Some("video") => 2,
+                _ => 0,
+            };
+            let bytes = self.record.len();
+            let Some(outbox) = &self.outbox else { break };
+            if outbox.record(kind, self.record.clone()).is_err() {
+                break;
+            }
+            self.sender.sent(t, topic, bytes, self.now_us());
+        }
+        Ok(())
+    }
+
+    fn say_window(&mut self) {
+        if self.sender.window_due(self.now_us()) {
+            let window = self.sender.window(self.now_us());
+            let mut buf = vec![0; CONTROL_BYTES_MAX];
+            if let (Ok(n), Some(outbox)) = (wire::encode_window(&window, &mut buf), &self.outbox) {
+                buf.truncate(n);
+                // One that is not sent is said again: nobody has acknowledged it.
+                let _ = outbox.window(buf);
+            }
+        }
+    }
+
+    fn say_status(&self, state: &str) {
+        if let Some(outbox) = &self.outbox {
+            let journal = self.sender.journal().map(|j| j.as_str());
+            let _ = outbox.status(status_json(state, self.spool.boot(), journal, Some(&self.config)));
+        }
+    }
+
+    /// What the broker brings.
+    fn hear(&mut self, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::Connected => {
+                log::info!("connected to the broker, {} records held", self.sender.held());
+                (self.greet, self.said_lost) = (true, false);
+                self.sender.connected(self.now_us());
+            }
+            Event::Lost(why) => {
+                if !std::mem::replace(&mut self.said_lost, true) {
+                    log::warn!("no connection to the broker ({why}): going on, records wait in the spool");
+                }
+            }
+            Event::Ack(ack) => self.hear_ack(&ack)?,
+            Event::Bridge { reachable } => self.sender.bridge_status(reachable, self.now_us()),
+            Event::Command(bytes) => self.hear_command(&bytes),
+            Event::Nonsense(what) => log::warn!("{what}"),
+            Event::Progress | Event::Closed => {}
+        }
+        Ok(())
+    }
+
+    fn hear_ack(&mut self, ack: &Ack) -> Result<(), Failure> {
+        let outcome = self.sender.on_ack(ack, self.now_us());
+        if outcome.journal_changed {
+            log::info!("the journal is {}", ack.journal);
+            self.save_state()?;
+            self.say_status("online");
+        }
+        if outcome.acked > 0 || outcome.journal_changed {
+            let (sender, unrestored) = (&self.sender, &self.unrestored);
+            let floor = |s| if unrestored.contains(&s) { Some(0) } else { sender.floor(s) };
+            self.spool.trim(floor, |s| floor(s).is_some())?;
+        }
+        Ok(())
+    }
+
+    fn hear_command(&mut self, bytes: &[u8]) {
+        match Command::parse(bytes) {
+            Ok(command) => {
+                for (key, value) in command.changes() {
+                    self.config.insert(key, (value, Origin::Command));
+                }
+                if self.hatch.commands.try_send(command).is_err() {
+                    log::warn!("a command is refused: too many wait already");
+                }
+                self.say_status("online");
+            }
+            Err(why) => log::warn!("a command is refused: {why}"),
+        }
+    }
+
+    /// The newest picture, and the original, out at once or never.
+    fn picture(&mut self, parcel: &Parcel) {
+        let counters = &self.hatch.counters;
+        let Some(outbox) = self.outbox.as_ref().filter(|o| o.is_connected()) else { return };
+        let publish = |kind: Kind, version: u8, payload: &[u8]| {
+            let envelope = Envelope {
+                kind: kind as u8,
+                payload_version: version,
+                clock_synced: parcel.clock_synced,
+                stream: 0,
+                seq: parcel.report.frame,
+                captured_at_us: parcel.captured_at_us,
+            };
+            let sent = payload.len() <= PICTURE_BYTES_MAX
+                && outbox.picture([&envelope.seal(payload)[..], payload].concat()).is_ok();
+            let counter = if sent { &counters.pictures_sent } else { &counters.pictures_unsent };
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
+        if parcel.way == PictureWay::Latest {
+            // One part: it is one message.
+            match parcel.picture(PICTURE_BYTES_MAX, &mut self.scratch, &mut self.parts) {
+                Ok(()) if self.parts.iter().count() == 1 => {
+                    self.parts.iter().for_each(|p| publish(Kind::Picture, PictureHead::VERSION, p));
+                }
+                _ => publish(Kind::Picture, 0, &[0; PICTURE_BYTES_MAX + 1]),
+            }
+        }
+        if parcel.original_jpeg(&mut self.record) {
+            publish(Kind::Original, wire::OriginalHead::VERSION, &self.record);
+        }
+    }
+
+    /// Final window, `offline`, goodbye; for at most [`STOP_PATIENCE`].
+    async fn farewell(&mut self) -> Result<(), Failure> {
+        let until = Instant::now() + STOP_PATIENCE;
+        let mut asked = false;
+        while self.outbox.as_ref().is_some_and(Outbox::is_connected) && Instant::now() < until {
+            if !asked && !self.greet {
+                let settled = self.sender.settled();
+                let window = (!settled).then(|| self.sender.window(self.now_us()));
+                let journal = self.sender.journal().map(|j| j.as_str());
+                let status = status_json("offline", self.spool.boot(), journal, Some(&self.config));
+                if let Some(outbox) = &mut self.outbox {
+                    asked = goodbye(outbox, window.as_ref(), status);
+                }
+            } else if self.greet {
+                self.greet = false;
+            }
+            tokio::select! {
+                event = next_event(&mut self.outbox) => match event {
+                    Event::Closed => break,
+                    event => self.hear(event)?,
+                },
+                () = tokio::time::sleep(BUSY_PAUSE) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn save_state(&mut self) -> Result<(), Failure> {
+        let streams = self.sender.streams();
+        let streams = streams.map(|s| StreamState { stream: s.stream, since: s.since, floor: s.floor }).collect();
+        let journal = self.sender.journal().map(|j| j.as_str().to_owned());
+        Ok(self.spool.save_state(State { journal, streams })?)
+    }
+
+    fn count(&self) {
+        let c = &self.hatch.counters;
+        c.held.store(self.sender.held() + self.spool.unsynced(), Ordering::Relaxed);
+        let connected = self.outbox.as_ref().is_some_and(Outbox::is_connected);
+        c.connected.store(connected, Ordering::Relaxed);
+    }
+}
+
+/// Publishes the last words. False: there was no room, try again.
+fn goodbye(outbox: &mut Outbox, window: Option<&firmware::custody::Window>, status: String) -> bool {
+    if let Some(window) = window {
+        let mut buf = vec![0; CONTROL_BYTES_MAX];
+        if let Ok(n) = wire::encode_window(window, &mut buf) {
+            buf.truncate(n);
+            if outbox.window(buf).is_err() {
+                return false;
+            }
+        }
+    }
+    outbox.status(status).is_ok() && outbox.close().is_ok()
+}
+
+async fn next_event(outbox: &mut Option<Outbox>) -> Event {
+    match outbox {
+        Some(outbox) => outbox.event().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The `status` message.
+fn status_json(
+    state: &str,
+    boot: u64,
+    journal: Option<&str>,
+    config: Option<&BTreeMap<&'static str, (toml::Value, Origin)>>,
+) -> String {
+    let config: Option<serde_json::Map<_, _>> = config.map(|c| {
+        let entry =
+            |(value, origin): &(toml::Value, Origin)| serde_json::json!({ "value": value, "from": origin.to_string() });
+        c.iter().map(|(key, v)| ((*key).to_owned(), entry(v))).collect()
+    });
+    serde_json::json!({
+        "state": state,
+        "version": env!("CARGO_PKG_VERSION"),
+        "boot": format!("{boot:016x}"),
+        "journal": journal,
+        "config": config,
+    })
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_names_state_version_boot_journal_and_configuration() {
+        let config = BTreeMap::from([("clustering.lambda", (toml::Value::Integer(40), Origin::Command))]);
+        let status = status_json("online", 0xAB, Some("kafka:x"), Some(&config));
+        let json: serde_json::Value = serde_json::from_str(&status).unwrap();
+        assert_eq!(json["state"], "online");
+        assert_eq!(json["boot"], "00000000000000ab");
+        assert_eq!(json["journal"], "kafka:x");
+        assert_eq!(json["config"]["clustering.lambda"]["value"], 40);
+        assert_eq!(json["config"]["clustering.lambda"]["from"], "command");
+    }
+}

@@ -1,0 +1,68 @@
+//! Show: the thread that puts the newest picture on the displays.
+//!
+//! Takes pictures out of the slot. Gives them to each panel, and sets the stop flag when someone there wants it.
+//! Touches the panels.
+//! Never holds See up, unless a panel wants every frame.
+
+use crate::config::Config;
+use crate::exit::Failure;
+use crate::panel::{self, Panel, PanelError, Wish};
+use crate::slot::{Shot, Slot, Taken};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+/// Keys and windows are looked after this often.
+const TEND_EVERY: Duration = Duration::from_millis(20);
+
+/// What Show tells at its start: whether a panel wants every frame, or why there are no panels.
+pub type Opened = Result<Plan, Failure>;
+
+/// What the panels need of See.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Plan {
+    /// There is a panel at all.
+    pub any: bool,
+    /// A panel wants every frame.
+    pub every_frame: bool,
+}
+
+/// Runs until the slot is closed and empty, or a panel fails.
+///
+/// # Errors
+/// [`Failure`] of a panel; the stop flag is set then.
+pub fn run(config: &Config, slot: &Slot, stop: &AtomicBool, opened: &SyncSender<Opened>) -> Result<(), Failure> {
+    let mut panels = match panel::open(&config.panels, config.view, "Hueflow") {
+        Ok(panels) => panels,
+        Err(error) => {
+            // The one who waits for this answer ends the program.
+            let _ = opened.send(Err(error.into()));
+            return Ok(());
+        }
+    };
+    let every_frame = panels.iter().any(|p| p.wants_every_frame());
+    let _ = opened.send(Ok(Plan { any: !panels.is_empty(), every_frame }));
+    let end = show(&mut panels, slot, stop);
+    // Whatever happened, nobody may wait for a picture to be taken any more.
+    slot.close();
+    if end.is_err() {
+        stop.store(true, Ordering::Relaxed);
+    }
+    end.map_err(Failure::from)
+}
+
+fn show(panels: &mut [Box<dyn Panel>], slot: &Slot, stop: &AtomicBool) -> Result<(), PanelError> {
+    let mut shot = Box::<Shot>::default();
+    loop {
+        match slot.take(&mut shot, TEND_EVERY) {
+            Taken::Picture => panels.iter_mut().try_for_each(|p| p.show(&shot))?,
+            Taken::Nothing => {}
+            Taken::Closed => return Ok(()),
+        }
+        for panel in panels.iter_mut() {
+            if panel.tend()? == Wish::Stop {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Kill: what dies while records are in flight loses nothing.
+//!
+//! Takes a paced clip. Gives nothing.
+//! Touches a house of its own for each test.
+//! Never an idle victim: it is killed only once records are known to be in flight.
+
+use harness::services::{Kafka, Mosquitto};
+use harness::{House, media, wait_for};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+fn stored(house: &House) -> u64 {
+    house.ledger().iter().filter_map(|l| l["stored"].as_u64()).sum()
+}
+
+#[test]
+fn a_bridge_killed_while_records_are_in_flight_loses_and_repeats_nothing_in_the_store() {
+    let mut house = House::new("", "");
+    let mosquitto = Mosquitto::start(house.dir());
+    let kafka = Kafka::start("4", house.dir());
+    (house.mqtt, house.journal) = (mosquitto.url(), kafka.url());
+    let mut bridge = house.bridge(&[]);
+    let (metrics, _) = house.metrics();
+    let source = format!("file:{}", media::clip().display());
+    let mut edge = house.edge("pi-1", &["--source", &source, "--loop", "--frames", "300", "--video", "off"]);
+    for kills in 1..=3u64 {
+        wait_for("records to flow", LIMIT, || (stored(&house) > kills * 40).then_some(()));
+        bridge.kill();
+        let before = stored(&house);
+        // Records go on while nobody relays them: the edge holds them.
+        let held = house.path("spool-pi-1");
+        wait_for("the spool", LIMIT, || held.exists().then_some(()));
+        bridge = house.bridge(&[]);
+        wait_for("the new bridge to relay", LIMIT, || (stored(&house) > before).then_some(()));
+    }
+    assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
+    let ledger = house.settled_ledger(1, LIMIT);
+    assert_eq!(ledger[0]["frames_seen"], 300, "{ledger:?}");
+    assert_eq!(house.query("SELECT count(*), count(DISTINCT frame) FROM reports"), ["300|300"]);
+    drop((bridge, metrics, kafka, mosquitto));
+}
+
+#[test]
+fn mosquitto_killed_with_everything_it_acknowledged_loses_nothing() {
+    let (mut house, mut mosquitto) = {
+        let house = House::new("", "");
+        let mosquitto = Mosquitto::start(house.dir());
+        (house, mosquitto)
+    };
+    (house.mqtt, house.journal) = (mosquitto.url(), format!("local:{}", house.path("journal.sqlite").display()));
+    let mut bridge = house.bridge(&[]);
+    let (metrics, _) = house.metrics();
+    let source = format!("file:{}", media::clip().display());
+    let mut edge = house.edge("pi-1", &["--source", &source, "--loop", "--frames", "240"]);
+    wait_for("records to flow", LIMIT, || (stored(&house) > 40).then_some(()));
+    // With the bridge dead the broker fills with records it has acknowledged to the edge; then it dies with them.
+    bridge.kill();
+    let spool = house.path("spool-pi-1");
+    wait_for("the spool", LIMIT, || spool.exists().then_some(()));
+    wait_for("a second of records", LIMIT, || edge.stderr().contains("connected").then_some(()));
+    mosquitto.process.kill();
+    let _ = std::fs::remove_file(house.path("mosquitto.db"));
+    mosquitto.restart();
+    bridge = house.bridge(&[]);
+    assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
+    let ledger = house.settled_ledger(1, LIMIT);
+    assert_eq!(ledger[0]["frames_seen"], 240, "{ledger:?}");
+    assert_eq!(house.query("SELECT count(*), count(DISTINCT frame) FROM reports"), ["240|240"]);
+    drop((bridge, metrics));
+}
+
+#[test]
+fn an_edge_killed_goes_on_in_a_new_boot_and_what_it_had_accepted_arrives() {
+    let (house, bridge) = House::embedded();
+    let (metrics, _) = house.metrics();
+    let source = format!("file:{}", media::clip().display());
+    let args = ["--source", &source, "--loop", "--frames", "100000"];
+    let mut edge = house.edge("pi-1", &args);
+    wait_for("records to flow", LIMIT, || (stored(&house) > 40).then_some(()));
+    edge.kill();
+    let mut edge = house.edge("pi-1", &["--source", &source, "--frames", "60"]);
+    assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
+    let ledger = house.settled_ledger(2, LIMIT);
+    assert!(ledger.iter().all(|l| l["missing"] == 0), "{ledger:?}");
+    drop((bridge, metrics));
+}
+
+#[test]
+fn records_of_a_run_without_a_broker_wait_in_the_spool_and_arrive_with_the_next() {
+    let (house, bridge) = House::embedded();
+    let (metrics, _) = house.metrics();
+    let source = format!("file:{}", media::clip().display());
+    let alone = House::new("mqtt://127.0.0.1:1", "");
+    let spool = house.path("spool-pi-1");
+    let args = ["--source", &source, "--frames", "50", "--fast", "--no-drain"];
+    let mut command = alone.edge_command_with_spool("pi-1", &spool, &args);
+    let mut edge = harness::Running::start("alone", house.dir(), &mut command);
+    assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
+    let mut edge = house.edge("pi-1", &["--source", &source, "--frames", "10", "--fast"]);
+    assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
+    let ledger = house.settled_ledger(2, LIMIT);
+    let frames: u64 = ledger.iter().filter_map(|l| l["frames_seen"].as_u64()).sum();
+    assert_eq!(frames, 60, "{ledger:?}");
+    drop((bridge, metrics));
+}

@@ -1,0 +1,132 @@
+//! House: edge, bridge and metrics of one test, over the brokers that the test chose.
+//!
+//! Takes URLs. Gives the three programs under way, and what they made: ledger, rows, pictures.
+//! Touches one temporary folder.
+//! Never a canned answer: everything is asked of the real programs.
+
+use crate::process::{Running, bin, wait_for};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How long one of our programs may take to be ready.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// The folder of one test, and the URLs of what stands in the middle.
+pub struct House {
+    dir: TempDir,
+    /// The MQTT broker's URL.
+    pub mqtt: String,
+    /// The journal's URL.
+    pub journal: String,
+}
+
+impl House {
+    /// A house around a broker and a journal; empty URLs are filled in later.
+    pub fn new(mqtt: &str, journal: &str) -> House {
+        let mut dir = TempDir::with_prefix("hueflow-test-").expect("a temporary folder");
+        // For a person who wants to see the logs afterwards.
+        dir.disable_cleanup(std::env::var_os("HUEFLOW_TEST_KEEP").is_some());
+        House { dir, mqtt: mqtt.to_string(), journal: journal.to_string() }
+    }
+
+    /// A house around the bridge's own broker and a local journal. Gives it with the bridge under way.
+    pub fn embedded() -> (House, Running) {
+        let mut house = House::new("embedded", "");
+        house.journal = format!("local:{}", house.path("journal.sqlite").display());
+        let bridge = house.bridge(&[]);
+        let line = bridge.wait_for_line("mqtt://127.0.0.1:", START_LIMIT);
+        let at = line.find("mqtt://").expect("the URL");
+        let url: String = line[at..].chars().take_while(|c| !c.is_whitespace() && *c != ',').collect();
+        house.mqtt = url.trim_end_matches(|c: char| !c.is_ascii_digit()).to_string();
+        (house, bridge)
+    }
+
+    /// A path in the test's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The test's folder.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The store's file.
+    pub fn store(&self) -> PathBuf {
+        self.path("store.sqlite")
+    }
+
+    /// Starts a bridge.
+    pub fn bridge(&self, more: &[&str]) -> Running {
+        let mut command = Command::new(bin("hueflow-bridge"));
+        command.args(["run", "--site", "test", "--mqtt", &self.mqtt, "--journal", &self.journal]).args(more);
+        let bridge = Running::start("bridge", self.dir(), &mut command);
+        bridge.wait_for_line("MQTT: connected", START_LIMIT);
+        bridge
+    }
+
+    /// Starts metrics, and gives it with its page's address.
+    pub fn metrics(&self) -> (Running, String) {
+        let mut command = Command::new(bin("hueflow-metrics"));
+        command.args(["run", "--journal", &self.journal, "--listen", "127.0.0.1:0", "--store"]).arg(self.store());
+        let metrics = Running::start("metrics", self.dir(), &mut command);
+        let line = metrics.wait_for_line("http://127.0.0.1:", START_LIMIT);
+        let at = line.find("http://").expect("the address");
+        let page = line[at..].split_whitespace().next().expect("the address").to_string();
+        (metrics, page)
+    }
+
+    /// An edge command on this house's broker, with a spool of its own under its device's name.
+    pub fn edge_command(&self, device: &str, args: &[&str]) -> Command {
+        self.edge_command_with_spool(device, &self.path(&format!("spool-{device}")), args)
+    }
+
+    /// An edge command with a spool of the caller's choice.
+    pub fn edge_command_with_spool(&self, device: &str, spool: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(bin("hueflow-edge"));
+        command.args(["run", "--site", "test", "--device", device, "--mqtt", &self.mqtt, "--quiet", "--spool"]);
+        command.arg(spool).args(args);
+        command
+    }
+
+    /// Starts an edge.
+    pub fn edge(&self, device: &str, args: &[&str]) -> Running {
+        Running::start(&format!("edge-{device}"), self.dir(), &mut self.edge_command(device, args))
+    }
+
+    /// Runs one of our programs to its end.
+    pub fn run(&self, program: &str, args: &[&str]) -> Output {
+        Command::new(bin(program)).args(args).current_dir(self.dir()).output().expect("the program starts")
+    }
+
+    /// The store's ledger, one object for each device and boot.
+    pub fn ledger(&self) -> Vec<Value> {
+        let store = self.store();
+        let out = self.run("hueflow-metrics", &["ledger", "--json", "--store", &store.to_string_lossy()]);
+        String::from_utf8_lossy(&out.stdout).lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
+    }
+
+    /// Waits until every device's records are stored or accounted for, `boots` of them, and gives the ledger.
+    pub fn settled_ledger(&self, boots: usize, limit: Duration) -> Vec<Value> {
+        let mut last = Vec::new();
+        wait_for(&format!("a settled ledger of {boots} boots"), limit, || {
+            last = self.ledger();
+            let number = |r: &Value, key: &str| r[key].as_u64().unwrap_or(u64::MAX);
+            let settled = |r: &Value| {
+                let there = number(r, "stored") + number(r, "dead") + number(r, "declared_lost");
+                number(r, "produced") > 0 && number(r, "produced") == there && number(r, "missing") == 0
+            };
+            (last.len() == boots && last.iter().all(settled)).then(|| last.clone())
+        })
+    }
+
+    /// Rows of a query on the store, by the `sqlite3` program: what a user would see.
+    pub fn query(&self, sql: &str) -> Vec<String> {
+        let out = Command::new("sqlite3").arg("-readonly").arg(self.store()).arg(sql).output().expect("sqlite3");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).lines().map(str::to_string).collect()
+    }
+}

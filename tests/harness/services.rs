@@ -1,0 +1,111 @@
+//! Services: real mosquitto and real Apache Kafka, one of each for a test.
+//!
+//! Takes a folder. Gives their addresses once they answer.
+//! Touches the folder, loopback, and the cache of Kafka's jars.
+//! Never a shared instance: a test may kill its own.
+
+use crate::process::{Running, wait_for};
+use crate::{free_port, root};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const START_LIMIT: Duration = Duration::from_secs(90);
+
+/// A mosquitto on a port of its own.
+pub struct Mosquitto {
+    /// Its loopback port.
+    pub port: u16,
+    dir: PathBuf,
+    /// The process.
+    pub process: Running,
+}
+
+impl Mosquitto {
+    /// Starts one with the settings of `deploy/mosquitto/hueflow.conf`.
+    pub fn start(dir: &Path) -> Mosquitto {
+        let port = free_port();
+        let process = Mosquitto::run(dir, port);
+        Mosquitto { port, dir: dir.to_path_buf(), process }
+    }
+
+    fn run(dir: &Path, port: u16) -> Running {
+        let shipped = std::fs::read_to_string(root().join("deploy/mosquitto/hueflow.conf")).expect("the configuration");
+        let own = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence_location {}/\nlog_dest stderr\n{}\n",
+            dir.display(),
+            if is_root() { "user root" } else { "" }
+        );
+        let conf = dir.join("mosquitto.conf");
+        std::fs::write(&conf, shipped + &own).expect("mosquitto.conf");
+        let program = ["/usr/sbin/mosquitto", "/usr/bin/mosquitto"].into_iter().find(|p| Path::new(p).exists());
+        let mut command = Command::new(program.unwrap_or("mosquitto"));
+        let process = Running::start("mosquitto", dir, command.arg("-c").arg(&conf));
+        wait_for("mosquitto", START_LIMIT, || TcpStream::connect(("127.0.0.1", port)).ok());
+        process
+    }
+
+    /// Its URL for our programs.
+    pub fn url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it again on the same port, after a test killed it.
+    pub fn restart(&mut self) {
+        self.process = Mosquitto::run(&self.dir, self.port);
+    }
+}
+
+/// Whether the tests run as root: mosquitto then wants to be told to stay so.
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.starts_with(b"0\n"))
+}
+
+/// An Apache Kafka on a port of its own.
+pub struct Kafka {
+    /// Its loopback port.
+    pub port: u16,
+    /// The script that runs it, and ZooKeeper where there is one.
+    pub process: Running,
+}
+
+impl Kafka {
+    /// Starts version "4" (KRaft) or "3.4" (with ZooKeeper), and waits until it answers.
+    pub fn start(version: &str, dir: &Path) -> Kafka {
+        let port = free_port();
+        let data = dir.join("kafka");
+        let mut command = Command::new(root().join("deploy/kafka/start"));
+        command.args([version, "--port", &port.to_string(), "--dir"]).arg(&data);
+        let process = Running::start("kafka", dir, &mut command);
+        let kafka = Kafka { port, process };
+        wait_for("Kafka to answer", START_LIMIT, || kafka.kcat(&["-L", "-m", "2"]).ok());
+        kafka
+    }
+
+    /// Its URL for our programs.
+    pub fn url(&self) -> String {
+        format!("kafka://127.0.0.1:{}", self.port)
+    }
+
+    /// Runs kcat against it and gives what it printed.
+    ///
+    /// # Errors
+    /// What kcat said, when it failed.
+    pub fn kcat(&self, args: &[&str]) -> Result<String, String> {
+        let broker = format!("127.0.0.1:{}", self.port);
+        let run = Command::new("kcat").args(["-b", &broker]).args(args).output();
+        let out = run.map_err(|e| format!("kcat does not start: {e}"))?;
+        if out.status.success() {
+            Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+        } else {
+            Err(String::from_utf8_lossy(&out.stderr).into_owned())
+        }
+    }
+
+    /// Everything in a topic: one line a record, formatted by kcat's `format`.
+    pub fn consume(&self, topic: &str, format: &str) -> Vec<String> {
+        let text = self.kcat(&["-C", "-t", topic, "-o", "beginning", "-e", "-q", "-f", format]);
+        text.unwrap_or_else(|e| panic!("reading {topic}: {e}")).lines().map(str::to_string).collect()
+    }
+}
