@@ -36,6 +36,8 @@ pub mod picture;
 pub mod plot;
 pub mod query;
 pub mod relay;
+#[cfg(test)]
+mod sample;
 pub mod settings;
 pub mod silhouette;
 pub mod sqlite;

@@ -317,7 +317,7 @@ pub fn seal<P: Payload>(envelope: &Envelope, payload: &P, rest: &[u8]) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::tests::report;
+    use crate::sample::report;
     use firmware::wire::LossReason;
     use proptest::prelude::*;
 
