@@ -204,11 +204,14 @@ fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
 }
 
-/// Sets up logging to standard error: `RUST_LOG`, or informations of our own.
+/// Sets up logging to standard error: `RUST_LOG`, or what our own modules say. The clients behind the doors repeat
+/// themselves while their server is away; we say it once.
 pub fn log_to_stderr() {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,rumqttd=off,hueflow_bridge=info"))
-        .format_timestamp_millis()
-        .init();
+    env_logger::Builder::from_env(
+        env_logger::Env::default().default_filter_or("warn,rumqttd=off,rdkafka=off,librdkafka=off,hueflow_bridge=info"),
+    )
+    .format_timestamp_millis()
+    .init();
 }
 
 #[cfg(test)]

@@ -209,35 +209,9 @@ impl LossJson {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use firmware::wire::{Method, Micros, Swatch};
-
-    pub(crate) fn report(frame: u64) -> Report {
-        let palette = [([16_320, 0, 33], 60), ([64, 128, 1], 36)];
-        Report {
-            frame,
-            dropped: 2,
-            width: 12,
-            height: 8,
-            method: Method::Octree,
-            lambda_q6: 3_200,
-            coreset_size: 1_000,
-            w_open: 4,
-            seed: u64::MAX,
-            warm: true,
-            coreset_points: 90,
-            scatter_q12: 4_096,
-            iterations: 36,
-            converged: true,
-            saturated: false,
-            sse_q12: 96 * 4_096 * 4,
-            max_distance2_q12: 4_096 * 25,
-            silhouette_ppm: Some(500_000),
-            micros: Micros { coreset: 1, cluster: 2, label: 3, total: 4_100 },
-            palette: palette.iter().zip(7..).map(|(&(rgb_q6, pixels), id)| Swatch { id, rgb_q6, pixels }).collect(),
-        }
-    }
+    use crate::sample::report;
 
     #[test]
     fn a_report_reads_as_documented_and_comes_back() {
@@ -257,5 +231,20 @@ pub(crate) mod tests {
         assert!(text.contains(r#""palette":[{"id":7,"rgb":[255.0,0.0,0.515625],"pixels":60}"#), "{text}");
         assert!(text.contains(r#""sse":384.0,"rms":2.0,"max_distance":5.0,"silhouette_estimate":0.5"#), "{text}");
         assert_eq!(serde_json::from_str::<ReportJson>(&text).unwrap(), json);
+    }
+
+    #[test]
+    fn the_schema_file_names_just_these_keys() {
+        let schema: serde_json::Value =
+            serde_json::from_str(include_str!("../../deploy/schema/metrics.schema.json")).unwrap();
+        let e = Envelope { kind: 1, payload_version: 1, clock_synced: true, stream: 2, seq: 9, captured_at_us: 5 };
+        let json = serde_json::to_value(ReportJson::new("pi", &e, &report(3))).unwrap();
+        let keys =
+            |v: &serde_json::Value| v.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(keys(&schema["properties"]), keys(&json));
+        let required = schema["required"].as_array().unwrap().iter().map(|k| k.as_str().unwrap().to_owned()).collect();
+        assert_eq!(keys(&json), required);
+        assert_eq!(keys(&schema["properties"]["micros"]["properties"]), keys(&json["micros"]));
+        assert_eq!(keys(&schema["properties"]["palette"]["items"]["properties"]), keys(&json["palette"][0]));
     }
 }

@@ -14,7 +14,8 @@
 //! 6. [`census`], [`picture`]: parts joined; [`silhouette`], [`plot`]: how good the answer is, and its diagram.
 //! 7. [`web`]: the page, its JSON and its events; [`tail`], [`video`]: the same for a terminal.
 //!
-//! [`cli`], [`config`] and [`settings`] read what the user asked for, [`failure`] says how a program ends.
+//! [`cli`], [`config`] and [`settings`] read what the user asked for, [`failure`] says how a program ends;
+//! [`bridge`] and [`metrics`] put the two programs together.
 
 pub mod bridge;
 #[cfg(feature = "embedded-broker")]
@@ -35,8 +36,11 @@ pub mod picture;
 pub mod plot;
 pub mod query;
 pub mod relay;
+#[cfg(test)]
+mod sample;
 pub mod settings;
 pub mod silhouette;
+pub mod sqlite;
 pub mod store;
 pub mod tail;
 pub mod verdict;

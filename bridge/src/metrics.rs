@@ -100,7 +100,12 @@ fn fill(config: &MetricsConfig, mut store: Store, live: &Live, stop: &watch::Rec
         said = false;
         while !*stop.borrow() {
             match reader.read(BATCH_MAX, WAIT) {
-                Ok(batch) => put(&mut store, &batch, live, stop)?,
+                Ok(batch) => {
+                    if !batch.records.is_empty() && std::mem::replace(&mut said, false) {
+                        log::info!("the journal answers again");
+                    }
+                    put(&mut store, &batch, live, stop)?;
+                }
                 Err(journal::JournalError::Fatal(e)) => {
                     log::warn!("journal: {e}; opening it again");
                     break;
@@ -202,7 +207,7 @@ pub fn silhouette(config: &MetricsConfig, flags: &SilhouetteFlags) -> Result<(),
         std::fs::write(out, bytes).map_err(|e| Failure::io(&out.display().to_string(), e))?;
     }
     let text = if flags.json {
-        web::describe(&colours, &s).to_string()
+        serde_json::to_string(&web::SilhouetteJson::new(&colours, &s, None)).unwrap_or_default()
     } else {
         let clusters =
             s.clusters.iter().map(|c| format!("\n  cluster {:3}: {:8} pixels, mean {:+.6}", c.label, c.pixels, c.mean));

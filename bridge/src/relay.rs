@@ -26,6 +26,8 @@ pub const INFLIGHT_MAX: usize = 512;
 pub const PICTURES_INFLIGHT_MAX: usize = 8;
 /// Devices that are answered. Those past it are journalled but hear nothing: they keep their records.
 pub const DEVICES_MAX: usize = 4_096;
+/// Changes back and forth between two boots of a device that are worth a warning.
+const ALTERNATIONS_WARN: u32 = 3;
 /// How often due acks are looked for.
 const TICK: Duration = Duration::from_millis(20);
 /// How long a clean stop waits for the journal's word.
@@ -55,8 +57,25 @@ pub struct Counters {
 struct Device {
     receiver: Receiver,
     window: Option<WindowId>,
+    /// The boot before the present one, and how often the two have alternated.
+    before: u64,
+    alternations: u32,
     /// The ack must be said again: it may have been lost with a connection.
     stale: bool,
+}
+
+impl Device {
+    /// Notes the newest window. Two boots that alternate are two edges under one name.
+    fn notice(&mut self, id: WindowId, name: &str) {
+        let last = self.window.replace(id).map_or(id.boot, |w| w.boot);
+        if last != id.boot {
+            self.alternations = if self.before == id.boot { self.alternations + 1 } else { 0 };
+            self.before = last;
+            if self.alternations == ALTERNATIONS_WARN {
+                log::warn!("{name}: boots {last} and {} alternate: two edges have this name", id.boot);
+            }
+        }
+    }
 }
 
 struct Done {
@@ -209,7 +228,7 @@ impl Relay {
             (Effect::Record { stream, seq }, Some(d)) => d.receiver.journalled(*stream, *seq, now_us),
             (Effect::Window(window), Some(d)) => {
                 d.receiver.window_journalled(window, now_us);
-                d.window = Some(window.id);
+                d.notice(window.id, &done.device);
             }
             (Effect::Nothing, _) => {}
             (_, None) => self.counters.unanswered += 1,
@@ -274,7 +293,8 @@ fn device_of<'a>(
         if devices.len() >= DEVICES_MAX {
             return None;
         }
-        let device = Device { receiver: Receiver::new(journal.id()), window: None, stale: false };
+        let device =
+            Device { receiver: Receiver::new(journal.id()), window: None, before: 0, alternations: 0, stale: false };
         devices.insert(name.to_owned(), device);
     }
     devices.get_mut(name)
@@ -286,4 +306,22 @@ fn tombstone(entry: &Entry) -> Entry {
     headers.push(("reason".to_owned(), "refused".to_owned()));
     headers.push(("bytes".to_owned(), entry.value.len().to_string()));
     Entry { dead: true, headers, value: Vec::new(), key: entry.key.clone(), ..*entry }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firmware::custody::JournalId;
+
+    #[test]
+    fn two_edges_of_one_name_are_noticed_and_a_restart_is_none() {
+        let receiver = Receiver::new(JournalId::new());
+        let mut d = Device { receiver, window: None, before: 0, alternations: 0, stale: false };
+        let mut hear = |boot, n| {
+            d.notice(WindowId { boot, n }, "pi");
+            d.alternations
+        };
+        assert_eq!([hear(2, 1), hear(2, 2), hear(8, 1), hear(8, 2), hear(4, 1)], [0; 5]);
+        assert_eq!([hear(6, 1), hear(4, 2), hear(6, 2), hear(4, 3)], [0, 1, 2, 3]);
+    }
 }

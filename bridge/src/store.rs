@@ -10,15 +10,13 @@ use crate::intervals::Intervals;
 use crate::journal::{Batch, Entry, Offsets, Record, Topic};
 use crate::json::{LossJson, ReportJson, WindowJson};
 use crate::ledger::{Account, Accounts};
+use crate::sqlite;
 use firmware::census;
 use firmware::custody::{Envelope, Kind};
 use firmware::wire::{self, Report};
 use rusqlite::{Connection, Transaction, params};
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::time::Duration;
 
-const BUSY: Duration = Duration::from_secs(30);
 /// How often old rows are deleted, in microseconds.
 const PRUNE_US: u64 = 600_000_000;
 
@@ -34,7 +32,7 @@ CREATE TABLE IF NOT EXISTS spans (
   PRIMARY KEY (device, stream, what, lo)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS reports (
   id INTEGER PRIMARY KEY, device TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL, frame INTEGER NOT NULL,
-  captured_at_us INTEGER NOT NULL, captured_at TEXT NOT NULL, dropped INTEGER NOT NULL, width INTEGER NOT NULL,
+  stored_at_us INTEGER NOT NULL, captured_at_us INTEGER NOT NULL, captured_at TEXT NOT NULL, dropped INTEGER NOT NULL, width INTEGER NOT NULL,
   height INTEGER NOT NULL, pixels INTEGER NOT NULL, lambda REAL NOT NULL, coreset_size INTEGER NOT NULL,
   method TEXT NOT NULL, w_open INTEGER NOT NULL, seed TEXT NOT NULL, warm INTEGER NOT NULL,
   coreset_points INTEGER NOT NULL, scatter REAL NOT NULL, iterations INTEGER NOT NULL, converged INTEGER NOT NULL,
@@ -120,7 +118,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn open(keep: &StoreConfig) -> Result<Store, StoreError> {
-        let db = connect(&keep.file)?;
+        let db = sqlite::connect(&keep.file)?;
         db.execute_batch(SCHEMA)?;
         let owner = format!("{:032x}", rand::random::<u128>());
         db.execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?1)", [&owner])?;
@@ -180,6 +178,7 @@ impl Store {
         let mut work = Work {
             t: &t,
             keep: &self.keep,
+            now_us,
             journal: &self.journal,
             accounts: &mut self.accounts,
             dirty: BTreeSet::new(),
@@ -201,7 +200,10 @@ impl Store {
         }
         if prune {
             let oldest = now_us.saturating_sub(u64::from(self.keep.keep_days) * 86_400_000_000);
-            t.execute("DELETE FROM reports WHERE captured_at_us < ?1", [int(oldest)])?;
+            // By when they were stored: an edge without a clock captures in 1970.
+            let sql =
+                "DELETE FROM reports WHERE id < (SELECT id FROM reports WHERE stored_at_us >= ?1 ORDER BY id LIMIT 1)";
+            t.execute(sql, [int(oldest)])?;
         }
         t.commit()?;
         if prune {
@@ -220,6 +222,7 @@ impl Store {
 struct Work<'a> {
     t: &'a Transaction<'a>,
     keep: &'a StoreConfig,
+    now_us: u64,
     journal: &'a str,
     accounts: &'a mut Accounts,
     dirty: BTreeSet<(String, u64)>,
@@ -290,16 +293,17 @@ impl Work<'_> {
         let Some(r) = read_report(e, stream, seq) else { return Ok(false) };
         let captured_us = clock::parse_rfc3339(&r.captured_at).unwrap_or(e.time_ms.unsigned_abs() * 1000);
         let palette = serde_json::to_string(&r.palette).unwrap_or_default();
-        let sql = "INSERT OR IGNORE INTO reports (device, stream, seq, frame, captured_at_us, captured_at, dropped, width, height, \
+        let sql = "INSERT OR IGNORE INTO reports (device, stream, seq, frame, stored_at_us, captured_at_us, captured_at, dropped, width, height, \
                    pixels, lambda, coreset_size, method, w_open, seed, warm, coreset_points, scatter, iterations, converged, \
                    saturated, clusters, sse, rms, max_distance, silhouette_estimate, micros_coreset, micros_cluster, \
                    micros_label, micros_total, palette) VALUES \
-                   (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31)";
+                   (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32)";
         self.t.prepare_cached(sql)?.execute(params![
             e.key,
             stream.to_string(),
             int(seq),
             int(r.frame),
+            int(self.now_us),
             int(captured_us),
             r.captured_at,
             int(r.dropped),
@@ -466,18 +470,6 @@ pub fn version(e: &Entry) -> u8 {
 /// SQLite's integers are signed; all ours are far below where that matters.
 pub fn int(x: u64) -> i64 {
     i64::try_from(x).unwrap_or(i64::MAX)
-}
-
-/// Opens a connection that waits for others.
-///
-/// # Errors
-/// SQLite's.
-pub fn connect(file: &Path) -> rusqlite::Result<Connection> {
-    let db = Connection::open(file)?;
-    db.busy_timeout(BUSY)?;
-    db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    db.execute_batch("PRAGMA synchronous = FULL")?;
-    Ok(db)
 }
 
 fn save(t: &Transaction<'_>, (device, stream): &(String, u64), a: &Account) -> rusqlite::Result<()> {

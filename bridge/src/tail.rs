@@ -173,7 +173,7 @@ fn moment(text: &str, now_us: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::tests::report;
+    use crate::sample::report;
     use firmware::custody::Envelope;
 
     #[test]

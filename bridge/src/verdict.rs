@@ -22,6 +22,11 @@ pub const DEVICE_BYTES_MAX: usize = 64;
 /// Sequence numbers beyond this are a lie: a thousand records a second get there in 150 million years.
 pub const SEQ_MAX: u64 = 1 << 62;
 
+/// A capture time is an entry's time only within these bounds of now: journals delete by an entry's time, so an old
+/// backlog would be gone before it is read, and Kafka refuses times far ahead. `captured-at` has the true one.
+const BEHIND_US_MAX: u64 = 12 * 3_600_000_000;
+const AHEAD_US_MAX: u64 = 60_000_000;
+
 /// How the values of `metrics` are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueFormat {
@@ -199,7 +204,9 @@ impl Delivery<'_> {
             headers.push(("part".to_owned(), part.to_string()));
             headers.push(("parts".to_owned(), parts.to_string()));
         }
-        let time_us = if envelope.clock_synced { envelope.captured_at_us } else { self.now_us };
+        let sane = self.now_us.saturating_sub(BEHIND_US_MAX)..=self.now_us.saturating_add(AHEAD_US_MAX);
+        let trusted = envelope.clock_synced && sane.contains(&envelope.captured_at_us);
+        let time_us = if trusted { envelope.captured_at_us } else { self.now_us };
         self.plain(topic, headers, time_us, written.value, envelope.stream == 0)
     }
 
@@ -310,7 +317,7 @@ pub fn seal<P: Payload>(envelope: &Envelope, payload: &P, rest: &[u8]) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::tests::report;
+    use crate::sample::report;
     use firmware::wire::LossReason;
     use proptest::prelude::*;
 
@@ -354,6 +361,10 @@ mod tests {
         assert_eq!((json.frame, json.clusters), (7, 2));
         let unsynced = seal(&Envelope { clock_synced: false, ..E }, &report(7), &[]).unwrap();
         assert_eq!(keep(judged("pi/metrics", &unsynced)).0.time_ms, 9_000);
+        let late = judge("hueflow/home/pi/metrics", &bytes, 86_400_000_000, ValueFormat::Json);
+        assert_eq!(keep(late).0.time_ms, 86_400_000, "an old backlog is not deleted at once for its age");
+        let ahead = seal(&Envelope { captured_at_us: 90_000_000, ..E }, &report(7), &[]).unwrap();
+        assert_eq!(keep(judged("pi/metrics", &ahead)).0.time_ms, 9_000);
         let (raw, _) = keep(judge("hueflow/home/pi/metrics", &bytes, 0, ValueFormat::Postcard));
         assert_eq!(raw.header("content-type"), Some("application/x-postcard"));
         assert_eq!(wire::decode::<Report>(1, &raw.value).unwrap(), report(7));

@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures::Stream;
+use serde::Serialize;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,7 +34,7 @@ const KNIVES_MAX: usize = 16;
 struct Knife {
     key: CensusKey,
     svg: String,
-    json: serde_json::Value,
+    json: SilhouetteJson,
 }
 
 /// What all requests share.
@@ -223,18 +224,48 @@ fn draw(key: CensusKey, colours: &Colours) -> Result<Knife, String> {
     let s = silhouette::exact(&colours.samples, threads).map_err(|e| e.to_string())?;
     let title = format!("{}, frame {}", key.device, key.frame);
     let svg = plot::knife_svg(&colours.samples, &s, &colours.palette, &title);
-    let mut json = describe(colours, &s);
-    json["frame"] = key.frame.into();
+    let json = SilhouetteJson::new(colours, &s, Some(key.frame));
     Ok(Knife { key, svg, json })
 }
 
-/// A silhouette as JSON: `score, pixels, clusters[{label, id, pixels, mean}]`.
-pub fn describe(colours: &Colours, s: &Silhouette) -> serde_json::Value {
-    let clusters = s.clusters.iter().map(|c| {
-        let id = colours.ids.get(usize::from(c.label)).copied().unwrap_or_else(|| u32::from(c.label));
-        serde_json::json!({"label": c.label, "id": id, "pixels": c.pixels, "mean": c.mean})
-    });
-    serde_json::json!({"score": s.score, "pixels": s.pixels, "clusters": clusters.collect::<Vec<_>>()})
+/// A silhouette as JSON.
+#[derive(Debug, Clone, Serialize)]
+pub struct SilhouetteJson {
+    /// The mean over all pixels.
+    pub score: f64,
+    /// Pixels in all.
+    pub pixels: u64,
+    /// The clusters, by label.
+    pub clusters: Vec<ClusterJson>,
+    /// The frame, where it is one of a device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frame: Option<u64>,
+}
+
+/// One cluster of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ClusterJson {
+    /// Its label in the frame.
+    pub label: u8,
+    /// Its identity over frames.
+    pub id: u32,
+    /// Its pixels.
+    pub pixels: u64,
+    /// Their mean silhouette.
+    pub mean: f64,
+}
+
+impl SilhouetteJson {
+    /// The silhouette of `colours`.
+    pub fn new(colours: &Colours, s: &Silhouette, frame: Option<u64>) -> SilhouetteJson {
+        let clusters = s.clusters.iter().map(|c| ClusterJson {
+            label: c.label,
+            id: colours.ids.get(usize::from(c.label)).copied().unwrap_or_else(|| u32::from(c.label)),
+            pixels: c.pixels,
+            mean: c.mean,
+        });
+        SilhouetteJson { score: s.score, pixels: s.pixels, clusters: clusters.collect(), frame }
+    }
 }
 
 async fn events(State(app): State<App>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {

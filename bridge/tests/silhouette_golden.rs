@@ -3,6 +3,7 @@
 //! Takes stills, label images and the reference figures. Gives nothing.
 //! Touches no network and no time.
 //! Never recomputes the reference: that takes minutes, and its figures do not change.
+#![allow(clippy::unwrap_used)]
 
 use hueflow_bridge::silhouette::{exact, samples};
 use std::fs::File;

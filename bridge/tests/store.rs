@@ -16,6 +16,8 @@ use hueflow_bridge::ledger::{Line, lines};
 use hueflow_bridge::query::Query;
 use hueflow_bridge::store::{Happened, Store, StoreError};
 use hueflow_bridge::verdict::{ValueFormat, Verdict, judge, seal};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 fn config(dir: &Path) -> StoreConfig {
@@ -167,4 +169,41 @@ fn reports_come_back_as_they_were() {
     let Happened::Report(told) = &happened[0] else { panic!("{happened:?}") };
     let kept = Query::open(&config(dir.path()).file).unwrap().latest("pi").unwrap().unwrap();
     assert_eq!(kept, **told);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn whatever_is_read_again_every_record_is_one_row(
+        steps in prop::collection::vec((0u64..40, 1u64..12, 0u8..10), 1..12)
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&config(dir.path())).unwrap();
+        store.begin("j").unwrap();
+        let (mut plain, mut deliveries) = (BTreeSet::new(), 0);
+        for (from, n, step) in steps {
+            match step {
+                0 => {
+                    drop(store);
+                    store = Store::open(&config(dir.path())).unwrap();
+                    store.begin("j").unwrap();
+                }
+                1 => { store.begin("other").unwrap(); }
+                _ => {
+                    store.apply(&batch(from as i64, &frames(from, from + n))).unwrap();
+                    plain.extend(from..from + n);
+                    deliveries += n;
+                }
+            }
+        }
+        let mut seen = rows(dir.path());
+        seen.sort_unstable();
+        prop_assert_eq!(seen, plain.iter().copied().collect::<Vec<_>>());
+        if deliveries > 0 {
+            let l = line(&store);
+            prop_assert_eq!(l.stored, plain.len() as u64);
+            prop_assert_eq!(l.stored + l.duplicates, deliveries);
+            prop_assert_eq!(l.produced, l.stored + l.missing);
+        }
+    }
 }

@@ -28,6 +28,8 @@ const QUEUE_KIB_MAX: usize = 64 * 1024;
 const ANSWER: Duration = Duration::from_secs(10);
 /// How often a reader looks for partitions that are new.
 const DISCOVER: Duration = Duration::from_secs(10);
+/// The same while topics are missing: the bridge may be about to make them.
+const DISCOVER_MISSING: Duration = Duration::from_millis(500);
 /// How long a refused entry waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 /// A retention below this is worth a warning: an outage may last longer.
@@ -166,7 +168,12 @@ impl Journal for KafkaJournal {
                     Err(e) => e,
                 };
                 match error.rdkafka_error_code() {
-                    Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
+                    Some(
+                        RDKafkaErrorCode::MessageSizeTooLarge
+                        | RDKafkaErrorCode::InvalidMessageSize
+                        | RDKafkaErrorCode::InvalidTimestamp
+                        | RDKafkaErrorCode::InvalidRecord,
+                    ) => {
                         return Err(JournalError::Refused(error.to_string()));
                     }
                     Some(RDKafkaErrorCode::QueueFull) => {}
@@ -224,9 +231,14 @@ struct KafkaReader {
 }
 
 impl KafkaReader {
+    fn all_topics(&self) -> bool {
+        names("").iter().all(|(name, ..)| self.assigned.iter().any(|(place, _)| place == name))
+    }
+
     /// Looks for partitions that are new and assigns them all, each at its next offset. Gives what is out of range.
     fn discover(&mut self) -> Result<Vec<String>, JournalError> {
-        if self.looked.is_some_and(|t| t.elapsed() < DISCOVER) {
+        let every = if self.all_topics() { DISCOVER } else { DISCOVER_MISSING };
+        if self.looked.is_some_and(|t| t.elapsed() < every) {
             return Ok(Vec::new());
         }
         self.looked = Some(Instant::now());

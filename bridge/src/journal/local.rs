@@ -5,6 +5,7 @@
 //! Never gives its word before the commit is on the disk; a disk that refuses is tried again until it takes it.
 
 use super::{Batch, Entry, Journal, JournalConfig, JournalError, Offsets, Reader, Record, Topic};
+use crate::sqlite::connect;
 use firmware::custody::JournalId;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -27,7 +28,6 @@ const POLL: Duration = Duration::from_millis(25);
 const SWEEP: Duration = Duration::from_secs(20);
 /// How long a refused commit waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-const BUSY: Duration = Duration::from_secs(30);
 /// The one place that offsets of the local journal are counted in.
 const PLACE: &str = "local";
 
@@ -208,14 +208,6 @@ impl LocalReader {
     }
 }
 
-fn connect(file: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(file)?;
-    connection.busy_timeout(BUSY)?;
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    connection.execute_batch("PRAGMA synchronous = FULL")?;
-    Ok(connection)
-}
-
 fn first(connection: &Connection) -> rusqlite::Result<i64> {
     let sql = "SELECT pos FROM entries WHERE loose = 0 ORDER BY pos LIMIT 1";
     Ok(connection.query_row(sql, [], |r| r.get(0)).optional()?.unwrap_or(1))
@@ -337,7 +329,6 @@ mod tests {
                     w.await.unwrap();
                 }
             });
-            std::mem::forget(j.id());
             j.id()
         };
         let j = LocalJournal::open(&file, KEEP, false).unwrap();
