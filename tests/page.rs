@@ -5,25 +5,11 @@
 //! Never a page that is only parsed: colours of the clip must be on the screenshot.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use harness::browser::{Browser, get};
 use harness::{House, media, output, wait_for};
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::process::Command;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(90);
-
-/// Status and body of a GET.
-fn get(page: &str, path: &str) -> (u16, Vec<u8>) {
-    let host = page.trim_start_matches("http://").trim_end_matches('/');
-    let mut stream = TcpStream::connect(host).expect("the page's port");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).unwrap();
-    let head = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
-    let status = String::from_utf8_lossy(&bytes[9..12]).parse().unwrap();
-    (status, bytes[head..].to_vec())
-}
 
 #[test]
 fn the_page_shows_pictures_palette_curve_knife_and_ledger() {
@@ -35,24 +21,18 @@ fn the_page_shows_pictures_palette_curve_knife_and_ledger() {
     for path in ["api/devices/demo/picture.png", "api/devices/demo/original.jpg", "api/devices/demo/knife.svg"] {
         wait_for(path, LIMIT, || (get(&page, &format!("/{path}")).0 == 200).then_some(()));
     }
-    wait_for("a hundred reports", LIMIT, || {
-        let (_, body) = get(&page, "/api/devices/demo/reports?last=300");
-        (String::from_utf8_lossy(&body).matches("\"iterations\"").count() > 100).then_some(())
-    });
+    let mut browser = Browser::open(house.dir(), &page, 1400, 1150);
+    browser.wait_until("live events", "document.getElementById('link').textContent === 'live'");
+    browser.wait_until("a curve of 100 frames", "series.length > 100");
+    browser
+        .wait_until("both pictures", "['picture', 'original'].every(i => document.getElementById(i).naturalWidth > 0)");
+    browser.wait_until("the knife", "document.querySelector('#knife img')?.naturalWidth > 0");
+    browser.wait_until("the palette", "document.querySelectorAll('#bar div').length > 5");
+    browser.wait_until("the ledger", "document.querySelectorAll('#ledger tr').length === 1");
+    let frame = browser.value("series.at(-1).frame").as_u64().unwrap();
+    browser.wait_until("frames to go on", &format!("series.at(-1).frame > {frame} + 30"));
     let shot = output("page.png");
-    let profile = house.path("chromium");
-    let browser = ["chromium", "chromium-browser", "google-chrome"];
-    let browser = browser.into_iter().find(|b| Command::new(b).arg("--version").output().is_ok()).expect("chromium");
-    let out = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-        .args(["--window-size=1400,1150", "--timeout=8000"])
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .arg(format!("--screenshot={}", shot.display()))
-        .arg(&page)
-        .output()
-        .expect("chromium");
-    assert!(shot.exists(), "{}", String::from_utf8_lossy(&out.stderr));
+    browser.screenshot(&shot);
     let (w, h, pixels) = media::png(&shot);
     let channels = pixels.len() / (w * h);
     let colours: std::collections::HashSet<&[u8]> = pixels.chunks(channels).map(|p| &p[..3]).collect();

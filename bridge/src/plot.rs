@@ -211,11 +211,13 @@ pub fn knife_png(
     }
     for k in &layout.knives {
         let zero = layout.x(0.0).round() as usize;
+        // The knife's edge in ink, unbroken, so that near-white clusters are seen on paper.
+        let mut last = layout.x(k.ends.first().copied().unwrap_or(0.0)).round() as usize;
         for (y, &v) in (k.top..).zip(&k.ends) {
             let x = layout.x(v).round() as usize;
             sheet.fill(zero.min(x), zero.max(x), y, y + 1, k.colour);
-            // The knife's edge in ink, so that near-white clusters are seen on paper.
-            sheet.fill(x, x + 1, y, y + 1, INK);
+            sheet.fill(x.min(last), x.max(last) + 1, y, y + 1, INK);
+            last = x;
         }
     }
     for (k, y) in layout.labels() {

@@ -128,7 +128,8 @@ impl Outbox {
         }
         let (client, socket) = AsyncClient::new(options, REQUESTS_MAX);
         let (tell, events) = mpsc::channel(EVENTS_MAX);
-        tokio::spawn(poll(socket, tell, Arc::clone(&topics)));
+        let address = format!("{}:{}", mqtt.host, mqtt.port);
+        tokio::spawn(poll(socket, tell, Arc::clone(&topics), address));
         Ok(Outbox { client, events, topics, connected: false, state: State::Offline })
     }
 
@@ -245,7 +246,7 @@ fn password(mqtt: &Mqtt) -> Result<String, Failure> {
 }
 
 /// Keeps the connection, and tells what happens on it, until goodbye is said.
-async fn poll(mut socket: EventLoop, tell: mpsc::Sender<Event>, topics: Arc<Topics>) {
+async fn poll(mut socket: EventLoop, tell: mpsc::Sender<Event>, topics: Arc<Topics>, address: String) {
     let (mut backoff, mut since) = (BACKOFF_MIN, None::<Instant>);
     loop {
         let event = match socket.poll().await {
@@ -273,7 +274,7 @@ async fn poll(mut socket: EventLoop, tell: mpsc::Sender<Event>, topics: Arc<Topi
             Err(error) => {
                 let steady = since.take().is_some_and(|s| s.elapsed() > STEADY);
                 backoff = if steady { BACKOFF_MIN } else { backoff };
-                if tell.send(Event::Lost(error.to_string())).await.is_err() {
+                if tell.send(Event::Lost(format!("{address}: {error}"))).await.is_err() {
                     return;
                 }
                 tokio::time::sleep(jitter(backoff)).await;

@@ -357,7 +357,7 @@ impl Send {
             }
             Event::Lost(why) => {
                 if !std::mem::replace(&mut self.said_lost, true) {
-                    log::warn!("no connection to the broker ({why}): going on, records wait in the spool");
+                    log::warn!("no connection to the broker at {why}; going on, records wait in the spool");
                 }
             }
             Event::Ack(ack) => self.hear_ack(&ack)?,

@@ -32,7 +32,7 @@ fn a_window_opens_shows_the_clustered_picture_and_esc_ends_the_stream() {
     let mut command = house.edge_command("desk", &args);
     let mut edge = Running::start("edge", house.dir(), command.env("DISPLAY", &display).env_remove("WAYLAND_DISPLAY"));
     let window = wait_for("the window", LIMIT, || {
-        let ids = sh(&format!("DISPLAY={display} xdotool search --onlyvisible --name -i hueflow"));
+        let ids = sh(&format!("DISPLAY={display} xdotool search --onlyvisible --name Hueflow"));
         ids.lines().next().map(str::to_string)
     });
     let shot = output("window.png");

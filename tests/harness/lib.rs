@@ -5,6 +5,7 @@
 //! Never a fixed port, never a sleep in place of a condition, never a process left behind.
 #![allow(clippy::panic, clippy::expect_used, reason = "a harness may fail a test")]
 
+pub mod browser;
 pub mod house;
 pub mod media;
 pub mod process;

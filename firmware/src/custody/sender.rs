@@ -150,7 +150,6 @@ pub struct Sender {
     /// When progress was last made, a probe last sent, or the first record put in flight.
     quiet_since_us: u64,
     probes: u32,
-    probe_now: bool,
     smoothed_us: u64,
     measured: bool,
     /// Where the present run of live records begins, in the boot's stream.
@@ -182,7 +181,6 @@ impl Sender {
             reachable: true,
             quiet_since_us: 0,
             probes: 0,
-            probe_now: false,
             smoothed_us: ACK_DELAY_US_START,
             measured: false,
             live_from: 0,
@@ -248,9 +246,12 @@ impl Sender {
     }
 
     /// What the bridge's own `status` says: whether it and its journal can be reached.
-    pub fn bridge_status(&mut self, journal_reachable: bool, _now_us: u64) {
+    ///
+    /// When it is back, the broker most likely still has what was sent meanwhile: a probe at once would always cost a
+    /// duplicate, so the first follows after one undoubled time-out in which no ack came.
+    pub fn bridge_status(&mut self, journal_reachable: bool, now_us: u64) {
         if journal_reachable && !self.reachable {
-            (self.probes, self.window_repeats, self.probe_now) = (0, 0, true);
+            (self.probes, self.window_repeats, self.quiet_since_us) = (0, 0, now_us);
             self.window_changed = true;
         }
         self.reachable = journal_reachable;
@@ -292,7 +293,6 @@ impl Sender {
         }
         if t.probe {
             self.probes += 1;
-            self.probe_now = false;
         }
         let same = |f: &InFlight| (f.stream, f.seq) == (t.stream, t.seq);
         let before = self.in_flight.iter().find(|f| same(f)).map(|f| f.proves);
@@ -533,9 +533,6 @@ impl Sender {
         if !self.reachable || self.held() == 0 {
             return None;
         }
-        if self.probe_now {
-            return Some(0);
-        }
         (!self.in_flight.is_empty()).then(|| self.quiet_since_us + self.probe_after_us())
     }
 
@@ -551,238 +548,4 @@ impl Sender {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::StreamAck;
-    use super::*;
-
-    const MS: u64 = 1_000;
-
-    fn id(s: &str) -> JournalId {
-        JournalId::try_from(s).unwrap()
-    }
-
-    fn ack(journal: &str, window: Option<(u64, u64)>, streams: &[(u64, &[(u64, u64)])]) -> Ack {
-        Ack {
-            journal: id(journal),
-            window: window.map(|(boot, n)| WindowId { boot, n }),
-            streams: streams
-                .iter()
-                .map(|&(stream, ranges)| StreamAck { stream, ranges: Vec::from_slice(ranges).unwrap() })
-                .collect(),
-        }
-    }
-
-    fn sender(window_records: usize, accepted: u64) -> Sender {
-        let mut s = Sender::new(10, SenderConfig { window_records, window_bytes: 1 << 20 });
-        s.accepted(10, accepted);
-        s
-    }
-
-    /// Sends all that may be sent at `now_us`; gives the seqs of the boot.
-    fn drain(s: &mut Sender, now_us: u64) -> Vec<u64, 64> {
-        let mut seqs = Vec::new();
-        while let Some(t) = s.poll(now_us) {
-            s.sent(t, 0, 100, now_us);
-            seqs.push(t.seq).unwrap();
-            if t.probe {
-                break;
-            }
-        }
-        seqs
-    }
-
-    #[test]
-    fn live_records_go_in_order_and_an_ack_settles_them() {
-        let mut s = sender(16, 3);
-        assert_eq!(drain(&mut s, 0), [0, 1, 2]);
-        assert_eq!((s.held(), s.floor(10)), (3, Some(0)));
-        let out = s.on_ack(&ack("j", None, &[(10, &[(0, 2)])]), 5 * MS);
-        assert_eq!((out.acked, out.lost, out.journal_changed), (2, 0, true));
-        assert_eq!((s.held(), s.floor(10)), (1, Some(2)));
-    }
-
-    #[test]
-    fn a_quarter_of_the_window_is_kept_for_live_records() {
-        let mut s = sender(8, 100);
-        // The newest begins a live run; of eight places two are kept for it, and the backlog goes in order.
-        assert_eq!(drain(&mut s, 0), [99, 0, 1, 2, 3, 4]);
-        s.accepted(10, 101);
-        assert_eq!(drain(&mut s, 1), [100], "a live record still finds room");
-        s.accepted(10, 103);
-        assert_eq!(drain(&mut s, 2), [101], "and then the window is full");
-        assert!(s.poll(3).is_none());
-    }
-
-    #[test]
-    fn a_live_run_goes_on_in_order_and_only_begins_anew_when_it_is_far_behind() {
-        let mut s = sender(32, 9);
-        // A quarter of the window is 8, and 9 are waiting: the newest four begin a run, the others are backlog.
-        assert_eq!(drain(&mut s, 0), [5, 6, 7, 8, 0, 1, 2, 3, 4]);
-        s.accepted(10, 12);
-        assert_eq!(drain(&mut s, 1), [9, 10, 11]);
-        s.accepted(10, 30);
-        assert_eq!(drain(&mut s, 2), [26, 27, 28, 29, 12, 13, 14, 15, 16, 17, 18, 19]);
-    }
-
-    #[test]
-    fn a_full_window_of_bytes_stops_sending() {
-        let mut s = Sender::new(10, SenderConfig { window_records: 8, window_bytes: 150 });
-        s.accepted(10, 5);
-        assert_eq!(drain(&mut s, 0), [4, 0], "two of 100 bytes; the second may go over");
-    }
-
-    #[test]
-    fn an_ack_far_ahead_declares_what_is_behind_it_lost_and_it_is_sent_again() {
-        let mut s = sender(32, 8);
-        assert_eq!(drain(&mut s, 0).len(), 8);
-        let out = s.on_ack(&ack("j", None, &[(10, &[(6, 8)])]), 10 * MS);
-        // Transmission 8 is acknowledged: those before 8 - 3 are lost (numbers count from 1).
-        assert_eq!((out.acked, out.lost), (2, 4));
-        assert_eq!(drain(&mut s, 11 * MS), [0, 1, 2, 3]);
-    }
-
-    #[test]
-    fn an_ack_without_room_for_more_ranges_proves_no_loss_beyond_them() {
-        // 32 to 39 are sent first, as a live run, then 0 to 31: transmissions 1 to 8 and 9 to 40.
-        let mut s = sender(64, 40);
-        assert_eq!(drain(&mut s, 0).len(), 40);
-        let odd: Vec<(u64, u64), 16> = (0..16).map(|i| (2 * i + 1, 2 * i + 2)).collect();
-        let full = s.on_ack(&ack("j", None, &[(10, &odd[..])]), MS);
-        // The even ones up to 26 lie more than 3 before transmission 40; 32 to 39 do so too, and may well be there.
-        assert_eq!((full.acked, full.lost), (16, 14));
-    }
-
-    #[test]
-    fn an_ack_of_a_record_that_was_sent_twice_proves_nothing_about_what_was_sent_between() {
-        // A probe while all is in flight, and then the first transmission is acknowledged.
-        let mut s = sender(64, 16);
-        assert_eq!(drain(&mut s, 0).len(), 16);
-        let t = s.poll(10_000 * MS).unwrap();
-        assert!(t.probe && t.seq == 0);
-        s.sent(t, 0, 100, 10_000 * MS);
-        assert_eq!(s.on_ack(&ack("j", None, &[(10, &[(0, 1)])]), 10_001 * MS).lost, 0);
-        // A record that was called lost and sent again, while its first transmission was only late.
-        assert_eq!(s.on_ack(&ack("j", None, &[(10, &[(5, 6)])]), 10_002 * MS).lost, 1, "1 is 4 before 5");
-        assert_eq!(drain(&mut s, 10_003 * MS), [1]);
-        assert_eq!(s.on_ack(&ack("j", None, &[(10, &[(1, 2)])]), 10_004 * MS).lost, 0);
-    }
-
-    #[test]
-    fn silence_brings_a_probe_of_the_oldest_held_that_doubles_up_to_a_minute() {
-        let mut s = sender(8, 2);
-        drain(&mut s, 0);
-        assert!(s.poll(900 * MS).is_none());
-        let (mut now, mut gaps) = (0, Vec::<u64, 16>::new());
-        for _ in 0..9 {
-            let due = s.deadline_us().unwrap().max(s.probe_due_us().unwrap());
-            let t = s.poll(due).unwrap();
-            assert_eq!((t.seq, t.probe), (0, true));
-            s.sent(t, 0, 100, due);
-            gaps.push((due - now) / MS).unwrap();
-            now = due;
-        }
-        assert!((6_000..6_800).contains(&gaps[0]) && (12_000..13_600).contains(&gaps[1]), "{gaps:?}");
-        assert!((60_000..68_000).contains(&gaps[8]), "{gaps:?}");
-    }
-
-    #[test]
-    fn no_probe_while_the_bridge_is_away_and_one_at_once_when_it_is_back() {
-        let mut s = sender(8, 2);
-        drain(&mut s, 0);
-        s.bridge_status(false, 0);
-        assert!(s.poll(3_600_000 * MS).is_none());
-        s.bridge_status(true, 3_600_000 * MS);
-        let t = s.poll(3_600_000 * MS).unwrap();
-        assert_eq!((t.seq, t.probe), (0, true));
-        s.sent(t, 0, 100, 3_600_000 * MS);
-        assert!(s.poll(3_600_001 * MS).is_none(), "one");
-    }
-
-    #[test]
-    fn the_probe_is_the_oldest_held_even_if_the_window_is_full_of_younger_ones() {
-        let mut s = sender(4, 4);
-        drain(&mut s, 0);
-        s.on_ack(&ack("j", None, &[(10, &[(1, 4)])]), MS);
-        s.accepted(10, 100);
-        drain(&mut s, 2 * MS);
-        let t = s.poll(20_000 * MS).unwrap();
-        assert_eq!((t.seq, t.probe), (0, true));
-    }
-
-    #[test]
-    fn a_stale_or_smaller_ack_takes_nothing_back() {
-        let mut s = sender(8, 5);
-        s.on_ack(&ack("j", None, &[(10, &[(0, 4)])]), 0);
-        let out = s.on_ack(&ack("j", Some((8, 1)), &[(10, &[(1, 2)]), (8, &[(0, 9)])]), 1);
-        assert_eq!((out.acked, out.ignored, s.floor(10)), (0, 1, Some(4)));
-        let out = s.on_ack(&ack("j", None, &[(10, &[(7, 9), (4, 90)])]), 2);
-        assert_eq!((out.acked, out.ignored), (1, 1), "beyond next there is nothing to settle");
-    }
-
-    #[test]
-    fn another_journal_gets_everything_above_the_floor_again() {
-        let mut s = sender(8, 6);
-        drain(&mut s, 0);
-        s.on_ack(&ack("old", None, &[(10, &[(0, 2), (3, 5)])]), 0);
-        let out = s.on_ack(&ack("new", None, &[]), MS);
-        assert!(out.journal_changed);
-        assert_eq!(s.streams().next().map(|w| (w.since, w.floor, w.next)), Some((2, 2, 6)));
-        assert_eq!(drain(&mut s, 2 * MS), [5, 2, 3, 4]);
-    }
-
-    #[test]
-    fn an_older_stream_leaves_only_when_a_window_of_this_boot_that_settled_it_is_acknowledged() {
-        let mut s = sender(8, 0);
-        s.restore(4, 0, 3, 5).unwrap();
-        assert_eq!(s.window(0).streams.len(), 2);
-        assert_eq!(drain(&mut s, 0), [3, 4]);
-        s.on_ack(&ack("j", Some((10, 1)), &[(4, &[(3, 5)])]), 1);
-        assert_eq!(s.streams().count(), 2, "window 1 did not say it");
-        assert!(!s.settled());
-        assert_eq!(s.window(2).id.n, 2);
-        s.on_ack(&ack("j", Some((8, 7)), &[]), 3);
-        assert_eq!(s.streams().count(), 2, "another boot's window did not say it");
-        s.on_ack(&ack("j", Some((10, 2)), &[]), 4);
-        assert_eq!(s.streams().count(), 1);
-        assert!(s.settled());
-    }
-
-    #[test]
-    fn windows_are_said_at_connect_and_at_most_once_a_second_while_they_change() {
-        let mut s = sender(8, 1);
-        s.connected(0);
-        assert!(s.window_due(0));
-        s.window(0);
-        s.accepted(10, 2);
-        assert!(!s.window_due(999 * MS));
-        assert!(s.window_due(1_000 * MS));
-        let w = s.window(1_000 * MS);
-        assert_eq!((w.id.n, w.streams[0].next), (2, 2));
-        assert!(!s.window_due(1_500 * MS), "nothing changed");
-        s.on_ack(&ack("j", Some((10, 2)), &[(10, &[(0, 2)])]), 1_600 * MS);
-        assert!(s.window_due(2_100 * MS), "the floor moved");
-        s.window(2_100 * MS);
-        assert!(!s.settled());
-        s.on_ack(&ack("j", Some((10, 3)), &[]), 2_200 * MS);
-        assert!(s.settled() && s.deadline_us().is_none());
-    }
-
-    #[test]
-    fn an_unanswered_window_is_said_again() {
-        let mut s = sender(8, 0);
-        s.window(0);
-        assert_eq!(s.deadline_us(), Some(6_000 * MS));
-        s.window(6_000 * MS);
-        assert_eq!(s.deadline_us(), Some(12_000 * MS));
-        s.bridge_status(false, 0);
-        assert_eq!(s.deadline_us(), None);
-    }
-
-    #[test]
-    fn what_is_given_up_is_neither_held_nor_sent() {
-        let mut s = sender(8, 6);
-        drain(&mut s, 0);
-        s.gone(10, 0, 4);
-        assert_eq!((s.held(), s.floor(10), s.in_flight()), (2, Some(4), 2));
-    }
-}
+mod tests;

@@ -1,0 +1,108 @@
+//! Browser: headless Chromium on a page, asked and looked at through its DevTools port.
+//!
+//! Takes an address. Gives the values of expressions on the page, and screenshots.
+//! Touches one Chromium process with a profile of its own.
+//! Never a picture before its time: a test waits until the page itself says that it is ready.
+
+use crate::process::{Running, wait_for};
+use base64::Engine;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use tungstenite::{Message, WebSocket};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+
+/// Status and body of a GET on a page's server.
+pub fn get(page: &str, path: &str) -> (u16, Vec<u8>) {
+    let host = page.trim_start_matches("http://").trim_end_matches('/');
+    let Ok(mut stream) = TcpStream::connect(host) else { return (0, Vec::new()) };
+    let mut bytes = Vec::new();
+    let asked = write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    if asked.is_err() || stream.set_read_timeout(Some(ANSWER_LIMIT)).is_err() {
+        return (0, bytes);
+    }
+    // A server that keeps the connection open all the same has said all it will when the time-out comes.
+    let _ = stream.read_to_end(&mut bytes);
+    let head = bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(bytes.len(), |i| i + 4);
+    let status = String::from_utf8_lossy(bytes.get(9..12).unwrap_or(b"0")).parse().unwrap_or(0);
+    (status, bytes.split_off(head))
+}
+
+/// A page in a browser.
+pub struct Browser {
+    socket: WebSocket<TcpStream>,
+    next: u64,
+    _process: Running,
+}
+
+impl Browser {
+    /// Opens `page` in a window of `width` x `height` pixels.
+    pub fn open(dir: &Path, page: &str, width: u32, height: u32) -> Browser {
+        let program = ["chromium", "chromium-browser", "google-chrome"]
+            .into_iter()
+            .find(|b| Command::new(b).arg("--version").output().is_ok())
+            .expect("chromium: run ./tests/run");
+        let profile = dir.join("chromium");
+        let mut command = Command::new(program);
+        command
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+            .args(["--hide-scrollbars", "--disable-background-networking", "--disable-component-update"])
+            .args(["--disable-sync", "--remote-debugging-port=0", &format!("--window-size={width},{height}")])
+            .arg(format!("--user-data-dir={}", profile.display()))
+            .arg(page);
+        let process = Running::start("chromium", dir, &mut command);
+        let port = wait_for("Chromium's DevTools port", LIMIT, || {
+            let text = std::fs::read_to_string(profile.join("DevToolsActivePort")).ok()?;
+            text.lines().next()?.parse::<u16>().ok()
+        });
+        let host = format!("127.0.0.1:{port}");
+        let url = wait_for("the page in Chromium", LIMIT, || {
+            let (_, body) = get(&format!("http://{host}/"), "/json/list");
+            let targets: Value = serde_json::from_slice(&body).ok()?;
+            let of_page = targets.as_array()?.iter().find(|t| t["type"] == "page" && t["url"] == page)?.clone();
+            of_page["webSocketDebuggerUrl"].as_str().map(str::to_string)
+        });
+        let stream = TcpStream::connect(&host).expect("DevTools");
+        stream.set_read_timeout(Some(LIMIT)).expect("a time-out");
+        let (socket, _) = tungstenite::client(url, stream).expect("a DevTools session");
+        Browser { socket, next: 0, _process: process }
+    }
+
+    fn call(&mut self, method: &str, params: Value) -> Value {
+        self.next += 1;
+        let text = json!({ "id": self.next, "method": method, "params": params }).to_string();
+        self.socket.send(Message::text(text)).expect("DevTools takes a call");
+        loop {
+            let message = self.socket.read().expect("DevTools answers");
+            let Ok(text) = message.to_text() else { continue };
+            let answer: Value = serde_json::from_str(text).unwrap_or_default();
+            if answer["id"] == self.next {
+                return answer["result"].clone();
+            }
+        }
+    }
+
+    /// The value of a JavaScript expression on the page.
+    pub fn value(&mut self, expression: &str) -> Value {
+        let result = self.call("Runtime.evaluate", json!({ "expression": expression, "returnByValue": true }));
+        result["result"]["value"].clone()
+    }
+
+    /// Waits until an expression is true.
+    pub fn wait_until(&mut self, what: &str, expression: &str) {
+        wait_for(what, LIMIT, || (self.value(expression) == true).then_some(()));
+    }
+
+    /// Writes what the page looks like now to `path`, as PNG.
+    pub fn screenshot(&mut self, path: &Path) {
+        let result = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        let data = result["data"].as_str().expect("a picture");
+        let bytes = base64::engine::general_purpose::STANDARD.decode(data).expect("base64");
+        std::fs::write(path, bytes).expect("the screenshot's file");
+    }
+}
