@@ -21,7 +21,7 @@ fn the_page_shows_pictures_palette_curve_knife_and_ledger() {
     for path in ["api/devices/demo/picture.png", "api/devices/demo/original.jpg", "api/devices/demo/knife.svg"] {
         wait_for(path, LIMIT, || (get(&page, &format!("/{path}")).0 == 200).then_some(()));
     }
-    let mut browser = Browser::open(house.dir(), &page, 1400, 1150);
+    let mut browser = Browser::open(house.dir(), &page, 1400, 1400);
     browser.wait_until("live events", "document.getElementById('link').textContent === 'live'");
     browser.wait_until("a curve of 100 frames", "series.length > 100");
     browser

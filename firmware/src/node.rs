@@ -23,6 +23,10 @@ const W_OPEN_SHARE: u32 = 4_800;
 const MERGE_EVERY: u64 = 8;
 /// Merged clusters must be covered to this part of lambda, in 1/16: with all of it they would part again at once.
 const MERGE_REACH_16: u32 = 12;
+/// And in every so manieth of the others for a cluster that the cover no longer needs.
+const DROP_EVERY: u64 = 4;
+/// A cluster is not needed when others cover it to this part of lambda, in 1/16.
+const DROP_REACH_16: u32 = 15;
 /// A scene is cut when the old centroids cost this many times what they cost before.
 const CUT_COST_FACTOR: u64 = 2;
 
@@ -246,11 +250,17 @@ impl<'a> Node<'a> {
         if self.settings.cold || self.clusters.is_empty() {
             return;
         }
-        let reach = params.lambda_q6 * MERGE_REACH_16 / 16;
+        let reach2 = |sixteenths| {
+            let reach = params.lambda_q6 * sixteenths / 16;
+            reach * reach
+        };
         let points = self.ws.points.get(..self.points).unwrap_or(&[]);
+        let assign = self.ws.assign.get_mut(..self.points).unwrap_or(&mut []);
         if self.frames.is_multiple_of(MERGE_EVERY) {
-            let assign = self.ws.assign.get_mut(..self.points).unwrap_or(&mut []);
-            track::merge_close(points, assign, &mut self.clusters, reach * reach);
+            track::merge_close(points, assign, &mut self.clusters, reach2(MERGE_REACH_16));
+        } else if self.frames.is_multiple_of(DROP_EVERY) {
+            let reach2 = reach2(DROP_REACH_16);
+            track::drop_redundant(points, assign, &mut self.clusters, params.w_open, reach2);
         }
         track::drop_light(&mut self.clusters, params.w_open / 4);
     }

@@ -8,6 +8,7 @@
 use crate::cluster::{Cluster, Clusters};
 use crate::coreset::Point;
 use crate::label::{Q6, distance2_q12};
+use crate::limits::CLUSTERS_MAX;
 
 /// Pairs that are looked at for merging in one frame.
 const MERGE_TRIES: u32 = 8;
@@ -63,6 +64,25 @@ fn weighted_mean(a: Cluster, b: Cluster) -> Q6 {
         *m = ((wa * u64::from(x) + wb * u64::from(y) + w / 2) / w) as u16;
     }
     mean
+}
+
+/// Lets the lightest cluster go that the cover does not need: one whose every point of at least `w_open` pixels lies
+/// within `reach2_q12` of another centroid. It is what a cold start would not have opened; without this K only ever grows,
+/// for nothing else takes a cluster back that a passing colour once opened.
+pub fn drop_redundant(points: &[Point], assign: &[u8], clusters: &mut Clusters, w_open: u32, reach2_q12: u32) {
+    let mut needed = [false; CLUSTERS_MAX];
+    for (p, &label) in points.iter().zip(assign).filter(|(p, _)| p.weight >= w_open) {
+        let own = usize::from(label);
+        let Some(needed) = needed.get_mut(own).filter(|n| !**n) else { continue };
+        let others = clusters.iter().enumerate().filter(|&(k, _)| k != own);
+        *needed = others.map(|(_, c)| distance2_q12(p.rgb_q6, c.rgb_q6)).all(|d| d > reach2_q12);
+    }
+    let idle = clusters.iter().zip(needed).enumerate().filter(|(_, (_, needed))| !needed);
+    if let Some((k, _)) = idle.min_by_key(|(_, (c, _))| c.weight)
+        && clusters.len() > 1
+    {
+        clusters.remove(k);
+    }
 }
 
 /// Lets clusters go that have shrunk below `weight_min` pixels: support to stay is less than support to open, so that a
@@ -131,6 +151,21 @@ mod tests {
             // The merged centroid is at 67: the point at 200 is 133 away and uncovered at either reach.
             assert_eq!(ids(&c).as_slice(), &[1, 2, 3], "{want:?}");
         }
+    }
+
+    #[test]
+    fn the_lightest_cluster_that_others_cover_goes_and_those_that_are_needed_stay() {
+        let point = |red, weight| Point::at([red, 0, 0], weight);
+        let points = [point(0, 9), point(100, 5), point(200, 9), point(5_000, 2)];
+        let of = [(1, 0, 9), (2, 100, 5), (3, 200, 9), (4, 5_000, 2)];
+        let ids_after = |w_open, reach: u32| {
+            let mut c = clusters(&of);
+            drop_redundant(&points, &[0, 1, 2, 3], &mut c, w_open, reach * reach);
+            ids(&c)
+        };
+        assert_eq!(ids_after(1, 100).as_slice(), &[1, 3, 4], "all but 4 are covered by a neighbour; 2 is the lightest");
+        assert_eq!(ids_after(1, 99).as_slice(), &[1, 2, 3, 4]);
+        assert_eq!(ids_after(3, 99).as_slice(), &[1, 2, 3], "what 4 stands for is too little to have opened it");
     }
 
     #[test]

@@ -22,7 +22,7 @@ fn a_window_opens_shows_the_clustered_picture_and_esc_ends_the_stream() {
     let display = format!(":{}", free_port());
     let mut xvfb = Command::new("Xvfb");
     let x =
-        Running::start("xvfb", house.dir(), xvfb.args([&display, "-screen", "0", "900x700x24", "-nolisten", "tcp"]));
+        Running::start("xvfb", house.dir(), xvfb.args([&display, "-screen", "0", "1400x800x24", "-nolisten", "tcp"]));
     wait_for("Xvfb", LIMIT, || {
         let up = Command::new("xdpyinfo").args(["-display", &display]).output();
         up.is_ok_and(|o| o.status.success()).then_some(())
