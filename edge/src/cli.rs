@@ -29,6 +29,12 @@ enum Command {
     Cluster(ClusterArgs),
     /// The tutorial's formula for the size of a coreset, and what a small one guarantees.
     CoresetSize(SizeArgs),
+    /// Name every camera with its formats, sizes and rates, and say what each video node is.
+    ListCameras {
+        /// One JSON object a line and node
+        #[arg(long)]
+        json: bool,
+    },
     /// Check the configuration and say nothing if it is right.
     CheckConfig(RunArgs),
     /// Print the configuration in force, and where each value came from.
@@ -276,9 +282,31 @@ fn run(command: Command) -> Result<(), Failure> {
             let SizeArgs { points, clusters, dims, epsilon, delta } = a;
             data(&coreset_size::Question { points, clusters, dims, epsilon, delta }.answer())
         }
+        Command::ListCameras { json } => list_cameras(json),
         Command::CheckConfig(args) => args.config().map(|_| ()),
         Command::PrintConfig(args) => data(&args.config()?.print()),
     }
+}
+
+/// Prints the cameras; without any, says so.
+#[cfg(feature = "camera")]
+fn list_cameras(json: bool) -> Result<(), Failure> {
+    use crate::camera::{nodes, v4l};
+    let (nodes, silent) = v4l::list();
+    for (path, why) in &silent {
+        log::warn!("{}: {why}", path.display());
+    }
+    if nodes.is_empty() {
+        log::warn!(
+            "there is no video node that can be asked; is a camera plugged in? CSI cameras: use the source rpicam:"
+        );
+    }
+    data(&if json { nodes::json(&nodes) } else { nodes::table(&nodes) })
+}
+
+#[cfg(not(feature = "camera"))]
+fn list_cameras(_: bool) -> Result<(), Failure> {
+    Err(Failure::new(Reason::Unavailable, anyhow::anyhow!("{}", crate::camera::NO_CAMERA)))
 }
 
 /// Writes to standard output; a reader that has gone away is no failure.

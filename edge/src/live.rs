@@ -42,6 +42,8 @@ pub struct Counters {
     pub frames: AtomicU64,
     /// Frames whose records were refused because the spool was full.
     pub refused: AtomicU64,
+    /// Frames that the camera lost.
+    pub lost: AtomicU64,
     /// Frames that came late.
     pub late: AtomicU64,
     /// Frames that had more colours than clusters are possible.
@@ -189,9 +191,10 @@ fn summary(c: &Counters, slot: &Slot, took: f64) {
     let frames = get(&c.frames);
     let (given, skipped) = slot.counts();
     log::info!(
-        "{frames} frames in {took:.1} s ({:.1} fps), {} refused, {} late, {} saturated; \
+        "{frames} frames in {took:.1} s ({:.1} fps), {} lost by the camera, {} refused, {} late, {} saturated; \
          pictures: {given} made for display, {skipped} skipped, {} sent, {} not sent; records: {} held, {} damaged",
         frames as f64 / took.max(1e-9),
+        get(&c.lost),
         get(&c.refused),
         get(&c.late),
         get(&c.saturated),

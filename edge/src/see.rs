@@ -91,6 +91,7 @@ impl See<'_> {
         let end = self.frames(&mut camera, &mut work);
         logs::status(None);
         self.counters.late.store(camera.late(), Ordering::Relaxed);
+        self.counters.lost.store(camera.lost(), Ordering::Relaxed);
         end
     }
 

@@ -315,6 +315,11 @@ impl Camera {
         self.source.rate()
     }
 
+    /// Frames that a live source has lost.
+    pub fn lost(&self) -> u64 {
+        self.source.lost()
+    }
+
     /// Frames that came more than a frame's time late.
     pub fn late(&self) -> u64 {
         self.late
