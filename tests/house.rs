@@ -47,6 +47,7 @@ fn each_foreign_crate_has_one_door() {
         ("rumqttd::", &["bridge/src/broker.rs"]),
         ("postcard::", &["firmware/src/wire.rs"]),
         ("minifb::", &["edge/src/panel/window.rs"]),
+        ("use v4l::", &["edge/src/camera/v4l.rs"]),
         ("zune_jpeg::", &["edge/src/camera/jpeg.rs"]),
     ];
     for (path, text) in sources().iter().filter(|(p, _)| p.contains("/src/")) {
