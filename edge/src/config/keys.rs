@@ -38,7 +38,11 @@ pub const KEYS: &[Key] = &[
     key("clustering.w_open", || text("auto"), "auto or a whole number from 1 to 8388608 (pixels)"),
     key("clustering.refine", || text("none"), "none"),
     key("clustering.seed", || Value::Integer(1), "a whole number from 0 to 18446744073709551615"),
-    key("display.panels", || Value::Array(vec![text("none")]), "a list of none, auto, window, terminal and png:DIR"),
+    key(
+        "display.panels",
+        || Value::Array(vec![text("none")]),
+        "a list of none, auto, window, terminal, fb:DEVICE and png:DIR",
+    ),
     key("display.view", || text("clustered"), "clustered or side-by-side"),
     key("mqtt.url", || text(""), "mqtt://[USER@]HOST:PORT, or empty for none"),
     key("mqtt.password_file", || text(""), "the path of a file, or empty for none"),

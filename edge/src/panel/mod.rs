@@ -5,6 +5,7 @@
 //! Never decides what is shown: that is `firmware::view`.
 
 pub mod canvas;
+pub mod framebuffer;
 pub mod png;
 pub mod terminal;
 #[cfg(feature = "window")]
@@ -77,7 +78,8 @@ impl From<PanelError> for Failure {
 
 /// Whether `name` is a display's.
 pub fn is_known(name: &str) -> bool {
-    matches!(name, "none" | "auto" | "window" | "terminal") || name.strip_prefix("png:").is_some_and(|d| !d.is_empty())
+    matches!(name, "none" | "auto" | "window" | "terminal")
+        || ["png:", "fb:"].iter().any(|kind| name.strip_prefix(kind).is_some_and(|path| !path.is_empty()))
 }
 
 /// Opens the displays that `names` name. `none` opens none.
@@ -93,6 +95,8 @@ pub fn open(names: &[String], view: ViewChoice, title: &str) -> Result<Vec<Box<d
             name => {
                 if let Some(dir) = name.strip_prefix("png:") {
                     panels.push(Box::new(png::Files::open(dir.into(), view)?));
+                } else if let Some(device) = name.strip_prefix("fb:") {
+                    panels.push(Box::new(framebuffer::Framebuffer::open(device.as_ref(), view)?));
                 }
             }
         }
@@ -127,6 +131,11 @@ fn open_window(_: ViewChoice, _: &str) -> Result<Box<dyn Panel>, PanelError> {
     Err(PanelError::Unavailable { name: "window", why: "this edge was built without it (feature `window`)".into() })
 }
 
+/// A word `0x00RRGGBB` with 5, 6 and 5 bits of it.
+fn rgb565(word: u32) -> u16 {
+    ((word >> 8 & 0xf800) | (word >> 5 & 0x07e0) | (word >> 3 & 0x001f)) as u16
+}
+
 /// The line of text under a picture.
 fn caption(report: &Report, out: &mut String) {
     use std::fmt::Write;
@@ -153,4 +162,32 @@ fn draw(canvas: &mut Canvas, view: ViewChoice, shot: &Shot, text: &mut String) {
         ViewChoice::SideBySide => View::SideBySide,
     };
     let Ok(()) = view::draw(canvas, view, &scene);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firmware::wire::Swatch;
+
+    /// Two pixels in a row, dark red and dark green.
+    pub fn shot() -> Shot {
+        let mut shot = Shot { labels: vec![0, 1], original: vec![9; 6], ..Shot::default() };
+        (shot.report.width, shot.report.height) = (2, 1);
+        for rgb_q6 in [[64 * 200, 0, 0], [0, 64 * 100, 0]] {
+            shot.report.palette.push(Swatch { id: 0, rgb_q6, pixels: 1 }).unwrap();
+        }
+        shot
+    }
+
+    #[test]
+    fn a_word_in_565_keeps_each_colours_upper_bits() {
+        assert_eq!([0xff_0000, 0x00_ff00, 0x00_00ff].map(rgb565), [0xf800, 0x07e0, 0x001f]);
+        assert_eq!((rgb565(0xff_ffff), rgb565(0), rgb565(0x07_0307)), (0xffff, 0, 0));
+    }
+
+    #[test]
+    fn a_display_has_a_known_name_and_says_where() {
+        assert!(["none", "auto", "window", "terminal", "png:d", "fb:/dev/fb0"].iter().all(|n| is_known(n)));
+        assert!(["", "png:", "fb:", "fb", "screen"].iter().all(|n| !is_known(n)));
+    }
 }
