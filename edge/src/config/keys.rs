@@ -41,7 +41,7 @@ pub const KEYS: &[Key] = &[
     key(
         "display.panels",
         || Value::Array(vec![text("none")]),
-        "a list of none, auto, window, terminal, fb:DEVICE and png:DIR",
+        "a list of none, auto, window, terminal, fb:DEVICE, preview:ADDRESS and png:DIR",
     ),
     key("display.view", || text("clustered"), "clustered or side-by-side"),
     key("mqtt.url", || text(""), "mqtt://[USER@]HOST:PORT, or empty for none"),

@@ -7,6 +7,7 @@
 pub mod canvas;
 pub mod framebuffer;
 pub mod png;
+pub mod preview;
 pub mod terminal;
 #[cfg(feature = "window")]
 pub mod window;
@@ -78,7 +79,8 @@ impl From<PanelError> for Failure {
 
 /// Whether `name` is a display's.
 pub fn is_known(name: &str) -> bool {
-    matches!(name, "none" | "auto" | "window" | "terminal")
+    matches!(name, "none" | "auto" | "window" | "terminal" | "preview")
+        || name.strip_prefix("preview:").is_some_and(preview::is_address)
         || ["png:", "fb:"].iter().any(|kind| name.strip_prefix(kind).is_some_and(|path| !path.is_empty()))
 }
 
@@ -92,11 +94,14 @@ pub fn open(names: &[String], view: ViewChoice, title: &str) -> Result<Vec<Box<d
         match resolve(name) {
             "window" => panels.push(open_window(view, title)?),
             "terminal" => panels.push(Box::new(terminal::Terminal::open(view)?)),
+            "preview" => panels.push(Box::new(preview::Preview::open("", view)?)),
             name => {
                 if let Some(dir) = name.strip_prefix("png:") {
                     panels.push(Box::new(png::Files::open(dir.into(), view)?));
                 } else if let Some(device) = name.strip_prefix("fb:") {
                     panels.push(Box::new(framebuffer::Framebuffer::open(device.as_ref(), view)?));
+                } else if let Some(address) = name.strip_prefix("preview:") {
+                    panels.push(Box::new(preview::Preview::open(address, view)?));
                 }
             }
         }
@@ -187,7 +192,11 @@ mod tests {
 
     #[test]
     fn a_display_has_a_known_name_and_says_where() {
-        assert!(["none", "auto", "window", "terminal", "png:d", "fb:/dev/fb0"].iter().all(|n| is_known(n)));
-        assert!(["", "png:", "fb:", "fb", "screen"].iter().all(|n| !is_known(n)));
+        assert!(
+            ["none", "auto", "window", "terminal", "png:d", "fb:/dev/fb0", "preview", "preview:", "preview:8090"]
+                .iter()
+                .all(|n| is_known(n))
+        );
+        assert!(["", "png:", "fb:", "fb", "preview:x", "screen"].iter().all(|n| !is_known(n)));
     }
 }
