@@ -10,9 +10,9 @@ use crate::exit::{Failure, Reason};
 use crate::parcel::{PARCELS_MAX, Parcel};
 use crate::see::{See, open_camera};
 use crate::send::{Hatch, Send};
+use crate::show;
 use crate::slot::Slot;
 use crate::spool::{self, Spool};
-use crate::{panel, show};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -88,7 +88,7 @@ pub fn run(config: Config, limits: Limits) -> Result<(), Failure> {
     let sends = start_send(&config, Send::new(&config, limits, spool, hatch))?;
 
     let started = Instant::now();
-    let own_line = std::io::stderr().is_terminal() && !panel::fills_terminal(&config.panels);
+    let own_line = std::io::stderr().is_terminal() && !plan.fills_terminal;
     let see = See {
         config: &config,
         limits,

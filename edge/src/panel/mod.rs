@@ -4,6 +4,7 @@
 //! Touches one display each.
 //! Never decides what is shown: that is `firmware::view`.
 
+mod auto;
 pub mod canvas;
 pub mod framebuffer;
 pub mod png;
@@ -12,7 +13,7 @@ pub mod terminal;
 #[cfg(feature = "window")]
 pub mod window;
 
-use crate::config::ViewChoice;
+use crate::config::{Config, ViewChoice};
 use crate::exit::{Failure, Reason};
 use crate::slot::Shot;
 use canvas::Canvas;
@@ -42,6 +43,11 @@ pub trait Panel {
     /// # Errors
     /// As [`Panel::show`].
     fn tend(&mut self) -> Result<Wish, PanelError>;
+
+    /// Whether it leaves no room for lines on the terminal.
+    fn fills_terminal(&self) -> bool {
+        false
+    }
 
     /// Whether no frame may be skipped.
     fn wants_every_frame(&self) -> bool {
@@ -84,46 +90,33 @@ pub fn is_known(name: &str) -> bool {
         || ["png:", "fb:"].iter().any(|kind| name.strip_prefix(kind).is_some_and(|path| !path.is_empty()))
 }
 
-/// Opens the displays that `names` name. `none` opens none.
+/// Opens the displays that the configuration names; `none` opens none.
 ///
 /// # Errors
 /// [`PanelError`].
-pub fn open(names: &[String], view: ViewChoice, title: &str) -> Result<Vec<Box<dyn Panel>>, PanelError> {
-    let mut panels: Vec<Box<dyn Panel>> = Vec::new();
-    for name in names {
-        match resolve(name) {
-            "window" => panels.push(open_window(view, title)?),
-            "terminal" => panels.push(Box::new(terminal::Terminal::open(view)?)),
-            "preview" => panels.push(Box::new(preview::Preview::open("", view)?)),
-            name => {
-                if let Some(dir) = name.strip_prefix("png:") {
-                    panels.push(Box::new(png::Files::open(dir.into(), view)?));
-                } else if let Some(device) = name.strip_prefix("fb:") {
-                    panels.push(Box::new(framebuffer::Framebuffer::open(device.as_ref(), view)?));
-                } else if let Some(address) = name.strip_prefix("preview:") {
-                    panels.push(Box::new(preview::Preview::open(address, view)?));
-                }
-            }
+pub fn open(config: &Config, title: &str) -> Result<Vec<Box<dyn Panel>>, PanelError> {
+    let mut panels = Vec::new();
+    for name in &config.panels {
+        match name.as_str() {
+            "none" => {}
+            "auto" => panels.extend(auto::open(auto::Around::here(), |name| open_one(name, config, title))),
+            name => panels.push(open_one(name, config, title)?),
         }
     }
     Ok(panels)
 }
 
-/// `auto`: a window where there is a desktop, else the terminal if this is one, else none.
-fn resolve(name: &str) -> &str {
-    use std::io::IsTerminal;
-    let set = |variable| std::env::var_os(variable).is_some_and(|v| !v.is_empty());
-    match name {
-        "auto" if cfg!(feature = "window") && (set("DISPLAY") || set("WAYLAND_DISPLAY")) => "window",
-        "auto" if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() => "terminal",
-        "auto" => "none",
-        name => name,
-    }
-}
-
-/// Whether one of `names` fills the terminal.
-pub fn fills_terminal(names: &[String]) -> bool {
-    names.iter().any(|n| resolve(n) == "terminal")
+fn open_one(name: &str, config: &Config, title: &str) -> Result<Box<dyn Panel>, PanelError> {
+    let view = config.view;
+    let (kind, place) = name.split_once(':').unwrap_or((name, ""));
+    Ok(match kind {
+        "window" => open_window(view, title)?,
+        "terminal" => Box::new(terminal::Terminal::open(view)?),
+        "preview" => Box::new(preview::Preview::open(place, view)?),
+        "png" => Box::new(png::Files::open(place.into(), view)?),
+        "fb" => Box::new(framebuffer::Framebuffer::open(place.as_ref(), view)?),
+        _ => return Err(PanelError::Unavailable { name: "of that name", why: format!("there is no {name}") }),
+    })
 }
 
 #[cfg(feature = "window")]

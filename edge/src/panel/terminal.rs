@@ -93,6 +93,10 @@ impl Panel for Terminal {
         let n = self.tty.read(&mut keys).unwrap_or(0);
         Ok(if wants_end(&keys[..n]) { Wish::Stop } else { Wish::GoOn })
     }
+
+    fn fills_terminal(&self) -> bool {
+        true
+    }
 }
 
 impl Drop for Terminal {
