@@ -45,6 +45,8 @@ fn each_foreign_crate_has_one_door() {
         ("rumqttd::", &["bridge/src/broker.rs"]),
         ("postcard::", &["firmware/src/wire.rs"]),
         ("minifb::", &["edge/src/panel/window.rs"]),
+        ("linux_embedded_hal::", &["edge/src/panel/spi.rs"]),
+        ("mipidsi::", &["edge/src/panel/spi.rs"]),
         ("zune_jpeg::", &["edge/src/camera/jpeg.rs"]),
     ];
     for (path, text) in sources().iter().filter(|(p, _)| p.contains("/src/")) {

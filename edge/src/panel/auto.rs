@@ -10,6 +10,8 @@ use std::io::IsTerminal;
 /// What surrounds the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Around {
+    /// The configuration describes an attached display.
+    pub spi: bool,
     /// A desktop to open a window on.
     pub desktop: bool,
     /// A person at a terminal.
@@ -17,19 +19,21 @@ pub(super) struct Around {
 }
 
 impl Around {
-    /// What surrounds this process.
-    pub(super) fn here() -> Around {
+    /// What surrounds this process, `spi` being what the configuration says.
+    pub(super) fn here(spi: bool) -> Around {
         let set = |variable| std::env::var_os(variable).is_some_and(|v| !v.is_empty());
         Around {
+            spi,
             desktop: set("DISPLAY") || set("WAYLAND_DISPLAY"),
             terminal: std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
         }
     }
 
     /// The displays in the order in which they are tried, each with why it is not tried at all.
-    fn candidates(self) -> [(&'static str, Option<&'static str>); 4] {
+    fn candidates(self) -> [(&'static str, Option<&'static str>); 5] {
         let unless = |there: bool, why| (!there).then_some(why);
         [
+            ("spi", unless(self.spi, "spi.board names none")),
             // A desktop would draw over the framebuffer, so there only a window is seen.
             ("window", unless(self.desktop, "there is no desktop")),
             ("fb:/dev/fb0", unless(!self.desktop, "the desktop covers it")),
@@ -82,36 +86,37 @@ mod tests {
     use super::*;
 
     /// What is chosen where only `work` can be opened, and why not the others.
-    fn chosen(desktop: bool, terminal: bool, work: &[&str]) -> (Option<&'static str>, String) {
+    fn chosen(spi: bool, desktop: bool, terminal: bool, work: &[&str]) -> (Option<&'static str>, String) {
         let mut open = |name: &str| match work.contains(&name) {
             true => Ok(()),
             false => Err(PanelError::Unavailable { name: "x", why: "it is broken".into() }),
         };
-        let (found, why) = choose(Around { desktop, terminal }, &mut open);
+        let (found, why) = choose(Around { spi, desktop, terminal }, &mut open);
         (found.map(|(name, ())| name), why.join("; "))
     }
 
     #[test]
     fn the_first_display_that_works_is_used() {
-        let all = ["window", "fb:/dev/fb0", "terminal", "preview"];
-        assert_eq!(chosen(true, true, &all).0, Some("window"));
-        assert_eq!(chosen(false, true, &all).0, Some("fb:/dev/fb0"));
-        assert_eq!(chosen(false, true, &all[2..]).0, Some("terminal"));
-        assert_eq!(chosen(false, false, &all[2..]).0, Some("preview"));
-        assert_eq!(chosen(true, true, &[]).0, None);
+        let all = ["spi", "window", "fb:/dev/fb0", "terminal", "preview"];
+        assert_eq!(chosen(true, true, true, &all).0, Some("spi"));
+        assert_eq!(chosen(false, true, true, &all).0, Some("window"));
+        assert_eq!(chosen(false, false, true, &all).0, Some("fb:/dev/fb0"));
+        assert_eq!(chosen(false, false, true, &all[3..]).0, Some("terminal"));
+        assert_eq!(chosen(false, false, false, &all[3..]).0, Some("preview"));
+        assert_eq!(chosen(true, true, true, &[]).0, None);
     }
 
     #[test]
     fn a_desktop_never_has_its_framebuffer_drawn_on() {
-        assert_eq!(chosen(true, true, &["fb:/dev/fb0", "terminal"]).0, Some("terminal"));
+        assert_eq!(chosen(false, true, true, &["fb:/dev/fb0", "terminal"]).0, Some("terminal"));
     }
 
     #[test]
     fn each_display_passed_over_is_named_with_the_reason() {
-        let (_, why) = chosen(false, false, &["preview"]);
+        let (_, why) = chosen(true, false, false, &["preview"]);
         assert_eq!(
             why,
-            "no window: there is no desktop; no fb:/dev/fb0: it is broken; no terminal: this is not run from one"
+            "no spi: it is broken; no window: there is no desktop; no fb:/dev/fb0: it is broken; no terminal: this is not run from one"
         );
     }
 }

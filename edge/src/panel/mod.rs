@@ -5,10 +5,15 @@
 //! Never decides what is shown: that is `firmware::view`.
 
 mod auto;
+pub mod board;
 pub mod canvas;
 pub mod framebuffer;
 pub mod png;
 pub mod preview;
+#[cfg(feature = "spi")]
+mod rows;
+#[cfg(feature = "spi")]
+pub mod spi;
 pub mod terminal;
 #[cfg(feature = "window")]
 pub mod window;
@@ -85,7 +90,7 @@ impl From<PanelError> for Failure {
 
 /// Whether `name` is a display's.
 pub fn is_known(name: &str) -> bool {
-    matches!(name, "none" | "auto" | "window" | "terminal" | "preview")
+    matches!(name, "none" | "auto" | "window" | "terminal" | "preview" | "spi")
         || name.strip_prefix("preview:").is_some_and(preview::is_address)
         || ["png:", "fb:"].iter().any(|kind| name.strip_prefix(kind).is_some_and(|path| !path.is_empty()))
 }
@@ -99,7 +104,8 @@ pub fn open(config: &Config, title: &str) -> Result<Vec<Box<dyn Panel>>, PanelEr
     for name in &config.panels {
         match name.as_str() {
             "none" => {}
-            "auto" => panels.extend(auto::open(auto::Around::here(), |name| open_one(name, config, title))),
+            "auto" => panels
+                .extend(auto::open(auto::Around::here(config.spi.is_some()), |name| open_one(name, config, title))),
             name => panels.push(open_one(name, config, title)?),
         }
     }
@@ -114,6 +120,7 @@ fn open_one(name: &str, config: &Config, title: &str) -> Result<Box<dyn Panel>, 
         "terminal" => Box::new(terminal::Terminal::open(view)?),
         "preview" => Box::new(preview::Preview::open(place, view)?),
         "png" => Box::new(png::Files::open(place.into(), view)?),
+        "spi" => open_spi(config)?,
         "fb" => Box::new(framebuffer::Framebuffer::open(place.as_ref(), view)?),
         _ => return Err(PanelError::Unavailable { name: "of that name", why: format!("there is no {name}") }),
     })
@@ -127,6 +134,18 @@ fn open_window(view: ViewChoice, title: &str) -> Result<Box<dyn Panel>, PanelErr
 #[cfg(not(feature = "window"))]
 fn open_window(_: ViewChoice, _: &str) -> Result<Box<dyn Panel>, PanelError> {
     Err(PanelError::Unavailable { name: "window", why: "this edge was built without it (feature `window`)".into() })
+}
+
+#[cfg(feature = "spi")]
+fn open_spi(config: &Config) -> Result<Box<dyn Panel>, PanelError> {
+    let why = || "the configuration names no display: set spi.board".into();
+    let board = config.spi.as_ref().ok_or_else(|| PanelError::Unavailable { name: "spi", why: why() })?;
+    Ok(Box::new(spi::Attached::open(board, config.view)?))
+}
+
+#[cfg(not(feature = "spi"))]
+fn open_spi(_: &Config) -> Result<Box<dyn Panel>, PanelError> {
+    Err(PanelError::Unavailable { name: "spi", why: "this edge was built without it (feature `spi`)".into() })
 }
 
 /// A word `0x00RRGGBB` with 5, 6 and 5 bits of it.
@@ -186,9 +205,20 @@ mod tests {
     #[test]
     fn a_display_has_a_known_name_and_says_where() {
         assert!(
-            ["none", "auto", "window", "terminal", "png:d", "fb:/dev/fb0", "preview", "preview:", "preview:8090"]
-                .iter()
-                .all(|n| is_known(n))
+            [
+                "none",
+                "auto",
+                "window",
+                "terminal",
+                "spi",
+                "png:d",
+                "fb:/dev/fb0",
+                "preview",
+                "preview:",
+                "preview:8090"
+            ]
+            .iter()
+            .all(|n| is_known(n))
         );
         assert!(["", "png:", "fb:", "fb", "preview:x", "screen"].iter().all(|n| !is_known(n)));
     }
