@@ -10,9 +10,9 @@ use crate::exit::{Failure, Reason};
 use crate::parcel::{PARCELS_MAX, Parcel};
 use crate::see::{See, open_camera};
 use crate::send::{Hatch, Send};
-use crate::show;
 use crate::slot::Slot;
 use crate::spool::{self, Spool};
+use crate::{service, show};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -101,7 +101,9 @@ pub fn run(config: Config, limits: Limits) -> Result<(), Failure> {
         counters: &counters,
         status_line: own_line && !limits.quiet && !limits.log_frames,
     };
+    service::ready();
     let seen = see.run(camera);
+    service::stopping();
     let took = started.elapsed().as_secs_f64();
     failed.store(seen.is_err(), Ordering::Relaxed);
     slot.close();
