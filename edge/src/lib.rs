@@ -23,6 +23,7 @@ pub mod panel;
 pub mod parcel;
 pub mod see;
 pub mod send;
+pub mod service;
 pub mod show;
 pub mod slot;
 pub mod spool;

@@ -12,7 +12,7 @@ use crate::see::{See, open_camera};
 use crate::send::{Hatch, Send};
 use crate::slot::Slot;
 use crate::spool::{self, Spool};
-use crate::{panel, show};
+use crate::{service, show};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -90,7 +90,7 @@ pub fn run(config: Config, limits: Limits) -> Result<(), Failure> {
     let sends = start_send(&config, Send::new(&config, limits, spool, hatch))?;
 
     let started = Instant::now();
-    let own_line = std::io::stderr().is_terminal() && !panel::fills_terminal(&config.panels);
+    let own_line = std::io::stderr().is_terminal() && !plan.fills_terminal;
     let see = See {
         config: &config,
         limits,
@@ -103,7 +103,9 @@ pub fn run(config: Config, limits: Limits) -> Result<(), Failure> {
         counters: &counters,
         status_line: own_line && !limits.quiet && !limits.log_frames,
     };
+    service::ready();
     let seen = see.run(camera);
+    service::stopping();
     let took = started.elapsed().as_secs_f64();
     failed.store(seen.is_err(), Ordering::Relaxed);
     slot.close();

@@ -14,6 +14,7 @@ use crate::live::{Counters, Limits};
 use crate::logs;
 use crate::memory::Memory;
 use crate::parcel::{Parcel, PictureWay};
+use crate::service::Watchdog;
 use crate::show::Plan;
 use crate::slot::{Shot, Slot};
 use firmware::frame::Frame;
@@ -65,6 +66,7 @@ struct Work {
     colours: Vec<u32>,
     row: Vec<u8>,
     census_of: Option<u64>,
+    watchdog: Watchdog,
 }
 
 impl See<'_> {
@@ -87,6 +89,7 @@ impl See<'_> {
             colours: Vec::new(),
             row: Vec::new(),
             census_of: None,
+            watchdog: Watchdog::of_systemd(now),
         };
         let end = self.frames(&mut camera, &mut work);
         logs::status(None);
@@ -139,6 +142,7 @@ impl See<'_> {
                 return Ok(false);
             }
             let seen = self.counters.frames.fetch_add(1, Ordering::Relaxed) + 1;
+            work.watchdog.frame(Instant::now());
             let enough = self.limits.frames.is_some_and(|n| seen >= n);
             if enough || !camera.advance(self.stop)? {
                 return Ok(false);

@@ -25,6 +25,8 @@ pub struct Plan {
     pub any: bool,
     /// A panel wants every frame.
     pub every_frame: bool,
+    /// A panel fills the terminal.
+    pub fills_terminal: bool,
 }
 
 /// Runs until the slot is closed and empty, or a panel fails.
@@ -32,7 +34,7 @@ pub struct Plan {
 /// # Errors
 /// [`Failure`] of a panel; the stop flag is set then.
 pub fn run(config: &Config, slot: &Slot, stop: &AtomicBool, opened: &SyncSender<Opened>) -> Result<(), Failure> {
-    let mut panels = match panel::open(&config.panels, config.view, "Hueflow") {
+    let mut panels = match panel::open(config, "Hueflow") {
         Ok(panels) => panels,
         Err(error) => {
             // The one who waits for this answer ends the program.
@@ -40,8 +42,11 @@ pub fn run(config: &Config, slot: &Slot, stop: &AtomicBool, opened: &SyncSender<
             return Ok(());
         }
     };
-    let every_frame = panels.iter().any(|p| p.wants_every_frame());
-    let _ = opened.send(Ok(Plan { any: !panels.is_empty(), every_frame }));
+    let _ = opened.send(Ok(Plan {
+        any: !panels.is_empty(),
+        every_frame: panels.iter().any(|p| p.wants_every_frame()),
+        fills_terminal: panels.iter().any(|p| p.fills_terminal()),
+    }));
     let end = show(&mut panels, slot, stop);
     // Whatever happened, nobody may wait for a picture to be taken any more.
     slot.close();

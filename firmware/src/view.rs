@@ -50,18 +50,37 @@ pub struct Scene<'a> {
 pub fn draw<D: DrawTarget<Color = Rgb888>>(target: &mut D, view: View, scene: &Scene<'_>) -> Result<(), D::Error> {
     let area = target.bounding_box();
     let Size { width, height } = area.size;
-    let font = if height >= LARGE_TEXT_HEIGHT_MIN { &FONT_10X20 } else { &FONT_6X10 };
-    let furniture = height >= FURNITURE_HEIGHT_MIN;
-    let text_height = if furniture { font.character_size.height + 2 } else { 0 };
-    let bar_height = if furniture { (height / 16).max(6) } else { 0 };
+    let font = font(height);
+    let (text_height, bar_height) = furniture(height);
     let picture_height = height - text_height - bar_height;
     let strip = |y: u32, h: u32| Rectangle::new(area.top_left + Point::new(0, y as i32), Size::new(width, h));
     pictures(target, strip(0, picture_height), view, scene)?;
-    if furniture {
+    if text_height > 0 {
         bar(target, strip(picture_height, bar_height), &scene.report.palette)?;
         caption(target, strip(picture_height + bar_height, text_height), font, scene.caption)?;
     }
     Ok(())
+}
+
+/// The least height of a target on which the pictures have `picture_height` rows.
+pub fn target_height(picture_height: u32) -> u32 {
+    let fits = |&height: &u32| {
+        let (text_height, bar_height) = furniture(height);
+        height >= picture_height + text_height + bar_height
+    };
+    (picture_height..).find(fits).unwrap_or(picture_height)
+}
+
+fn font(height: u32) -> &'static MonoFont<'static> {
+    if height >= LARGE_TEXT_HEIGHT_MIN { &FONT_10X20 } else { &FONT_6X10 }
+}
+
+/// The heights of caption and bar on a target of `height`.
+fn furniture(height: u32) -> (u32, u32) {
+    if height < FURNITURE_HEIGHT_MIN {
+        return (0, 0);
+    }
+    (font(height).character_size.height + 2, (height / 16).max(6))
 }
 
 /// The plain clustered picture in the frame's own size: three bytes a pixel into `rgb`.
@@ -234,6 +253,16 @@ mod tests {
         }
         let ink: usize = (52..64).map(|y| row(y, INK)).sum();
         assert!((8..20).contains(&ink), "an I, {ink} pixels");
+    }
+
+    #[test]
+    fn a_target_for_a_picture_has_just_the_rows_it_needs() {
+        for rows in [1, 45, 46, 47, 160, 240, 357, 358, 480, 1080] {
+            let height = target_height(rows);
+            let pictures = |height| height - furniture(height).0 - furniture(height).1;
+            assert!(pictures(height) >= rows && (height == rows || pictures(height - 1) < rows), "{rows}");
+        }
+        assert_eq!((target_height(45), target_height(64), target_height(480)), (45, 82, 535));
     }
 
     #[test]

@@ -7,11 +7,13 @@
 
 mod keys;
 mod layers;
+mod spi;
 
 pub use keys::{KEYS, Key};
 pub use layers::{ConfigError, Origin, Raw};
 
 use crate::camera::ask::{self, Ask};
+use crate::panel::board::Board;
 use firmware::limits::{ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
 use firmware::node::Settings;
 use firmware::wire::Method;
@@ -102,6 +104,8 @@ pub struct Config {
     pub panels: Vec<String>,
     /// What they show.
     pub view: ViewChoice,
+    /// The attached display, if there is one.
+    pub spi: Option<Board>,
     /// The broker, if there is one.
     pub mqtt: Option<Mqtt>,
     /// The spool's directory; none: the platform's own.
@@ -163,6 +167,7 @@ impl Config {
                 "side-by-side" => ViewChoice::SideBySide,
                 _ => return Err(view.refuse()),
             },
+            spi: raw.spi()?,
             mqtt,
             spool_dir: (!dir.is_empty()).then(|| dir.into()),
             spool_bytes_max: raw.look("spool.bytes_max").whole(1 << 20, 1 << 40)?,

@@ -4,13 +4,21 @@
 //! Touches one display each.
 //! Never decides what is shown: that is `firmware::view`.
 
+mod auto;
+pub mod board;
 pub mod canvas;
+pub mod framebuffer;
 pub mod png;
+pub mod preview;
+#[cfg(feature = "spi")]
+mod rows;
+#[cfg(feature = "spi")]
+pub mod spi;
 pub mod terminal;
 #[cfg(feature = "window")]
 pub mod window;
 
-use crate::config::ViewChoice;
+use crate::config::{Config, ViewChoice};
 use crate::exit::{Failure, Reason};
 use crate::slot::Shot;
 use canvas::Canvas;
@@ -40,6 +48,11 @@ pub trait Panel {
     /// # Errors
     /// As [`Panel::show`].
     fn tend(&mut self) -> Result<Wish, PanelError>;
+
+    /// Whether it leaves no room for lines on the terminal.
+    fn fills_terminal(&self) -> bool {
+        false
+    }
 
     /// Whether no frame may be skipped.
     fn wants_every_frame(&self) -> bool {
@@ -77,44 +90,40 @@ impl From<PanelError> for Failure {
 
 /// Whether `name` is a display's.
 pub fn is_known(name: &str) -> bool {
-    matches!(name, "none" | "auto" | "window" | "terminal") || name.strip_prefix("png:").is_some_and(|d| !d.is_empty())
+    matches!(name, "none" | "auto" | "window" | "terminal" | "preview" | "spi")
+        || name.strip_prefix("preview:").is_some_and(preview::is_address)
+        || ["png:", "fb:"].iter().any(|kind| name.strip_prefix(kind).is_some_and(|path| !path.is_empty()))
 }
 
-/// Opens the displays that `names` name. `none` opens none.
+/// Opens the displays that the configuration names; `none` opens none.
 ///
 /// # Errors
 /// [`PanelError`].
-pub fn open(names: &[String], view: ViewChoice, title: &str) -> Result<Vec<Box<dyn Panel>>, PanelError> {
-    let mut panels: Vec<Box<dyn Panel>> = Vec::new();
-    for name in names {
-        match resolve(name) {
-            "window" => panels.push(open_window(view, title)?),
-            "terminal" => panels.push(Box::new(terminal::Terminal::open(view)?)),
-            name => {
-                if let Some(dir) = name.strip_prefix("png:") {
-                    panels.push(Box::new(png::Files::open(dir.into(), view)?));
-                }
-            }
+pub fn open(config: &Config, title: &str) -> Result<Vec<Box<dyn Panel>>, PanelError> {
+    let mut panels = Vec::new();
+    for name in &config.panels {
+        match name.as_str() {
+            "none" => {}
+            "auto" => panels
+                .extend(auto::open(auto::Around::here(config.spi.is_some()), |name| open_one(name, config, title))),
+            name => panels.push(open_one(name, config, title)?),
         }
     }
     Ok(panels)
 }
 
-/// `auto`: a window where there is a desktop, else the terminal if this is one, else none.
-fn resolve(name: &str) -> &str {
-    use std::io::IsTerminal;
-    let set = |variable| std::env::var_os(variable).is_some_and(|v| !v.is_empty());
-    match name {
-        "auto" if cfg!(feature = "window") && (set("DISPLAY") || set("WAYLAND_DISPLAY")) => "window",
-        "auto" if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() => "terminal",
-        "auto" => "none",
-        name => name,
-    }
-}
-
-/// Whether one of `names` fills the terminal.
-pub fn fills_terminal(names: &[String]) -> bool {
-    names.iter().any(|n| resolve(n) == "terminal")
+fn open_one(name: &str, config: &Config, title: &str) -> Result<Box<dyn Panel>, PanelError> {
+    let view = config.view;
+    let (kind, place) = name.split_once(':').unwrap_or((name, ""));
+    Ok(match kind {
+        "window" => open_window(view, title)?,
+        "terminal" => Box::new(terminal::Terminal::open(view)?),
+        "preview" => Box::new(preview::Preview::open(place, view)?),
+        "png" => Box::new(png::Files::open(place.into(), view)?),
+        "spi" => open_spi(config)?,
+        "fb" => Box::new(framebuffer::Framebuffer::open(place.as_ref(), view)?),
+        _ => return Err(PanelError::Unavailable { name: "of that name", why: format!("there is no {name}") }),
+    })
 }
 
 #[cfg(feature = "window")]
@@ -125,6 +134,23 @@ fn open_window(view: ViewChoice, title: &str) -> Result<Box<dyn Panel>, PanelErr
 #[cfg(not(feature = "window"))]
 fn open_window(_: ViewChoice, _: &str) -> Result<Box<dyn Panel>, PanelError> {
     Err(PanelError::Unavailable { name: "window", why: "this edge was built without it (feature `window`)".into() })
+}
+
+#[cfg(feature = "spi")]
+fn open_spi(config: &Config) -> Result<Box<dyn Panel>, PanelError> {
+    let why = || "the configuration names no display: set spi.board".into();
+    let board = config.spi.as_ref().ok_or_else(|| PanelError::Unavailable { name: "spi", why: why() })?;
+    Ok(Box::new(spi::Attached::open(board, config.view)?))
+}
+
+#[cfg(not(feature = "spi"))]
+fn open_spi(_: &Config) -> Result<Box<dyn Panel>, PanelError> {
+    Err(PanelError::Unavailable { name: "spi", why: "this edge was built without it (feature `spi`)".into() })
+}
+
+/// A word `0x00RRGGBB` with 5, 6 and 5 bits of it.
+fn rgb565(word: u32) -> u16 {
+    ((word >> 8 & 0xf800) | (word >> 5 & 0x07e0) | (word >> 3 & 0x001f)) as u16
 }
 
 /// The line of text under a picture.
@@ -153,4 +179,47 @@ fn draw(canvas: &mut Canvas, view: ViewChoice, shot: &Shot, text: &mut String) {
         ViewChoice::SideBySide => View::SideBySide,
     };
     let Ok(()) = view::draw(canvas, view, &scene);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firmware::wire::Swatch;
+
+    /// Two pixels in a row, dark red and dark green.
+    pub fn shot() -> Shot {
+        let mut shot = Shot { labels: vec![0, 1], original: vec![9; 6], ..Shot::default() };
+        (shot.report.width, shot.report.height) = (2, 1);
+        for rgb_q6 in [[64 * 200, 0, 0], [0, 64 * 100, 0]] {
+            shot.report.palette.push(Swatch { id: 0, rgb_q6, pixels: 1 }).unwrap();
+        }
+        shot
+    }
+
+    #[test]
+    fn a_word_in_565_keeps_each_colours_upper_bits() {
+        assert_eq!([0xff_0000, 0x00_ff00, 0x00_00ff].map(rgb565), [0xf800, 0x07e0, 0x001f]);
+        assert_eq!((rgb565(0xff_ffff), rgb565(0), rgb565(0x07_0307)), (0xffff, 0, 0));
+    }
+
+    #[test]
+    fn a_display_has_a_known_name_and_says_where() {
+        assert!(
+            [
+                "none",
+                "auto",
+                "window",
+                "terminal",
+                "spi",
+                "png:d",
+                "fb:/dev/fb0",
+                "preview",
+                "preview:",
+                "preview:8090"
+            ]
+            .iter()
+            .all(|n| is_known(n))
+        );
+        assert!(["", "png:", "fb:", "fb", "preview:x", "screen"].iter().all(|n| !is_known(n)));
+    }
 }

@@ -19,15 +19,23 @@ use std::path::{Path, PathBuf};
 pub fn write(path: &Path, width: u32, height: u32, color: ::png::ColorType, data: &[u8]) -> io::Result<()> {
     let new = path.with_extension("png.new");
     let mut out = BufWriter::new(File::create(&new)?);
-    let mut encoder = ::png::Encoder::new(&mut out, width, height);
+    encode(&mut out, width, height, color, data)?;
+    out.flush()?;
+    std::fs::rename(new, path)
+}
+
+/// One PNG into anything.
+///
+/// # Errors
+/// Those of `out`.
+pub fn encode(out: impl Write, width: u32, height: u32, color: ::png::ColorType, data: &[u8]) -> io::Result<()> {
+    let mut encoder = ::png::Encoder::new(out, width, height);
     encoder.set_color(color);
     encoder.set_depth(::png::BitDepth::Eight);
     encoder.set_compression(::png::Compression::Fast);
     let mut writer = encoder.write_header()?;
     writer.write_image_data(data)?;
-    writer.finish()?;
-    out.flush()?;
-    std::fs::rename(new, path)
+    Ok(writer.finish()?)
 }
 
 /// The directory as a panel.

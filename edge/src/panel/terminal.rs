@@ -93,6 +93,10 @@ impl Panel for Terminal {
         let n = self.tty.read(&mut keys).unwrap_or(0);
         Ok(if wants_end(&keys[..n]) { Wish::Stop } else { Wish::GoOn })
     }
+
+    fn fills_terminal(&self) -> bool {
+        true
+    }
 }
 
 impl Drop for Terminal {
@@ -177,16 +181,7 @@ fn palette(shot: &Shot, columns: usize, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use firmware::wire::Swatch;
-
-    fn shot() -> Shot {
-        let mut shot = Shot { labels: vec![0, 1], original: vec![9; 6], ..Shot::default() };
-        (shot.report.width, shot.report.height) = (2, 1);
-        for rgb_q6 in [[64 * 200, 0, 0], [0, 64 * 100, 0]] {
-            shot.report.palette.push(Swatch { id: 0, rgb_q6, pixels: 1 }).unwrap();
-        }
-        shot
-    }
+    use crate::panel::tests::shot;
 
     #[test]
     fn a_picture_keeps_its_shape_and_is_centred() {

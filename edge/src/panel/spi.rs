@@ -1,0 +1,501 @@
+//! SPI: a display attached to the board's own bus. The one door to `linux-embedded-hal` and `mipidsi`.
+//!
+//! Takes pictures. Gives the rows that changed, in writes no longer than the kernel takes.
+//! Touches one spidev device and up to three GPIO lines, which it finds by their names.
+//! Never drives the select line, which is the kernel's, and never allocates for a picture.
+
+use super::board::{Board, Controller};
+use super::canvas::Canvas;
+use super::rows::Rows;
+use super::{Panel, PanelError, Wish, draw};
+use crate::config::ViewChoice;
+use crate::slot::Shot;
+use embedded_graphics::pixelcolor::Rgb565;
+use embedded_graphics::pixelcolor::raw::RawU16;
+use linux_embedded_hal::gpio_cdev::{self, LineHandle, LineRequestFlags};
+use linux_embedded_hal::spidev::{SpiModeFlags, SpidevOptions};
+use linux_embedded_hal::{Delay, SpidevDevice};
+use mipidsi::interface::{Interface, InterfaceKind};
+use mipidsi::models::{ILI9341Rgb565, Model, ST7735s, ST7789};
+use mipidsi::options::{ColorInversion, ColorOrder, Orientation, Rotation};
+use mipidsi::{Builder, InitError};
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
+/// Where spidev says how long a write may be.
+const BUFSIZ: &str = "/sys/module/spidev/parameters/bufsiz";
+/// What it says unless it was told otherwise.
+const BUFSIZ_DEFAULT: usize = 4096;
+/// Longer writes gain nothing more.
+const CHUNK_BYTES_MAX: usize = 65536;
+/// Who the kernel says has the lines.
+const CONSUMER: &str = "hueflow-edge";
+
+/// Bytes on the bus.
+trait Bus {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+impl Bus for SpidevDevice {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+}
+
+/// A line that is driven.
+trait Line {
+    fn set(&mut self, high: bool) -> io::Result<()>;
+}
+
+impl Line for LineHandle {
+    fn set(&mut self, high: bool) -> io::Result<()> {
+        self.set_value(high.into()).map_err(io::Error::other)
+    }
+}
+
+/// The bus, and the line that tells data from commands.
+struct Wire<B, L> {
+    bus: B,
+    data: L,
+    /// Where the line is; nobody knows at first.
+    is_data: Option<bool>,
+    chunk: Vec<u8>,
+    chunk_bytes: usize,
+}
+
+impl<B: Bus, L: Line> Wire<B, L> {
+    /// Writes have at most `chunk_bytes`.
+    fn new(bus: B, data: L, chunk_bytes: usize) -> Wire<B, L> {
+        // Whole pixels of two and of three bytes.
+        let chunk_bytes = (chunk_bytes.min(CHUNK_BYTES_MAX) / 6 * 6).max(6);
+        Wire { bus, data, is_data: None, chunk: Vec::with_capacity(chunk_bytes), chunk_bytes }
+    }
+
+    fn turn(&mut self, is_data: bool) -> io::Result<()> {
+        if self.is_data != Some(is_data) {
+            self.data.set(is_data)?;
+            self.is_data = Some(is_data);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.chunk.is_empty() {
+            self.bus.write(&self.chunk)?;
+            self.chunk.clear();
+        }
+        Ok(())
+    }
+}
+
+impl<B: Bus, L: Line> Interface for Wire<B, L> {
+    type Word = u8;
+    type Error = io::Error;
+    const KIND: InterfaceKind = InterfaceKind::Serial4Line;
+
+    fn send_command(&mut self, command: u8, args: &[u8]) -> io::Result<()> {
+        self.turn(false)?;
+        self.bus.write(&[command])?;
+        if !args.is_empty() {
+            self.turn(true)?;
+        }
+        args.chunks(self.chunk_bytes).try_for_each(|part| self.bus.write(part))
+    }
+
+    fn send_pixels<const N: usize>(&mut self, pixels: impl IntoIterator<Item = [u8; N]>) -> io::Result<()> {
+        self.turn(true)?;
+        self.chunk.clear();
+        for pixel in pixels {
+            if self.chunk.len() + N > self.chunk_bytes {
+                self.flush()?;
+            }
+            self.chunk.extend_from_slice(&pixel);
+        }
+        self.flush()
+    }
+
+    fn send_repeated_pixel<const N: usize>(&mut self, pixel: [u8; N], count: u32) -> io::Result<()> {
+        self.send_pixels(std::iter::repeat_n(pixel, count as usize))
+    }
+}
+
+/// Sends whole rows: the first one's number, how many pixels a row has, the pixels.
+type Glass = Box<dyn FnMut(u16, u16, &[u16]) -> io::Result<()>>;
+
+/// Wakes the controller up.
+fn wake<B: Bus + 'static, L: Line + 'static>(board: &Board, wire: Wire<B, L>) -> Result<Glass, String> {
+    match board.controller {
+        Controller::Ili9341 => wake_model(ILI9341Rgb565, board, wire),
+        Controller::St7789 => wake_model(ST7789, board, wire),
+        Controller::St7735 => wake_model(ST7735s, board, wire),
+    }
+}
+
+fn wake_model<M, B, L>(model: M, board: &Board, wire: Wire<B, L>) -> Result<Glass, String>
+where
+    M: Model<ColorFormat = Rgb565> + 'static,
+    B: Bus + 'static,
+    L: Line + 'static,
+{
+    let rotation = match board.rotation_degrees {
+        90 => Rotation::Deg90,
+        180 => Rotation::Deg180,
+        270 => Rotation::Deg270,
+        _ => Rotation::Deg0,
+    };
+    let mut display = Builder::new(model, wire)
+        .display_size(board.width, board.height)
+        .display_offset(board.offset_x, board.offset_y)
+        .orientation(Orientation::new().rotate(rotation))
+        .color_order(if board.bgr { ColorOrder::Bgr } else { ColorOrder::Rgb })
+        .invert_colors(if board.inverted { ColorInversion::Inverted } else { ColorInversion::Normal })
+        .init(&mut Delay)
+        .map_err(|e| match e {
+            InitError::Interface(e) => format!("{}: {e}", board.device),
+            InitError::ResetPin(_) => "the reset line failed".into(),
+            InitError::InvalidConfiguration(what) => format!("the board is described wrongly: {what:?}"),
+        })?;
+    Ok(Box::new(move |first, width, pixels| {
+        let rows = (pixels.len() / usize::from(width).max(1)) as u16;
+        if rows == 0 {
+            return Ok(());
+        }
+        let colors = pixels.iter().map(|&px| Rgb565::from(RawU16::new(px)));
+        display.set_pixels(0, first, width - 1, first + rows - 1, colors)
+    }))
+}
+
+/// The attached display.
+pub struct Attached {
+    glass: Glass,
+    device: String,
+    view: ViewChoice,
+    canvas: Canvas,
+    rows: Rows,
+    text: String,
+    /// The light stays on as long as the lines are held.
+    _lines: [Option<LineHandle>; 2],
+}
+
+impl Attached {
+    /// Opens bus and lines, resets the display, and lights it.
+    ///
+    /// # Errors
+    /// [`PanelError::Unavailable`], which says what to do about it.
+    pub fn open(board: &Board, view: ViewChoice) -> Result<Attached, PanelError> {
+        let unavailable = |why| PanelError::Unavailable { name: "spi", why };
+        let bus = bus(board).map_err(unavailable)?;
+        let data = take_line(&board.data, false).map_err(unavailable)?;
+        let reset = board.reset.as_deref().map(reset).transpose().map_err(unavailable)?;
+        let light = board.backlight.as_deref().map(|name| take_line(name, true)).transpose().map_err(unavailable)?;
+        let wire = Wire::new(bus, data, chunk_bytes(Path::new(BUFSIZ)));
+        log::info!(
+            "display spi: {} on {} at {} MHz, {} bytes a write",
+            board.name,
+            board.device,
+            f64::from(board.clock_hz) / 1e6,
+            wire.chunk_bytes
+        );
+        let glass = wake(board, wire).map_err(unavailable)?;
+        let (width, height) = board.turned();
+        let (width, height) = (usize::from(width), usize::from(height));
+        Ok(Attached {
+            glass,
+            device: board.device.clone(),
+            view,
+            canvas: Canvas::new(width, height),
+            rows: Rows::new(width, height),
+            text: String::new(),
+            _lines: [reset, light],
+        })
+    }
+}
+
+impl Panel for Attached {
+    fn show(&mut self, shot: &Shot) -> Result<(), PanelError> {
+        draw(&mut self.canvas, self.view, shot, &mut self.text);
+        let (width, glass) = (self.canvas.width() as u16, &mut self.glass);
+        self.rows
+            .update(&self.canvas, |first, pixels| glass(first as u16, width, pixels))
+            .map_err(|e| PanelError::Unavailable { name: "spi", why: format!("{}: {e}", self.device) })
+    }
+
+    fn tend(&mut self) -> Result<Wish, PanelError> {
+        Ok(Wish::GoOn)
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        log::debug!("display spi: {} rows of {} were sent in all", self.rows.sent(), self.canvas.width());
+    }
+}
+
+/// How long a write may be.
+fn chunk_bytes(parameter: &Path) -> usize {
+    let said = std::fs::read_to_string(parameter).ok().and_then(|text| text.trim().parse().ok());
+    said.unwrap_or(BUFSIZ_DEFAULT)
+}
+
+fn bus(board: &Board) -> Result<SpidevDevice, String> {
+    // Opened like any file first: that error says most.
+    std::fs::File::options().read(true).write(true).open(&board.device).map_err(|e| bus_advice(&board.device, &e))?;
+    let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", board.device);
+    let mut bus = SpidevDevice::open(&board.device).map_err(|e| failed(&e))?;
+    let options =
+        SpidevOptions::new().bits_per_word(8).max_speed_hz(board.clock_hz).mode(SpiModeFlags::SPI_MODE_0).build();
+    bus.0.configure(&options).map_err(|e| failed(&e))?;
+    Ok(bus)
+}
+
+/// What went wrong with the bus, and what helps.
+fn bus_advice(device: &str, error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => format!(
+            "there is no {device}: switch SPI on (dtparam=spi=on in /boot/firmware/config.txt, or raspi-config) and restart"
+        ),
+        ErrorKind::PermissionDenied => {
+            format!("{device}: {error}; add the user to the group spi (sudo usermod -aG spi USER) and log in again")
+        }
+        _ => format!("{device}: {error}"),
+    }
+}
+
+/// The line of that name on whichever chip has it, driven to `high`.
+fn take_line(name: &str, high: bool) -> Result<LineHandle, String> {
+    let mut seen = Seen::default();
+    for chip in gpio_chips() {
+        if let Err(e) = std::fs::File::open(&chip) {
+            seen.refused.push(format!("{}: {e}", chip.display()));
+            continue;
+        }
+        let Ok(chip) = gpio_cdev::Chip::new(&chip) else { continue };
+        for line in chip.lines() {
+            let Ok(info) = line.info() else { continue };
+            if info.name() != Some(name) {
+                seen.names.extend(info.name().map(str::to_owned));
+                continue;
+            }
+            return line.request(LineRequestFlags::OUTPUT, high.into(), CONSUMER).map_err(|e| match info.consumer() {
+                Some(other) => format!("GPIO line {name} is in use by {other}"),
+                None => format!("GPIO line {name}: {e}"),
+            });
+        }
+    }
+    Err(seen.advice(name))
+}
+
+/// Every `/dev/gpiochip*`.
+fn gpio_chips() -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir("/dev").into_iter().flatten().filter_map(Result::ok).map(|e| e.path());
+    let is_chip = |p: &std::path::PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("gpiochip"));
+    let mut chips: Vec<_> = entries.filter(is_chip).collect();
+    chips.sort();
+    chips
+}
+
+/// What was met on the way to a line that was not found.
+#[derive(Debug, Default)]
+struct Seen {
+    names: Vec<String>,
+    refused: Vec<String>,
+}
+
+impl Seen {
+    fn advice(&self, name: &str) -> String {
+        if let Some(first) = self.refused.first() {
+            return format!("{first}; add the user to the group gpio (sudo usermod -aG gpio USER) and log in again");
+        }
+        if self.names.is_empty() {
+            return format!("GPIO line {name}: this machine has no named GPIO lines");
+        }
+        let mut names: Vec<&str> = self.names.iter().map(String::as_str).filter(|n| !n.is_empty()).collect();
+        names.sort_unstable();
+        names.dedup();
+        format!("no GPIO line is called {name}; there are {}", names.join(", "))
+    }
+}
+
+/// Pulls the chip's reset line; it wakes up when the line is high again.
+fn reset(name: &str) -> Result<LineHandle, String> {
+    let mut line = take_line(name, true)?;
+    let failed = |e: io::Error| format!("GPIO line {name}: {e}");
+    for high in [false, true] {
+        line.set(high).map_err(failed)?;
+        // The longest that any of the controllers asks for.
+        std::thread::sleep(std::time::Duration::from_millis(120));
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::panel::board;
+    use crate::panel::tests::shot;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    /// A controller that reads the wire as the real ones do: windows and pixels.
+    #[derive(Debug, Default)]
+    struct Chip {
+        is_data: bool,
+        command: u8,
+        args: Vec<u8>,
+        columns: (u16, u16),
+        rows: (u16, u16),
+        at: (u16, u16),
+        half: Option<u8>,
+        pixels: std::collections::BTreeMap<(u16, u16), u16>,
+        commands: Vec<u8>,
+        longest_write: usize,
+        bytes: usize,
+        broken: bool,
+    }
+
+    impl Chip {
+        fn take(&mut self, byte: u8) {
+            if !self.is_data {
+                self.command = byte;
+                self.args.clear();
+                self.half = None;
+                self.commands.push(byte);
+                self.at = (self.columns.0, self.rows.0);
+                return;
+            }
+            self.args.push(byte);
+            let pair = |a: &[u8]| (u16::from_be_bytes([a[0], a[1]]), u16::from_be_bytes([a[2], a[3]]));
+            match (self.command, self.args.len()) {
+                (0x2a, 4) => self.columns = pair(&self.args),
+                (0x2b, 4) => self.rows = pair(&self.args),
+                (0x2c, _) => match self.half.take() {
+                    None => self.half = Some(byte),
+                    Some(upper) => {
+                        assert!(self.at.1 <= self.rows.1, "more pixels than the window has");
+                        self.pixels.insert(self.at, u16::from_be_bytes([upper, byte]));
+                        self.at.0 += 1;
+                        if self.at.0 > self.columns.1 {
+                            self.at = (self.columns.0, self.at.1 + 1);
+                        }
+                    }
+                },
+                _ => {}
+            }
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Shared(Rc<RefCell<Chip>>);
+
+    impl Bus for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+            let mut chip = self.0.borrow_mut();
+            if chip.broken {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+            chip.longest_write = chip.longest_write.max(bytes.len());
+            chip.bytes += bytes.len();
+            bytes.iter().for_each(|&b| chip.take(b));
+            Ok(())
+        }
+    }
+
+    impl Line for Shared {
+        fn set(&mut self, high: bool) -> io::Result<()> {
+            self.0.borrow_mut().is_data = high;
+            Ok(())
+        }
+    }
+
+    fn attach(board: &Board, chunk_bytes: usize) -> (Attached, Shared) {
+        let chip = Shared::default();
+        let glass = wake(board, Wire::new(chip.clone(), chip.clone(), chunk_bytes)).unwrap();
+        let (width, height) = board.turned();
+        let (width, height) = (usize::from(width), usize::from(height));
+        let attached = Attached {
+            glass,
+            device: board.device.clone(),
+            view: ViewChoice::Clustered,
+            canvas: Canvas::new(width, height),
+            rows: Rows::new(width, height),
+            text: String::new(),
+            _lines: [None, None],
+        };
+        (attached, chip)
+    }
+
+    #[test]
+    fn the_chip_ends_up_with_the_picture_that_was_drawn() {
+        for name in ["ili9341", "st7789", "st7735"] {
+            let mut board = board::named(name).unwrap();
+            (board.offset_x, board.offset_y) = if name == "st7735" { (2, 1) } else { (0, 0) };
+            let (mut attached, chip) = attach(&board, 4096);
+            attached.show(&shot()).unwrap();
+            let (width, height) = board.turned();
+            // Turned by a quarter, the chip's columns are the glass's rows.
+            let (left, top) = if name == "st7735" { (1, 2) } else { (0, 0) };
+            let chip = chip.0.borrow();
+            assert_eq!(chip.pixels.len(), usize::from(width) * usize::from(height), "{name}");
+            for (&(x, y), &px) in &chip.pixels {
+                let [r, g, b] = attached.canvas.at(usize::from(x - left), usize::from(y - top));
+                let word = u32::from(r) << 16 | u32::from(g) << 8 | u32::from(b);
+                assert_eq!(px, crate::panel::rgb565(word), "{name} {x} {y}");
+            }
+            assert!(chip.commands.contains(&0x11) && chip.commands.contains(&0x29), "{name} is awake and on");
+            assert_eq!(chip.commands.contains(&0x21), board.inverted, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_what_changed_is_sent_again() {
+        let (mut attached, chip) = attach(&board::named("st7789").unwrap(), 4096);
+        attached.show(&shot()).unwrap();
+        let first = std::mem::take(&mut chip.0.borrow_mut().bytes);
+        attached.show(&shot()).unwrap();
+        assert_eq!(chip.0.borrow().bytes, 0, "the same picture");
+        let mut next = shot();
+        next.report.frame = 1;
+        attached.show(&next).unwrap();
+        let caption = chip.0.borrow().bytes;
+        assert!(caption > 0 && caption < first / 10, "another number in the caption: {caption} of {first} bytes");
+    }
+
+    #[test]
+    fn no_write_is_longer_than_the_kernel_takes_nor_cuts_a_pixel() {
+        for (bufsiz, longest) in [(4096, 4092), (65536, 65532), (7, 6), (0, 6), (1 << 20, 65532)] {
+            let (mut attached, chip) = attach(&board::named("st7789").unwrap(), bufsiz);
+            attached.show(&shot()).unwrap();
+            assert_eq!(chip.0.borrow().longest_write, longest.max(6), "{bufsiz}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let parameter = dir.path().join("bufsiz");
+        assert_eq!(chunk_bytes(&parameter), 4096);
+        std::fs::write(&parameter, "65536\n").unwrap();
+        assert_eq!(chunk_bytes(&parameter), 65536);
+    }
+
+    #[test]
+    fn a_bus_that_fails_is_named() {
+        let (mut attached, chip) = attach(&board::named("ili9341").unwrap(), 4096);
+        chip.0.borrow_mut().broken = true;
+        let text = attached.show(&shot()).unwrap_err().to_string();
+        assert!(text.contains("/dev/spidev0.0") && text.contains("os error 5"), "{text}");
+    }
+
+    #[test]
+    fn what_is_missing_or_forbidden_says_what_to_do() {
+        let spi = |kind: ErrorKind| bus_advice("/dev/spidev0.0", &kind.into());
+        assert!(spi(ErrorKind::NotFound).contains("dtparam=spi=on"));
+        assert!(spi(ErrorKind::PermissionDenied).contains("group spi"));
+        let names = || vec!["GPIO4".to_owned(), String::new(), "GPIO18".to_owned(), "GPIO4".to_owned()];
+        let seen = Seen { names: names(), refused: Vec::new() };
+        assert_eq!(seen.advice("GPIO99"), "no GPIO line is called GPIO99; there are GPIO18, GPIO4");
+        let forbidden = Seen { names: names(), refused: vec!["/dev/gpiochip0: Permission denied".into()] };
+        assert!(forbidden.advice("GPIO4").contains("group gpio"));
+        assert!(Seen::default().advice("GPIO4").contains("no named GPIO lines"));
+        let mut board = board::named("st7789").unwrap();
+        board.device = "/dev/spidev-of-no-machine".into();
+        let none = Attached::open(&board, ViewChoice::Clustered).err().unwrap().to_string();
+        assert!(none.contains("there is no /dev/spidev-of-no-machine"), "{none}");
+    }
+}
