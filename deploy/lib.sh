@@ -26,6 +26,11 @@ install_missing() {
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
+# Runs a command as root.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
 # What a build needs: a C compiler (SQLite and librdkafka are built from source), and Rust.
 need_build() {
   need gcc build-essential
