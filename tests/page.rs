@@ -16,7 +16,7 @@ fn the_page_shows_pictures_palette_curve_knife_and_ledger() {
     let (house, bridge) = House::embedded();
     let (metrics, page) = house.metrics();
     let source = format!("file:{}", media::clip().display());
-    let args = ["--source", &source, "--loop", "--original", "--census-every", "2"];
+    let args = ["--source", &source, "--loop", "--original", "--census-every", "5"];
     let mut edge = house.edge("demo", &args);
     for path in ["api/devices/demo/picture.png", "api/devices/demo/original.jpg", "api/devices/demo/knife.svg"] {
         wait_for(path, LIMIT, || (get(&page, &format!("/{path}")).0 == 200).then_some(()));

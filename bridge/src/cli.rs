@@ -140,7 +140,7 @@ pub struct TailFlags {
     /// Only this device.
     #[arg(long)]
     pub device: Option<String>,
-    /// From then on: an RFC 3339 time (UTC), seconds since the epoch, or how long ago (90s, 10m, 2h, 1d) [now].
+    /// From then on: an RFC 3339 time (UTC), seconds since the epoch, or how long ago (90s, 10m, 2h, 1d); without it, from now on.
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
 }

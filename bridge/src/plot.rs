@@ -82,7 +82,7 @@ impl Layout {
         let mut last = usize::MAX;
         self.knives.iter().filter_map(move |k| {
             let y = k.top + k.ends.len() / 2;
-            (last == usize::MAX || y + 11 <= last).then(|| {
+            (last == usize::MAX || y + 13 <= last).then(|| {
                 last = y;
                 (k, y)
             })
@@ -161,7 +161,7 @@ pub fn knife_svg(samples: &[Sample], s: &Silhouette, colours: &[[u8; 3]], title:
         let _ = writeln!(
             svg,
             "<text x=\"{}\" y=\"{}\" text-anchor=\"end\" font-weight=\"bold\" fill=\"{}\" stroke=\"{}\" \
-             stroke-width=\"2\" paint-order=\"stroke\">{}</text>",
+             stroke-width=\"1.4\" paint-order=\"stroke\">{}</text>",
             LEFT - 8,
             y + 4,
             hex(k.colour),

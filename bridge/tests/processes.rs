@@ -177,14 +177,6 @@ fn over_the_embedded_broker_and_the_local_journal_with_the_bridge_killed_midway(
     journey(dir.path(), &format!("embedded:{}", free_port()), &journal);
 }
 
-/// Wants a broker and a Kafka: `HUEFLOW_TEST_MQTT=mqtt://127.0.0.1:PORT HUEFLOW_TEST_KAFKA=kafka://127.0.0.1:PORT`.
-#[test]
-#[ignore = "needs mosquitto and Apache Kafka, named by HUEFLOW_TEST_MQTT and HUEFLOW_TEST_KAFKA"]
-fn over_mosquitto_and_kafka_with_the_bridge_killed_midway() {
-    let dir = tempfile::tempdir().unwrap();
-    journey(dir.path(), &std::env::var("HUEFLOW_TEST_MQTT").unwrap(), &std::env::var("HUEFLOW_TEST_KAFKA").unwrap());
-}
-
 #[test]
 fn an_interrupted_stream_is_told_in_the_tail() {
     let dir = tempfile::tempdir().unwrap();

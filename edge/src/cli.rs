@@ -69,7 +69,7 @@ struct RunArgs {
     /// Configuration file [default: /etc/hueflow/edge.toml, if there is one]
     #[arg(long, value_name = "F")]
     config: Option<PathBuf>,
-    /// file:PATH, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS
+    /// v4l2:CAMERA, rpicam:, file:PATH, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS
     #[arg(long, value_name = "S")]
     source: Option<String>,
     #[command(flatten)]

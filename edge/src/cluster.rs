@@ -57,7 +57,7 @@ fn one_input(job: &Job, input: &str, first_frame: u64) -> Result<u64, Failure> {
     let known = ["y4m:", "synthetic:", "file:"].iter().any(|p| input.starts_with(p));
     let description = if known { input.to_owned() } else { format!("file:{input}") };
     let never = Arc::new(AtomicBool::new(false));
-    let play = Play { fast: true, rewind: false };
+    let play = Play { fast: true, ..Play::default() };
     let mut camera = Camera::open(&description, job.settings.seed, play, &never)?;
     let mut picture = Vec::new();
     let mut frames = first_frame;

@@ -28,6 +28,8 @@ const WINDOW_BYTES: usize = 2 << 20;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// After a stop, goodbye may take this long.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a stop may wait for the journal's last acks.
+const STOP_DRAIN_MAX: Duration = Duration::from_secs(3);
 /// Last words that were refused are tried again after this.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Whatever is overdue, nothing is tried again sooner than this, unless progress is told.
@@ -66,6 +68,7 @@ pub struct Send {
     config: BTreeMap<&'static str, (toml::Value, Origin)>,
     greet: bool,
     said_lost: bool,
+    stopped_at: Option<Instant>,
     said_full: bool,
     /// The journal has changed, and that is not on the disk yet.
     unsaved: bool,
@@ -111,6 +114,7 @@ impl Send {
             config: config.origins.clone(),
             greet: false,
             said_lost: false,
+            stopped_at: None,
             said_full: false,
             unsaved: false,
             roomy: config.spool_bytes_max / 4,
@@ -132,7 +136,11 @@ impl Send {
         let mut said_waiting = false;
         while open || self.has_to_drain() {
             self.pump()?;
-            if !open && !std::mem::replace(&mut said_waiting, true) && self.sender.held() > 0 {
+            if !open
+                && self.stopped_at.is_none()
+                && !std::mem::replace(&mut said_waiting, true)
+                && self.sender.held() > 0
+            {
                 let held = self.sender.held();
                 log::info!("waiting until the journal has the last {held} records (Ctrl-C leaves them in the spool)");
             }
@@ -158,10 +166,15 @@ impl Send {
         Ok(())
     }
 
-    /// Whether the end has to wait for the journal.
-    fn has_to_drain(&self) -> bool {
-        let cut_short = self.hatch.stop.load(Ordering::Relaxed) || self.hatch.failed.load(Ordering::Relaxed);
-        self.outbox.is_some() && self.limits.drain && !cut_short && !self.sender.settled()
+    /// Whether the end has to wait for the journal: without end if the frames were counted, for a moment if it was
+    /// stopped while the broker is there, so that a stop in the middle of a stream leaves nothing behind.
+    fn has_to_drain(&mut self) -> bool {
+        let stopped = self.hatch.stop.load(Ordering::Relaxed) || self.hatch.failed.load(Ordering::Relaxed);
+        let in_time = !stopped || {
+            let since = *self.stopped_at.get_or_insert_with(Instant::now);
+            since.elapsed() < STOP_DRAIN_MAX && self.outbox.as_ref().is_some_and(Outbox::is_connected)
+        };
+        self.outbox.is_some() && self.limits.drain && in_time && !self.sender.settled()
     }
 
     fn now_us(&self) -> u64 {

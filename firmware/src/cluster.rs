@@ -12,8 +12,9 @@
 //! to the mean, so a sweep cannot raise the cost, and integers end where floats may wander.
 
 use crate::coreset::Point;
-use crate::label::{BLOCK, Block, Q6};
+use crate::label::Q6;
 use crate::limits::CLUSTERS_MAX;
+use crate::nearest::{BLOCK, Block, targets};
 use heapless::Vec;
 
 /// A cluster under way: its centroid and who it is over frames.
@@ -109,13 +110,11 @@ pub fn run(points: &[Point], params: Params, clusters: &mut Clusters, assign: &m
 
 /// What `points` cost with `clusters` as they are, in 1/4096 squared levels.
 pub fn cost_q12(points: &[Point], clusters: &Clusters) -> u64 {
-    let centroids: Vec<Q6, CLUSTERS_MAX> = clusters.iter().map(|c| c.rgb_q6).collect();
+    let targets = targets(clusters.iter().map(|c| c.rgb_q6));
     let (mut block, mut cost) = (Block::EMPTY, 0);
     for points in points.chunks(BLOCK) {
-        for (i, p) in points.iter().enumerate() {
-            block.put(i, p.rgb_q6);
-        }
-        block.find(&centroids);
+        block.fill(points.iter().map(|p| p.rgb_q6));
+        block.find(&targets);
         let costs = points.iter().zip(&block.distance2).map(|(p, &d)| u64::from(p.weight) * d as u64);
         cost += costs.sum::<u64>();
     }
@@ -144,16 +143,14 @@ fn add(sum: &mut [u64; 4], p: &Point) {
 
 /// Assigns every point to its nearest centroid, and finds the farthest point that may open a cluster.
 fn sweep(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], sums: &mut Sums) -> Sweep {
-    let centroids: Vec<Q6, CLUSTERS_MAX> = clusters.iter().map(|c| c.rgb_q6).collect();
+    let targets = targets(clusters.iter().map(|c| c.rgb_q6));
     let mut found = Sweep { cost_q12: 0, changed: false, farthest: 0, farthest2_q12: 0 };
     sums.fill([0; 4]);
     let mut block = Block::EMPTY;
     let blocks = points.chunks(BLOCK).zip(assign.chunks_mut(BLOCK));
     for (start, (points, assign)) in (0..).step_by(BLOCK).zip(blocks) {
-        for (i, p) in points.iter().enumerate() {
-            block.put(i, p.rgb_q6);
-        }
-        block.find(&centroids);
+        block.fill(points.iter().map(|p| p.rgb_q6));
+        block.find(&targets);
         let nearest = block.nearest.iter().zip(&block.distance2);
         for (i, ((p, a), (&k, &d))) in points.iter().zip(assign.iter_mut()).zip(nearest).enumerate() {
             let d = d as u32;

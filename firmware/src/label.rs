@@ -6,64 +6,10 @@
 
 use crate::frame::Frame;
 use crate::limits::CLUSTERS_MAX;
+use crate::nearest::{BLOCK, Block, targets};
 
 /// A colour in 1/64 levels: red, green, blue, 0 to 16,320.
 pub type Q6 = [u16; 3];
-
-/// Points that are looked at together, so that the compiler can use whatever vectors the machine has.
-pub(crate) const BLOCK: usize = 64;
-
-/// A block of colours, channel by channel, and what was found for each.
-pub(crate) struct Block {
-    pub(crate) channels: [[i16; BLOCK]; 3],
-    /// Squared distance to the nearest centroid, in 1/4096 squared levels.
-    pub(crate) distance2: [i32; BLOCK],
-    /// The nearest centroid.
-    pub(crate) nearest: [i32; BLOCK],
-}
-
-impl Block {
-    pub(crate) const EMPTY: Block = Block { channels: [[0; BLOCK]; 3], distance2: [0; BLOCK], nearest: [0; BLOCK] };
-
-    /// Puts colour `rgb` into place `i`.
-    #[inline]
-    pub(crate) fn put(&mut self, i: usize, rgb: Q6) {
-        for (channel, value) in self.channels.iter_mut().zip(rgb) {
-            if let Some(c) = channel.get_mut(i) {
-                *c = value as i16;
-            }
-        }
-    }
-
-    /// Fills the block from its first place on with 8-bit colours.
-    #[inline]
-    fn fill(&mut self, pixels: &[[u8; 3]]) {
-        let [red, green, blue] = &mut self.channels;
-        let places = red.iter_mut().zip(green.iter_mut()).zip(blue.iter_mut());
-        for (((r, g), b), px) in places.zip(pixels) {
-            [*r, *g, *b] = px.map(|v| i16::from(v) << 6);
-        }
-    }
-
-    /// Finds the nearest of `centroids` for every colour of the block, the lowest on a tie.
-    ///
-    /// A difference is at most 16,320 and fits 15 bits; three squares sum to at most 799,027,200 and fit 30.
-    pub(crate) fn find(&mut self, centroids: &[Q6]) {
-        self.distance2 = [i32::MAX; BLOCK];
-        self.nearest = [0; BLOCK];
-        let Block { channels: [red, green, blue], distance2, nearest } = self;
-        for (label, c) in (0i32..).zip(centroids) {
-            let [cr, cg, cb] = c.map(|v| v as i16);
-            for i in 0..BLOCK {
-                let (r, g, b) = (i32::from(red[i] - cr), i32::from(green[i] - cg), i32::from(blue[i] - cb));
-                let d = r * r + g * g + b * b;
-                let nearer = d < distance2[i];
-                distance2[i] = if nearer { d } else { distance2[i] };
-                nearest[i] = if nearer { label } else { nearest[i] };
-            }
-        }
-    }
-}
 
 /// The squared distance of two colours in 1/4096 squared levels, at most 799,027,200.
 #[inline]
@@ -103,12 +49,12 @@ impl Labelled {
 /// Pixels beyond a slice that is too short stay without a label; `Node` checks the sizes before.
 pub fn label(frame: &Frame<'_>, centroids: &[Q6], row: &mut [u8], labels: &mut [u8]) -> Labelled {
     let mut found = Labelled { sse_q12: 0, max_distance2_q12: 0, pixels: [0; CLUSTERS_MAX] };
-    let mut block = Block::EMPTY;
+    let (mut block, targets) = (Block::EMPTY, targets(centroids.iter().copied()));
     for (y, labels) in labels.chunks_mut(frame.width()).enumerate().take(frame.height()) {
         let pixels = frame.row(y, row).as_chunks::<3>().0;
         for (pixels, labels) in pixels.chunks(BLOCK).zip(labels.chunks_mut(BLOCK)) {
-            block.fill(pixels);
-            block.find(centroids);
+            block.fill_rgb(pixels);
+            block.find(&targets);
             found.take(&block, labels);
         }
     }

@@ -25,9 +25,12 @@ pub mod frame;
 pub mod label;
 pub mod labelmap;
 pub mod limits;
+mod nearest;
 pub mod node;
 pub mod ranges;
 pub mod silhouette;
+#[cfg(feature = "simd")]
+mod simd;
 pub mod track;
 pub mod view;
 pub mod wire;

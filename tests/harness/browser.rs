@@ -15,15 +15,21 @@ use std::time::Duration;
 use tungstenite::{Message, WebSocket};
 
 const LIMIT: Duration = Duration::from_secs(60);
-const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// DevTools keeps connections open; our own page closes them, and may have a silhouette to compute first.
+const DEVTOOLS_LIMIT: Duration = Duration::from_secs(2);
+const PAGE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Status and body of a GET on a page's server.
+/// Status and body of a GET on our page's server.
 pub fn get(page: &str, path: &str) -> (u16, Vec<u8>) {
+    ask(page, path, PAGE_LIMIT)
+}
+
+fn ask(page: &str, path: &str, limit: Duration) -> (u16, Vec<u8>) {
     let host = page.trim_start_matches("http://").trim_end_matches('/');
     let Ok(mut stream) = TcpStream::connect(host) else { return (0, Vec::new()) };
     let mut bytes = Vec::new();
     let asked = write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    if asked.is_err() || stream.set_read_timeout(Some(ANSWER_LIMIT)).is_err() {
+    if asked.is_err() || stream.set_read_timeout(Some(limit)).is_err() {
         return (0, bytes);
     }
     // A server that keeps the connection open all the same has said all it will when the time-out comes.
@@ -62,7 +68,7 @@ impl Browser {
         });
         let host = format!("127.0.0.1:{port}");
         let url = wait_for("the page in Chromium", LIMIT, || {
-            let (_, body) = get(&format!("http://{host}/"), "/json/list");
+            let (_, body) = ask(&format!("http://{host}/"), "/json/list", DEVTOOLS_LIMIT);
             let targets: Value = serde_json::from_slice(&body).ok()?;
             let of_page = targets.as_array()?.iter().find(|t| t["type"] == "page" && t["url"] == page)?.clone();
             of_page["webSocketDebuggerUrl"].as_str().map(str::to_string)

@@ -28,12 +28,6 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the project's folder")
 }
 
-/// Real clips and stills beside the project, if they are there.
-pub fn shared_data(name: &str) -> Option<PathBuf> {
-    let path = root().join("../shared/data").join(name);
-    path.exists().then_some(path)
-}
-
 /// Where a test leaves what a person may want to look at.
 pub fn output(name: &str) -> PathBuf {
     let dir = std::env::var_os("HUEFLOW_TEST_OUTPUT").map_or_else(|| root().join("target/test-output"), PathBuf::from);

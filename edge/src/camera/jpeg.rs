@@ -32,6 +32,18 @@ pub struct Rgb {
 }
 
 impl Rgb {
+    /// Decodes one JPEG into it; what follows the picture is passed over.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    #[cfg_attr(not(feature = "camera"), allow(dead_code, reason = "only cameras give single pictures"))]
+    pub(super) fn decode(&mut self, bytes: &[u8]) -> Result<(), String> {
+        decode(bytes, self).map_err(|why| match why {
+            DecodeError::Size(error) => error.to_string(),
+            DecodeError::Jpeg(why) => why,
+        })
+    }
+
     /// As a source's picture, unless it is empty.
     pub fn picture(&self) -> Option<Picture<'_>> {
         let Rgb { width, height, data } = self;

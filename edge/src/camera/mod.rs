@@ -4,10 +4,17 @@
 //! Touches the source and the clock.
 //! Never skips a frame of a clip: if we are late, the frames are late, and that is counted.
 
+pub mod ask;
+pub mod choice;
+pub mod feed;
 pub mod jpeg;
+pub mod nodes;
 pub mod replay;
+pub mod rpicam;
 pub mod still;
 pub mod synthetic;
+#[cfg(feature = "camera")]
+pub mod v4l;
 pub mod y4m;
 
 use crate::exit::{Failure, Reason};
@@ -19,6 +26,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Present when systemd's time service has set the clock.
 const CLOCK_SYNCED_FILE: &str = "/run/systemd/timesync/synchronized";
+/// What a program says that was built without the feature `camera`.
+pub const NO_CAMERA: &str = "this hueflow-edge was built without camera support; build it with --features camera \
+                             (libclang-dev is needed for that)";
 /// Longest sleep before the stop flag is looked at again.
 const NAP_MAX: Duration = Duration::from_millis(50);
 /// Behind by more than this, a paced source starts a new schedule instead of hurrying after the old one.
@@ -58,13 +68,30 @@ pub trait Source: Send {
     /// # Errors
     /// [`SourceError`], also where there is no way back (standard input).
     fn rewind(&mut self) -> Result<(), SourceError>;
+
+    /// Whether it has a pace of its own, which nobody else keeps.
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    /// Pictures that were lost since it was opened, before the last one fetched.
+    fn lost(&self) -> u64 {
+        0
+    }
+
+    /// When the last picture was captured, if the source says: microseconds since the Unix epoch.
+    fn captured_at_us(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Why there is no frame.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The description is not one.
-    #[error("source {0:?} is not known; use file:PATH, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS")]
+    #[error(
+        "source {0:?} is not known; use v4l2:CAMERA, rpicam:, file:PATH, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS"
+    )]
     Unknown(String),
     /// It does not exist or may not be read.
     #[error("cannot open {path}: {error}")]
@@ -120,17 +147,37 @@ impl From<SourceError> for Failure {
 
 /// Whether `description` begins like a source's.
 pub fn is_known(description: &str) -> bool {
-    ["file:", "y4m:", "synthetic:"].iter().any(|p| description.starts_with(p))
+    ["v4l2:", "rpicam:", "file:", "y4m:", "synthetic:"].iter().any(|p| description.starts_with(p))
 }
 
-fn open_source(description: &str, seed: u64, stop: &Arc<AtomicBool>) -> Result<Box<dyn Source>, SourceError> {
+fn open_source(
+    description: &str,
+    seed: u64,
+    play: Play,
+    stop: &Arc<AtomicBool>,
+) -> Result<Box<dyn Source>, SourceError> {
     match description.split_once(':') {
+        Some(("v4l2", word)) => open_v4l2(word, play.ask, stop),
+        Some(("rpicam", options)) => {
+            let camera = rpicam::Rpicam::new(options, play.ask, Arc::clone(stop))?;
+            Ok(Box::new(feed::Live::start(camera, Arc::clone(stop))?))
+        }
         Some(("file", path)) => replay::open(path),
         Some(("y4m", "-")) => Ok(Box::new(y4m::Y4m::standard_input(Arc::clone(stop))?)),
         Some(("y4m", path)) => Ok(Box::new(y4m::Y4m::open(path.into())?)),
         Some(("synthetic", what)) => Ok(Box::new(synthetic::Synthetic::new(what, seed)?)),
         _ => Err(SourceError::Unknown(description.into())),
     }
+}
+
+#[cfg(feature = "camera")]
+fn open_v4l2(word: &str, ask: ask::Ask, stop: &Arc<AtomicBool>) -> Result<Box<dyn Source>, SourceError> {
+    Ok(Box::new(feed::Live::start(v4l::V4l::new(word, ask)?, Arc::clone(stop))?))
+}
+
+#[cfg(not(feature = "camera"))]
+fn open_v4l2(_: &str, _: ask::Ask, _: &Arc<AtomicBool>) -> Result<Box<dyn Source>, SourceError> {
+    Err(SourceError::Missing(NO_CAMERA.into()))
 }
 
 /// Refuses a picture of a size that no frame may have, before memory is taken for it.
@@ -152,6 +199,8 @@ pub struct Play {
     pub fast: bool,
     /// From the beginning again at the end; frame numbers go on.
     pub rewind: bool,
+    /// What a live source is asked for.
+    pub ask: ask::Ask,
 }
 
 /// A source with numbers, time stamps and a pace.
@@ -173,12 +222,13 @@ impl Camera {
     /// # Errors
     /// [`SourceError`].
     pub fn open(description: &str, seed: u64, play: Play, stop: &Arc<AtomicBool>) -> Result<Camera, SourceError> {
-        let source = open_source(description, seed, stop)?;
+        let source = open_source(description, seed, play, stop)?;
+        let is_live = source.is_live();
         let pace = source.rate().filter(|r| *r > 0.0).map(|r| Duration::from_secs_f64(1.0 / r));
         Ok(Camera {
             source,
             play,
-            pace: pace.filter(|_| !play.fast),
+            pace: pace.filter(|_| !play.fast && !is_live),
             start: Instant::now(),
             in_schedule: 0,
             stamp: Stamp::default(),
@@ -204,11 +254,11 @@ impl Camera {
             Err(_) if stop.load(Ordering::Relaxed) => return Ok(false),
             Err(error) => return Err(error),
         }
-        let captured = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now_us = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
         self.stamp = Stamp {
             number: self.next,
-            dropped: 0,
-            captured_at_us: captured.as_micros() as u64,
+            dropped: self.source.lost(),
+            captured_at_us: self.source.captured_at_us().unwrap_or_else(now_us),
             clock_synced: self.clock_synced,
         };
         self.next += 1;

@@ -27,7 +27,15 @@ fn text(s: &str) -> Value {
 
 /// All of them, in the order in which they are printed.
 pub const KEYS: &[Key] = &[
-    key("camera.source", || text("synthetic:640x480@30"), "file:PATH, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS"),
+    key(
+        "camera.source",
+        || text("synthetic:640x480@30"),
+        "v4l2:CAMERA, rpicam:, file:PATH, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS",
+    ),
+    key("camera.width", || Value::Integer(640), "a whole number from 1 to 8192 (pixels; live sources)"),
+    key("camera.height", || Value::Integer(480), "a whole number from 1 to 8192 (pixels; live sources)"),
+    key("camera.fps", || Value::Integer(30), "a number from 0.01 to 1000 (frames a second; live sources)"),
+    key("camera.format", || text("auto"), "auto, YUYV, NV12, YU12, RGB3, BGR3, MJPG or GREY (live sources)"),
     key("camera.loop", || Value::Boolean(false), "true or false"),
     key("camera.fast", || Value::Boolean(false), "true or false"),
     key("clustering.preset", || text("none"), "none or tutorial"),

@@ -12,6 +12,7 @@ mod spi;
 pub use keys::{KEYS, Key};
 pub use layers::{ConfigError, Origin, Raw};
 
+use crate::camera::ask::{self, Ask};
 use crate::panel::board::Board;
 use firmware::limits::{ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
 use firmware::node::Settings;
@@ -95,6 +96,8 @@ pub struct Config {
     pub rewind: bool,
     /// As fast as it can instead of at the clip's rate.
     pub fast: bool,
+    /// What a live source is asked for.
+    pub ask: Ask,
     /// How frames are clustered.
     pub settings: Settings,
     /// The displays.
@@ -156,6 +159,7 @@ impl Config {
             source: source.text()?,
             rewind: raw.look("camera.loop").flag()?,
             fast: raw.look("camera.fast").flag()?,
+            ask: raw.ask()?,
             settings: raw.settings()?,
             panels: list,
             view: match view.text()?.as_str() {
@@ -196,6 +200,16 @@ impl Config {
 }
 
 impl Raw {
+    fn ask(&self) -> Result<Ask, ConfigError> {
+        let (fps, format) = (self.look("camera.fps"), self.look("camera.format"));
+        Ok(Ask {
+            width: self.look("camera.width").whole(1, 8192)? as u32,
+            height: self.look("camera.height").whole(1, 8192)? as u32,
+            fps: Some(fps.decimal()?).filter(|f| ask::rate_allowed(*f)).ok_or_else(|| fps.refuse())?,
+            format: ask::format(&format.text()?).ok_or_else(|| format.refuse())?,
+        })
+    }
+
     fn settings(&self) -> Result<Settings, ConfigError> {
         let lambda = self.look("clustering.lambda");
         let coreset_method = self.look("clustering.method");
