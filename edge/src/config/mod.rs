@@ -370,6 +370,13 @@ mod tests {
     }
 
     #[test]
+    fn the_file_that_the_package_brings_is_sound() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/etc/edge.toml");
+        let config = Config::check(Raw::gather(Some(file.as_ref()), []).unwrap()).unwrap();
+        assert_eq!((config.panels, config.mqtt, config.spi), (vec!["auto".to_owned()], None, None));
+    }
+
+    #[test]
     fn every_key_is_read() {
         // A bad value for any key must be noticed: none is only decoration.
         for key in KEYS {
