@@ -189,7 +189,9 @@ mod tests {
             mode(b"H264", 1280, 720, 60.0),
             mode(b"GREY", 1280, 720, 60.0),
         ];
-        let pick = |width, height, fps, format| choose(&webcam, &Ask { width, height, fps, format }).unwrap();
+        let pick = |width, height, fps, format| {
+            choose(&webcam, &Ask { width, height, fps, format, ..Ask::default() }).unwrap()
+        };
         assert_eq!(pick(640, 480, 30.0, None), webcam[1]);
         assert_eq!(pick(1280, 720, 30.0, None), webcam[2]);
         assert_eq!(pick(1280, 720, 10.0, None), webcam[3]);

@@ -7,6 +7,7 @@
 
 use super::ask::Ask;
 use super::feed::Feed;
+use super::locks::Lock;
 use super::{Picture, SourceError, check_size};
 use firmware::frame::{Layout, Yuv};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -61,6 +62,11 @@ impl Rpicam {
         if (width, height) != (ask.width, ask.height) {
             let (w, h) = (ask.width, ask.height);
             log::info!("rpicam: {width}x{height} becomes {w}x{h}: the rows of other widths would have padding");
+        }
+        for (name, lock) in [("white balance", ask.locks.white_balance), ("gain", ask.locks.gain)] {
+            if matches!(lock, Lock::At(_)) {
+                log::warn!("rpicam: the {name} cannot be locked here; the exposure can");
+            }
         }
         check_size(ask.width as usize, ask.height as usize)?;
         let bytes = Layout::I420.frame_bytes(ask.width as usize, ask.height as usize);
@@ -149,6 +155,9 @@ impl Feed for Rpicam {
         command.args(["-n", "-t", "0", "--codec", "yuv420"]);
         command.args(["--width", &width.to_string(), "--height", &height.to_string()]);
         command.args(["--framerate", &fps.to_string(), "-o", "-"]);
+        if let Lock::At(exposure) = self.ask.locks.exposure {
+            command.args(["--shutter", &(u64::from(exposure) * 100).to_string()]);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| match e.kind() {
             ErrorKind::NotFound => SourceError::Missing(format!(
