@@ -36,7 +36,7 @@ patience /tmp/notify 3000 >/tmp/watchdog.log &
 watchdog=$!
 wait_until "the watchdog" test -S /tmp/notify
 export NOTIFY_SOCKET=/tmp/notify WATCHDOG_USEC=3000000
-edge replug --source 'v4l2:/dev/video0?width=320&height=180&fps=10&format=YUYV' --frames 110 --log-frames &
+edge replug --source 'v4l2:/dev/video0?width=320&height=180&fps=10&format=YUYV&gain=77&exposure=100' --frames 110 --log-frames &
 edge=$!
 unset NOTIFY_SOCKET WATCHDOG_USEC
 wait_until "30 frames" grep -q 'frame 30:' /tmp/replug.log
@@ -54,6 +54,7 @@ from=$(now)
 echo "GUEST plugged in again: $(ls -d /dev/video[07])"
 wait_until "the picture to be back" grep -q 'is back after' /tmp/replug.log
 echo "GUEST back within $(now | awk -v from="$from" '{ print $1 - from }') s"
+echo "GUEST locked: $(hueflow-edge list-cameras | grep locked)"
 if [ "$process" = "$(pidof hueflow-edge)" ]; then echo "GUEST the same process as before"; fi
 wait $edge
 echo "GUEST replug ended with $?"

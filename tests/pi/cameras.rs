@@ -66,6 +66,7 @@ fn a_pis_cameras_are_clustered_into_kafka_and_one_that_was_unplugged_comes_back_
 
     ended("list-cameras", 0);
     line(&console, "/dev/video0: vivid: a camera");
+    line(&console, "  can be locked: gain 0 to 255, now");
     line(&console, "YUYV (YUYV 4:2:2): 320x180@60 640x360@40");
     for device in ["yuyv", "nv12", "rgb3", "mjpg", "replug"] {
         ended(device, 0);
@@ -99,6 +100,10 @@ fn a_pis_cameras_are_clustered_into_kafka_and_one_that_was_unplugged_comes_back_
     line(&console, "it is gone (unplugged?)");
     line(&console, "camera vivid (/dev/video7) is back after");
     line(&console, "GUEST the same process as before");
+    // What was locked is locked again, though the camera came back without; what it has not is named.
+    line(&console, "GUEST locked:   can be locked: gain 0 to 255, now 77, or auto");
+    assert_eq!(console.matches("camera vivid: gain 77").count(), 2, "{console}");
+    line(&console, "camera vivid: its exposure cannot be locked");
     let number = |text: &str, after: &str| -> f64 {
         let word = text.split(after).nth(1).and_then(|t| t.split_whitespace().next());
         word.and_then(|w| w.parse().ok()).unwrap_or_else(|| panic!("no number after {after:?} in {text:?}"))
