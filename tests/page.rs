@@ -72,7 +72,7 @@ fn the_edges_own_page_shows_the_live_picture_and_says_when_it_has_stopped() {
     let marks = pixels.chunks(channels).filter(is_mark).count();
     assert!(marks > 300, "{marks} pixels of the mark of an edge that is offline");
     assert_eq!(edge.stop(), 0);
-    browser.wait_until("a word of the stop", "!document.getElementById('word').hidden");
+    browser.wait_until("a word of the stop", "document.getElementById('word').innerText.includes('cannot be reached')");
     browser.screenshot(&output("preview-stopped.png"));
     // At the same address again, it goes on by itself.
     let address = page.trim_start_matches("http://").trim_end_matches('/').to_string();

@@ -28,8 +28,11 @@ use std::time::{Duration, Instant, SystemTime};
 /// Present when systemd's time service has set the clock.
 const CLOCK_SYNCED_FILE: &str = "/run/systemd/timesync/synchronized";
 /// What a program says that was built without the feature `camera`.
-pub const NO_CAMERA: &str = "this hueflow-edge was built without camera support; build it with --features camera \
-                             (libclang-dev is needed for that)";
+pub const NO_CAMERA: &str = "this hueflow-edge was built without V4L2 cameras; the Debian packages have them, and so has \
+                             cargo build --release -p hueflow-edge --features camera (libclang-dev is needed for that). \
+                             What works here: rpicam:, or a camera through a pipe: \
+                             ffmpeg -f v4l2 -i /dev/video0 -pix_fmt yuv420p -f yuv4mpegpipe - | \
+                             hueflow-edge run --source y4m:-";
 /// `errno` of a device that is gone.
 const ENXIO: i32 = 6;
 const ENODEV: i32 = 19;
