@@ -32,9 +32,9 @@ fn rgb(photo: &(usize, usize, Vec<u8>), shift: usize) -> Vec<u8> {
 
 fn ycc(px: &[u8]) -> [u8; 3] {
     let [r, g, b] = [px[0], px[1], px[2]].map(i32::from);
-    let y = (66 * r + 129 * g + 25 * b + 128 >> 8) + 16;
-    let cb = (-38 * r - 74 * g + 112 * b + 128 >> 8) + 128;
-    let cr = (112 * r - 94 * g - 18 * b + 128 >> 8) + 128;
+    let y = ((66 * r + 129 * g + 25 * b + 128) >> 8) + 16;
+    let cb = ((-38 * r - 74 * g + 112 * b + 128) >> 8) + 128;
+    let cr = ((112 * r - 94 * g - 18 * b + 128) >> 8) + 128;
     [y, cb, cr].map(|v| v as u8)
 }
 

@@ -235,7 +235,7 @@ mod tests {
                       for n in 1 2; do head -c 768 /dev/zero | tr '\\0' \"$n\"; head -c 384 /dev/zero | tr '\\0' '\\200'; done\n\
                       echo '#0 (30.00 fps)' >&2; exec sleep 60";
         let (dir, program) = stand_in(script);
-        let mut live = start(&program, "?width=130&height=3&fps=12.5").unwrap();
+        let mut live = start(&program, "?width=130&height=3&fps=12.5&exposure=100").unwrap();
         for n in [b'1', b'2'] {
             assert!(live.advance().unwrap());
             let p = live.picture().unwrap();
@@ -243,7 +243,7 @@ mod tests {
             assert!(p.data[..768].iter().all(|&b| b == n) && p.data[768..].iter().all(|&b| b == 128), "{n}");
         }
         let args = std::fs::read_to_string(dir.path().join("args")).unwrap();
-        assert_eq!(args, "-n -t 0 --codec yuv420 --width 192 --height 4 --framerate 12.5 -o -\n");
+        assert_eq!(args, "-n -t 0 --codec yuv420 --width 192 --height 4 --framerate 12.5 -o - --shutter 10000\n");
     }
 
     #[test]

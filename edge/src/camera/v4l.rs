@@ -7,7 +7,7 @@
 //! time-out or interruption this crate's stream is dead, so it is dropped and the device opened anew.
 
 use super::ask::Ask;
-use super::choice::{Abilities, Coding, FORMATS, Mode, Role, choose, coding, role, unpad, yuv};
+use super::choice::{Abilities, Coding, FORMATS, Mode, Role, choose, coding, is_stale, role, unpad, yuv};
 use super::feed::Feed;
 use super::jpeg::Rgb;
 use super::locks::{self, Control, Locks};
@@ -34,8 +34,6 @@ const BUFFERS: u32 = 4;
 const FIRST_LIMIT: Duration = Duration::from_secs(5);
 /// How long any other frame may take, unless four frames take longer.
 const FRAME_LIMIT: Duration = Duration::from_secs(2);
-/// A frame that waited for so many others' time is not looked at any more.
-const STALE_FRAMES: f64 = 2.5;
 /// Damaged frames in a row after which the camera is opened anew.
 const DAMAGED_MAX: u64 = 100;
 /// A larger jump of the driver's frame numbers is a new beginning, not a loss.
@@ -138,7 +136,7 @@ impl V4l {
             // Who is slower than the camera finds all buffers full of what was. That is lost, and counted as such; what
             // is shown is to be what is.
             stale -= 1;
-            if stale == 0 || age(meta).is_none_or(|a| a.as_secs_f64() * agreed.rate < STALE_FRAMES) {
+            if stale == 0 || !is_stale(age(meta), agreed.rate) {
                 break (bytes, meta);
             }
         };
