@@ -5,9 +5,11 @@
 //! Touches the target only, each picture area with one contiguous fill.
 //! Never scales by anything but the nearest pixel: what is seen are the clusters' own colours.
 
-use crate::caption::caption;
+pub mod caption;
+
 use crate::limits::CLUSTERS_MAX;
 use crate::wire::{Report, Swatch};
+use caption::caption;
 use embedded_graphics::mono_font::iso_8859_1::{FONT_6X10, FONT_10X20};
 use embedded_graphics::mono_font::{MonoFont, MonoTextStyle};
 use embedded_graphics::pixelcolor::Rgb888;
@@ -206,14 +208,14 @@ fn words<D: DrawTarget<Color = Rgb888>>(
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use crate::node::Settings;
     use crate::wire::{Method, Micros};
     use embedded_graphics::mock_display::MockDisplay;
 
     /// Two by two pixels: red and green above, both blue below.
-    pub(crate) fn report() -> Report {
+    pub(super) fn report() -> Report {
         let swatch = |id, rgb: [u16; 3], pixels| Swatch { id, rgb_q6: rgb.map(|c| c * 64), pixels };
         let s = Settings::default();
         Report {

@@ -9,7 +9,7 @@ use super::{Panel, PanelError, Wish};
 use crate::config::ViewChoice;
 use crate::logs;
 use crate::slot::Shot;
-use firmware::caption::caption;
+use firmware::view::caption::caption;
 use firmware::wire::rgb8;
 use rustix::termios::{self, OptionalActions, SpecialCodeIndex, Termios};
 use std::fs::File;
