@@ -69,7 +69,8 @@ fn show(panels: &mut [Box<dyn Panel>], slot: &Slot, stop: &AtomicBool) -> Result
             Taken::Nothing => {}
             Taken::Closed => {
                 if gauge.count() > 0 && !panels.is_empty() {
-                    log::info!("{} pictures shown, {gauge} since it was captured", gauge.count());
+                    let (count, rate) = (gauge.count(), gauge.per_second());
+                    log::info!("{count} pictures shown, {rate:.1} a second; from capture to display {gauge}");
                 }
                 return Ok(());
             }

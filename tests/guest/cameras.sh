@@ -20,7 +20,7 @@ for format in YUYV NV12 RGB3; do
   cat "/tmp/$name.log"
 done
 
-feed_bars 8
+feed_bars 4
 edge mjpg --source "v4l2:bars?width=640&height=360&format=MJPG" --frames 60
 echo "GUEST mjpg ended with $?"
 cat /tmp/mjpg.log

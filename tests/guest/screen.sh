@@ -6,12 +6,13 @@ hueflow-edge run --source 'v4l2:bars?width=640&height=360&format=MJPG' --spool /
 edge=$!
 for look in 1 2 3 4; do
   wait_until "pictures" grep -q "frame ${look}0:" /tmp/screen.log || cat /tmp/screen.log
-  kill -STOP $edge
+  # The camera too: it would write over the picture that is just being read.
+  kill -STOP $feeds $edge
   tar -c -f /dev/vdb -C /tmp/png .
   sync
   echo "GUEST look $look"
   wait_for_host
-  kill -CONT $edge
+  kill -CONT $edge $feeds
 done
 kill -INT $edge
 wait $edge
