@@ -45,7 +45,10 @@ fn signal(child: &Child, name: &str) {
 
 fn reports(heard: &Heard) -> Vec<Report> {
     let payloads = heard.journal.values().map(|r| Envelope::open(r).unwrap());
-    payloads.filter(|(e, _)| e.kind() == Some(Kind::Report)).map(|(_, p)| wire::decode(Report::VERSION, p).unwrap()).collect()
+    payloads
+        .filter(|(e, _)| e.kind() == Some(Kind::Report))
+        .map(|(_, p)| wire::decode(Report::VERSION, p).unwrap())
+        .collect()
 }
 
 /// Each stream's seqs are 0, 1, 2 ... without a gap; gives how many streams and records there are.
