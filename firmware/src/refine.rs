@@ -251,7 +251,7 @@ fn cuts(points: &[Point], clusters: &Clusters, assign: &[u8]) -> [Cut; CLUSTERS_
         let rest = core::array::from_fn(|i| {
             let whole = u64::from(c.rgb_q6[i]) * u64::from(c.weight);
             let part = u64::from(mean[i]) * u64::from(part[3]);
-            (whole.saturating_sub(part) / u64::from(rest_weight)).min(16_320) as u16
+            (whole.saturating_sub(part) / u64::from(rest_weight.max(1))).min(16_320) as u16
         });
         *cut = Cut { gain_q12: ward_q12((mean, part[3]), (rest, rest_weight)), rest, part: mean };
     }
@@ -306,7 +306,7 @@ mod tests {
     }
 
     fn squares(points: &[Point]) -> u64 {
-        points.iter().map(|p| saved_black(p)).sum()
+        points.iter().map(saved_black).sum()
     }
 
     /// r^2 + g^2 + b^2 over a point's pixels, which are of one colour.
