@@ -322,13 +322,15 @@ mod tests {
             let mut before = cost(&points, &clusters);
             for _ in 0..6 {
                 let swept = sweeps(&points, squares(&points), &mut clusters, &mut assign, &mut masses, 1);
+                if clusters.len() < k {
+                    // One lost all its pixels: labels are positions of before.
+                    return Ok(());
+                }
                 let now: f64 = points.iter().zip(&assign).map(|(p, &a)| {
-                    let c = clusters[usize::from(a).min(clusters.len() - 1)].rgb_q6;
+                    let c = clusters[usize::from(a)].rgb_q6;
                     f64::from(distance2_q12(p.rgb_q6, c)) * f64::from(p.weight())
                 }).sum();
-                if clusters.len() == k {
-                    prop_assert_eq!(swept.cost_q12 as f64, now);
-                }
+                prop_assert_eq!(swept.cost_q12 as f64, now);
                 prop_assert!(now <= before, "{} to {}", before, now);
                 before = cost(&points, &clusters);
             }
