@@ -6,7 +6,7 @@
 
 use crate::clock;
 use firmware::custody::{Envelope, Window};
-use firmware::wire::{Loss, Report};
+use firmware::wire::{Loss, Refine, Report};
 use serde::{Deserialize, Serialize};
 
 /// `q6` fixed point: 1/64 levels.
@@ -65,6 +65,9 @@ pub struct ReportJson {
     pub coreset_size: u32,
     /// Coreset method.
     pub method: String,
+    /// What was done after DC-DP-means; records from before 0.2 have none.
+    #[serde(default = "none")]
+    pub refine: String,
     /// Pixels a point must stand for to open a cluster.
     pub w_open: u32,
     /// Seed, in decimal.
@@ -85,6 +88,12 @@ pub struct ReportJson {
     pub clusters: u32,
     /// The clusters, by label.
     pub palette: Vec<SwatchJson>,
+    /// Ids of clusters that the frame before did not have.
+    #[serde(default)]
+    pub births: Vec<u32>,
+    /// Ids of clusters that the frame before had and this one has not.
+    #[serde(default)]
+    pub deaths: Vec<u32>,
     /// Sum of squared distances of all pixels to their centroids.
     pub sse: f64,
     /// Root of the mean squared distance.
@@ -95,6 +104,10 @@ pub struct ReportJson {
     pub silhouette_estimate: Option<f64>,
     /// How long the stages took.
     pub micros: MicrosJson,
+}
+
+fn none() -> String {
+    Refine::None.word().to_owned()
 }
 
 impl ReportJson {
@@ -120,6 +133,7 @@ impl ReportJson {
             lambda: f64::from(r.lambda_q6) / Q6,
             coreset_size: r.coreset_size,
             method: r.method.word().to_owned(),
+            refine: r.refine.word().to_owned(),
             w_open: r.w_open,
             seed: r.seed.to_string(),
             warm: r.warm,
@@ -130,6 +144,8 @@ impl ReportJson {
             saturated: r.saturated,
             clusters: r.palette.len() as u32,
             palette: palette.collect(),
+            births: r.births.to_vec(),
+            deaths: r.deaths.to_vec(),
             sse,
             rms: (sse / f64::from(pixels.max(1))).sqrt(),
             max_distance: (f64::from(r.max_distance2_q12) / Q12).sqrt(),
@@ -217,7 +233,7 @@ mod tests {
     fn a_report_reads_as_documented_and_comes_back() {
         let e = Envelope {
             kind: 1,
-            payload_version: 1,
+            payload_version: 2,
             clock_synced: true,
             stream: u64::MAX - 1,
             seq: 9,
@@ -237,7 +253,7 @@ mod tests {
     fn the_schema_file_names_just_these_keys() {
         let schema: serde_json::Value =
             serde_json::from_str(include_str!("../../deploy/schema/metrics.schema.json")).unwrap();
-        let e = Envelope { kind: 1, payload_version: 1, clock_synced: true, stream: 2, seq: 9, captured_at_us: 5 };
+        let e = Envelope { kind: 1, payload_version: 2, clock_synced: true, stream: 2, seq: 9, captured_at_us: 5 };
         let json = serde_json::to_value(ReportJson::new("pi", &e, &report(3))).unwrap();
         let keys =
             |v: &serde_json::Value| v.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();

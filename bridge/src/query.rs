@@ -172,7 +172,7 @@ impl Query {
     pub fn latest(&self, device: &str) -> rusqlite::Result<Option<ReportJson>> {
         let sql = "SELECT device, stream, seq, frame, captured_at, dropped, width, height, pixels, lambda, coreset_size, method, \
                    w_open, seed, warm, coreset_points, scatter, iterations, converged, saturated, clusters, sse, rms, max_distance, \
-                   silhouette_estimate, micros_coreset, micros_cluster, micros_label, micros_total, palette \
+                   silhouette_estimate, micros_coreset, micros_cluster, micros_label, micros_total, palette, refine, births, deaths \
                    FROM reports WHERE device = ?1 ORDER BY id DESC LIMIT 1";
         self.db.prepare_cached(sql)?.query_row([device], report).optional()
     }
@@ -270,5 +270,8 @@ fn report(r: &Row<'_>) -> rusqlite::Result<ReportJson> {
         silhouette_estimate: r.get(24)?,
         micros: MicrosJson { coreset: r.get(25)?, cluster: r.get(26)?, label: r.get(27)?, total: r.get(28)? },
         palette,
+        refine: r.get(30)?,
+        births: serde_json::from_str(&r.get::<_, String>(31)?).unwrap_or_default(),
+        deaths: serde_json::from_str(&r.get::<_, String>(32)?).unwrap_or_default(),
     })
 }

@@ -4,7 +4,7 @@
 //! Touches nothing.
 //! Never in a program: only tests are built with it.
 
-use firmware::wire::{Method, Micros, Report, Swatch};
+use firmware::wire::{Method, Micros, Refine, Report, Swatch};
 
 /// A report of `frame`: 12 by 8 pixels in two clusters.
 pub(crate) fn report(frame: u64) -> Report {
@@ -18,6 +18,7 @@ pub(crate) fn report(frame: u64) -> Report {
         lambda_q6: 3_200,
         coreset_size: 1_000,
         w_open: 4,
+        refine: Refine::Swap,
         seed: u64::MAX,
         warm: true,
         coreset_points: 90,
@@ -27,6 +28,8 @@ pub(crate) fn report(frame: u64) -> Report {
         saturated: false,
         sse_q12: 96 * 4_096 * 4,
         max_distance2_q12: 4_096 * 25,
+        births: Default::default(),
+        deaths: Default::default(),
         silhouette_ppm: Some(500_000),
         micros: Micros { coreset: 1, cluster: 2, label: 3, total: 4_100 },
         palette: palette.iter().zip(7..).map(|(&(rgb_q6, pixels), id)| Swatch { id, rgb_q6, pixels }).collect(),

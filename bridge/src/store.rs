@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS reports (
   saturated INTEGER NOT NULL, clusters INTEGER NOT NULL, sse REAL NOT NULL, rms REAL NOT NULL, max_distance REAL NOT NULL,
   silhouette_estimate REAL, micros_coreset INTEGER NOT NULL, micros_cluster INTEGER NOT NULL,
   micros_label INTEGER NOT NULL, micros_total INTEGER NOT NULL, palette TEXT NOT NULL,
+  refine TEXT NOT NULL DEFAULT 'none', births TEXT NOT NULL DEFAULT '[]', deaths TEXT NOT NULL DEFAULT '[]',
   UNIQUE (device, stream, seq));
 CREATE INDEX IF NOT EXISTS reports_by_device ON reports (device, id);
 CREATE TABLE IF NOT EXISTS census (
@@ -120,6 +121,15 @@ impl Store {
     pub fn open(keep: &StoreConfig) -> Result<Store, StoreError> {
         let db = sqlite::connect(&keep.file)?;
         db.execute_batch(SCHEMA)?;
+        // A store from before these columns.
+        for (column, default) in [("refine", "none"), ("births", "[]"), ("deaths", "[]")] {
+            let sql = "SELECT count(*) FROM pragma_table_info('reports') WHERE name = ?1";
+            if db.query_row(sql, [column], |r| r.get::<_, i64>(0))? == 0 {
+                db.execute_batch(&format!(
+                    "ALTER TABLE reports ADD COLUMN {column} TEXT NOT NULL DEFAULT '{default}'"
+                ))?;
+            }
+        }
         let owner = format!("{:032x}", rand::random::<u128>());
         db.execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?1)", [&owner])?;
         let accounts = accounts(&db)?;
@@ -296,8 +306,8 @@ impl Work<'_> {
         let sql = "INSERT OR IGNORE INTO reports (device, stream, seq, frame, stored_at_us, captured_at_us, captured_at, dropped, width, height, \
                    pixels, lambda, coreset_size, method, w_open, seed, warm, coreset_points, scatter, iterations, converged, \
                    saturated, clusters, sse, rms, max_distance, silhouette_estimate, micros_coreset, micros_cluster, \
-                   micros_label, micros_total, palette) VALUES \
-                   (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32)";
+                   micros_label, micros_total, palette, refine, births, deaths) VALUES \
+                   (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32,?33,?34,?35)";
         self.t.prepare_cached(sql)?.execute(params![
             e.key,
             stream.to_string(),
@@ -330,7 +340,10 @@ impl Work<'_> {
             r.micros.cluster,
             r.micros.label,
             r.micros.total,
-            palette
+            palette,
+            r.refine,
+            serde_json::to_string(&r.births).unwrap_or_default(),
+            serde_json::to_string(&r.deaths).unwrap_or_default()
         ])?;
         let account = self.account(&e.key, stream);
         account.frames_seen = account.frames_seen.max(r.frame.saturating_add(1));

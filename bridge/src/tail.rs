@@ -180,7 +180,7 @@ mod tests {
     fn a_report_reads_as_in_the_tutorials_log() {
         let e = Envelope {
             kind: 1,
-            payload_version: 1,
+            payload_version: 2,
             clock_synced: true,
             stream: 2,
             seq: 9,

@@ -321,8 +321,14 @@ mod tests {
     use firmware::wire::LossReason;
     use proptest::prelude::*;
 
-    const E: Envelope =
-        Envelope { kind: 1, payload_version: 1, clock_synced: true, stream: 8, seq: 3, captured_at_us: 1_500_000 };
+    const E: Envelope = Envelope {
+        kind: 1,
+        payload_version: Report::VERSION,
+        clock_synced: true,
+        stream: 8,
+        seq: 3,
+        captured_at_us: 1_500_000,
+    };
 
     fn keep(v: Verdict) -> (Entry, Effect) {
         match v {
@@ -348,7 +354,7 @@ mod tests {
         assert_eq!(effect, Effect::Record { stream: 8, seq: 3 });
         assert_eq!((entry.topic_name().as_str(), entry.key.as_str(), entry.time_ms), ("metrics", "pi", 1_500));
         for (name, value) in [
-            ("schema", "hueflow.metrics/1"),
+            ("schema", "hueflow.metrics/2"),
             ("content-type", "application/json"),
             ("device", "pi"),
             ("stream", "8"),
@@ -367,7 +373,7 @@ mod tests {
         assert_eq!(keep(judged("pi/metrics", &ahead)).0.time_ms, 9_000);
         let (raw, _) = keep(judge("hueflow/home/pi/metrics", &bytes, 0, ValueFormat::Postcard));
         assert_eq!(raw.header("content-type"), Some("application/x-postcard"));
-        assert_eq!(wire::decode::<Report>(1, &raw.value).unwrap(), report(7));
+        assert_eq!(wire::decode::<Report>(2, &raw.value).unwrap(), report(7));
     }
 
     #[test]
@@ -398,7 +404,7 @@ mod tests {
         let mut contradicts = report(7);
         contradicts.width += 1;
         assert_eq!(reason("pi/metrics", &seal(&E, &contradicts, &[]).unwrap()).0, "inconsistent");
-        let long = Envelope { kind: 3, ..E };
+        let long = Envelope { kind: 3, payload_version: 1, ..E };
         let picture = PictureHead {
             frame: 1,
             part: 0,
@@ -427,10 +433,10 @@ mod tests {
             packed_bytes: 1,
             palette: Default::default(),
         };
-        let record = seal(&Envelope { kind: 3, ..E }, &head, b"x").unwrap();
+        let record = seal(&Envelope { kind: 3, payload_version: 1, ..E }, &head, b"x").unwrap();
         let (entry, _) = keep(judged("pi/video", &record));
         assert_eq!((entry.header("part"), entry.header("parts"), entry.loose), (Some("2"), Some("3"), false));
-        let loose = seal(&Envelope { kind: 3, stream: 0, ..E }, &head, b"x").unwrap();
+        let loose = seal(&Envelope { kind: 3, payload_version: 1, stream: 0, ..E }, &head, b"x").unwrap();
         assert!(matches!(judged("pi/video", &loose), Verdict::Picture { entry: Entry { loose: true, .. }, .. }));
         assert_eq!(reason("pi/metrics", &seal(&Envelope { stream: 0, ..E }, &report(1), &[]).unwrap()).0, "stream");
         // A newer census is passed on without its part.
@@ -441,8 +447,10 @@ mod tests {
     #[test]
     fn losses_windows_and_states_go_to_status() {
         let loss = Loss { stream: 8, from: 1, to: 4, reason: LossReason::Full };
-        let (entry, effect) =
-            keep(judged("pi/metrics", &seal(&Envelope { kind: 4, stream: 9, ..E }, &loss, &[]).unwrap()));
+        let (entry, effect) = keep(judged(
+            "pi/metrics",
+            &seal(&Envelope { kind: 4, payload_version: 1, stream: 9, ..E }, &loss, &[]).unwrap(),
+        ));
         assert_eq!(effect, Effect::Record { stream: 9, seq: 3 });
         assert_eq!((entry.topic, entry.header("schema")), (Topic::Status, Some("hueflow.loss/1")));
         assert_eq!(entry.value, br#"{"stream":"8","from":1,"to":4,"reason":"full"}"#);

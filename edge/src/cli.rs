@@ -50,7 +50,7 @@ struct Clustering {
     /// Coreset points, 1 to 131072 [default: 1000]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     coreset_size: Option<String>,
-    /// How the coreset is drawn: octree or uniform [default: octree]
+    /// How the coreset is drawn: octree, uniform, sensitivity, streamkm or lightweight [default: octree]
     #[arg(long, value_name = "M")]
     method: Option<String>,
     /// Start every frame from nothing instead of from the last frame's clusters
@@ -59,7 +59,7 @@ struct Clustering {
     /// Pixels that a point must stand for to open a cluster, or auto (0.02 % of the frame)
     #[arg(long, value_name = "N")]
     w_open: Option<String>,
-    /// What to do after clustering: none
+    /// What to do for the centroids once lambda has decided how many: none, lloyd or swap [default: swap]
     #[arg(long, value_name = "R")]
     refine: Option<String>,
     /// Seed of the methods that draw [default: 1]
@@ -342,8 +342,8 @@ mod tests {
             ("--coreset-size", "0", "131072"),
             ("--coreset-size", "131073", "131072"),
             ("--coreset-size", "many", "131072"),
-            ("--method", "magic", "octree or uniform"),
-            ("--refine", "lots", "none"),
+            ("--method", "magic", "streamkm or lightweight"),
+            ("--refine", "lots", "none, lloyd or swap"),
         ] {
             let cli = Cli::try_parse_from(["hueflow-edge", "cluster", "x.png", flag, value]).unwrap();
             let Command::Cluster(args) = cli.command else { panic!() };

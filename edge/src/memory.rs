@@ -15,6 +15,8 @@ const CELLS: usize = 1 << 15;
 #[derive(Debug)]
 pub struct Memory {
     hist: Vec<Cell>,
+    cells: Vec<Point>,
+    scout: Vec<Point>,
     points: Vec<Point>,
     merges: Vec<Merge>,
     assign: Vec<u8>,
@@ -28,8 +30,10 @@ impl Memory {
         let points = (coreset_size as usize).clamp(CELLS, POINTS_MAX);
         Memory {
             hist: vec![Cell::default(); CELLS],
+            cells: vec![Point::default(); CELLS],
+            scout: vec![Point::default(); CELLS / 8],
             points: vec![Point::default(); points],
-            merges: vec![Merge::default(); points],
+            merges: vec![Merge::default(); (coreset_size as usize).clamp(CELLS / 8, CELLS)],
             assign: vec![0; points],
             labels: vec![0; pixels],
             row: vec![0; width * 3],
@@ -50,6 +54,8 @@ impl Memory {
     pub fn workspace(&mut self) -> Workspace<'_> {
         Workspace {
             hist: &mut self.hist,
+            cells: &mut self.cells,
+            scout: &mut self.scout,
             points: &mut self.points,
             merges: &mut self.merges,
             assign: &mut self.assign,

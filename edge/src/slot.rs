@@ -4,7 +4,7 @@
 //! Touches three pictures' memory that goes round: one is being made, one waits, one is being shown.
 //! Never allocates for a frame, and never makes See wait unless a panel wants every frame.
 
-use firmware::wire::{Method, Micros, Report};
+use firmware::wire::{Method, Micros, Refine, Report};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,7 @@ pub fn empty_report() -> Report {
         lambda_q6: 0,
         coreset_size: 0,
         w_open: 0,
+        refine: Refine::Swap,
         seed: 0,
         warm: false,
         coreset_points: 0,
@@ -48,6 +49,8 @@ pub fn empty_report() -> Report {
         saturated: false,
         sse_q12: 0,
         max_distance2_q12: 0,
+        births: Default::default(),
+        deaths: Default::default(),
         silhouette_ppm: None,
         micros: Micros::default(),
         palette: heapless::Vec::new(),

@@ -115,10 +115,38 @@ pub fn cost_q12(points: &[Point], clusters: &Clusters) -> u64 {
     for points in points.chunks(BLOCK) {
         block.fill(points.iter().map(|p| p.rgb_q6));
         block.find(&targets);
-        let costs = points.iter().zip(&block.distance2).map(|(p, &d)| u64::from(p.weight) * d as u64);
+        let costs = points.iter().zip(&block.distance2).map(|(p, &d)| u64::from(p.weight()) * d as u64);
         cost += costs.sum::<u64>();
     }
     cost
+}
+
+/// Writes the nearest cluster of every point to `assign`.
+pub fn assign(points: &[Point], clusters: &Clusters, assign: &mut [u8]) {
+    let targets = targets(clusters.iter().map(|c| c.rgb_q6));
+    let mut block = Block::EMPTY;
+    for (points, assign) in points.chunks(BLOCK).zip(assign.chunks_mut(BLOCK)) {
+        block.fill(points.iter().map(|p| p.rgb_q6));
+        block.find(&targets);
+        assign.iter_mut().zip(&block.nearest).for_each(|(a, &k)| *a = k as u8);
+    }
+}
+
+/// Pixels of points that lie farther than lambda from every centroid, and whether one of these points has at least
+/// `w_open`.
+pub fn uncovered(points: &[Point], clusters: &Clusters, params: Params) -> (u64, bool) {
+    let targets = targets(clusters.iter().map(|c| c.rgb_q6));
+    let lambda2 = params.lambda_q6.saturating_mul(params.lambda_q6);
+    let (mut block, mut pixels, mut heavy) = (Block::EMPTY, 0, false);
+    for points in points.chunks(BLOCK) {
+        block.fill(points.iter().map(|p| p.rgb_q6));
+        block.find(&targets);
+        for (p, _) in points.iter().zip(&block.distance2).filter(|&(_, &d)| d as u32 > lambda2) {
+            pixels += u64::from(p.weight());
+            heavy |= p.weight() >= params.w_open;
+        }
+    }
+    (pixels, heavy)
 }
 
 fn mean(points: &[Point]) -> Option<Q6> {
@@ -134,7 +162,7 @@ fn centroid(sum: &[u64; 4]) -> Q6 {
 
 #[inline]
 fn add(sum: &mut [u64; 4], p: &Point) {
-    let w = u64::from(p.weight);
+    let w = u64::from(p.weight());
     sum[0] += w;
     for (s, c) in sum[1..].iter_mut().zip(p.rgb_q6) {
         *s += w * u64::from(c);
@@ -156,8 +184,8 @@ fn sweep(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], 
             let d = d as u32;
             found.changed |= i32::from(*a) != k;
             *a = k as u8;
-            found.cost_q12 += u64::from(p.weight) * u64::from(d);
-            if d > found.farthest2_q12 && p.weight >= w_open {
+            found.cost_q12 += u64::from(p.weight()) * u64::from(d);
+            if d > found.farthest2_q12 && p.weight() >= w_open {
                 (found.farthest, found.farthest2_q12) = (start + i, d);
             }
             if let Some(sum) = sums.get_mut(k as usize) {
@@ -223,9 +251,14 @@ mod tests {
 
     fn points(rgb: &[u8], size: usize) -> std::vec::Vec<Point> {
         let frame = Frame::rgb(rgb.len() / 3, 1, rgb).unwrap();
-        let (mut hist, mut merges) = (vec![Cell::default(); 32_768], vec![Merge::default(); 32_768]);
-        let mut points = vec![Point::default(); 32_768];
-        let drawn = coreset::octree(&frame, size, &mut hist, &mut points, &mut merges, &mut []);
+        let (mut hist, mut merges) = (vec![Cell::default(); 32_768], vec![Merge::default(); 4_096]);
+        let mut cells = vec![Point::default(); 32_768];
+        let n = coreset::count(&frame, &mut hist, &mut cells, &mut []);
+        let mut points = vec![Point::default(); n.cells];
+        let mut scout = vec![Point::default(); 4_096];
+        let parents = coreset::parents(&cells[..n.cells], &mut scout);
+        let parents = &scout[..parents];
+        let drawn = coreset::octree(&cells[..n.cells], parents, n.squares, size, &mut points, &mut merges);
         points.truncate(drawn.points);
         points
     }
@@ -250,8 +283,8 @@ mod tests {
                 let d = |k: usize| distance2_q12(x.rgb_q6, clusters[k].rgb_q6);
                 let nearest = (0..clusters.len()).min_by_key(|&k| d(k)).unwrap();
                 prop_assert_eq!(usize::from(a), nearest);
-                cost += u64::from(d(nearest)) * u64::from(x.weight);
-                prop_assert!(x.weight < w_open || run.saturated || d(nearest) <= p.lambda_q6 * p.lambda_q6);
+                cost += u64::from(d(nearest)) * u64::from(x.weight());
+                prop_assert!(x.weight() < w_open || run.saturated || d(nearest) <= p.lambda_q6 * p.lambda_q6);
                 add(&mut sums[nearest], x);
             }
             prop_assert_eq!(run.cost_q12, cost);

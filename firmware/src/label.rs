@@ -6,7 +6,9 @@
 
 use crate::frame::Frame;
 use crate::limits::CLUSTERS_MAX;
-use crate::nearest::{BLOCK, Block, targets};
+#[cfg(feature = "simd")]
+use crate::nearest::LABEL_BLOCK_PX;
+use crate::nearest::{BLOCK, Block, Packed, Tally, targets};
 
 /// A colour in 1/64 levels: red, green, blue, 0 to 16,320.
 pub type Q6 = [u16; 3];
@@ -50,15 +52,36 @@ impl Labelled {
 pub fn label(frame: &Frame<'_>, centroids: &[Q6], row: &mut [u8], labels: &mut [u8]) -> Labelled {
     let mut found = Labelled { sse_q12: 0, max_distance2_q12: 0, pixels: [0; CLUSTERS_MAX] };
     let (mut block, targets) = (Block::EMPTY, targets(centroids.iter().copied()));
+    let (packed, mut tally) = (Packed::of(&targets), Tally::EMPTY);
     for (y, labels) in labels.chunks_mut(frame.width()).enumerate().take(frame.height()) {
         let pixels = frame.row(y, row).as_chunks::<3>().0;
+        let done = packed.as_ref().map_or(0, |packed| by_vectors(pixels, packed, labels, &mut tally));
+        let (pixels, labels) = (pixels.get(done..).unwrap_or(&[]), labels.get_mut(done..).unwrap_or(&mut []));
         for (pixels, labels) in pixels.chunks(BLOCK).zip(labels.chunks_mut(BLOCK)) {
             block.fill_rgb(pixels);
             block.find(&targets);
             found.take(&block, labels);
         }
     }
+    if let Some(packed) = packed {
+        let (sse_q12, max) = packed.costs(&tally);
+        found.sse_q12 += sse_q12;
+        found.max_distance2_q12 = found.max_distance2_q12.max(max);
+        found.pixels.iter_mut().zip(tally.counts()).for_each(|(n, more)| *n += more);
+    }
     found
+}
+
+/// Labels as many whole blocks as there are, if this machine can, and gives how many pixels that were.
+#[cfg(feature = "simd")]
+fn by_vectors(pixels: &[[u8; 3]], packed: &Packed, labels: &mut [u8], tally: &mut Tally) -> usize {
+    let (pixels, labels) = (pixels.as_chunks().0, labels.as_chunks_mut().0);
+    if crate::simd::label(pixels, packed, labels, tally) { pixels.len().min(labels.len()) * LABEL_BLOCK_PX } else { 0 }
+}
+
+#[cfg(not(feature = "simd"))]
+fn by_vectors(_: &[[u8; 3]], _: &Packed, _: &mut [u8], _: &mut Tally) -> usize {
+    0
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub mod limits;
 mod nearest;
 pub mod node;
 pub mod ranges;
+pub mod refine;
 pub mod silhouette;
 #[cfg(feature = "simd")]
 mod simd;

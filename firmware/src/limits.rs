@@ -28,7 +28,7 @@ pub const PICTURE_BYTES_MAX: usize = 768 * 1024;
 /// Most bytes of an MQTT packet, on the edge and on the bridge alike.
 pub const PACKET_BYTES_MAX: usize = 1024 * 1024;
 /// Most bytes of an encoded [`crate::wire::Report`] with [`CLUSTERS_MAX`] clusters.
-pub const REPORT_BYTES_MAX: usize = 4096;
+pub const REPORT_BYTES_MAX: usize = 8 * 1024;
 /// Most parts that a census or a picture may be cut into.
 pub const PARTS_MAX: u16 = 2_048;
 

@@ -39,6 +39,84 @@ pub(crate) fn targets(centroids: impl Iterator<Item = Q6>) -> Targets {
         .collect()
 }
 
+/// Pixels that the vector versions label at a time.
+pub(crate) const LABEL_BLOCK_PX: usize = 32;
+/// Targets at most in the packed form.
+pub(crate) const PACKED_MAX: usize = 128;
+
+/// The centroids for colours of whole levels. There 2 x c is a multiple of 128, so the low 7 bits of a key are those of
+/// |c|^2, whatever the colour; they make room for the target's rank in the order of (these bits, label). The smallest
+/// packed key then has the nearest target in it, the lowest label on a tie, and no comparison need carry a label along.
+pub(crate) struct Packed {
+    /// With the rank in place of the low 7 bits of |c|^2.
+    pub(crate) targets: Targets,
+    pub(crate) label_of_rank: [u8; PACKED_MAX],
+    low7_of_label: [u8; PACKED_MAX],
+}
+
+impl Packed {
+    /// Packs targets, if there are some and no more than fit.
+    pub(crate) fn of(targets: &Targets) -> Option<Packed> {
+        if !(1..=PACKED_MAX).contains(&targets.len()) {
+            return None;
+        }
+        let low7 = |t: &Target| (t.norm & 127) as u8;
+        let mut ranked: Vec<(u8, u8), PACKED_MAX> = (0..).zip(targets).map(|(l, t)| (low7(t), l)).collect();
+        ranked.sort_unstable();
+        let mut packed =
+            Packed { targets: targets.clone(), label_of_rank: [0; PACKED_MAX], low7_of_label: [0; PACKED_MAX] };
+        for ((rank, &(low7, label)), slot) in (0..).zip(&ranked).zip(&mut packed.label_of_rank) {
+            *slot = label;
+            let label = usize::from(label);
+            if let (Some(t), Some(low)) = (packed.targets.get_mut(label), packed.low7_of_label.get_mut(label)) {
+                t.norm = t.norm & !127 | rank;
+                *low = low7;
+            }
+        }
+        Some(packed)
+    }
+
+    /// The sum of squared distances and the largest of them, of all that was tallied.
+    pub(crate) fn costs(&self, tally: &Tally) -> (u64, u32) {
+        let counts = tally.counts();
+        let low: u64 = counts.iter().zip(self.low7_of_label).map(|(&n, low)| u64::from(n) * u64::from(low)).sum();
+        let rank = (tally.max & 127) as usize;
+        let label = self.label_of_rank.get(rank).copied().unwrap_or(0);
+        let low7 = self.low7_of_label.get(usize::from(label)).copied().unwrap_or(0);
+        // Ranks go by these low bits, so the largest packed distance is the largest distance.
+        (tally.floors * 128 + low, (tally.max & !127) as u32 + u32::from(low7))
+    }
+}
+
+/// What labelling pixels in packed form comes to.
+pub(crate) struct Tally {
+    /// Sum of the squared distances without their low 7 bits, in units of these.
+    pub(crate) floors: u64,
+    /// The largest squared distance, its low 7 bits a rank.
+    pub(crate) max: i32,
+    /// Pixels of each label, in four parts, so that neighbours do not wait for one another.
+    counts: [[u32; CLUSTERS_MAX + 1]; 4],
+}
+
+impl Tally {
+    pub(crate) const EMPTY: Tally = Tally { floors: 0, max: 0, counts: [[0; CLUSTERS_MAX + 1]; 4] };
+
+    /// Counts labels.
+    #[inline]
+    pub(crate) fn count(&mut self, labels: &[u8; LABEL_BLOCK_PX]) {
+        for four in labels.as_chunks::<4>().0 {
+            for (counts, &label) in self.counts.iter_mut().zip(four) {
+                counts[usize::from(label)] += 1;
+            }
+        }
+    }
+
+    /// Pixels of each label.
+    pub(crate) fn counts(&self) -> [u32; CLUSTERS_MAX + 1] {
+        core::array::from_fn(|l| self.counts.iter().map(|part| part[l]).sum())
+    }
+}
+
 /// A block of colours, twice their value in 1/64 levels, and what was found for each.
 pub(crate) struct Block {
     pub(crate) rg: [[i16; 2]; BLOCK],

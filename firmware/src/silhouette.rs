@@ -16,8 +16,9 @@ use crate::limits::{CLUSTERS_MAX, SILHOUETTE_POINTS_MAX};
 const SELF_DISTANCE_Q8: u64 = 235;
 
 /// The mean silhouette of the pixels behind `points`, in millionths; none with fewer than two clusters.
-/// `assign` has the label of every point, below `clusters`.
-pub fn estimate_ppm(points: &[Point], assign: &[u8], clusters: usize) -> Option<i32> {
+/// `assign` has the label of every point, below `clusters`; `inside_q12` is the mean squared distance of a pixel to the
+/// mean of its cell, which points know nothing of.
+pub fn estimate_ppm(points: &[Point], assign: &[u8], clusters: usize, inside_q12: u64) -> Option<i32> {
     if !(2..=CLUSTERS_MAX).contains(&clusters) || points.is_empty() {
         return None;
     }
@@ -27,7 +28,7 @@ pub fn estimate_ppm(points: &[Point], assign: &[u8], clusters: usize) -> Option<
     let mut weights = [0u64; CLUSTERS_MAX];
     for (p, &label) in sample() {
         if let Some(w) = weights.get_mut(usize::from(label)) {
-            *w += u64::from(p.weight);
+            *w += u64::from(p.weight());
         }
     }
     let weights = weights.get(..clusters)?;
@@ -38,23 +39,23 @@ pub fn estimate_ppm(points: &[Point], assign: &[u8], clusters: usize) -> Option<
         let mut sums = [0u64; CLUSTERS_MAX];
         for (q, &other) in sample() {
             if let Some(sum) = sums.get_mut(usize::from(other)) {
-                *sum += u64::from(q.weight) * distance_q7(p, q);
+                *sum += u64::from(q.weight()) * distance_q7(p, q);
             }
         }
-        let among_q6 = (2 * p.scatter_q12() / u64::from(p.weight.max(1))).isqrt();
+        let among_q6 = (2 * (u64::from(p.spread_q12()) + inside_q12)).isqrt();
         let among = (among_q6 * 2 * SELF_DISTANCE_Q8) >> 8;
         let others = weights.get(own).map_or(0, |w| w.saturating_sub(1));
         let value = match others {
             0 => 0,
             n => {
-                let inside = sums.get(own).copied().unwrap_or(0) + u64::from(p.weight - 1) * among;
+                let inside = sums.get(own).copied().unwrap_or(0) + u64::from(p.weight() - 1) * among;
                 let apart = sums.iter().zip(weights).enumerate().filter(|&(k, (_, &w))| k != own && w > 0);
                 let nearest = apart.map(|(_, (s, w))| s * 16 / w).min()?;
                 ratio_ppm(inside * 16 / n, nearest)
             }
         };
-        total += value * i64::from(p.weight);
-        weight += i64::from(p.weight);
+        total += value * i64::from(p.weight());
+        weight += i64::from(p.weight());
     }
     Some((total / weight.max(1)) as i32)
 }
@@ -128,7 +129,7 @@ mod tests {
         let points: Vec<Point> = of.iter().map(|&(x, _)| point(x, 1)).collect();
         let assign: Vec<u8> = of.iter().map(|&(_, k)| k as u8).collect();
         let want = plain(&of.map(|(x, k)| (f64::from(x), k)));
-        let got = f64::from(estimate_ppm(&points, &assign, 3).unwrap()) / 1e6;
+        let got = f64::from(estimate_ppm(&points, &assign, 3, 0).unwrap()) / 1e6;
         assert!((got - want).abs() < 0.002, "{got} {want}");
     }
 
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn fewer_than_two_clusters_have_no_silhouette() {
-        assert_eq!(estimate_ppm(&[point(1, 4)], &[0], 1), None);
-        assert_eq!(estimate_ppm(&[], &[], 2), None);
+        assert_eq!(estimate_ppm(&[point(1, 4)], &[0], 1, 0), None);
+        assert_eq!(estimate_ppm(&[], &[], 2, 0), None);
     }
 }

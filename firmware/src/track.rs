@@ -9,6 +9,7 @@ use crate::cluster::{Cluster, Clusters};
 use crate::coreset::Point;
 use crate::label::{Q6, distance2_q12};
 use crate::limits::CLUSTERS_MAX;
+use heapless::Vec;
 
 /// Pairs that are looked at for merging in one frame.
 const MERGE_TRIES: u32 = 8;
@@ -71,7 +72,7 @@ fn weighted_mean(a: Cluster, b: Cluster) -> Q6 {
 /// for nothing else takes a cluster back that a passing colour once opened.
 pub fn drop_redundant(points: &[Point], assign: &[u8], clusters: &mut Clusters, w_open: u32, reach2_q12: u32) {
     let mut needed = [false; CLUSTERS_MAX];
-    for (p, &label) in points.iter().zip(assign).filter(|(p, _)| p.weight >= w_open) {
+    for (p, &label) in points.iter().zip(assign).filter(|(p, _)| p.weight() >= w_open) {
         let own = usize::from(label);
         let Some(needed) = needed.get_mut(own).filter(|n| !**n) else { continue };
         let others = clusters.iter().enumerate().filter(|&(k, _)| k != own);
@@ -113,6 +114,12 @@ pub fn adopt(old: &[Cluster], clusters: &mut Clusters, reach2_q12: u32, next_id:
         c.id = *next_id;
         *next_id = next_id.wrapping_add(1) % Cluster::NEW;
     }
+}
+
+/// Writes down the ids that are in `now` and not in `before`.
+pub fn not_in(before: &[Cluster], now: &[Cluster], ids: &mut Vec<u32, CLUSTERS_MAX>) {
+    ids.clear();
+    ids.extend(now.iter().map(|c| c.id).filter(|id| before.iter().all(|o| o.id != *id)));
 }
 
 #[cfg(test)]

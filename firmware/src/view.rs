@@ -195,6 +195,7 @@ mod tests {
             lambda_q6: s.lambda_q6,
             coreset_size: s.coreset_size,
             w_open: 1,
+            refine: crate::wire::Refine::Swap,
             seed: 0,
             warm: false,
             coreset_points: 3,
@@ -204,6 +205,8 @@ mod tests {
             saturated: false,
             sse_q12: 0,
             max_distance2_q12: 0,
+            births: heapless::Vec::new(),
+            deaths: heapless::Vec::new(),
             silhouette_ppm: None,
             micros: Micros::default(),
             palette: [swatch(0, [255, 0, 0], 1), swatch(1, [0, 255, 0], 1), swatch(2, [0, 0, 255], 2)]

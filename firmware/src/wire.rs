@@ -7,7 +7,7 @@
 //!
 //! A record is an [`crate::custody::Envelope`] and a payload. The payload's version is in the envelope:
 //!
-//! | kind | payload, version 1 |
+//! | kind | payload, version 1 (a report: 2) |
 //! |---|---|
 //! | Report | [`Report`] |
 //! | Census | [`CensusHead`], then [`CensusHead::in_part`] times two LEB128 numbers: how far the colour (`0xRRGGBB`) is above the one before (the first: above 0), and how many pixels have it |
@@ -33,14 +33,52 @@ pub enum Method {
     Octree,
     /// Pixels drawn without replacement, as in the tutorial.
     Uniform,
+    /// Cells drawn by their part in the cost of a rough solution (Bachem, Lucic and Krause, 2015).
+    Sensitivity,
+    /// Cells parted by a tree of k-means++ seeds (Ackermann et al., StreamKM++, 2012).
+    StreamKm,
+    /// Cells drawn half by weight, half by distance to the mean (Bachem, Lucic and Krause, 2018).
+    Lightweight,
 }
 
 impl Method {
+    /// All of them.
+    pub const ALL: [Method; 5] =
+        [Method::Octree, Method::Uniform, Method::Sensitivity, Method::StreamKm, Method::Lightweight];
+
     /// The word for it on command lines and in JSON.
     pub const fn word(self) -> &'static str {
         match self {
             Method::Octree => "octree",
             Method::Uniform => "uniform",
+            Method::Sensitivity => "sensitivity",
+            Method::StreamKm => "streamkm",
+            Method::Lightweight => "lightweight",
+        }
+    }
+}
+
+/// What is done for the centroids after lambda has decided how many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Refine {
+    /// Nothing: DC-DP-means on the coreset has the last word.
+    None,
+    /// Lloyd's sweeps over all cells of the frame.
+    Lloyd,
+    /// These, and swaps out of their local optima.
+    Swap,
+}
+
+impl Refine {
+    /// All of them.
+    pub const ALL: [Refine; 3] = [Refine::None, Refine::Lloyd, Refine::Swap];
+
+    /// The word for it on command lines and in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Refine::None => "none",
+            Refine::Lloyd => "lloyd",
+            Refine::Swap => "swap",
         }
     }
 }
@@ -100,6 +138,8 @@ pub struct Report {
     pub coreset_size: u32,
     /// Pixels that a coreset point must stand for before it may open a cluster.
     pub w_open: u32,
+    /// What was done after DC-DP-means.
+    pub refine: Refine,
     /// Seed in force (of the methods that draw).
     pub seed: u64,
     /// Started from the last frame's centroids.
@@ -126,6 +166,10 @@ pub struct Report {
     pub micros: Micros,
     /// The clusters, by label.
     pub palette: Vec<Swatch, CLUSTERS_MAX>,
+    /// Ids of clusters that the frame before did not have.
+    pub births: Vec<u32, CLUSTERS_MAX>,
+    /// Ids of clusters that the frame before had and this one has not.
+    pub deaths: Vec<u32, CLUSTERS_MAX>,
 }
 
 /// What stands in front of each part of a census: a frame's unique colours with their counts.
@@ -252,7 +296,7 @@ pub trait Payload: Serialize + DeserializeOwned {
 
 impl Payload for Report {
     const KIND: Kind = Kind::Report;
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
     fn consistent(&self) -> bool {
         let pixels: u64 = self.palette.iter().map(|s| u64::from(s.pixels)).sum();
         pixels == u64::from(self.width) * u64::from(self.height)

@@ -63,6 +63,7 @@ fn report() -> Report {
         lambda_q6: 3_200,
         coreset_size: 1_000,
         w_open: 20,
+        refine: wire::Refine::Swap,
         seed: 7,
         warm: true,
         coreset_points: 998,
@@ -72,6 +73,8 @@ fn report() -> Report {
         saturated: false,
         sse_q12: 98_765_432_109_876,
         max_distance2_q12: 799_027_200,
+        births: [300].into_iter().collect(),
+        deaths: [1, 70_000].into_iter().collect(),
         silhouette_ppm: Some(-421_337),
         micros: Micros { coreset: 300, cluster: 900, label: 400, total: 1_600 },
         palette: [swatch(0, [0, 64, 16_320], 95_999), swatch(300, [8_000, 1, 2], 1)].into_iter().collect(),
@@ -149,12 +152,12 @@ fn any_bytes_decode_to_a_value_or_an_error() {
                 (x >> 56) as u8
             })
             .collect();
-        let _ = wire::decode::<Report>(1, &bytes);
+        let _ = wire::decode::<Report>(2, &bytes);
         let _ = wire::decode_head::<CensusHead>(1, &bytes);
         let _ = wire::decode_head::<PictureHead>(1, &bytes);
         let _ = wire::decode::<Loss>(1, &bytes);
         let _ = wire::decode_window(&bytes);
         let _ = wire::decode_ack(&bytes);
     }
-    assert_eq!(wire::decode::<Report>(2, &[]), Err(wire::WireError::Version(2)));
+    assert_eq!(wire::decode::<Report>(1, &[]), Err(wire::WireError::Version(1)));
 }

@@ -15,6 +15,8 @@ use rand::{Rng, SeedableRng};
 
 struct Memory {
     hist: Vec<Cell>,
+    cells: Vec<Point>,
+    scout: Vec<Point>,
     points: Vec<Point>,
     merges: Vec<Merge>,
     assign: Vec<u8>,
@@ -26,8 +28,10 @@ impl Memory {
     fn new(cells: usize, pixels: usize) -> Memory {
         Memory {
             hist: vec![Cell::default(); cells],
+            cells: vec![Point::default(); cells],
+            scout: vec![Point::default(); cells / 8],
             points: vec![Point::default(); 32_768],
-            merges: vec![Merge::default(); 32_768],
+            merges: vec![Merge::default(); cells / 8],
             assign: vec![0; 32_768],
             labels: vec![0; pixels],
             row: vec![0; pixels * 3],
@@ -37,6 +41,8 @@ impl Memory {
     fn lend(&mut self) -> Workspace<'_> {
         Workspace {
             hist: &mut self.hist,
+            cells: &mut self.cells,
+            scout: &mut self.scout,
             points: &mut self.points,
             merges: &mut self.merges,
             assign: &mut self.assign,
@@ -74,7 +80,7 @@ fn step<'n>(node: &'n mut Node<'_>, rgb: &[u8], seed: u64) -> &'n Report {
 
 #[test]
 fn a_report_says_what_the_labels_say() {
-    for method in [Method::Octree, Method::Uniform] {
+    for method in Method::ALL {
         let mut memory = Memory::new(32_768, W * H);
         let mut node = Node::new(Settings { method, ..Settings::default() }, memory.lend()).unwrap();
         let rgb = scene(1, 0);

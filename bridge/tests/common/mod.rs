@@ -9,7 +9,7 @@ pub mod edge;
 
 use firmware::custody::{Envelope, JournalId, Kind, StreamWindow, Window, WindowId};
 use firmware::limits::CONTROL_BYTES_MAX;
-use firmware::wire::{self, Loss, LossReason, Method, Micros, Report, Swatch};
+use firmware::wire::{self, Loss, LossReason, Method, Micros, Refine, Report, Swatch};
 use hueflow_bridge::verdict::seal;
 
 pub fn report(frame: u64) -> Report {
@@ -23,6 +23,7 @@ pub fn report(frame: u64) -> Report {
         lambda_q6: 3_200,
         coreset_size: 1_000,
         w_open: 4,
+        refine: Refine::Swap,
         seed: 1,
         warm: true,
         coreset_points: 90,
@@ -32,6 +33,8 @@ pub fn report(frame: u64) -> Report {
         saturated: false,
         sse_q12: 96 * 4_096,
         max_distance2_q12: 4_096,
+        births: Default::default(),
+        deaths: Default::default(),
         silhouette_ppm: Some(500_000),
         micros: Micros { coreset: 1, cluster: 2, label: 3, total: 6 },
         palette: swatches.iter().zip(0..).map(|(&(rgb_q6, pixels), id)| Swatch { id, rgb_q6, pixels }).collect(),
@@ -40,7 +43,8 @@ pub fn report(frame: u64) -> Report {
 
 pub fn envelope(kind: Kind, stream: u64, seq: u64) -> Envelope {
     let captured_at_us = 1_700_000_000_000_000 + seq * 33_333;
-    Envelope { kind: kind as u8, payload_version: 1, clock_synced: true, stream, seq, captured_at_us }
+    let payload_version = if kind == Kind::Report { <Report as wire::Payload>::VERSION } else { 1 };
+    Envelope { kind: kind as u8, payload_version, clock_synced: true, stream, seq, captured_at_us }
 }
 
 /// A report record; its frame is its seq.

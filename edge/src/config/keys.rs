@@ -41,10 +41,10 @@ pub const KEYS: &[Key] = &[
     key("clustering.preset", || text("none"), "none or tutorial"),
     key("clustering.lambda", || Value::Integer(50), "a number from 0.01 to 442 (8-bit levels, kept to 1/64)"),
     key("clustering.coreset_size", || Value::Integer(1000), "a whole number from 1 to 131072"),
-    key("clustering.method", || text("octree"), "octree or uniform"),
+    key("clustering.method", || text("octree"), "octree, uniform, sensitivity, streamkm or lightweight"),
     key("clustering.cold", || Value::Boolean(false), "true or false"),
     key("clustering.w_open", || text("auto"), "auto or a whole number from 1 to 8388608 (pixels)"),
-    key("clustering.refine", || text("none"), "none"),
+    key("clustering.refine", || text("swap"), "none, lloyd or swap"),
     key("clustering.seed", || Value::Integer(1), "a whole number from 0 to 18446744073709551615"),
     key(
         "display.panels",

@@ -16,7 +16,7 @@ use crate::camera::ask::{self, Ask};
 use crate::panel::board::Board;
 use firmware::limits::{ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
 use firmware::node::Settings;
-use firmware::wire::Method;
+use firmware::wire::{Method, Refine};
 use layers::show;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ pub fn lambda_q6(lambda: f64) -> Option<u32> {
 
 /// A coreset method's word.
 pub fn method(word: &str) -> Option<Method> {
-    [Method::Octree, Method::Uniform].into_iter().find(|m| m.word() == word)
+    Method::ALL.into_iter().find(|m| m.word() == word)
 }
 
 /// What pictures are sent.
@@ -216,9 +216,6 @@ impl Raw {
         let w_open = self.look("clustering.w_open");
         let refine = self.look("clustering.refine");
         let preset = self.look("clustering.preset");
-        if refine.text()? != "none" {
-            return Err(refine.refuse());
-        }
         if !["none", "tutorial"].contains(&preset.text()?.as_str()) {
             return Err(preset.refuse());
         }
@@ -226,6 +223,10 @@ impl Raw {
             lambda_q6: lambda_q6(lambda.decimal()?).ok_or_else(|| lambda.refuse())?,
             coreset_size: self.look("clustering.coreset_size").whole(1, POINTS_MAX as u64)? as u32,
             method: method(&coreset_method.text()?).ok_or_else(|| coreset_method.refuse())?,
+            refine: {
+                let word = refine.text()?;
+                Refine::ALL.into_iter().find(|r| r.word() == word).ok_or_else(|| refine.refuse())?
+            },
             cold: self.look("clustering.cold").flag()?,
             w_open: match w_open.value.as_str() {
                 Some("auto") => None,

@@ -19,11 +19,14 @@ const CELLS: usize = 4_096;
 
 /// The digest, or none if a step failed.
 pub fn digest() -> Option<u32> {
-    let (mut hist, mut points) = ([Cell::default(); CELLS], [Point::default(); CELLS]);
-    let (mut merges, mut assign) = ([Merge::default(); CELLS], [0; CELLS]);
+    let (mut hist, mut cells) = ([Cell::default(); CELLS], [Point::default(); CELLS]);
+    let (mut points, mut scout) = ([Point::default(); CELLS], [Point::default(); CELLS / 8]);
+    let (mut merges, mut assign) = ([Merge::default(); CELLS / 8], [0; CELLS]);
     let (mut labels, mut rgb) = ([0; scene::WIDTH * scene::HEIGHT], [0; scene::BYTES]);
     let workspace = Workspace {
         hist: &mut hist,
+        cells: &mut cells,
+        scout: &mut scout,
         points: &mut points,
         merges: &mut merges,
         assign: &mut assign,

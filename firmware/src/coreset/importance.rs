@@ -1,0 +1,139 @@
+//! Importance: cells drawn by how much they matter, and weighted so that the draw is right on average.
+//!
+//! Takes a frame's cells and random numbers. Gives points whose weights sum to the pixels.
+//! Touches the points it is lent, which are its scratch before they are its result.
+//! Never a float: importances are integers, and a cell is drawn where its interval of them holds a threshold.
+//!
+//! Thresholds are evenly spaced behind one random offset (systematic sampling; Madow, 1949): every cell is drawn as often
+//! on average as by independent draws, with less scatter. Cells stand for their pixels, 30 times fewer.
+//! `lightweight`: half by weight, half by squared distance to the mean (Bachem, Lucic and Krause, 2018).
+//! `sensitivity`: bounds on what a cell can make out of any solution's cost, from a rough one (Bachem, Lucic and Krause,
+//! 2015, for DP-means; constants as in their practical coresets of 2017).
+
+use super::{Drawn, Point, below, centroid, sum};
+use crate::label::distance2_q12;
+use crate::limits::CLUSTERS_MAX;
+use rand::Rng;
+
+/// Fractional bits of importances and weights.
+const FRACTION: u32 = 16;
+
+/// Draws about `size` of `cells` by half weight and half squared distance to their mean.
+pub fn lightweight(cells: &[Point], size: usize, points: &mut [Point], rng: &mut impl Rng) -> Drawn {
+    let mass = cells.iter().fold([0; 4], |mass, p| sum(&mass, &p.mass));
+    let mean = centroid(&mass);
+    let Some(scratch) = points.get_mut(..cells.len()) else { return Drawn::default() };
+    let mut spread = 0;
+    for (p, cell) in scratch.iter_mut().zip(cells) {
+        *p = Point { spread_q12: distance2_q12(cell.rgb_q6, mean), ..*cell };
+        spread += u64::from(p.spread_q12) * u64::from(p.weight());
+    }
+    let weight = u64::from(mass[3]);
+    draw(scratch, size, weight, rng, |p| (1 << FRACTION) + scaled(u64::from(p.spread_q12), weight, spread))
+}
+
+/// Draws about `size` of `cells` by their sensitivities, from a solution that is rough for `lambda_q6`.
+pub fn sensitivity(cells: &[Point], size: usize, lambda_q6: u32, points: &mut [Point], rng: &mut impl Rng) -> Drawn {
+    let Some(scratch) = points.get_mut(..cells.len()) else { return Drawn::default() };
+    scratch.copy_from_slice(cells);
+    let weight: u64 = cells.iter().map(|p| u64::from(p.weight())).sum();
+    let mut chosen = below(rng, weight);
+    let Some(mut seed) = cells.iter().find(|p| take(&mut chosen, u64::from(p.weight()))) else {
+        return Drawn::default();
+    };
+    scratch.iter_mut().for_each(|p| (p.spread_q12, p.key) = (u32::MAX, 0));
+    let lambda2 = u64::from(lambda_q6) * u64::from(lambda_q6);
+    let (mut seeds, mut cost) = (0u64, u64::MAX);
+    // Seeds by squared distance, until they are good enough for lambda.
+    while seeds < CLUSTERS_MAX as u64 && cost > 16 * lambda2 * seeds * (u64::from(seeds.max(1).ilog2()) + 2) {
+        cost = 0;
+        for p in scratch.iter_mut() {
+            let distance2 = distance2_q12(p.rgb_q6, seed.rgb_q6);
+            if distance2 < p.spread_q12 {
+                (p.spread_q12, p.key) = (distance2, seeds as u16);
+            }
+            cost += u64::from(p.spread_q12) * u64::from(p.weight());
+        }
+        seeds += 1;
+        let mut chosen = below(rng, cost);
+        let next =
+            scratch.iter().zip(cells).find(|(p, _)| take(&mut chosen, u64::from(p.spread_q12) * u64::from(p.weight())));
+        match next {
+            Some((_, cell)) => seed = cell,
+            None => break,
+        }
+    }
+    let mut of = [(0u64, 0u64); CLUSTERS_MAX];
+    for p in scratch.iter() {
+        if let Some(of) = of.get_mut(usize::from(p.key)) {
+            of.0 += u64::from(p.spread_q12) * u64::from(p.weight());
+            of.1 += u64::from(p.weight());
+        }
+    }
+    let alpha = 16 * (u64::from(seeds.max(1).ilog2()) + 2);
+    draw(scratch, size, weight, rng, |p| {
+        let (cost_b, weight_b) = of.get(usize::from(p.key)).copied().unwrap_or_default();
+        let own = scaled(u64::from(p.spread_q12) * alpha, weight, cost);
+        let mean = scaled(2 * alpha * (cost_b / weight_b.max(1)), weight, cost);
+        own + mean + scaled(4, weight, weight_b)
+    })
+}
+
+/// `a b / c` in 1/65,536, at most what 44 bits hold; 0 if `c` is 0.
+fn scaled(a: u64, b: u64, c: u64) -> u64 {
+    let value = ((u128::from(a) * u128::from(b)) << FRACTION) / u128::from(c.max(1));
+    if c == 0 { 0 } else { value.min(1 << 38) as u64 }
+}
+
+/// Whether a threshold lies in the next `part` of the line; it becomes what is left of it.
+fn take(threshold: &mut u64, part: u64) -> bool {
+    if *threshold < part {
+        return true;
+    }
+    *threshold -= part;
+    false
+}
+
+/// Draws about `size` points, a pixel of one as often as `importance` says, and leaves the drawn in front.
+fn draw(
+    points: &mut [Point],
+    size: usize,
+    pixels: u64,
+    rng: &mut impl Rng,
+    importance: impl Fn(&Point) -> u64,
+) -> Drawn {
+    if points.len() <= size {
+        points.iter_mut().for_each(|p| p.spread_q12 = 0);
+        return Drawn { points: points.len(), scatter_q12: 0 };
+    }
+    let total: u128 = points.iter().map(|p| u128::from(importance(p)) * u128::from(p.weight())).sum();
+    let offset = (u128::from(rng.next_u64()) * (total / size as u128)) >> 64;
+    // How often each point is drawn: thresholds are at (offset + i total / size).
+    let times = |upto: &mut u128, p: &Point| {
+        let reached = |at: u128| (at.saturating_sub(offset) * size as u128).div_ceil(total.max(1));
+        let before = reached(*upto);
+        *upto += u128::from(importance(p)) * u128::from(p.weight());
+        (reached(*upto) - before) as u64
+    };
+    // A drawn point stands for total / (size importance) pixels each time, in 1/65,536.
+    let stands_for = |times: u64, p: &Point| {
+        u128::from(times) * (total << FRACTION) / (size as u128 * u128::from(importance(p).max(1)))
+    };
+    let mut upto = 0;
+    let sum: u128 = points.iter().map(|p| stands_for(times(&mut upto, p), p)).sum();
+    let (mut upto, mut shares, mut given, mut len) = (0, 0, 0, 0);
+    for i in 0..points.len() {
+        let Some(&p) = points.get(i) else { break };
+        shares += stands_for(times(&mut upto, &p), &p);
+        // Rounded where they add up, so that all together they are the pixels.
+        let until = (shares * u128::from(pixels) / sum.max(1)) as u64;
+        if until > given {
+            if let Some(slot) = points.get_mut(len) {
+                *slot = p.standing_for((until - given) as u32);
+                len += 1;
+            }
+            given = until;
+        }
+    }
+    Drawn { points: len, scatter_q12: 0 }
+}

@@ -1,0 +1,186 @@
+//! Octree: cells merged with their sisters, cheapest first, until few enough are left.
+//!
+//! Takes a frame's cells. Gives a coreset with its certificate, or a scout.
+//! Touches the points and merges that it is lent.
+//! Never an order of its own: ties are decided by keys.
+//!
+//! Level by level from the leaves, the groups of sister cells whose merging adds least scatter for each point saved
+//! become one point. From the bottom up rare colours far from the rest keep their points, which a sample loses.
+
+use super::{Drawn, Point, scatter_q12, sum};
+use crate::label::distance2_q12;
+
+/// Points of a scout at most.
+pub const SCOUT_POINTS_MAX: usize = 512;
+/// Bits a channel of a scout's finest cells.
+const SCOUT_BITS: u32 = 4;
+
+/// A group of sister cells that may become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Merge {
+    pub(super) cost_q12: u64,
+    pub(super) start: u32,
+    pub(super) cells: u32,
+}
+
+/// Fills `scout` with the parents of `cells`, or with cells that are coarse enough as they are, in their order; gives how
+/// many that are. `scout` needs a place for every eight cells of the histogram.
+pub fn parents(cells: &[Point], scout: &mut [Point]) -> usize {
+    let mut len = 0;
+    for sisters in cells.chunk_by(|a, b| coarse(a) == coarse(b)) {
+        if let ([first, ..], Some(slot)) = (sisters, scout.get_mut(len)) {
+            *slot = if sisters.len() == 1 {
+                Point { key: coarse(first), ..*first }
+            } else {
+                merged(sisters, coarse(first))
+            };
+            len += 1;
+        }
+    }
+    len
+}
+
+/// The key of the cell of at most [`SCOUT_BITS`] that a cell is in.
+#[inline]
+fn coarse(p: &Point) -> u16 {
+    if p.key >= 1 << (3 * SCOUT_BITS + 1) { p.key >> 3 } else { p.key }
+}
+
+/// Fills `points` with the octree coreset of `cells`: at most `size` points. `parents` are what [`parents`] gave;
+/// `points` needs a place for each cell, `merges` one for each parent, and `squares` is what `count` gave.
+pub fn octree(
+    cells: &[Point],
+    parents: &[Point],
+    squares: u64,
+    size: usize,
+    points: &mut [Point],
+    merges: &mut [Merge],
+) -> Drawn {
+    let size = size.max(1);
+    let mut len = 0;
+    let groups = || cells.chunk_by(|a, b| coarse(a) == coarse(b)).zip(parents);
+    let cost = |parent: &Point, sisters: &[Point]| {
+        u64::from(parent.spread_q12) * u64::from(parent.weight()) / (sisters.len() as u64 - 1).max(1)
+    };
+    // The dearest merge that is needed: all that are cheaper are made too.
+    let mut last = None;
+    if parents.len() < cells.len() && cells.len() > size {
+        let mut n = 0;
+        for (at, (sisters, parent)) in (0..).zip(groups()) {
+            if let (2.., Some(slot)) = (sisters.len(), merges.get_mut(n)) {
+                *slot = Merge { cost_q12: cost(parent, sisters), start: at, cells: sisters.len() as u32 };
+                n += 1;
+            }
+        }
+        let found = merges.get_mut(..n).unwrap_or(&mut []);
+        found.sort_unstable();
+        let mut surplus = cells.len() - size;
+        last = found
+            .iter()
+            .find(|m| {
+                surplus = surplus.saturating_sub(m.cells as usize - 1);
+                surplus == 0
+            })
+            .or(found.last())
+            .copied();
+    }
+    for (at, (sisters, parent)) in (0..).zip(groups()) {
+        let merge = Merge { cost_q12: cost(parent, sisters), start: at, cells: sisters.len() as u32 };
+        let made = if sisters.len() > 1 && last.is_some_and(|last| merge <= last) {
+            core::slice::from_ref(parent)
+        } else {
+            sisters
+        };
+        if let Some(slots) = points.get_mut(len..len + made.len()) {
+            slots.copy_from_slice(made);
+            len += made.len();
+        }
+    }
+    if len > size {
+        points.iter_mut().take(len).for_each(|p| p.key = coarse(p));
+        len = collapse(points, merges, len, size);
+    }
+    Drawn { points: len, scatter_q12: scatter_q12(points.get(..len).unwrap_or(&[]), squares) }
+}
+
+/// The level of a point's cell: 0 is all colours, 5 the finest.
+fn level(p: &Point) -> u32 {
+    p.key.checked_ilog2().unwrap_or(0) / 3
+}
+
+/// Sisters as one point.
+fn merged(sisters: &[Point], key: u16) -> Point {
+    let mass = sisters.iter().fold([0; 4], |mass, p| sum(&mass, &p.mass));
+    let mut parent = Point::of(mass, key, 0);
+    let mut apart = 0;
+    for p in sisters {
+        let distance2 = distance2_q12(p.rgb_q6, parent.rgb_q6);
+        apart += (u64::from(distance2) + u64::from(p.spread_q12)) * u64::from(p.weight());
+    }
+    parent.spread_q12 = (apart / u64::from(mass[3].max(1))) as u32;
+    parent
+}
+
+/// Merges sister cells, cheapest first, finest level first, until at most `size` of the first `len` points are left.
+pub fn collapse(points: &mut [Point], merges: &mut [Merge], mut len: usize, size: usize) -> usize {
+    let finest = points.iter().take(len).map(level).max().unwrap_or(0);
+    for at in (1..=finest).rev() {
+        if len <= size {
+            break;
+        }
+        let groups = candidates(points.get(..len).unwrap_or(&[]), merges);
+        let Some(found) = merges.get_mut(..groups) else { break };
+        found.sort_unstable();
+        let mut surplus = len - size;
+        for m in found.iter() {
+            if surplus == 0 {
+                break;
+            }
+            surplus = surplus.saturating_sub(m.cells as usize - 1);
+            let (start, end) = (m.start as usize, (m.start + m.cells) as usize);
+            if let Some(sisters) = points.get_mut(start..end) {
+                let parent = merged(sisters, sisters.first().map_or(0, |p| p.key >> 3));
+                sisters.fill(Point::default());
+                if let Some(first) = sisters.first_mut() {
+                    *first = parent;
+                }
+            }
+        }
+        len = compact(points, len);
+        if surplus > 0 {
+            // The level is used up: only children without sisters are left, and they move up as they are.
+            points.iter_mut().take(len).filter(|p| level(p) == at).for_each(|p| p.key >>= 3);
+        }
+    }
+    len
+}
+
+/// Lists the groups of at least two sisters among `points`, all of one level and sorted by key.
+fn candidates(points: &[Point], merges: &mut [Merge]) -> usize {
+    let (mut start, mut n) = (0, 0);
+    for sisters in points.chunk_by(|a, b| a.key >> 3 == b.key >> 3) {
+        if let (2.., Some(slot)) = (sisters.len(), merges.get_mut(n)) {
+            let inside: u64 = sisters.iter().map(|p| u64::from(p.spread_q12) * u64::from(p.weight())).sum();
+            let parent = merged(sisters, 0);
+            let more = (u64::from(parent.spread_q12) * u64::from(parent.weight())).saturating_sub(inside);
+            let cost_q12 = more / (sisters.len() as u64 - 1);
+            *slot = Merge { cost_q12, start, cells: sisters.len() as u32 };
+            n += 1;
+        }
+        start += sisters.len() as u32;
+    }
+    n
+}
+
+fn compact(points: &mut [Point], len: usize) -> usize {
+    let mut kept = 0;
+    for i in 0..len {
+        if let Some(&p) = points.get(i).filter(|p| p.weight() > 0) {
+            if let Some(slot) = points.get_mut(kept) {
+                *slot = p;
+            }
+            kept += 1;
+        }
+    }
+    kept
+}

@@ -1,0 +1,133 @@
+//! StreamKM: cells parted by a tree of k-means++ seeds.
+//!
+//! Takes a frame's cells and random numbers. Gives one point for each leaf, at its seed, with its certificate.
+//! Touches the points, in which the leaves are stretches, and a merge a leaf.
+//! Never a float, and never the same seed twice.
+//!
+//! The coreset tree of StreamKM++ (Ackermann, Maertens, Raupach, Swierkot, Lammersen and Sohler, ALENEX 2010), whose
+//! theorem is the tutorial's formula for the size: a leaf is chosen by its cost, in it a new seed by squared distance,
+//! and the leaf is parted by the nearer seed. Its buckets for a stream are not needed: the cells are all there.
+
+use super::octree::Merge;
+use super::{Drawn, Point, below, scatter_q12, sum};
+use crate::label::distance2_q12;
+use rand::Rng;
+
+/// Leaves whose costs are summed up, so that choosing one does not look at all of them.
+const GROUP: usize = 64;
+/// Groups at most: as many leaves as a histogram has cells.
+const GROUPS: usize = 512;
+
+/// Fills `points` with the coreset of `cells`: at most `size` points. `points` needs a place for each cell, and `leaves`
+/// one for each point asked for.
+pub fn stream_km(
+    cells: &[Point],
+    squares: u64,
+    size: usize,
+    points: &mut [Point],
+    leaves: &mut [Merge],
+    rng: &mut impl Rng,
+) -> Drawn {
+    let Some(points) = points.get_mut(..cells.len()) else { return Drawn::default() };
+    points.copy_from_slice(cells);
+    if cells.len() <= size {
+        return Drawn { points: cells.len(), scatter_q12: scatter_q12(cells, squares) };
+    }
+    let mut groups = [0u64; GROUPS];
+    let weight: u64 = points.iter().map(|p| u64::from(p.weight())).sum();
+    let mut left = below(rng, weight);
+    let first = place(points, &mut left, |p| u64::from(p.weight()));
+    points.swap(0, first);
+    let mut len = 1;
+    set(leaves, &mut groups, 0, Merge { cost_q12: cost(points), start: 0, cells: points.len() as u32 }, 0);
+    while len < size.min(leaves.len()).min(GROUP * GROUPS) {
+        let mut left = below(rng, groups.iter().sum());
+        let Some(group) = groups.iter().position(|&g| !past(&mut left, g)) else { break };
+        let within = leaves.get(group * GROUP..len.min((group + 1) * GROUP)).unwrap_or(&[]);
+        let Some(at) = within.iter().position(|l| !past(&mut left, l.cost_q12)).map(|at| group * GROUP + at) else {
+            break;
+        };
+        let Some(&leaf) = leaves.get(at) else { break };
+        let start = leaf.start as usize;
+        let Some(stretch) = points.get_mut(start..start + leaf.cells as usize) else { break };
+        let Some(&old) = stretch.first() else { break };
+        let new = place(stretch, &mut left, |p| weighted(p, &old));
+        let stay = part(stretch, new);
+        let (kept, gone) = stretch.split_at(stay);
+        set(
+            leaves,
+            &mut groups,
+            at,
+            Merge { cost_q12: cost(kept), start: leaf.start, cells: stay as u32 },
+            leaf.cost_q12,
+        );
+        let start = (start + stay) as u32;
+        set(leaves, &mut groups, len, Merge { cost_q12: cost(gone), start, cells: gone.len() as u32 }, 0);
+        len += 1;
+    }
+    let Some(leaves) = leaves.get_mut(..len) else { return Drawn::default() };
+    leaves.sort_unstable_by_key(|l| l.start);
+    for (i, leaf) in leaves.iter().enumerate() {
+        let start = leaf.start as usize;
+        let stretch = points.get(start..start + leaf.cells as usize).unwrap_or(&[]);
+        let mass = stretch.iter().fold([0; 4], |mass, p| sum(&mass, &p.mass));
+        let Some(&seed) = stretch.first() else { continue };
+        let spread_q12 = (leaf.cost_q12 / u64::from(mass[3].max(1))) as u32;
+        // Leaves are in the order of their stretches, so this one's place is not behind its stretch.
+        if let Some(slot) = points.get_mut(i) {
+            *slot = Point { mass, spread_q12, ..seed };
+        }
+    }
+    Drawn { points: len, scatter_q12: scatter_q12(points.get(..len).unwrap_or(&[]), squares) }
+}
+
+/// Whether a threshold lies behind the next `part` of the line; if so it becomes what is left of it.
+fn past(left: &mut u64, part: u64) -> bool {
+    let past = *left >= part;
+    if past {
+        *left -= part;
+    }
+    past
+}
+
+/// Where on the line of `share`s a threshold lies; at the last that has any, should it lie behind all of them.
+fn place(points: &[Point], left: &mut u64, share: impl Fn(&Point) -> u64) -> usize {
+    let last = points.iter().rposition(|p| share(p) > 0).unwrap_or(0);
+    points.iter().position(|p| !past(left, share(p))).unwrap_or(last)
+}
+
+fn weighted(p: &Point, seed: &Point) -> u64 {
+    u64::from(distance2_q12(p.rgb_q6, seed.rgb_q6)) * u64::from(p.weight())
+}
+
+/// What a leaf costs: the weighted squared distances to its seed, which is its first point.
+fn cost(leaf: &[Point]) -> u64 {
+    leaf.first().map_or(0, |seed| leaf.iter().map(|p| weighted(p, seed)).sum())
+}
+
+/// Writes a leaf down, in whose place there was one of cost `before`, or nothing.
+fn set(leaves: &mut [Merge], groups: &mut [u64; GROUPS], at: usize, leaf: Merge, before: u64) {
+    if let (Some(slot), Some(group)) = (leaves.get_mut(at), groups.get_mut(at / GROUP)) {
+        *group = *group - before + leaf.cost_q12;
+        *slot = leaf;
+    }
+}
+
+/// Parts a leaf in two: what is not nearer to the point at `new` than to the first stays in front, and the rest follows
+/// behind that point. Gives how many stay.
+fn part(leaf: &mut [Point], new: usize) -> usize {
+    let last = leaf.len() - 1;
+    leaf.swap(new, last);
+    let (Some(&old), Some(&seed)) = (leaf.first(), leaf.last()) else { return 0 };
+    let mut stay = 0;
+    for i in 0..last {
+        let stays =
+            leaf.get(i).is_some_and(|p| distance2_q12(p.rgb_q6, old.rgb_q6) <= distance2_q12(p.rgb_q6, seed.rgb_q6));
+        if stays {
+            leaf.swap(i, stay);
+            stay += 1;
+        }
+    }
+    leaf.swap(stay, last);
+    stay
+}

@@ -1,0 +1,59 @@
+//! Uniform: pixels drawn without replacement (R. W. Floyd, 1987), as in the tutorial.
+//!
+//! Takes a frame, memory and random numbers. Gives points of equal weights, to within 1, that sum to the pixels.
+//! Touches the points, and one mark a pixel.
+//! Never the same pixel twice, and never a certificate: a draw knows nothing of what it missed.
+
+use super::{Drawn, Point};
+use crate::frame::Frame;
+use rand::Rng;
+
+/// Fills `points` with `size` pixels of `frame` drawn without replacement, in the frame's order; their weights are equal
+/// to within 1 and sum to the frame's pixels. `marks` holds a byte a pixel.
+pub fn uniform(
+    frame: &Frame<'_>,
+    size: usize,
+    points: &mut [Point],
+    marks: &mut [u8],
+    row: &mut [u8],
+    rng: &mut impl Rng,
+) -> Drawn {
+    let Some(marks) = marks.get_mut(..frame.pixels()) else { return Drawn::default() };
+    let (n, m) = (frame.pixels() as u32, size.clamp(1, frame.pixels()).min(points.len()) as u32);
+    marks.fill(u8::from(m == n));
+    if m < n {
+        // Floyd's sampling: each j brings one new pixel, so exactly m are marked.
+        for j in n - m..n {
+            let t = below(rng, j + 1) as usize;
+            let chosen = if marks.get(t) == Some(&0) { t } else { j as usize };
+            if let Some(mark) = marks.get_mut(chosen) {
+                *mark = 1;
+            }
+        }
+    }
+    let (share, extra, mut len) = (n / m.max(1), n % m.max(1), 0);
+    for (y, marks) in marks.chunks(frame.width()).enumerate() {
+        if !marks.contains(&1) {
+            continue;
+        }
+        let pixels = frame.row(y, row).as_chunks::<3>().0;
+        for (&px, _) in pixels.iter().zip(marks).filter(|&(_, &mark)| mark == 1) {
+            if let Some(p) = points.get_mut(len) {
+                *p = Point::pixel(px, share + u32::from((len as u32) < extra));
+                len += 1;
+            }
+        }
+    }
+    Drawn { points: len, scatter_q12: 0 }
+}
+
+/// A number below `n`, without bias (D. Lemire, 2019).
+fn below(rng: &mut impl Rng, n: u32) -> u32 {
+    let threshold = n.wrapping_neg() % n.max(1);
+    loop {
+        let product = u64::from(rng.next_u32()) * u64::from(n);
+        if product as u32 >= threshold {
+            return (product >> 32) as u32;
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! SIMD: the innermost loop with the machine's vectors. The one place with unsafe code.
+//!
+//! Takes a block of colours and prepared centroids. Gives what `Block::find_plain` gives, bit for bit.
+//! Touches the block's own arrays, through vector loads and stores of exactly their size.
+//! Never an instruction that the machine does not have: AVX2 is asked for at run time, without std; SSE2 is part of
+//! x86-64, and NEON of aarch64. Elsewhere the plain version runs.
+//!
+//! Why the unsafe is sound: a load or store of 8 (4) lanes begins at lane 8n (4n) of an array of 64 lanes of 32 bits,
+//! with n below 8 (16), unaligned forms throughout; and an AVX2 function is called only after CPUID and XGETBV said that
+//! both the processor and the operating system know those registers.
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use crate::coreset::Cell;
+use crate::nearest::{Block, LABEL_BLOCK_PX, Packed, Tally, Targets};
+
+/// Finds the nearest target of every colour of the block. False: this machine has no version here.
+#[inline]
+pub(crate) fn find(block: &mut Block, targets: &Targets) -> bool {
+    if targets.is_empty() {
+        return false;
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        if x86::has_avx2() {
+            // SAFETY: the processor and the operating system have AVX2.
+            unsafe { x86::find_avx2(block, targets) };
+        } else {
+            x86::find_sse2(block, targets);
+        }
+        true
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        neon::find(block, targets);
+        true
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        let _ = block;
+        false
+    }
+}
+
+/// Labels whole blocks of pixels, and adds to `tally` what that costs. False: this machine has no version here.
+#[inline]
+pub(crate) fn label(
+    pixels: &[[[u8; 3]; LABEL_BLOCK_PX]],
+    packed: &Packed,
+    labels: &mut [[u8; LABEL_BLOCK_PX]],
+    tally: &mut Tally,
+) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if !x86::has_avx2() {
+            return false;
+        }
+        // SAFETY: the processor and the operating system have AVX2.
+        unsafe { x86::label_avx2(pixels, packed, labels, tally) };
+        true
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        neon::label(pixels, packed, labels, tally);
+        true
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        let _ = (pixels, packed, labels, tally);
+        false
+    }
+}
+
+/// Counts pixels into cells, all but a few, which it gives back behind the sum of the others' squares. None: this machine
+/// has no version here.
+#[inline]
+pub(crate) fn count<'p, const BITS: u32, const CELLS: usize>(
+    pixels: &'p [[u8; 3]],
+    hist: &mut [Cell; CELLS],
+) -> Option<(u64, &'p [[u8; 3]])> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if !x86::has_avx2() {
+            return None;
+        }
+        let (blocks, rest) = pixels.as_chunks();
+        // SAFETY: the processor and the operating system have AVX2.
+        Some((unsafe { x86::count_avx2::<BITS, CELLS>(blocks, hist) }, rest))
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (pixels, hist);
+        None
+    }
+}
+
+/// Two 16-bit numbers as one of 32 bits, the first in the low half.
+#[cfg(target_arch = "x86_64")]
+fn pair([low, high]: [i16; 2]) -> i32 {
+    i32::from(low as u16) | i32::from(high) << 16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::label::Q6;
+    use crate::nearest::BLOCK;
+    use crate::nearest::targets;
+    use proptest::prelude::*;
+
+    /// Whole levels, coarse ones so that ties are common, and the corners.
+    fn colour() -> impl Strategy<Value = Q6> {
+        let channel = || prop_oneof![0u16..16_321, (0u16..4).prop_map(|v| v * 64), Just(0), Just(16_320)];
+        [channel(), channel(), channel()]
+    }
+
+    fn found(block: &Block) -> ([i32; BLOCK], [i32; BLOCK]) {
+        (block.distance2, block.nearest)
+    }
+
+    proptest! {
+        #[test]
+        fn every_version_that_this_machine_has_equals_the_plain_one(
+            colours in prop::collection::vec(colour(), BLOCK), centroids in prop::collection::vec(colour(), 1..40),
+        ) {
+            let targets = targets(centroids.into_iter());
+            let mut block = Block::EMPTY;
+            block.fill(colours.into_iter());
+            block.find_plain(&targets);
+            let want = found(&block);
+            #[cfg(target_arch = "x86_64")]
+            {
+                block.distance2 = [-1; BLOCK];
+                x86::find_sse2(&mut block, &targets);
+                prop_assert_eq!(found(&block), want);
+                if x86::has_avx2() {
+                    block.distance2 = [-1; BLOCK];
+                    // SAFETY: the machine has AVX2.
+                    unsafe { x86::find_avx2(&mut block, &targets) };
+                    prop_assert_eq!(found(&block), want);
+                }
+            }
+            block.distance2 = [-1; BLOCK];
+            prop_assert!(find(&mut block, &targets) || cfg!(not(any(target_arch = "x86_64", target_arch = "aarch64"))));
+            prop_assert_eq!(found(&block), want);
+        }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn the_question_for_avx2_agrees_with_stds() {
+        extern crate std;
+        assert_eq!(x86::has_avx2(), std::is_x86_feature_detected!("avx2"));
+    }
+}

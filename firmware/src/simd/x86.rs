@@ -1,0 +1,279 @@
+//! x86-64: AVX2 where the machine has it, else SSE2. See `simd` for why the unsafe is sound.
+//!
+//! Takes blocks of colours, or rows of pixels. Gives what the plain versions give.
+//! Touches the arrays it is lent.
+//! Never AVX2 unasked.
+
+use super::pair;
+use crate::coreset::Cell;
+use crate::nearest::{BLOCK, Block, LABEL_BLOCK_PX, Packed, Tally, Targets};
+use core::arch::x86_64::*;
+use core::sync::atomic::{AtomicU8, Ordering};
+
+/// Lanes of 32 bits in a register, and registers that are worked on side by side.
+const LANES_AVX2: usize = 8;
+const LANES_SSE2: usize = 4;
+const SIDE_BY_SIDE: usize = 4;
+const _: () = assert!(LABEL_BLOCK_PX == LANES_AVX2 * SIDE_BY_SIDE);
+
+const UNKNOWN: u8 = 0;
+const ABSENT: u8 = 1;
+const PRESENT: u8 = 2;
+
+/// Whether processor and operating system have AVX2. Asked once.
+#[inline]
+pub(super) fn has_avx2() -> bool {
+    static AVX2: AtomicU8 = AtomicU8::new(UNKNOWN);
+    match AVX2.load(Ordering::Relaxed) {
+        UNKNOWN => {
+            let has = ask_for_avx2();
+            AVX2.store(if has { PRESENT } else { ABSENT }, Ordering::Relaxed);
+            has
+        }
+        known => known == PRESENT,
+    }
+}
+
+/// Intel SDM, volume 1, 14.7.1: OSXSAVE and AVX by CPUID 1, YMM state by XGETBV 0, AVX2 by CPUID 7.
+fn ask_for_avx2() -> bool {
+    const OSXSAVE_AND_AVX: u32 = 1 << 27 | 1 << 28;
+    const XMM_AND_YMM: u64 = 0b110;
+    const AVX2: u32 = 1 << 5;
+    if __cpuid(0).eax < 7 || __cpuid(1).ecx & OSXSAVE_AND_AVX != OSXSAVE_AND_AVX {
+        return false;
+    }
+    // SAFETY: OSXSAVE says that the operating system has enabled XGETBV.
+    let state = unsafe { _xgetbv(0) };
+    state & XMM_AND_YMM == XMM_AND_YMM && __cpuid_count(7, 0).ebx & AVX2 != 0
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn find_avx2(block: &mut Block, targets: &Targets) {
+    const {
+        assert!(BLOCK.is_multiple_of(LANES_AVX2 * SIDE_BY_SIDE));
+    }
+    let (rg, b0) = (block.rg.as_ptr().cast::<__m256i>(), block.b0.as_ptr().cast::<__m256i>());
+    let distance2 = block.distance2.as_mut_ptr().cast::<__m256i>();
+    let nearest = block.nearest.as_mut_ptr().cast::<__m256i>();
+    let one = _mm256_set1_epi32(1);
+    for at in (0..BLOCK / LANES_AVX2).step_by(SIDE_BY_SIDE) {
+        // SAFETY: register `at + i` is within the block: see the head of the file.
+        let x: [_; SIDE_BY_SIDE] = core::array::from_fn(|i| unsafe { _mm256_loadu_si256(rg.add(at + i)) });
+        let y: [_; SIDE_BY_SIDE] = core::array::from_fn(|i| unsafe { _mm256_loadu_si256(b0.add(at + i)) });
+        let mut key = [_mm256_set1_epi32(i32::MAX); SIDE_BY_SIDE];
+        let mut label = [_mm256_setzero_si256(); SIDE_BY_SIDE];
+        let mut this = _mm256_setzero_si256();
+        for t in targets {
+            let (c_rg, c_b0) = (_mm256_set1_epi32(pair(t.rg)), _mm256_set1_epi32(pair(t.b0)));
+            let norm = _mm256_set1_epi32(t.norm);
+            for i in 0..SIDE_BY_SIDE {
+                let dot = _mm256_add_epi32(_mm256_madd_epi16(x[i], c_rg), _mm256_madd_epi16(y[i], c_b0));
+                let k = _mm256_sub_epi32(norm, dot);
+                let nearer = _mm256_cmpgt_epi32(key[i], k);
+                key[i] = _mm256_min_epi32(key[i], k);
+                label[i] = _mm256_blendv_epi8(label[i], this, nearer);
+            }
+            this = _mm256_add_epi32(this, one);
+        }
+        for i in 0..SIDE_BY_SIDE {
+            // (2r)^2 + (2g)^2 is at most 2,130,739,200; a quarter of it is r^2 + g^2.
+            let norm = _mm256_add_epi32(
+                _mm256_srli_epi32::<2>(_mm256_madd_epi16(x[i], x[i])),
+                _mm256_srli_epi32::<2>(_mm256_madd_epi16(y[i], y[i])),
+            );
+            // SAFETY: as above.
+            unsafe {
+                _mm256_storeu_si256(distance2.add(at + i), _mm256_add_epi32(norm, key[i]));
+                _mm256_storeu_si256(nearest.add(at + i), label[i]);
+            }
+        }
+    }
+}
+
+pub(super) fn find_sse2(block: &mut Block, targets: &Targets) {
+    const {
+        assert!(BLOCK.is_multiple_of(LANES_SSE2 * SIDE_BY_SIDE));
+    }
+    let (rg, b0) = (block.rg.as_ptr().cast::<__m128i>(), block.b0.as_ptr().cast::<__m128i>());
+    let distance2 = block.distance2.as_mut_ptr().cast::<__m128i>();
+    let nearest = block.nearest.as_mut_ptr().cast::<__m128i>();
+    for at in (0..BLOCK / LANES_SSE2).step_by(SIDE_BY_SIDE) {
+        // SAFETY: SSE2 is part of x86-64, and register `at + i` is within the block: see the head of the file.
+        unsafe {
+            let x: [_; SIDE_BY_SIDE] = core::array::from_fn(|i| _mm_loadu_si128(rg.add(at + i)));
+            let y: [_; SIDE_BY_SIDE] = core::array::from_fn(|i| _mm_loadu_si128(b0.add(at + i)));
+            let mut key = [_mm_set1_epi32(i32::MAX); SIDE_BY_SIDE];
+            let mut label = [_mm_setzero_si128(); SIDE_BY_SIDE];
+            let mut this = _mm_setzero_si128();
+            for t in targets {
+                let (c_rg, c_b0) = (_mm_set1_epi32(pair(t.rg)), _mm_set1_epi32(pair(t.b0)));
+                let norm = _mm_set1_epi32(t.norm);
+                for i in 0..SIDE_BY_SIDE {
+                    let dot = _mm_add_epi32(_mm_madd_epi16(x[i], c_rg), _mm_madd_epi16(y[i], c_b0));
+                    let k = _mm_sub_epi32(norm, dot);
+                    let nearer = _mm_cmpgt_epi32(key[i], k);
+                    key[i] = _mm_or_si128(_mm_and_si128(nearer, k), _mm_andnot_si128(nearer, key[i]));
+                    label[i] = _mm_or_si128(_mm_and_si128(nearer, this), _mm_andnot_si128(nearer, label[i]));
+                }
+                this = _mm_add_epi32(this, _mm_set1_epi32(1));
+            }
+            for i in 0..SIDE_BY_SIDE {
+                let norm = _mm_add_epi32(
+                    _mm_srli_epi32::<2>(_mm_madd_epi16(x[i], x[i])),
+                    _mm_srli_epi32::<2>(_mm_madd_epi16(y[i], y[i])),
+                );
+                _mm_storeu_si128(distance2.add(at + i), _mm_add_epi32(norm, key[i]));
+                _mm_storeu_si128(nearest.add(at + i), label[i]);
+            }
+        }
+    }
+}
+
+/// Labels whole blocks of pixels; the machine must have AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) fn label_avx2(
+    pixels: &[[[u8; 3]; LABEL_BLOCK_PX]],
+    packed: &Packed,
+    labels: &mut [[u8; LABEL_BLOCK_PX]],
+    tally: &mut Tally,
+) {
+    // Bytes of a pixel to the high bytes of 16-bit lanes: red and green, blue and nothing. The second half of a register
+    // is loaded 4 bytes early, so that the last load ends with the block.
+    let (n, rg, b0) = (-1, [-1, 0, -1, 1], [-1, 2, -1, -1]);
+    let spread = |of: [i8; 4]| {
+        let at = |half: usize, i: usize| -> i8 {
+            if of[i % 4] == n { n } else { of[i % 4] + 3 * (i / 4) as i8 + 4 * half as i8 }
+        };
+        let bytes: [i8; 32] = core::array::from_fn(|i| at(i / 16, i % 16));
+        // SAFETY: an unaligned load of the 32 bytes of `bytes`.
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    };
+    let (to_rg, to_b0) = (spread(rg), spread(b0));
+    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    let (low7, zero) = (_mm256_set1_epi32(127), _mm256_setzero_si256());
+    let mut sums = zero;
+    let mut max = zero;
+    for (pixels, labels) in pixels.iter().zip(labels) {
+        let bytes = pixels.as_ptr().cast::<u8>();
+        let mut x = [zero; SIDE_BY_SIDE];
+        let mut y = [zero; SIDE_BY_SIDE];
+        for i in 0..SIDE_BY_SIDE {
+            // SAFETY: bytes 24 i to 24 i + 23 of the block's 96.
+            let raw = unsafe { _mm256_loadu2_m128i(bytes.add(24 * i + 8).cast(), bytes.add(24 * i).cast()) };
+            x[i] = _mm256_srli_epi16::<1>(_mm256_shuffle_epi8(raw, to_rg));
+            y[i] = _mm256_srli_epi16::<1>(_mm256_shuffle_epi8(raw, to_b0));
+        }
+        let mut key = [_mm256_set1_epi32(i32::MAX); SIDE_BY_SIDE];
+        for t in &packed.targets {
+            let (c_rg, c_b0) = (_mm256_set1_epi32(pair(t.rg)), _mm256_set1_epi32(pair(t.b0)));
+            let norm = _mm256_set1_epi32(t.norm);
+            for i in 0..SIDE_BY_SIDE {
+                let k = _mm256_sub_epi32(norm, _mm256_madd_epi16(x[i], c_rg));
+                key[i] = _mm256_min_epi32(key[i], _mm256_sub_epi32(k, _mm256_madd_epi16(y[i], c_b0)));
+            }
+        }
+        let mut floors = zero;
+        for i in 0..SIDE_BY_SIDE {
+            let norm = _mm256_add_epi32(
+                _mm256_srli_epi32::<2>(_mm256_madd_epi16(x[i], x[i])),
+                _mm256_srli_epi32::<2>(_mm256_madd_epi16(y[i], y[i])),
+            );
+            let distance2 = _mm256_add_epi32(norm, key[i]);
+            max = _mm256_max_epi32(max, distance2);
+            floors = _mm256_add_epi32(floors, _mm256_srli_epi32::<7>(distance2));
+            key[i] = _mm256_and_si256(key[i], low7);
+        }
+        // Four times 23 bits fit a lane; their sums over a frame do not.
+        sums = _mm256_add_epi64(
+            sums,
+            _mm256_add_epi64(_mm256_unpacklo_epi32(floors, zero), _mm256_unpackhi_epi32(floors, zero)),
+        );
+        let (a, b) = (_mm256_packs_epi32(key[0], key[1]), _mm256_packs_epi32(key[2], key[3]));
+        let ranks = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order);
+        let mut found = zero;
+        for (t, table) in
+            packed.label_of_rank.as_chunks::<16>().0.iter().enumerate().take(packed.targets.len().div_ceil(16))
+        {
+            // SAFETY: an unaligned load of the 16 bytes of `table`.
+            let table = _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(table.as_ptr().cast()) });
+            // Ranks of this table keep bit 7 clear; those of others get it set, and give 0.
+            let at = _mm256_sub_epi8(ranks, _mm256_set1_epi8(16 * t as i8));
+            let at = _mm256_adds_epu8(at, _mm256_set1_epi8(0x70));
+            found = _mm256_or_si256(found, _mm256_shuffle_epi8(table, at));
+        }
+        // SAFETY: an unaligned store to the 32 bytes of `labels`.
+        unsafe { _mm256_storeu_si256(labels.as_mut_ptr().cast(), found) };
+        tally.count(labels);
+    }
+    let (mut lanes64, mut lanes32) = ([0u64; 4], [0i32; 8]);
+    // SAFETY: unaligned stores to arrays of just that size.
+    unsafe {
+        _mm256_storeu_si256(lanes64.as_mut_ptr().cast(), sums);
+        _mm256_storeu_si256(lanes32.as_mut_ptr().cast(), max);
+    }
+    tally.floors += lanes64.iter().sum::<u64>();
+    tally.max = lanes32.iter().copied().fold(tally.max, i32::max);
+}
+
+/// Counts whole blocks of 8 pixels; the machine must have AVX2. Gives the sum of their squares.
+#[target_feature(enable = "avx2")]
+pub(super) fn count_avx2<const BITS: u32, const CELLS: usize>(
+    pixels: &[[[u8; 3]; LANES_AVX2]],
+    hist: &mut [Cell; CELLS],
+) -> u64 {
+    // A pixel's bytes to a lane of 32 bits, the fourth byte empty; the second half is loaded 4 bytes early.
+    let lanes = _mm256_setr_epi8(
+        0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1, 4, 5, 6, -1, 7, 8, 9, -1, 10, 11, 12, -1, 13, 14, 15, -1,
+    );
+    // Bits 3 to 5 of a level to bits 0, 3 and 6, bits 6 and 7 to bits 9 and 12: see `key5`.
+    let low_bits = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 8, 9, 64, 65, 72, 73, 0, 0, 0, 0, 0, 0, 0, 0));
+    let high_bits = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 2, 16, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
+    let (channels, ones) = (_mm256_set1_epi32(0x0001_0204), _mm256_set1_epi16(1));
+    let (seven, three) = (_mm256_set1_epi8(7), _mm256_set1_epi8(3));
+    let (even, one) = (_mm256_set1_epi32(0x00FF_00FF), _mm256_set1_epi32(0x0100_0000));
+    let (mut squares, mut sums, zero) = (_mm256_setzero_si256(), 0u64, _mm256_setzero_si256());
+    let (mut keys, mut px) = ([0u32; LANES_AVX2], [0u32; LANES_AVX2]);
+    for (n, block) in pixels.iter().enumerate() {
+        let bytes = block.as_ptr().cast::<u8>();
+        // SAFETY: bytes 0 to 23 of the block's 24.
+        let raw = unsafe { _mm256_loadu2_m128i(bytes.add(8).cast(), bytes.cast()) };
+        let v = _mm256_shuffle_epi8(raw, lanes);
+        let low = _mm256_shuffle_epi8(low_bits, _mm256_and_si256(_mm256_srli_epi16::<3>(v), seven));
+        let high = _mm256_shuffle_epi8(high_bits, _mm256_and_si256(_mm256_srli_epi16::<6>(v), three));
+        let gather = |bits| _mm256_madd_epi16(_mm256_maddubs_epi16(bits, channels), ones);
+        let key = _mm256_add_epi32(gather(low), _mm256_slli_epi32::<8>(gather(high)));
+        let (rb, g) = (_mm256_and_si256(v, even), _mm256_srli_epi16::<8>(v));
+        squares = _mm256_add_epi32(squares, _mm256_add_epi32(_mm256_madd_epi16(rb, rb), _mm256_madd_epi16(g, g)));
+        // SAFETY: unaligned stores to arrays of just that size.
+        unsafe {
+            _mm256_storeu_si256(keys.as_mut_ptr().cast(), key);
+            _mm256_storeu_si256(px.as_mut_ptr().cast(), _mm256_or_si256(v, one));
+        }
+        for (key, px) in keys.iter().zip(px) {
+            if let Some(cell) = hist.get_mut((key >> (3 * (5 - BITS))) as usize) {
+                let at = cell.0.as_mut_ptr().cast::<__m128i>();
+                // SAFETY: a load and a store of the cell's 16 bytes, unaligned forms.
+                unsafe {
+                    _mm_storeu_si128(
+                        at,
+                        _mm_add_epi32(_mm_loadu_si128(at), _mm_cvtepu8_epi32(_mm_cvtsi32_si128(px as i32))),
+                    )
+                };
+            }
+        }
+        // A lane takes 195,075 at most a block.
+        if n % 8_192 == 8_191 {
+            sums += lane_sum(squares);
+            squares = zero;
+        }
+    }
+    sums + lane_sum(squares)
+}
+
+#[target_feature(enable = "avx2")]
+fn lane_sum(v: __m256i) -> u64 {
+    let mut lanes = [0u32; LANES_AVX2];
+    // SAFETY: an unaligned store to an array of just that size.
+    unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), v) };
+    lanes.iter().map(|&v| u64::from(v)).sum()
+}
