@@ -8,8 +8,10 @@
 //! mean distances to the pixels of another cluster, s = (b - a) / max(a, b); s = 0 where A is that one pixel, and
 //! where a = b = 0. With counts w: a_i = sum over A of w_j d_ij / (W_A - 1), for d_ii = 0 counts the pixel's twins.
 
-use ndarray::{Array2, ArrayViewMut2, Axis};
+use firmware::simd::{self, TILE, Tile};
+use ndarray::{Array2, s};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A unique colour of one label, and how many pixels have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,10 +67,12 @@ pub enum SilhouetteError {
     OnlySingles,
 }
 
-/// Colours that are summed in 32-bit floats before the sum goes into 64 bits: keeps the rounding below 1e-7.
-const CHUNK: usize = 128;
-/// Sums side by side, so that the compiler can use vectors.
-const LANES: usize = 16;
+/// Sums side by side, which are one vector on most machines.
+const LANES: usize = 8;
+/// Memory for the sums of all threads; with more clusters or colours fewer threads work.
+const SUMS_BYTES_MAX: usize = 1 << 30;
+/// Pairs of colours after which progress is worth a word.
+const PAIRS_TO_SPEAK: u64 = 10_000_000_000;
 
 /// Counts unique (colour, label) pairs of a picture: `rgb` has three bytes a pixel, `labels` one.
 pub fn samples(rgb: &[u8], labels: &[u8]) -> Vec<Sample> {
@@ -121,61 +125,81 @@ struct Cluster {
     range: Range<usize>,
 }
 
-/// The samples by cluster, channel by channel.
+/// Up to [`TILE`] samples of one cluster.
+struct Part {
+    cluster: usize,
+    first: usize,
+    len: usize,
+    tile: Tile,
+}
+
+/// The samples by cluster, in tiles.
 struct Sorted {
     order: Vec<usize>,
     clusters: Vec<Cluster>,
-    red: Vec<f32>,
-    green: Vec<f32>,
-    blue: Vec<f32>,
-    weight: Vec<f32>,
+    parts: Vec<Part>,
 }
 
 impl Sorted {
     fn new(samples: &[Sample]) -> Sorted {
         let mut order: Vec<usize> = (0..samples.len()).filter(|&i| samples[i].count > 0).collect();
         order.sort_by_key(|&i| samples[i].label);
-        let mut clusters = Vec::new();
-        let mut start = 0;
+        let (mut clusters, mut parts, mut first) = (Vec::new(), Vec::new(), 0);
         for run in order.chunk_by(|&a, &b| samples[a].label == samples[b].label) {
-            let range = start..start + run.len();
-            start = range.end;
+            let range = first..first + run.len();
+            for run in run.chunks(TILE) {
+                let mut tile = Tile { red: [0.0; TILE], green: [0.0; TILE], blue: [0.0; TILE], weight: [0.0; TILE] };
+                for (at, s) in run.iter().map(|&i| &samples[i]).enumerate() {
+                    [tile.red[at], tile.green[at], tile.blue[at]] = s.rgb.map(f32::from);
+                    tile.weight[at] = s.count as f32;
+                }
+                parts.push(Part { cluster: clusters.len(), first, len: run.len(), tile });
+                first += run.len();
+            }
             let pixels = run.iter().map(|&i| u64::from(samples[i].count)).sum();
             clusters.push(Cluster { label: samples[run[0]].label, pixels, range });
         }
-        let channel = |c: usize| order.iter().map(|&i| f32::from(samples[i].rgb[c])).collect();
-        let (red, green, blue) = (channel(0), channel(1), channel(2));
-        let weight = order.iter().map(|&i| samples[i].count as f32).collect();
-        Sorted { order, clusters, red, green, blue, weight }
+        Sorted { order, clusters, parts }
     }
 
-    /// For every sample (rows) the sum of its distances to the pixels of every cluster (columns).
+    /// For every sample (rows) the sum of its distances to the pixels of every cluster (columns). Every pair of tiles is
+    /// looked at once, for both directions. Which thread takes which rows of tiles is fixed, and so are the roundings.
     fn distance_sums(&self, threads: usize) -> Array2<f64> {
-        let mut sums = Array2::zeros((self.order.len(), self.clusters.len()));
-        let rows = self.order.len().div_ceil(threads).max(1);
+        let shape = (self.order.len(), self.clusters.len());
+        let bytes = shape.0 * shape.1 * size_of::<f64>();
+        let threads = threads.min(SUMS_BYTES_MAX / bytes.max(1)).max(1);
+        let progress = Progress::new(self.order.len() as u64);
+        let work = |thread: usize| {
+            let mut sums = Array2::zeros(shape);
+            for p in (thread..self.parts.len()).step_by(threads) {
+                self.rows_of(p, &mut sums);
+                progress.add(self.parts[p].len as u64 * (self.order.len() - self.parts[p].first) as u64);
+            }
+            sums
+        };
+        let work = &work;
         std::thread::scope(|scope| {
-            for (part, block) in sums.axis_chunks_iter_mut(Axis(0), rows).enumerate() {
-                scope.spawn(move || self.fill(part * rows, block));
-            }
-        });
-        sums
+            let others: Vec<_> = (1..threads).map(|t| scope.spawn(move || work(t))).collect();
+            // A thread that panicked is this thread's panic too.
+            others.into_iter().fold(work(0), |sums, other| match other.join() {
+                Ok(more) => sums + more,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+        })
     }
 
-    fn fill(&self, first: usize, mut block: ArrayViewMut2<'_, f64>) {
-        for (i, mut row) in (first..).zip(block.rows_mut()) {
-            let from = [self.red[i], self.green[i], self.blue[i]];
-            for (sum, cluster) in row.iter_mut().zip(&self.clusters) {
-                *sum = self.distances(from, cluster.range.clone());
-            }
+    /// Adds the distances between the tile `p` and itself and all later ones.
+    fn rows_of(&self, p: usize, sums: &mut Array2<f64>) {
+        let (mut row_sums, mut none) = ([0.0; TILE], [0.0; TILE]);
+        let rows = &self.parts[p];
+        pair_sums(&rows.tile, &rows.tile, &mut row_sums, &mut none);
+        add(sums, rows, rows.cluster, &row_sums);
+        for columns in &self.parts[p + 1..] {
+            let mut column_sums = [0.0; TILE];
+            pair_sums(&rows.tile, &columns.tile, &mut row_sums, &mut column_sums);
+            add(sums, rows, columns.cluster, &row_sums);
+            add(sums, columns, rows.cluster, &column_sums);
         }
-    }
-
-    /// The sum of the weighted distances from one colour to those in `range`.
-    fn distances(&self, from: [f32; 3], range: Range<usize>) -> f64 {
-        let (red, green) = (&self.red[range.clone()], &self.green[range.clone()]);
-        let (blue, weight) = (&self.blue[range.clone()], &self.weight[range]);
-        let chunks = red.chunks(CHUNK).zip(green.chunks(CHUNK)).zip(blue.chunks(CHUNK)).zip(weight.chunks(CHUNK));
-        chunks.map(|(((r, g), b), w)| f64::from(chunk_sum(from, r, g, b, w))).sum()
     }
 
     /// The value of a pixel of `label` whose distances to each cluster sum to `sums`.
@@ -195,32 +219,81 @@ impl Sorted {
     }
 }
 
-/// Squared distances are whole numbers below 2^18, so that 32 bits hold them exactly; only the root is rounded.
-#[inline]
-fn chunk_sum(from: [f32; 3], red: &[f32], green: &[f32], blue: &[f32], weight: &[f32]) -> f32 {
-    let distance = |r: f32, g: f32, b: f32| {
-        let (r, g, b) = (r - from[0], g - from[1], b - from[2]);
-        (r * r + g * g + b * b).sqrt()
-    };
-    let mut lanes = [0.0f32; LANES];
-    let (r, r_rest) = red.as_chunks::<LANES>();
-    let (g, g_rest) = green.as_chunks::<LANES>();
-    let (b, b_rest) = blue.as_chunks::<LANES>();
-    let (w, w_rest) = weight.as_chunks::<LANES>();
-    for (((r, g), b), w) in r.iter().zip(g).zip(b).zip(w) {
-        for i in 0..LANES {
-            lanes[i] += w[i] * distance(r[i], g[i], b[i]);
+/// Adds a tile's sums to the column of a cluster.
+fn add(sums: &mut Array2<f64>, part: &Part, cluster: usize, more: &[f32; TILE]) {
+    let column = sums.slice_mut(s![part.first..part.first + part.len, cluster]);
+    column.into_iter().zip(more).for_each(|(sum, &more)| *sum += f64::from(more));
+}
+
+fn pair_sums(rows: &Tile, columns: &Tile, row_sums: &mut [f32; TILE], column_sums: &mut [f32; TILE]) {
+    if !simd::pair_sums(rows, columns, row_sums, column_sums) {
+        pair_sums_plain(rows, columns, row_sums, column_sums);
+    }
+}
+
+/// What [`simd::pair_sums`] is held to. Squared distances are whole numbers below 2^18, which 32 bits hold exactly: only
+/// the root, its product and the sums are rounded, 16 terms a lane.
+fn pair_sums_plain(rows: &Tile, columns: &Tile, row_sums: &mut [f32; TILE], column_sums: &mut [f32; TILE]) {
+    let lanes = |of: &[f32; TILE], at: usize| -> [f32; LANES] { std::array::from_fn(|l| of[at + l]) };
+    for (i, row_sum) in row_sums.iter_mut().enumerate() {
+        let mut sum = [0.0f32; LANES];
+        for at in (0..TILE).step_by(LANES) {
+            let (r, g, b) = (lanes(&columns.red, at), lanes(&columns.green, at), lanes(&columns.blue, at));
+            let w = lanes(&columns.weight, at);
+            for l in 0..LANES {
+                let (r, g, b) = (r[l] - rows.red[i], g[l] - rows.green[i], b[l] - rows.blue[i]);
+                let distance = (r * r + g * g + b * b).sqrt();
+                sum[l] += w[l] * distance;
+                column_sums[at + l] += rows.weight[i] * distance;
+            }
+        }
+        *row_sum = sum.iter().sum();
+    }
+}
+
+/// Says on standard error how far a long computation is, every tenth.
+struct Progress {
+    pairs: u64,
+    done: AtomicU64,
+}
+
+impl Progress {
+    fn new(colours: u64) -> Progress {
+        Progress { pairs: colours * (colours + 1) / 2, done: AtomicU64::new(0) }
+    }
+
+    fn add(&self, pairs: u64) {
+        let before = self.done.fetch_add(pairs, Ordering::Relaxed);
+        if self.pairs >= PAIRS_TO_SPEAK && before * 10 / self.pairs < (before + pairs) * 10 / self.pairs {
+            log::info!("silhouette: {} %", (before + pairs) * 100 / self.pairs);
         }
     }
-    let rest = r_rest.iter().zip(g_rest).zip(b_rest).zip(w_rest);
-    let rest: f32 = rest.map(|(((&r, &g), &b), &w)| w * distance(r, g, b)).sum();
-    lanes.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_vectors_sums_are_the_plain_ones_to_the_bit(
+            colours in prop::collection::vec(([any::<u8>(), any::<u8>(), any::<u8>()], 1u32..900), 2 * TILE),
+        ) {
+            let tile = |of: &[([u8; 3], u32)]| Tile {
+                red: std::array::from_fn(|i| f32::from(of[i].0[0])),
+                green: std::array::from_fn(|i| f32::from(of[i].0[1])),
+                blue: std::array::from_fn(|i| f32::from(of[i].0[2])),
+                weight: std::array::from_fn(|i| of[i].1 as f32),
+            };
+            let (rows, columns) = (tile(&colours), tile(&colours[TILE..]));
+            let mut plain = ([0.0; TILE], [1.5; TILE]);
+            pair_sums_plain(&rows, &columns, &mut plain.0, &mut plain.1);
+            let mut fast = ([0.0; TILE], [1.5; TILE]);
+            pair_sums(&rows, &columns, &mut fast.0, &mut fast.1);
+            prop_assert_eq!(fast, plain);
+        }
+    }
 
     /// The definition, pixel by pixel, in 64 bits.
     fn plain(pixels: &[([u8; 3], u8)]) -> Vec<f64> {

@@ -15,6 +15,7 @@ pub mod command;
 pub mod config;
 pub mod coreset_size;
 pub mod exit;
+pub mod gauge;
 pub mod live;
 pub mod logs;
 pub mod memory;

@@ -10,6 +10,7 @@ use crate::cluster::{frame_rng, new_node};
 use crate::command::Command;
 use crate::config::{Config, Video, ViewChoice};
 use crate::exit::{Failure, Reason};
+use crate::gauge::Rate;
 use crate::live::{Counters, Limits};
 use crate::logs;
 use crate::memory::Memory;
@@ -62,6 +63,7 @@ struct Work {
     picture_due: Instant,
     status_due: Instant,
     status_frames: u64,
+    rate: Rate,
     shot: Box<Shot>,
     colours: Vec<u32>,
     row: Vec<u8>,
@@ -85,12 +87,15 @@ impl See<'_> {
             picture_due: now,
             status_due: now + STATUS_EVERY,
             status_frames: 0,
+            rate: Rate::default(),
             shot: Box::default(),
             colours: Vec::new(),
             row: Vec::new(),
             census_of: None,
             watchdog: Watchdog::of_systemd(now),
         };
+        let mut away = Watchdog::of_systemd(now);
+        camera.while_away(Box::new(move || away.alive(Instant::now())));
         let end = self.frames(&mut camera, &mut work);
         logs::status(None);
         self.counters.late.store(camera.late(), Ordering::Relaxed);
@@ -134,6 +139,7 @@ impl See<'_> {
                 return Ok(true);
             }
             step(node, &frame, work.settings.seed)?;
+            work.rate.tick(Instant::now());
             self.report(node.report(), camera.rate(), work);
             if self.plan.any {
                 self.show(&frame, node, work);
@@ -142,7 +148,7 @@ impl See<'_> {
                 return Ok(false);
             }
             let seen = self.counters.frames.fetch_add(1, Ordering::Relaxed) + 1;
-            work.watchdog.frame(Instant::now());
+            work.watchdog.alive(Instant::now());
             let enough = self.limits.frames.is_some_and(|n| seen >= n);
             if enough || !camera.advance(self.stop)? {
                 return Ok(false);
@@ -187,6 +193,9 @@ impl See<'_> {
         shot.report.clone_from(node.report());
         shot.labels.clear();
         shot.labels.extend_from_slice(node.labels());
+        shot.captured_at_us = frame.stamp.captured_at_us;
+        shot.fps_tenths = work.rate.tenths();
+        shot.is_offline = self.config.mqtt.is_some() && !self.counters.connected.load(Ordering::Relaxed);
         shot.original.clear();
         if self.config.view == ViewChoice::SideBySide {
             work.row.resize((frame.width() * 3).max(work.row.len()), 0);

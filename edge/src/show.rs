@@ -6,11 +6,12 @@
 
 use crate::config::Config;
 use crate::exit::Failure;
+use crate::gauge::Gauge;
 use crate::panel::{self, Panel, PanelError, Wish};
 use crate::slot::{Shot, Slot, Taken};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Keys and windows are looked after this often.
 const TEND_EVERY: Duration = Duration::from_millis(20);
@@ -58,11 +59,21 @@ pub fn run(config: &Config, slot: &Slot, stop: &AtomicBool, opened: &SyncSender<
 
 fn show(panels: &mut [Box<dyn Panel>], slot: &Slot, stop: &AtomicBool) -> Result<(), PanelError> {
     let mut shot = Box::<Shot>::default();
+    let mut gauge = Gauge::default();
     loop {
         match slot.take(&mut shot, TEND_EVERY) {
-            Taken::Picture => panels.iter_mut().try_for_each(|p| p.show(&shot))?,
+            Taken::Picture => {
+                panels.iter_mut().try_for_each(|p| p.show(&shot))?;
+                gauge.add(Instant::now(), age(&shot));
+            }
             Taken::Nothing => {}
-            Taken::Closed => return Ok(()),
+            Taken::Closed => {
+                if gauge.count() > 0 && !panels.is_empty() {
+                    let (count, rate) = (gauge.count(), gauge.per_second());
+                    log::info!("{count} pictures shown, {rate:.1} a second; from capture to display {gauge}");
+                }
+                return Ok(());
+            }
         }
         for panel in panels.iter_mut() {
             if panel.tend()? == Wish::Stop {
@@ -70,4 +81,10 @@ fn show(panels: &mut [Box<dyn Panel>], slot: &Slot, stop: &AtomicBool) -> Result
             }
         }
     }
+}
+
+/// How long ago it was captured.
+fn age(shot: &Shot) -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_micros(shot.captured_at_us))
 }

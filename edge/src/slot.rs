@@ -20,11 +20,24 @@ pub struct Shot {
     pub labels: Vec<u8>,
     /// RGB, three bytes a pixel; empty if no panel shows it.
     pub original: Vec<u8>,
+    /// When it was captured: microseconds since the Unix epoch.
+    pub captured_at_us: u64,
+    /// Frames clustered in ten seconds, smoothed; none before there were two.
+    pub fps_tenths: Option<u32>,
+    /// There is a broker, and it cannot be reached.
+    pub is_offline: bool,
 }
 
 impl Default for Shot {
     fn default() -> Shot {
-        Shot { report: empty_report(), labels: Vec::new(), original: Vec::new() }
+        Shot {
+            report: empty_report(),
+            labels: Vec::new(),
+            original: Vec::new(),
+            captured_at_us: 0,
+            fps_tenths: None,
+            is_offline: false,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod scripted;
 
 use firmware::custody::{Envelope, Kind};
 use firmware::limits::{ENVELOPE_BYTES, PAYLOAD_BYTES_MAX};
-use firmware::wire::{self, Report};
+use firmware::wire::{self, Payload, Report};
 use scripted::{Broker, Faults, Heard};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -45,7 +45,10 @@ fn signal(child: &Child, name: &str) {
 
 fn reports(heard: &Heard) -> Vec<Report> {
     let payloads = heard.journal.values().map(|r| Envelope::open(r).unwrap());
-    payloads.filter(|(e, _)| e.kind() == Some(Kind::Report)).map(|(_, p)| wire::decode(1, p).unwrap()).collect()
+    payloads
+        .filter(|(e, _)| e.kind() == Some(Kind::Report))
+        .map(|(_, p)| wire::decode(Report::VERSION, p).unwrap())
+        .collect()
 }
 
 /// Each stream's seqs are 0, 1, 2 ... without a gap; gives how many streams and records there are.
@@ -194,7 +197,7 @@ fn a_full_spool_refuses_frames_and_the_reports_say_how_many() {
     for (&(of, _), record) in &heard.journal {
         let (envelope, payload) = Envelope::open(record).unwrap();
         if envelope.kind() == Some(Kind::Report) {
-            let report: Report = wire::decode(1, payload).unwrap();
+            let report: Report = wire::decode(Report::VERSION, payload).unwrap();
             accepted = if of == stream { accepted + 1 } else { 1 };
             stream = of;
             assert_eq!(report.frame + 1, accepted + report.dropped);

@@ -149,6 +149,24 @@ pub fn uncovered(points: &[Point], clusters: &Clusters, params: Params) -> (u64,
     (pixels, heavy)
 }
 
+/// Opens a cluster at the farthest point of at least `w_open` pixels, if there is room.
+pub fn open_farthest(points: &[Point], clusters: &mut Clusters, params: Params) {
+    let targets = targets(clusters.iter().map(|c| c.rgb_q6));
+    let (mut block, mut farthest) = (Block::EMPTY, (0, None));
+    for points in points.chunks(BLOCK) {
+        block.fill(points.iter().map(|p| p.rgb_q6));
+        block.find(&targets);
+        for (p, &d) in points.iter().zip(&block.distance2).filter(|(p, _)| p.weight() >= params.w_open) {
+            if d > farthest.0 {
+                farthest = (d, Some(p.rgb_q6));
+            }
+        }
+    }
+    if let Some(rgb_q6) = farthest.1 {
+        let _ = clusters.push(Cluster::new(rgb_q6));
+    }
+}
+
 fn mean(points: &[Point]) -> Option<Q6> {
     let mut sum = [0; 4];
     points.iter().for_each(|p| add(&mut sum, p));

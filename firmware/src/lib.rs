@@ -31,7 +31,7 @@ pub mod ranges;
 pub mod refine;
 pub mod silhouette;
 #[cfg(feature = "simd")]
-mod simd;
+pub mod simd;
 pub mod track;
 pub mod view;
 pub mod wire;

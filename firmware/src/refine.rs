@@ -281,3 +281,108 @@ fn longest_axis(m: &[i64; 6]) -> [i32; 3] {
     let down = size.ilog2().saturating_sub(9);
     axis.map(|x| (x >> down) as i32)
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::coreset::Point;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    fn colours() -> impl Strategy<Value = Vec<Point>> {
+        let pixel = ([any::<u8>(), any::<u8>(), any::<u8>()], 1u32..50);
+        prop::collection::vec(pixel.prop_map(|(px, w)| Point::pixel(px, w)), 4..200)
+    }
+
+    fn started(points: &[Point], k: usize) -> Clusters {
+        points.iter().step_by(points.len().div_ceil(k)).map(|p| Cluster::new(p.rgb_q6)).collect()
+    }
+
+    /// The definition: every pixel to its nearest centroid, in floats.
+    fn cost(points: &[Point], clusters: &Clusters) -> f64 {
+        let near = |p: &Point| clusters.iter().map(|c| distance2_q12(p.rgb_q6, c.rgb_q6)).min().unwrap();
+        points.iter().map(|p| f64::from(near(p)) * f64::from(p.weight())).sum()
+    }
+
+    fn squares(points: &[Point]) -> u64 {
+        points.iter().map(|p| saved_black(p)).sum()
+    }
+
+    /// r^2 + g^2 + b^2 over a point's pixels, which are of one colour.
+    fn saved_black(p: &Point) -> u64 {
+        p.rgb_q6.iter().map(|&v| (u64::from(v) >> 6).pow(2)).sum::<u64>() * u64::from(p.weight())
+    }
+
+    proptest! {
+        #[test]
+        fn sweeps_never_raise_the_cost_and_name_it_exactly(points in colours(), k in 2usize..20) {
+            let mut clusters = started(&points, k);
+            let (mut assign, mut masses) = (std::vec![0; points.len()], [[0; 4]; CLUSTERS_MAX]);
+            let mut before = cost(&points, &clusters);
+            for _ in 0..6 {
+                let swept = sweeps(&points, squares(&points), &mut clusters, &mut assign, &mut masses, 1);
+                let now: f64 = points.iter().zip(&assign).map(|(p, &a)| {
+                    let c = clusters[usize::from(a).min(clusters.len() - 1)].rgb_q6;
+                    f64::from(distance2_q12(p.rgb_q6, c)) * f64::from(p.weight())
+                }).sum();
+                if clusters.len() == k {
+                    prop_assert_eq!(swept.cost_q12 as f64, now);
+                }
+                prop_assert!(now <= before, "{} to {}", before, now);
+                before = cost(&points, &clusters);
+            }
+        }
+
+        #[test]
+        fn swaps_keep_the_number_and_lower_the_cost_or_leave_it(points in colours(), k in 3usize..20) {
+            let mut swept = started(&points, k);
+            let mut assign = std::vec![0; points.len()];
+            let mut masses = [[0; 4]; CLUSTERS_MAX];
+            sweeps(&points, squares(&points), &mut swept, &mut assign, &mut masses, SWEEPS_TO_JUDGE);
+            let mut swapped = started(&points, k);
+            swap(&points, &mut swapped, &mut assign, 0, |_| 0);
+            prop_assert_eq!(swapped.len(), swept.len());
+            prop_assert!(cost(&points, &swapped) <= cost(&points, &swept) * 1.002);
+        }
+
+        #[test]
+        fn a_swap_that_uncovers_too_much_is_taken_back(points in colours(), k in 3usize..20) {
+            let mut assign = std::vec![0; points.len()];
+            let mut plain = started(&points, k);
+            let mut masses = [[0; 4]; CLUSTERS_MAX];
+            sweeps(&points, squares(&points), &mut plain, &mut assign, &mut masses, SWEEPS_TO_JUDGE);
+            let mut kept = started(&points, k);
+            let swept = plain.clone();
+            // Anything but the swept centroids uncovers a pixel.
+            swap(&points, &mut kept, &mut assign, 0, |c| u64::from(*c != swept));
+            prop_assert_eq!(kept, plain);
+        }
+
+        #[test]
+        fn the_gain_of_a_cut_is_what_the_cost_falls_by(points in colours()) {
+            let mut clusters = started(&points, 1);
+            let (mut assign, mut masses) = (std::vec![0; points.len()], [[0; 4]; CLUSTERS_MAX]);
+            sweeps(&points, squares(&points), &mut clusters, &mut assign, &mut masses, 2);
+            let whole = cost(&points, &clusters);
+            let cut = cuts(&points, &clusters, &assign)[0];
+            if cut.gain_q12 > 0 {
+                let halves: Clusters = [cut.part, cut.rest].map(Cluster::new).into_iter().collect();
+                // Nearest centroids can only be better than the halves; roundings cost less than a thousandth.
+                prop_assert!(cost(&points, &halves) <= (whole - cut.gain_q12 as f64) * 1.001 + 1e6);
+            }
+        }
+    }
+
+    #[test]
+    fn two_clusters_on_one_colour_and_one_on_two_are_swapped() {
+        let points: Vec<Point> =
+            [[10, 10, 10], [12, 10, 10], [200, 0, 0], [0, 0, 200]].map(|px| Point::pixel(px, 100)).to_vec();
+        let mut clusters: Clusters =
+            [[10 * 64, 640, 640], [12 * 64, 640, 640], [6_400, 0, 6_400]].map(Cluster::new).into_iter().collect();
+        swap(&points, &mut clusters, &mut [0; 4], 0, |_| 0);
+        let mut found: Vec<Q6> = clusters.iter().map(|c| c.rgb_q6).collect();
+        found.sort_unstable();
+        assert_eq!(found, [[0, 0, 12_800], [11 * 64, 640, 640], [12_800, 0, 0]]);
+    }
+}

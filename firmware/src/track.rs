@@ -86,6 +86,24 @@ pub fn drop_redundant(points: &[Point], assign: &[u8], clusters: &mut Clusters, 
     }
 }
 
+/// Makes one of the two clusters that cost least as one (Ward, 1963); the heavier keeps its id.
+pub fn join_cheapest(clusters: &mut Clusters) {
+    let pairs = clusters.iter().enumerate().flat_map(|(i, a)| {
+        let later = clusters.iter().enumerate().skip(i + 1);
+        later.map(move |(j, b)| {
+            let (wa, wb) = (u64::from(a.weight), u64::from(b.weight));
+            (u64::from(distance2_q12(a.rgb_q6, b.rgb_q6)) * (wa * wb / (wa + wb).max(1)), i, j)
+        })
+    });
+    let Some((_, i, j)) = pairs.min() else { return };
+    let (Some(&a), Some(&b)) = (clusters.get(i), clusters.get(j)) else { return };
+    let id = if a.weight >= b.weight { a.id } else { b.id };
+    if let Some(c) = clusters.get_mut(i) {
+        *c = Cluster { rgb_q6: weighted_mean(a, b), id, weight: a.weight.saturating_add(b.weight) };
+    }
+    clusters.remove(j);
+}
+
 /// Lets clusters go that have shrunk below `weight_min` pixels: support to stay is less than support to open, so that a
 /// cluster at the border does not come and go with every frame.
 pub fn drop_light(clusters: &mut Clusters, weight_min: u32) {

@@ -1,11 +1,15 @@
 //! View: the picture a person looks at, drawn on any display that `embedded-graphics` knows.
 //!
-//! Takes a report, labels, the original's RGB where it is wanted, and one line of text. Gives pixels to a `DrawTarget`.
+//! Takes a report, labels, the original's RGB where it is wanted, the frame rate, and whether the broker cannot be
+//! reached. Gives pixels to a `DrawTarget`.
 //! Touches the target only, each picture area with one contiguous fill.
 //! Never scales by anything but the nearest pixel: what is seen are the clusters' own colours.
 
+pub mod caption;
+
 use crate::limits::CLUSTERS_MAX;
 use crate::wire::{Report, Swatch};
+use caption::caption;
 use embedded_graphics::mono_font::iso_8859_1::{FONT_6X10, FONT_10X20};
 use embedded_graphics::mono_font::{MonoFont, MonoTextStyle};
 use embedded_graphics::pixelcolor::Rgb888;
@@ -19,6 +23,11 @@ const FURNITURE_HEIGHT_MIN: u32 = 64;
 const LARGE_TEXT_HEIGHT_MIN: u32 = 400;
 const BACKGROUND: Rgb888 = Rgb888::new(16, 16, 18);
 const INK: Rgb888 = Rgb888::new(235, 235, 235);
+/// What says that nothing leaves.
+const OFFLINE: &str = "offline";
+const OFFLINE_GROUND: Rgb888 = Rgb888::new(176, 0, 32);
+/// Left and right of a text.
+const MARGIN_PX: u32 = 2;
 
 /// What is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,11 +48,14 @@ pub struct Scene<'a> {
     pub labels: &'a [u8],
     /// The original as RGB24, if there is one to show.
     pub original: Option<&'a [u8]>,
-    /// One line of text.
-    pub caption: &'a str,
+    /// Frames in ten seconds, once that is known.
+    pub fps_tenths: Option<u32>,
+    /// There is a broker, and it cannot be reached: that is marked.
+    pub is_offline: bool,
 }
 
-/// Draws `scene` over the whole of `target`: pictures, then a bar of the palette in proportion, then the caption.
+/// Draws `scene` over the whole of `target`: pictures, then a bar of the palette in proportion, then the caption:
+/// the number of colours, the rate, and as much else as there is room for.
 ///
 /// # Errors
 /// Those of the target.
@@ -57,7 +69,13 @@ pub fn draw<D: DrawTarget<Color = Rgb888>>(target: &mut D, view: View, scene: &S
     pictures(target, strip(0, picture_height), view, scene)?;
     if text_height > 0 {
         bar(target, strip(picture_height, bar_height), &scene.report.palette)?;
-        caption(target, strip(picture_height + bar_height, text_height), font, scene.caption)?;
+        return words(target, strip(picture_height + bar_height, text_height), font, scene);
+    }
+    if scene.is_offline {
+        // No room for words: a corner that is no part of the picture.
+        let side = (width.min(height) / 8).max(1);
+        let corner = area.top_left + Point::new((width - side) as i32, 0);
+        target.fill_solid(&Rectangle::new(corner, Size::new(side, side)), OFFLINE_GROUND)?;
     }
     Ok(())
 }
@@ -163,15 +181,29 @@ fn bar<D: DrawTarget<Color = Rgb888>>(target: &mut D, area: Rectangle, palette: 
     Ok(())
 }
 
-fn caption<D: DrawTarget<Color = Rgb888>>(
+/// The caption, and behind it the mark of an edge that is offline.
+fn words<D: DrawTarget<Color = Rgb888>>(
     target: &mut D,
     area: Rectangle,
     font: &'static MonoFont<'static>,
-    text: &str,
+    scene: &Scene<'_>,
 ) -> Result<(), D::Error> {
     target.fill_solid(&area, BACKGROUND)?;
     let style = MonoTextStyle::new(font, INK);
-    Text::with_baseline(text, area.top_left + Point::new(2, 1), style, Baseline::Top).draw(target)?;
+    let char_width = font.character_size.width;
+    let mut room = area.size.width;
+    if scene.is_offline {
+        let width = OFFLINE.len() as u32 * char_width + 2 * MARGIN_PX;
+        room = room.saturating_sub(width);
+        let left = area.top_left + Point::new(room as i32, 0);
+        target.fill_solid(&Rectangle::new(left, Size::new(width, area.size.height)), OFFLINE_GROUND)?;
+        let at = left + Point::new(MARGIN_PX as i32, 1);
+        Text::with_baseline(OFFLINE, at, style, Baseline::Top).draw(target)?;
+    }
+    let chars = room.saturating_sub(MARGIN_PX) / char_width;
+    let text = caption(scene.report, scene.fps_tenths, chars as usize);
+    let at = area.top_left + Point::new(MARGIN_PX as i32, 1);
+    Text::with_baseline(&text, at, style, Baseline::Top).draw(target)?;
     Ok(())
 }
 
@@ -183,7 +215,7 @@ mod tests {
     use embedded_graphics::mock_display::MockDisplay;
 
     /// Two by two pixels: red and green above, both blue below.
-    fn report() -> Report {
+    pub(super) fn report() -> Report {
         let swatch = |id, rgb: [u16; 3], pixels| Swatch { id, rgb_q6: rgb.map(|c| c * 64), pixels };
         let s = Settings::default();
         Report {
@@ -215,6 +247,10 @@ mod tests {
         }
     }
 
+    fn scene<'a>(report: &'a Report, labels: &'a [u8]) -> Scene<'a> {
+        Scene { report, labels, original: None, fps_tenths: None, is_offline: false }
+    }
+
     fn window(
         display: &mut MockDisplay<Rgb888>,
         w: u32,
@@ -226,7 +262,7 @@ mod tests {
     #[test]
     fn the_clustered_picture_keeps_its_shape_in_the_middle() {
         let (report, mut display) = (report(), MockDisplay::new());
-        let scene = Scene { report: &report, labels: &[0, 1, 2, 2], original: None, caption: "" };
+        let scene = scene(&report, &[0, 1, 2, 2]);
         draw(&mut window(&mut display, 6, 4), View::Clustered, &scene).unwrap();
         // The background is nearly black: K in these patterns would be pure black, so compare colour by colour.
         let at = |x, y| display.get_pixel(Point::new(x, y)).unwrap();
@@ -239,7 +275,7 @@ mod tests {
     fn side_by_side_has_the_original_on_the_left() {
         let (report, mut display) = (report(), MockDisplay::new());
         let original = [255, 255, 255, 0, 0, 0, 255, 255, 0, 0, 255, 255];
-        let scene = Scene { report: &report, labels: &[0, 1, 2, 2], original: Some(&original), caption: "" };
+        let scene = Scene { original: Some(&original), ..scene(&report, &[0, 1, 2, 2]) };
         draw(&mut window(&mut display, 4, 2), View::SideBySide, &scene).unwrap();
         display.assert_pattern(&["WKRG", "YCBB"]);
     }
@@ -248,14 +284,30 @@ mod tests {
     fn the_bar_is_in_proportion_and_the_caption_is_below_it() {
         let (report, mut display) = (report(), MockDisplay::new());
         display.set_allow_overdraw(true);
-        let scene = Scene { report: &report, labels: &[0, 1, 2, 2], original: None, caption: "I" };
+        let scene = scene(&report, &[0, 1, 2, 2]);
         draw(&mut window(&mut display, 64, 64), View::Clustered, &scene).unwrap();
         let row = |y: i32, c: Rgb888| (0..64).filter(|&x| display.get_pixel(Point::new(x, y)) == Some(c)).count();
         for y in 46..52 {
             assert_eq!([Rgb888::RED, Rgb888::GREEN, Rgb888::BLUE].map(|c| row(y, c)), [16, 16, 32]);
         }
         let ink: usize = (52..64).map(|y| row(y, INK)).sum();
-        assert!((8..20).contains(&ink), "an I, {ink} pixels");
+        assert!((60..150).contains(&ink), "3 colours, {ink} pixels");
+    }
+
+    #[test]
+    fn offline_is_marked_on_the_right_of_the_caption_and_in_a_corner_where_there_is_none() {
+        let (report, mut display) = (report(), MockDisplay::new());
+        display.set_allow_overdraw(true);
+        let scene = Scene { is_offline: true, ..scene(&report, &[0, 1, 2, 2]) };
+        draw(&mut window(&mut display, 64, 64), View::Clustered, &scene).unwrap();
+        let is_mark = |x: i32, y: i32| display.get_pixel(Point::new(x, y)) == Some(OFFLINE_GROUND);
+        assert!((18..64).all(|x| is_mark(x, 63)) && !(0..18).any(|x| is_mark(x, 63)));
+        assert!(!(0..64).any(|x| (0..52).any(|y| is_mark(x, y))), "the picture and the bar are as they were");
+        let mut small = MockDisplay::new();
+        small.set_allow_overdraw(true);
+        draw(&mut window(&mut small, 32, 32), View::Clustered, &scene).unwrap();
+        let marks = |y: i32| (0..32).filter(|&x| small.get_pixel(Point::new(x, y)) == Some(OFFLINE_GROUND)).count();
+        assert_eq!([marks(0), marks(3), marks(4)], [4, 4, 0]);
     }
 
     #[test]

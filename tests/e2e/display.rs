@@ -45,6 +45,7 @@ fn a_window_opens_shows_the_clustered_picture_and_esc_ends_the_stream() {
     sh(&format!("DISPLAY={display} xdotool windowfocus --sync {window} key --window {window} Escape"));
     assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
     assert!(edge.stderr().contains("stream interrupted"), "{}", edge.stderr());
+    println!("window under Xvfb: {}", edge.wait_for_line("pictures shown", LIMIT));
     drop(x);
 }
 

@@ -1,25 +1,13 @@
-# Runs in the guest: vivid, the kernel's own test camera, in several formats; then unplugged under a running edge and
-# plugged in again under another number. Says what it does on the console, where the test reads it.
-port=$(sed -n 's/.*\bhueflow\.mqtt=\([0-9]*\).*/\1/p' /proc/cmdline)
-plug() { insmod /lib/modules/vivid.ko n_devs=1 node_types=0x1 num_inputs=1 input_types=0 vid_cap_nr="$1"; }
+# Runs in the guest: vivid, the kernel's own test camera, in several formats, and a camera of JPEGs; then vivid unplugged
+# under a running edge and plugged in again under another number. Says what it does on the console, where the test reads it.
+. /bin/common.sh
+port=$(fact mqtt)
 edge() {
   device=$1
   shift
   hueflow-edge run --site test --device "$device" --mqtt "mqtt://10.0.2.2:$port" --spool "/tmp/spool-$device" \
     --method octree --census-every 0 "$@" >"/tmp/$device.log" 2>&1
 }
-# wait_until WHAT COMMAND...: looks every tenth of a second, for a minute.
-wait_until() {
-  what=$1
-  shift
-  tries=600
-  until "$@"; do
-    tries=$((tries - 1))
-    if [ $tries = 0 ]; then echo "GUEST waited in vain for $what"; return 1; fi
-    usleep 100000
-  done
-}
-
 plug 0
 echo "GUEST list-cameras"
 hueflow-edge list-cameras
@@ -32,20 +20,45 @@ for format in YUYV NV12 RGB3; do
   cat "/tmp/$name.log"
 done
 
+feed_bars 4
+edge mjpg --source "v4l2:bars?width=640&height=360&format=MJPG" --frames 60
+echo "GUEST mjpg ended with $?"
+cat /tmp/mjpg.log
+kill $feeds
+wait_until "the other camera to be free" rmmod v4l2loopback 2>/dev/null
+
 # Said before it is tried: a node that is none, and one that another program uses.
-hueflow-edge run --source v4l2:/dev/video9 --spool /tmp/spool-none
+hueflow-edge run --source v4l2:/dev/video33 --spool /tmp/spool-none
 echo "GUEST no-device ended with $?"
 
-edge replug --source 'v4l2:/dev/video0?width=320&height=180&fps=10&format=YUYV' --frames 80 --log-frames &
+# systemd's watchdog, as it were, with less patience.
+patience /tmp/notify 3000 >/tmp/watchdog.log &
+watchdog=$!
+wait_until "the watchdog" test -S /tmp/notify
+export NOTIFY_SOCKET=/tmp/notify WATCHDOG_USEC=3000000
+edge replug --source 'v4l2:/dev/video0?width=320&height=180&fps=10&format=YUYV&gain=77&exposure=100' --frames 110 --log-frames &
 edge=$!
+unset NOTIFY_SOCKET WATCHDOG_USEC
 wait_until "30 frames" grep -q 'frame 30:' /tmp/replug.log
+process=$(pidof hueflow-edge)
 hueflow-edge run --source 'v4l2:/dev/video0?width=640&height=360' --spool /tmp/spool-busy
 echo "GUEST busy ended with $?"
-echo "GUEST unplugging"
+echo "GUEST unplugging $(ls -d /dev/video[07])"
 echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind
 wait_until "the module to be free" rmmod vivid 2>/dev/null
+from=$(now)
+passed() { now | awk -v from="$from" -v s="$1" '{ exit !($1 - from >= s) }'; }
+wait_until "longer than the watchdog waits" passed 6
 plug 7
-echo "GUEST plugged in again: $(ls /dev/video*)"
+from=$(now)
+echo "GUEST plugged in again: $(ls -d /dev/video[07])"
+wait_until "the picture to be back" grep -q 'is back after' /tmp/replug.log
+echo "GUEST back within $(now | awk -v from="$from" '{ print $1 - from }') s"
+echo "GUEST locked: $(hueflow-edge list-cameras | grep locked)"
+if [ "$process" = "$(pidof hueflow-edge)" ]; then echo "GUEST the same process as before"; fi
 wait $edge
 echo "GUEST replug ended with $?"
 grep -v ' frame ' /tmp/replug.log
+kill $watchdog
+wait $watchdog
+echo "GUEST watchdog: $(cat /tmp/watchdog.log)"

@@ -6,10 +6,12 @@
 #![allow(clippy::panic, clippy::expect_used, reason = "a harness may fail a test")]
 
 pub mod browser;
+pub mod glass;
 pub mod guest;
 pub mod house;
 pub mod media;
 pub mod process;
+pub mod screen;
 pub mod services;
 
 pub use house::House;

@@ -1,8 +1,10 @@
-//! Ask: what a live source is asked for: width, height, rate and pixel format.
+//! Ask: what a live source is asked for: width, height, rate, pixel format, and what it is to hold still.
 //!
 //! Takes the configuration's words, and options behind a `?` in a source's description. Gives numbers within bounds.
 //! Touches nothing.
 //! Never a promise: what the device can do is decided when it is opened.
+
+use super::locks::{Lock, Locks};
 
 /// Most pixels in a row or a column that can be asked for.
 const SIDE_PX_MAX: u32 = 8192;
@@ -20,11 +22,13 @@ pub struct Ask {
     pub fps: f64,
     /// V4L2's name of a pixel format; none: what fits best.
     pub format: Option<[u8; 4]>,
+    /// Exposure, white balance and gain.
+    pub locks: Locks,
 }
 
 impl Default for Ask {
     fn default() -> Ask {
-        Ask { width: 640, height: 480, fps: 30.0, format: None }
+        Ask { width: 640, height: 480, fps: 30.0, format: None, locks: Locks::default() }
     }
 }
 
@@ -42,12 +46,15 @@ impl Ask {
                 "height" => put(&mut self.height, side(value)),
                 "fps" => put(&mut self.fps, value.parse().ok().filter(|f| rate_allowed(*f))),
                 "format" => put(&mut self.format, format(value)),
+                "exposure" => put(&mut self.locks.exposure, lock(value, 0)),
+                "white_balance" => put(&mut self.locks.white_balance, lock(value, 1)),
+                "gain" => put(&mut self.locks.gain, lock(value, 2)),
                 _ => false,
             };
             if !right {
                 return Err(format!(
-                    "{option:?} is not an option; use width and height (1 to {SIDE_PX_MAX}), fps (above 0 to {FPS_MAX}) \
-                     and format (auto or four letters such as YUYV)"
+                    "{option:?} is not an option; use width and height (1 to {SIDE_PX_MAX}), fps (above 0 to {FPS_MAX}), \
+                     format (auto or four letters such as YUYV), exposure, white_balance and gain (as-is, auto or a number)"
                 ));
             }
         }
@@ -57,6 +64,11 @@ impl Ask {
 
 fn put<T>(place: &mut T, value: Option<T>) -> bool {
     value.map(|v| *place = v).is_some()
+}
+
+fn lock(word: &str, which: usize) -> Option<Lock> {
+    let (min, max) = *Locks::RANGES.get(which)?;
+    Lock::parse(word, min, max)
 }
 
 fn side(word: &str) -> Option<u32> {
@@ -87,6 +99,9 @@ mod tests {
         let (name, ask) = ask.refined("/dev/video0?width=640&height=360&format=nv12").unwrap();
         assert_eq!((name.as_str(), ask.width, ask.height, ask.fps), ("/dev/video0", 640, 360, 15.0));
         assert_eq!(ask.format, Some(*b"NV12"));
+        let (_, locked) = ask.refined("x?exposure=100&white_balance=auto").unwrap();
+        assert_eq!((locked.locks.exposure, locked.locks.white_balance), (Lock::At(100), Lock::Auto));
+        assert_eq!(locked.locks.gain, Lock::AsIs);
         let (name, same) = ask.refined("My Camera").unwrap();
         assert_eq!((name.as_str(), same), ("My Camera", ask));
         assert_eq!(ask.refined("x?format=auto").unwrap().1.format, None);
@@ -94,7 +109,18 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_by_name() {
-        for bad in ["width=0", "width=9000", "height=x", "fps=0", "fps=nan", "format=YUY", "speed=3", "width"] {
+        for bad in [
+            "width=0",
+            "width=9000",
+            "height=x",
+            "fps=0",
+            "fps=nan",
+            "format=YUY",
+            "speed=3",
+            "width",
+            "exposure=0",
+            "gain=-1",
+        ] {
             let why = Ask::default().refined(&format!("/dev/video0?{bad}")).unwrap_err();
             assert!(why.contains(bad) && why.contains("fps"), "{why}");
         }

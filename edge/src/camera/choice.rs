@@ -6,9 +6,12 @@
 
 use super::ask::Ask;
 use firmware::frame::{Layout, Yuv};
+use std::time::Duration;
 
 /// Formats that can be read, the best first: cheap to convert and rich in colour, then compressed, then grey.
 pub const FORMATS: [[u8; 4]; 8] = [*b"YUYV", *b"NV12", *b"YU12", *b"RGB3", *b"BGR3", *b"MJPG", *b"JPEG", *b"GREY"];
+/// So many frames' time is too long to wait; one frame late is caught up with.
+const STALE_FRAMES: f64 = 2.5;
 /// A rate may fall short by this share: 29.97 is 30.
 const RATE_SLACK: f64 = 0.01;
 
@@ -62,6 +65,12 @@ pub fn choose(modes: &[Mode], ask: &Ask) -> Option<Mode> {
         Some((m.fourcc == *b"GREY", size, (short * 1000.0) as u64, rank))
     };
     modes.iter().filter_map(|m| Some((cost(m)?, *m))).min_by_key(|(cost, _)| *cost).map(|(_, m)| m)
+}
+
+/// Whether a frame has waited in the driver's buffers for too long to be looked at: older than so many frames take at
+/// `rate` a second. One of an age or a rate that nobody knows has not.
+pub fn is_stale(age: Option<Duration>, rate: f64) -> bool {
+    age.is_some_and(|a| a.as_secs_f64() * rate >= STALE_FRAMES)
 }
 
 /// The YCbCr that V4L2's numbers for colour space and quantisation mean, by the kernel's own default rules.
@@ -175,6 +184,13 @@ impl Role {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_frame_that_waited_for_more_than_two_others_is_stale() {
+        let stale = |ms, rate| is_stale(Some(Duration::from_millis(ms)), rate);
+        assert_eq!([stale(34, 30.0), stale(80, 30.0), stale(90, 30.0)], [false, false, true]);
+        assert!(!stale(5000, 0.0) && !stale(5000, 0.25) && !is_stale(None, 30.0));
+    }
+
     fn mode(fourcc: &[u8; 4], width: u32, height: u32, fps_max: f64) -> Mode {
         Mode { fourcc: *fourcc, width, height, fps_max }
     }
@@ -189,7 +205,9 @@ mod tests {
             mode(b"H264", 1280, 720, 60.0),
             mode(b"GREY", 1280, 720, 60.0),
         ];
-        let pick = |width, height, fps, format| choose(&webcam, &Ask { width, height, fps, format }).unwrap();
+        let pick = |width, height, fps, format| {
+            choose(&webcam, &Ask { width, height, fps, format, ..Ask::default() }).unwrap()
+        };
         assert_eq!(pick(640, 480, 30.0, None), webcam[1]);
         assert_eq!(pick(1280, 720, 30.0, None), webcam[2]);
         assert_eq!(pick(1280, 720, 10.0, None), webcam[3]);

@@ -4,7 +4,7 @@
 //! Touches the clock.
 //! Never an error after the first opening: what is lost is said, counted, and waited for.
 
-use super::{Picture, Source, SourceError};
+use super::{Picture, Source, SourceError, Tick};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -59,6 +59,9 @@ pub struct Live<F: Feed> {
     wait_due: bool,
     hint: u64,
     said: String,
+    /// It is known not to be there: its last opening said so.
+    away: bool,
+    tick: Tick,
 }
 
 impl<F: Feed> Live<F> {
@@ -70,7 +73,20 @@ impl<F: Feed> Live<F> {
         let (rate, hint) = (feed.open()?, feed.hint());
         let (wait, said, last) = (BACKOFF.0, String::new(), Instant::now());
         // A feed that opens and then gives nothing is not to be opened again and again without a breath.
-        Ok(Live { feed, stop, rate, open: true, lost: 0, last, wait, wait_due: true, hint, said })
+        Ok(Live {
+            feed,
+            stop,
+            rate,
+            open: true,
+            lost: 0,
+            last,
+            wait,
+            wait_due: true,
+            hint,
+            said,
+            away: false,
+            tick: Box::new(|| {}),
+        })
     }
 
     fn stopped(&self) -> bool {
@@ -83,6 +99,9 @@ impl<F: Feed> Live<F> {
             if self.wait_due {
                 let from = Instant::now();
                 while !self.stopped() && from.elapsed() < self.wait && self.feed.hint() == self.hint {
+                    if self.away {
+                        (self.tick)();
+                    }
                     std::thread::sleep(LOOK_EVERY);
                 }
                 self.wait = (self.wait * 2).min(BACKOFF.1);
@@ -91,10 +110,13 @@ impl<F: Feed> Live<F> {
             self.hint = self.feed.hint();
             match self.feed.open() {
                 Ok(rate) => {
-                    (self.rate, self.open) = (rate, true);
+                    (self.rate, self.open, self.away) = (rate, true, false);
                     return true;
                 }
-                Err(error) => self.say(&error.to_string()),
+                Err(error) => {
+                    self.away = error.is_absence();
+                    self.say(&error.to_string());
+                }
             }
         }
         false
@@ -166,11 +188,16 @@ impl<F: Feed> Source for Live<F> {
     fn captured_at_us(&self) -> Option<u64> {
         self.feed.captured_at_us()
     }
+
+    fn while_away(&mut self, tick: Tick) {
+        self.tick = tick;
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::camera::ENODEV;
     use firmware::frame::{Layout, Yuv};
     use std::collections::VecDeque;
 
@@ -182,6 +209,8 @@ mod tests {
         open: bool,
         tries: u64,
         looks: std::cell::Cell<u64>,
+        refusal: fn() -> SourceError,
+        rests: bool,
         stop: Arc<AtomicBool>,
     }
 
@@ -194,7 +223,7 @@ mod tests {
             self.tries += 1;
             if self.fail_next > 0 {
                 self.fail_next -= 1;
-                return Err(SourceError::Missing("it is away".into()));
+                return Err((self.refusal)());
             }
             self.open = true;
             Ok(1000.0)
@@ -221,6 +250,9 @@ mod tests {
             None
         }
         fn hint(&self) -> u64 {
+            if self.rests {
+                return 0;
+            }
             self.looks.set(self.looks.get() + 1);
             self.looks.get()
         }
@@ -236,6 +268,8 @@ mod tests {
             open: false,
             tries: 0,
             looks: Default::default(),
+            refusal: || SourceError::Missing("it does not want".into()),
+            rests: false,
             stop: Arc::clone(&stop),
         };
         Live::start(feed, stop)
@@ -264,6 +298,38 @@ mod tests {
         assert_eq!(live.feed.tries, 5, "one opening, three that failed, one that did not");
         assert_eq!((live.wait, live.wait_due), (BACKOFF.0, false), "a frame ends the waiting");
         assert!(!live.advance().unwrap(), "stopping is an end, not an error");
+    }
+
+    /// How often `tick` was called while the device was gone for some tries, each of which fails with `refusal`.
+    fn ticks(refusal: fn() -> SourceError) -> u64 {
+        let mut live = scripted(&[Some(0), None, Some(0)], 5, 0).unwrap();
+        live.feed.refusal = refusal;
+        // Its hint never rests here, so that it is not waited for; at rest there is a tick for each look.
+        live.feed.rests = true;
+        (live.wait, live.wait_due) = (Duration::from_millis(1), true);
+        let count = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let counted = Arc::clone(&count);
+        live.while_away(Box::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }));
+        assert!(live.advance().unwrap());
+        live.wait = Duration::from_millis(1);
+        assert!(live.advance().unwrap());
+        count.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_no_reason_to_be_started_afresh_but_one_that_does_not_want_is() {
+        assert!(ticks(|| SourceError::Absent("it is away".into())) > 0);
+        assert!(
+            ticks(|| SourceError::Open { path: "/dev/video0".into(), error: std::io::ErrorKind::NotFound.into() }) > 0
+        );
+        let gone =
+            || SourceError::Open { path: "/dev/video0".into(), error: std::io::Error::from_raw_os_error(ENODEV) };
+        assert!(ticks(gone) > 0);
+        let busy = || SourceError::Open { path: "/dev/video0".into(), error: std::io::Error::from_raw_os_error(16) };
+        assert_eq!(ticks(busy), 0);
+        assert_eq!(ticks(|| SourceError::Missing("it has not that format".into())), 0);
     }
 
     #[test]

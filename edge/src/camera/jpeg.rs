@@ -36,8 +36,7 @@ impl Rgb {
     ///
     /// # Errors
     /// What is wrong with it, in words.
-    #[cfg_attr(not(feature = "camera"), allow(dead_code, reason = "only cameras give single pictures"))]
-    pub(super) fn decode(&mut self, bytes: &[u8]) -> Result<(), String> {
+    pub fn decode(&mut self, bytes: &[u8]) -> Result<(), String> {
         decode(bytes, self).map_err(|why| match why {
             DecodeError::Size(error) => error.to_string(),
             DecodeError::Jpeg(why) => why,

@@ -8,6 +8,7 @@ pub mod ask;
 pub mod choice;
 pub mod feed;
 pub mod jpeg;
+pub mod locks;
 pub mod nodes;
 pub mod replay;
 pub mod rpicam;
@@ -27,8 +28,14 @@ use std::time::{Duration, Instant, SystemTime};
 /// Present when systemd's time service has set the clock.
 const CLOCK_SYNCED_FILE: &str = "/run/systemd/timesync/synchronized";
 /// What a program says that was built without the feature `camera`.
-pub const NO_CAMERA: &str = "this hueflow-edge was built without camera support; build it with --features camera \
-                             (libclang-dev is needed for that)";
+pub const NO_CAMERA: &str = "this hueflow-edge was built without V4L2 cameras; the Debian packages have them, and so has \
+                             cargo build --release -p hueflow-edge --features camera (libclang-dev is needed for that). \
+                             What works here: rpicam:, or a camera through a pipe: \
+                             ffmpeg -f v4l2 -i /dev/video0 -pix_fmt yuv420p -f yuv4mpegpipe - | \
+                             hueflow-edge run --source y4m:-";
+/// `errno` of a device that is gone.
+const ENXIO: i32 = 6;
+const ENODEV: i32 = 19;
 /// Longest sleep before the stop flag is looked at again.
 const NAP_MAX: Duration = Duration::from_millis(50);
 /// Behind by more than this, a paced source starts a new schedule instead of hurrying after the old one.
@@ -79,11 +86,19 @@ pub trait Source: Send {
         0
     }
 
+    /// Has `tick` called, many times a second, while the device is away and looked for.
+    fn while_away(&mut self, tick: Tick) {
+        drop(tick);
+    }
+
     /// When the last picture was captured, if the source says: microseconds since the Unix epoch.
     fn captured_at_us(&self) -> Option<u64> {
         None
     }
 }
+
+/// What is called again and again; see [`Source::while_away`].
+pub type Tick = Box<dyn FnMut() + Send>;
 
 /// Why there is no frame.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +116,9 @@ pub enum SourceError {
         /// Why.
         error: std::io::Error,
     },
+    /// There is no such device now; there may be one later.
+    #[error("{0}")]
+    Absent(String),
     /// Something that is needed to read it is not installed.
     #[error("{0}")]
     Missing(String),
@@ -133,12 +151,25 @@ pub enum SourceError {
     Frame(#[from] FrameError),
 }
 
+impl SourceError {
+    /// Whether the device is not there, as against there and not willing.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            SourceError::Absent(_) => true,
+            SourceError::Open { error, .. } => {
+                error.kind() == std::io::ErrorKind::NotFound || matches!(error.raw_os_error(), Some(ENXIO | ENODEV))
+            }
+            _ => false,
+        }
+    }
+}
+
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Failure {
         let reason = match &error {
             SourceError::Unknown(_) => Reason::Usage,
             SourceError::Open { .. } => Reason::NoInput,
-            SourceError::Missing(_) => Reason::Unavailable,
+            SourceError::Missing(_) | SourceError::Absent(_) => Reason::Unavailable,
             _ => Reason::Io,
         };
         Failure::new(reason, error)
@@ -308,6 +339,11 @@ impl Camera {
     pub fn frame(&self) -> Result<Frame<'_>, SourceError> {
         let p = self.source.picture().ok_or(FrameError::Empty)?;
         Ok(Frame::new(p.layout, p.yuv, p.width, p.height, 0, p.data, self.stamp)?)
+    }
+
+    /// Has `tick` called, many times a second, while a live source is away and looked for.
+    pub fn while_away(&mut self, tick: Tick) {
+        self.source.while_away(tick);
     }
 
     /// Frames a second, if the source has a rate.

@@ -5,6 +5,7 @@
 //! Never a device itself: what a node says is asked by whoever knows its driver.
 
 use super::choice::{Mode, Role};
+use super::locks::Lockable;
 use std::path::{Path, PathBuf};
 
 /// Where stable names of cameras are.
@@ -31,6 +32,8 @@ pub struct Node {
     pub formats: Vec<([u8; 4], String)>,
     /// Its modes in the formats that can be read.
     pub modes: Vec<Mode>,
+    /// What can be locked.
+    pub locks: Vec<Lockable>,
 }
 
 /// All video nodes, by number.
@@ -111,12 +114,17 @@ pub fn table(nodes: &[Node]) -> String {
         if !others.is_empty() {
             out += &format!("  cannot be read: {}\n", others.join(" "));
         }
+        for lock in &n.locks {
+            out += &format!("  can be locked: {}\n", lock.words());
+        }
     }
     out
 }
 
 /// The nodes as one JSON object a line.
 pub fn json(nodes: &[Node]) -> String {
+    let lock =
+        |l: &Lockable| serde_json::json!({"name": l.name, "min": l.min, "max": l.max, "now": l.now, "auto": l.auto});
     let line = |n: &Node| {
         let modes: Vec<_> = n
             .modes
@@ -126,6 +134,7 @@ pub fn json(nodes: &[Node]) -> String {
         serde_json::json!({
             "path": n.path, "names": n.names, "card": n.card, "driver": n.driver, "bus": n.bus,
             "camera": n.role == Role::Camera, "what": n.role.words(),
+            "locks": n.locks.iter().map(lock).collect::<Vec<_>>(),
             "formats": n.formats.iter().map(|(f, _)| letters(*f)).collect::<Vec<_>>(), "modes": modes,
         })
         .to_string()
@@ -150,13 +159,16 @@ mod tests {
             role: Role::Camera,
             formats: vec![(*b"YUYV", "YUYV 4:2:2".into()), (*b"H264", "H.264".into())],
             modes: vec![mode(640, 30.0), mode(800, 12.5), mode(900, 0.0)],
+            locks: vec![Lockable { name: "gain", min: 0, max: 255, now: Some(100), auto: true }],
         }];
         let text = table(&nodes);
         assert!(text.starts_with("/dev/video0: HD Cam: a camera\n  driver uvcvideo, bus usb-1\n"), "{text}");
         assert!(text.contains("  also /dev/v4l/by-id/usb-cam\n"), "{text}");
         assert!(text.contains("  YUYV (YUYV 4:2:2): 640x480@30 800x480@12.5 900x480\n"), "{text}");
         assert!(text.contains("  cannot be read: H264\n"), "{text}");
+        assert!(text.contains("  can be locked: gain 0 to 255, now 100, or auto\n"), "{text}");
         let json: serde_json::Value = serde_json::from_str(&json(&nodes)).unwrap();
+        assert_eq!((&json["locks"][0]["name"], &json["locks"][0]["max"]), (&"gain".into(), &255.into()));
         assert_eq!((&json["camera"], &json["modes"][1]["fps_max"]), (&true.into(), &12.5.into()));
     }
 

@@ -7,6 +7,7 @@
 
 use super::ask::Ask;
 use super::feed::Feed;
+use super::locks::Lock;
 use super::{Picture, SourceError, check_size};
 use firmware::frame::{Layout, Yuv};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -61,6 +62,11 @@ impl Rpicam {
         if (width, height) != (ask.width, ask.height) {
             let (w, h) = (ask.width, ask.height);
             log::info!("rpicam: {width}x{height} becomes {w}x{h}: the rows of other widths would have padding");
+        }
+        for (name, lock) in [("white balance", ask.locks.white_balance), ("gain", ask.locks.gain)] {
+            if matches!(lock, Lock::At(_)) {
+                log::warn!("rpicam: the {name} cannot be locked here; the exposure can");
+            }
         }
         check_size(ask.width as usize, ask.height as usize)?;
         let bytes = Layout::I420.frame_bytes(ask.width as usize, ask.height as usize);
@@ -149,6 +155,9 @@ impl Feed for Rpicam {
         command.args(["-n", "-t", "0", "--codec", "yuv420"]);
         command.args(["--width", &width.to_string(), "--height", &height.to_string()]);
         command.args(["--framerate", &fps.to_string(), "-o", "-"]);
+        if let Lock::At(exposure) = self.ask.locks.exposure {
+            command.args(["--shutter", &(u64::from(exposure) * 100).to_string()]);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| match e.kind() {
             ErrorKind::NotFound => SourceError::Missing(format!(
@@ -226,7 +235,7 @@ mod tests {
                       for n in 1 2; do head -c 768 /dev/zero | tr '\\0' \"$n\"; head -c 384 /dev/zero | tr '\\0' '\\200'; done\n\
                       echo '#0 (30.00 fps)' >&2; exec sleep 60";
         let (dir, program) = stand_in(script);
-        let mut live = start(&program, "?width=130&height=3&fps=12.5").unwrap();
+        let mut live = start(&program, "?width=130&height=3&fps=12.5&exposure=100").unwrap();
         for n in [b'1', b'2'] {
             assert!(live.advance().unwrap());
             let p = live.picture().unwrap();
@@ -234,7 +243,7 @@ mod tests {
             assert!(p.data[..768].iter().all(|&b| b == n) && p.data[768..].iter().all(|&b| b == 128), "{n}");
         }
         let args = std::fs::read_to_string(dir.path().join("args")).unwrap();
-        assert_eq!(args, "-n -t 0 --codec yuv420 --width 192 --height 4 --framerate 12.5 -o -\n");
+        assert_eq!(args, "-n -t 0 --codec yuv420 --width 192 --height 4 --framerate 12.5 -o - --shutter 10000\n");
     }
 
     #[test]

@@ -7,11 +7,12 @@
 //! time-out or interruption this crate's stream is dead, so it is dropped and the device opened anew.
 
 use super::ask::Ask;
-use super::choice::{Abilities, Coding, FORMATS, Mode, Role, choose, coding, role, unpad, yuv};
+use super::choice::{Abilities, Coding, FORMATS, Mode, Role, choose, coding, is_stale, role, unpad, yuv};
 use super::feed::Feed;
 use super::jpeg::Rgb;
+use super::locks::{self, Control, Locks};
 use super::nodes::{self, Node, letters};
-use super::{Picture, SourceError, check_size};
+use super::{ENODEV, Picture, SourceError, check_size};
 use firmware::frame::Yuv;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,9 +38,8 @@ const FRAME_LIMIT: Duration = Duration::from_secs(2);
 const DAMAGED_MAX: u64 = 100;
 /// A larger jump of the driver's frame numbers is a new beginning, not a loss.
 const JUMP_MAX: u32 = 10_000;
-/// `errno` of a device that is in use, and of one that is gone.
+/// `errno` of a device that is in use.
 const EBUSY: i32 = 16;
-const ENODEV: i32 = 19;
 
 /// How a camera that comes back under another number is known again.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,7 +120,7 @@ impl V4l {
         let found = tests.iter().find_map(|is| cameras.iter().find(|(_, i)| is(i)));
         found.map(|(path, _)| path.clone()).ok_or_else(|| match named {
             Some(path) => SourceError::Open { path, error: io::ErrorKind::NotFound.into() },
-            None => SourceError::Missing(format!(
+            None => SourceError::Absent(format!(
                 "there is no camera called {:?}; hueflow-edge list-cameras says which there are",
                 self.word
             )),
@@ -130,7 +130,16 @@ impl V4l {
     /// One frame of the stream, as it is, to `spare`; false: it was damaged.
     fn take(&mut self) -> Result<(bool, Metadata), String> {
         let (Some(stream), Some(agreed)) = (&mut self.stream, self.agreed) else { return Err("not open".into()) };
-        let (bytes, meta) = CaptureStream::next(stream).map_err(|e| explain(&e))?;
+        let mut stale = BUFFERS;
+        let (bytes, meta) = loop {
+            let (bytes, meta) = CaptureStream::next(stream).map_err(|e| explain(&e))?;
+            // Who is slower than the camera finds all buffers full of what was. That is lost, and counted as such; what
+            // is shown is to be what is.
+            stale -= 1;
+            if stale == 0 || !is_stale(age(meta), agreed.rate) {
+                break (bytes, meta);
+            }
+        };
         // Some drivers leave 0 there, others the whole buffer.
         let used = Some(meta.bytesused as usize).filter(|n| (1..=bytes.len()).contains(n)).unwrap_or(bytes.len());
         let whole = !meta.flags.contains(BufferFlags::ERROR)
@@ -255,14 +264,19 @@ fn explain(error: &io::Error) -> String {
     }
 }
 
-/// The driver's time stamp on the wall clock; none if it is of a clock of its own.
-fn captured_at_us(meta: &Metadata) -> Option<u64> {
+/// How long ago it was captured; none if its time stamp is of a clock of the driver's own.
+fn age(meta: &Metadata) -> Option<Duration> {
     if !meta.flags.contains(BufferFlags::TIMESTAMP_MONOTONIC) {
         return None;
     }
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let now = Duration::new(u64::try_from(now.tv_sec).ok()?, u32::try_from(now.tv_nsec).ok()?);
-    let age = now.checked_sub(Duration::from(meta.timestamp)).filter(|a| *a < Duration::from_secs(60))?;
+    now.checked_sub(Duration::from(meta.timestamp)).filter(|a| *a < Duration::from_secs(60))
+}
+
+/// The driver's time stamp on the wall clock.
+fn captured_at_us(meta: &Metadata) -> Option<u64> {
+    let age = age(meta)?;
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
     Some(wall.saturating_sub(age).as_micros() as u64)
 }
@@ -297,6 +311,7 @@ fn set_up(path: &Path, ask: &Ask) -> Result<SetUp, SourceError> {
     };
     check_size(got.width as usize, got.height as usize)?;
     let rate = set_rate(&device, ask.fps).unwrap_or(mode.fps_max);
+    hold_still(&device, &ask.locks, &node.card);
     let mut stream = MmapStream::with_buffers(&device, Type::VideoCapture, BUFFERS).map_err(refuse)?;
     stream.set_timeout(FIRST_LIMIT);
     let yuv = yuv(got.colorspace as u32, got.quantization as u32);
@@ -346,7 +361,56 @@ fn look(path: &Path, device: &Device, ask: Option<&Ask>) -> io::Result<Node> {
     };
     let role = role(&driver, can);
     let modes = if role == Role::Camera { modes(device, &readable, ask) } else { Vec::new() };
-    Ok(Node { path: path.into(), names: nodes::names(path), card, driver, bus, role, formats, modes })
+    // Only for whoever wants to know: it takes many questions.
+    let locks = if role == Role::Camera && ask.is_none() {
+        locks::lockable(&controls(device), |id| device.control(id).ok().and_then(|c| number(&c.value)))
+    } else {
+        Vec::new()
+    };
+    Ok(Node { path: path.into(), names: nodes::names(path), card, driver, bus, role, formats, modes, locks })
+}
+
+/// All controls that have a number; none if the device describes them in a way that cannot be understood.
+fn controls(device: &Device) -> Vec<Control> {
+    let described = guarded(|| device.query_controls().unwrap_or_default()).unwrap_or_default();
+    let is_there = |c: &v4l::control::Description| !c.flags.contains(v4l::control::Flags::DISABLED);
+    let item = |(value, _): &(u32, v4l::control::MenuItem)| i64::from(*value);
+    described
+        .iter()
+        .filter(|c| is_there(c))
+        .map(|c| Control {
+            id: c.id,
+            min: c.minimum,
+            max: c.maximum,
+            step: i64::try_from(c.step).unwrap_or(1),
+            items: c.items.iter().flatten().map(item).collect(),
+        })
+        .collect()
+}
+
+fn number(value: &v4l::control::Value) -> Option<i64> {
+    match value {
+        v4l::control::Value::Integer(n) => Some(*n),
+        v4l::control::Value::Boolean(on) => Some((*on).into()),
+        _ => None,
+    }
+}
+
+/// Locks what is to be locked, each time that the camera is opened: one that was unplugged has forgotten it.
+fn hold_still(device: &Device, wanted: &Locks, card: &str) {
+    if !wanted.any() {
+        return;
+    }
+    let outcome = locks::apply(wanted, &controls(device), &mut |id, value| {
+        let value = v4l::control::Value::Integer(value);
+        device.set_control(v4l::control::Control { id, value }).map_err(|e| e.to_string())
+    });
+    if !outcome.done.is_empty() {
+        log::info!("camera {card}: {}", outcome.done.join(", "));
+    }
+    for why in outcome.refused {
+        log::warn!("camera {card}: {why}");
+    }
 }
 
 fn modes(device: &Device, formats: &[[u8; 4]], ask: Option<&Ask>) -> Vec<Mode> {

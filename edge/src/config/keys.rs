@@ -36,6 +36,17 @@ pub const KEYS: &[Key] = &[
     key("camera.height", || Value::Integer(480), "a whole number from 1 to 8192 (pixels; live sources)"),
     key("camera.fps", || Value::Integer(30), "a number from 0.01 to 1000 (frames a second; live sources)"),
     key("camera.format", || text("auto"), "auto, YUYV, NV12, YU12, RGB3, BGR3, MJPG or GREY (live sources)"),
+    key(
+        "camera.exposure",
+        || text("as-is"),
+        "as-is, auto or a whole number from 1 to 1000000 (of 100 us; live sources)",
+    ),
+    key(
+        "camera.white_balance",
+        || text("as-is"),
+        "as-is, auto or a whole number from 1000 to 100000 (kelvin; V4L2 cameras)",
+    ),
+    key("camera.gain", || text("as-is"), "as-is, auto or a whole number from 0 to 1000000 (the camera's units; V4L2)"),
     key("camera.loop", || Value::Boolean(false), "true or false"),
     key("camera.fast", || Value::Boolean(false), "true or false"),
     key("clustering.preset", || text("none"), "none or tutorial"),

@@ -13,6 +13,7 @@ pub use keys::{KEYS, Key};
 pub use layers::{ConfigError, Origin, Raw};
 
 use crate::camera::ask::{self, Ask};
+use crate::camera::locks::{Lock, Locks};
 use crate::panel::board::Board;
 use firmware::limits::{ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
 use firmware::node::Settings;
@@ -207,7 +208,20 @@ impl Raw {
             height: self.look("camera.height").whole(1, 8192)? as u32,
             fps: Some(fps.decimal()?).filter(|f| ask::rate_allowed(*f)).ok_or_else(|| fps.refuse())?,
             format: ask::format(&format.text()?).ok_or_else(|| format.refuse())?,
+            locks: Locks {
+                exposure: self.lock("camera.exposure", Locks::RANGES[0])?,
+                white_balance: self.lock("camera.white_balance", Locks::RANGES[1])?,
+                gain: self.lock("camera.gain", Locks::RANGES[2])?,
+            },
         })
+    }
+
+    fn lock(&self, key: &'static str, (min, max): (u32, u32)) -> Result<Lock, ConfigError> {
+        let word = self.look(key);
+        match word.value.as_str() {
+            Some(text) => Lock::parse(text, min, max).ok_or_else(|| word.refuse()),
+            None => word.whole(min.into(), max.into()).map(|n| Lock::At(n as u32)),
+        }
     }
 
     fn settings(&self) -> Result<Settings, ConfigError> {

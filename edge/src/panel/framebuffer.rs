@@ -94,7 +94,6 @@ pub struct Framebuffer {
     view: ViewChoice,
     canvas: Canvas,
     screen: Vec<u8>,
-    text: String,
 }
 
 impl Framebuffer {
@@ -125,7 +124,6 @@ impl Framebuffer {
             view,
             canvas: Canvas::new(width, height),
             screen: vec![0; stride_bytes * height],
-            text: String::new(),
         })
     }
 }
@@ -165,7 +163,7 @@ fn convert(canvas: &Canvas, geometry: &Geometry, screen: &mut [u8]) {
 
 impl Panel for Framebuffer {
     fn show(&mut self, shot: &Shot) -> Result<(), PanelError> {
-        draw(&mut self.canvas, self.view, shot, &mut self.text);
+        draw(&mut self.canvas, self.view, shot);
         convert(&self.canvas, &self.geometry, &mut self.screen);
         // One write at offset 0 unless a signal or the device cuts it short.
         self.device

@@ -23,7 +23,6 @@ use crate::exit::{Failure, Reason};
 use crate::slot::Shot;
 use canvas::Canvas;
 use firmware::view::{self, Scene, View};
-use firmware::wire::Report;
 use std::path::PathBuf;
 
 /// What someone at the display wants.
@@ -153,27 +152,11 @@ fn rgb565(word: u32) -> u16 {
     ((word >> 8 & 0xf800) | (word >> 5 & 0x07e0) | (word >> 3 & 0x001f)) as u16
 }
 
-/// The line of text under a picture.
-fn caption(report: &Report, out: &mut String) {
-    use std::fmt::Write;
-    out.clear();
-    // Writing to a string cannot fail.
-    let _ = write!(
-        out,
-        "frame {}  {} colours{}  {} iterations  {:.1} ms",
-        report.frame,
-        report.palette.len(),
-        if report.saturated { " (saturated)" } else { "" },
-        report.iterations,
-        f64::from(report.micros.total) / 1000.0
-    );
-}
-
 /// Draws picture, palette and caption over all of `canvas`.
-fn draw(canvas: &mut Canvas, view: ViewChoice, shot: &Shot, text: &mut String) {
-    caption(&shot.report, text);
+fn draw(canvas: &mut Canvas, view: ViewChoice, shot: &Shot) {
     let original = (!shot.original.is_empty()).then_some(shot.original.as_slice());
-    let scene = Scene { report: &shot.report, labels: &shot.labels, original, caption: text };
+    let Shot { report, labels, fps_tenths, is_offline, .. } = shot;
+    let scene = Scene { report, labels, original, fps_tenths: *fps_tenths, is_offline: *is_offline };
     let view = match view {
         ViewChoice::Clustered => View::Clustered,
         ViewChoice::SideBySide => View::SideBySide,

@@ -172,7 +172,6 @@ pub struct Attached {
     view: ViewChoice,
     canvas: Canvas,
     rows: Rows,
-    text: String,
     /// The light stays on as long as the lines are held.
     _lines: [Option<LineHandle>; 2],
 }
@@ -205,7 +204,6 @@ impl Attached {
             view,
             canvas: Canvas::new(width, height),
             rows: Rows::new(width, height),
-            text: String::new(),
             _lines: [reset, light],
         })
     }
@@ -213,7 +211,7 @@ impl Attached {
 
 impl Panel for Attached {
     fn show(&mut self, shot: &Shot) -> Result<(), PanelError> {
-        draw(&mut self.canvas, self.view, shot, &mut self.text);
+        draw(&mut self.canvas, self.view, shot);
         let (width, glass) = (self.canvas.width() as u16, &mut self.glass);
         self.rows
             .update(&self.canvas, |first, pixels| glass(first as u16, width, pixels))
@@ -418,7 +416,6 @@ mod tests {
             view: ViewChoice::Clustered,
             canvas: Canvas::new(width, height),
             rows: Rows::new(width, height),
-            text: String::new(),
             _lines: [None, None],
         };
         (attached, chip)

@@ -5,10 +5,11 @@
 //! Never standard output, which is for data: it opens the terminal itself.
 
 use super::canvas::Canvas;
-use super::{Panel, PanelError, Wish, caption};
+use super::{Panel, PanelError, Wish};
 use crate::config::ViewChoice;
 use crate::logs;
 use crate::slot::Shot;
+use firmware::view::caption::caption;
 use firmware::wire::rgb8;
 use rustix::termios::{self, OptionalActions, SpecialCodeIndex, Termios};
 use std::fs::File;
@@ -16,6 +17,9 @@ use std::io::{Read, Write};
 
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[2J";
 const LEAVE: &[u8] = b"\x1b[0m\x1b[?25h\x1b[?1049l";
+/// The mark of an edge that is offline, and how to end it.
+const OFFLINE: &str = " offline ";
+const HINT: &str = "  (Esc ends)";
 const ESC: u8 = 0x1b;
 const CTRL_C: u8 = 3;
 
@@ -27,7 +31,6 @@ pub struct Terminal {
     canvas: Canvas,
     size: (usize, usize),
     out: Vec<u8>,
-    text: String,
 }
 
 impl Terminal {
@@ -49,15 +52,7 @@ impl Terminal {
         termios::tcsetattr(&tty, OptionalActions::Flush, &raw).map_err(|e| unavailable(e.into()))?;
         logs::hold(true);
         tty.write_all(ENTER).map_err(unavailable)?;
-        Ok(Terminal {
-            tty,
-            before,
-            view,
-            canvas: Canvas::default(),
-            size: (0, 0),
-            out: Vec::new(),
-            text: String::new(),
-        })
+        Ok(Terminal { tty, before, view, canvas: Canvas::default(), size: (0, 0), out: Vec::new() })
     }
 
     fn window_size(&self) -> (usize, usize) {
@@ -81,10 +76,7 @@ impl Panel for Terminal {
         self.out.extend_from_slice(b"\x1b[H");
         half_blocks(&self.canvas, &mut self.out);
         palette(shot, columns, &mut self.out);
-        caption(&shot.report, &mut self.text);
-        self.text.push_str("  (Esc ends)");
-        let text: String = self.text.chars().take(columns).collect();
-        self.out.extend_from_slice(format!("\x1b[0m{text}\x1b[K").as_bytes());
+        words(shot, columns, &mut self.out);
         self.tty.write_all(&self.out).map_err(|e| PanelError::Unavailable { name: "terminal", why: e.to_string() })
     }
 
@@ -105,6 +97,15 @@ impl Drop for Terminal {
         let _ = termios::tcsetattr(&self.tty, OptionalActions::Flush, &self.before);
         logs::hold(false);
     }
+}
+
+/// The caption, the mark of an edge that is offline, and how to end it, as far as there is room.
+fn words(shot: &Shot, columns: usize, out: &mut Vec<u8>) {
+    let mark = if shot.is_offline && columns > OFFLINE.len() { OFFLINE } else { "" };
+    let text = caption(&shot.report, shot.fps_tenths, columns - mark.len());
+    let hint = if text.len() + HINT.len() + mark.len() <= columns { HINT } else { "" };
+    let (on, off) = if mark.is_empty() { ("", "") } else { ("\x1b[41;97m", "\x1b[0m") };
+    out.extend_from_slice(format!("\x1b[0m{text}{hint}{on}{mark}{off}\x1b[K").as_bytes());
 }
 
 /// Esc alone (an arrow key is Esc and more), q, or Ctrl-C.
@@ -206,6 +207,20 @@ mod tests {
         out.clear();
         palette(&shot(), 10, &mut out);
         assert_eq!(String::from_utf8_lossy(&out).matches(' ').count(), 10);
+    }
+
+    #[test]
+    fn the_line_below_is_never_longer_than_the_screen_and_says_when_it_is_offline() {
+        for (is_offline, columns) in [(false, 100), (false, 20), (true, 100), (true, 20), (true, 3), (false, 1)] {
+            let mut out = Vec::new();
+            words(&Shot { is_offline, fps_tenths: Some(298), ..shot() }, columns, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            let bare: String =
+                text.split('\x1b').map(|part| part.split_once(['m', 'K']).map_or(part, |(_, t)| t)).collect();
+            assert!(bare.len() <= columns, "{bare:?} in {columns}");
+            assert_eq!(bare.contains("offline"), is_offline && columns > 3, "{bare:?}");
+            assert_eq!(bare.contains("29.8 fps") && bare.contains("Esc"), columns == 100, "{bare:?}");
+        }
     }
 
     #[test]

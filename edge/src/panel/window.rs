@@ -38,7 +38,6 @@ pub struct Desktop {
     esc: Arc<AtomicBool>,
     view: ViewChoice,
     canvas: Canvas,
-    text: String,
     drawn: bool,
 }
 
@@ -60,7 +59,7 @@ impl Desktop {
         window.set_target_fps(0);
         let esc = Arc::new(AtomicBool::new(false));
         window.set_input_callback(Box::new(Keys { esc: Arc::clone(&esc) }));
-        Ok(Desktop { window, esc, view, canvas: Canvas::new(width, height), text: String::new(), drawn: false })
+        Ok(Desktop { window, esc, view, canvas: Canvas::new(width, height), drawn: false })
     }
 }
 
@@ -68,7 +67,7 @@ impl Panel for Desktop {
     fn show(&mut self, shot: &Shot) -> Result<(), PanelError> {
         let (width, height) = self.window.get_size();
         self.canvas.resize(width.clamp(1, 8192), height.clamp(1, 8192));
-        draw(&mut self.canvas, self.view, shot, &mut self.text);
+        draw(&mut self.canvas, self.view, shot);
         self.drawn = true;
         self.update()
     }

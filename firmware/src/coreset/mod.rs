@@ -226,6 +226,24 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_that_matters_more_is_drawn_more_often_and_weighs_less_each_time() {
+        // 600 colours around grey and 20 pixels of a far one.
+        let mut rgb: Vec<u8> = noise(7, 600).iter().map(|v| 64 + v / 2).collect();
+        rgb.extend([255, 0, 0].repeat(20));
+        let (cells, _) = count(&rgb, 5);
+        let mut weight = 0.0;
+        for seed in 0..400 {
+            let mut points = vec![Point::default(); cells.len()];
+            let drawn = lightweight(&cells, 60, &mut points, &mut Xoshiro256PlusPlus::seed_from_u64(seed));
+            let far =
+                points[..drawn.points].iter().filter(|p| p.rgb_q6 == [255 * 64, 0, 0]).map(Point::weight).sum::<u32>();
+            assert!(far > 0, "one in sixty is not to be missed, if it is far");
+            weight += f64::from(far) / 400.0;
+        }
+        assert!((19.0..21.0).contains(&weight), "right on average: {weight}");
+    }
+
+    #[test]
     fn every_pixel_is_drawn_equally_often() {
         let rgb: Vec<u8> = (0..20u8).flat_map(|i| [i, 0, 0]).collect();
         let frame = Frame::rgb(20, 1, &rgb).unwrap();
@@ -283,6 +301,34 @@ mod tests {
             prop_assert_eq!(counted.squares, squares);
             let want: Vec<[u32; 4]> = plain.iter().map(|c| c.0).filter(|m| m[3] > 0).collect();
             prop_assert_eq!(fast[..counted.cells].iter().map(|p| p.mass).collect::<Vec<_>>(), want);
+        }
+
+        #[test]
+        fn every_method_gives_weights_that_sum_to_the_pixels_and_the_same_for_the_same_seed(
+            seed in any::<u64>(), n in 1usize..3000, size in 1usize..400,
+        ) {
+            let (cells, squares) = count(&noise(seed, n), 5);
+            let draw = |method: usize| {
+                let mut points = vec![Point::default(); cells.len()];
+                let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+                let drawn = match method {
+                    0 => lightweight(&cells, size, &mut points, &mut rng),
+                    1 => sensitivity(&cells, size, 50 * 64, &mut points, &mut rng),
+                    _ => stream_km(&cells, squares, size, &mut points, &mut vec![Merge::default(); 4_096], &mut rng),
+                };
+                points.truncate(drawn.points);
+                (points, drawn)
+            };
+            for method in 0..3 {
+                let (points, drawn) = draw(method);
+                prop_assert!(points.len() <= size.max(1) && !points.is_empty(), "{}: {} of {}", method, points.len(), size);
+                prop_assert_eq!(points.iter().map(|p| p.weight() as usize).sum::<usize>(), n);
+                prop_assert!(points.iter().all(|p| p.weight() > 0));
+                prop_assert_eq!(draw(method), (points, drawn));
+            }
+            // The tree's leaves are at seeds, and its certificate is as exact as the octree's.
+            let (points, drawn) = draw(2);
+            prop_assert_eq!(drawn.scatter_q12, scatter_q12(&points, squares));
         }
 
         #[test]

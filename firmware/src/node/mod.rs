@@ -31,8 +31,12 @@ const MERGE_REACH_16: u32 = 12;
 const DROP_EVERY: u64 = 4;
 /// A cluster is not needed when others cover it to this part of lambda, in 1/16.
 const DROP_REACH_16: u32 = 15;
-/// A warm start looks for swaps in every so manieth frame.
-const SWAP_EVERY: u64 = 8;
+/// In every so manieth frame a warm and refined stream looks how many clusters a cold start would have, and for swaps.
+const STEER_EVERY: u64 = 8;
+/// It opens or joins clusters when it is farther than this from that number, smoothed, in 1/16 clusters.
+const STEER_SLACK_Q4: u32 = 20;
+/// Between these frames one opens when one pixel in this many comes to lie beyond lambda.
+const NEWCOMER_SHARE: u64 = 400;
 /// Swaps may leave one pixel in this many farther than lambda from its centroid.
 const COVER_SHARE: u64 = 100;
 /// A scene is cut when the old centroids cost this many times what they cost before.
@@ -80,6 +84,10 @@ pub struct Node<'a> {
     pixels: usize,
     /// What the points that decide cost with the last frame's centroids, and what they weighed.
     last: (u64, u64),
+    /// How many clusters cold starts would have, smoothed over frames, in 1/16.
+    wanted_q4: u32,
+    /// Pixels beyond lambda when that was last looked at.
+    beyond: u64,
     next_id: u32,
     frames: u64,
     report: Report,
@@ -95,7 +103,19 @@ impl<'a> Node<'a> {
         ws.hist.fill(Cell::default());
         let report = blank_report(&settings);
         let (clusters, last, used) = (Clusters::new(), (0, 0), Used::default());
-        Ok(Node { settings, ws, clusters, used, pixels: 0, last, next_id: 0, frames: 0, report })
+        Ok(Node {
+            settings,
+            ws,
+            clusters,
+            used,
+            pixels: 0,
+            last,
+            wanted_q4: 0,
+            beyond: 0,
+            next_id: 0,
+            frames: 0,
+            report,
+        })
     }
 
     /// Changes the settings from the next frame on; clusters and their ids go on.
@@ -214,20 +234,39 @@ impl<'a> Node<'a> {
             let before = self.last.0.checked_div(self.last.1).unwrap_or(0);
             cluster::cost_q12(deciding, &old) / weight.max(1) <= CUT_COST_FACTOR * before + lambda2 / 256
         };
-        let mut done = Done { warm, ..Done::default() };
-        let assign = ws.assign.get_mut(..deciding.len()).unwrap_or(&mut []);
-        if done.warm {
-            edit(deciding, assign, &mut self.clusters, params, self.frames);
-        } else {
+        let mut done = Done { warm, converged: true, ..Done::default() };
+        if !warm {
             self.clusters.clear();
         }
-        if s.refine == Refine::None || !done.warm || cluster::uncovered(deciding, &self.clusters, params).1 {
+        let steered = self.frames.is_multiple_of(STEER_EVERY);
+        if s.refine == Refine::None || !warm {
+            let assign = ws.assign.get_mut(..deciding.len()).unwrap_or(&mut []);
+            if warm {
+                edit(deciding, assign, &mut self.clusters, params, self.frames);
+            }
             let run = cluster::run(deciding, params, &mut self.clusters, assign);
             (done.iterations, done.converged, done.saturated) = (run.iterations, run.converged, run.saturated);
+            self.wanted_q4 = 16 * self.clusters.len() as u32;
         } else {
-            done.converged = true;
+            let assign = ws.assign.get_mut(..deciding.len()).unwrap_or(&mut []);
+            let (beyond, heavy) = cluster::uncovered(deciding, &self.clusters, params);
+            if steered {
+                let mut fresh = Clusters::new();
+                cluster::run(deciding, params, &mut fresh, assign);
+                self.wanted_q4 = (3 * self.wanted_q4 + 16 * fresh.len() as u32) / 4;
+                self.beyond = beyond;
+            }
+            let has_q4 = 16 * self.clusters.len() as u32;
+            if steered && has_q4 > self.wanted_q4 + STEER_SLACK_Q4 {
+                track::join_cheapest(&mut self.clusters);
+            } else if heavy && beyond > self.beyond + weight / NEWCOMER_SHARE
+                || steered && has_q4 + STEER_SLACK_Q4 < self.wanted_q4
+            {
+                cluster::open_farthest(deciding, &mut self.clusters, params);
+                self.beyond = beyond;
+            }
         }
-        if s.refine == Refine::Swap && (!done.warm || self.frames.is_multiple_of(SWAP_EVERY)) {
+        if s.refine == Refine::Swap && (!warm || steered) {
             let points = ws.points.get(..used.points).unwrap_or(&[]);
             let assign = ws.assign.get_mut(..used.points).unwrap_or(&mut []);
             let beyond = |c: &Clusters| cluster::uncovered(deciding, c, params).0;
@@ -238,6 +277,9 @@ impl<'a> Node<'a> {
             let (sweeps, converged) = refine::lloyd(cells, used.squares, &mut self.clusters, assign);
             done.iterations += sweeps;
             done.converged &= converged;
+            if !warm {
+                self.beyond = cluster::uncovered(deciding, &self.clusters, params).0;
+            }
         }
         track::adopt(&old, &mut self.clusters, lambda2 as u32, &mut self.next_id);
         track::not_in(&old, &self.clusters, &mut self.report.births);

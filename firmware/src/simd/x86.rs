@@ -4,7 +4,7 @@
 //! Touches the arrays it is lent.
 //! Never AVX2 unasked.
 
-use super::pair;
+use super::{TILE, Tile, pair};
 use crate::coreset::Cell;
 use crate::nearest::{BLOCK, Block, LABEL_BLOCK_PX, Packed, Tally, Targets};
 use core::arch::x86_64::*;
@@ -14,6 +14,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 const LANES_AVX2: usize = 8;
 const LANES_SSE2: usize = 4;
 const SIDE_BY_SIDE: usize = 4;
+const _: () = assert!(TILE.is_multiple_of(LANES_AVX2));
 const _: () = assert!(LABEL_BLOCK_PX == LANES_AVX2 * SIDE_BY_SIDE);
 
 const UNKNOWN: u8 = 0;
@@ -276,4 +277,33 @@ fn lane_sum(v: __m256i) -> u64 {
     // SAFETY: an unaligned store to an array of just that size.
     unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), v) };
     lanes.iter().map(|&v| u64::from(v)).sum()
+}
+
+/// The distances of every row colour to every column colour; the machine must have AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) fn pair_sums_avx2(rows: &Tile, columns: &Tile, row_sums: &mut [f32; TILE], column_sums: &mut [f32; TILE]) {
+    let back = column_sums.as_mut_ptr();
+    for (i, row_sum) in row_sums.iter_mut().enumerate() {
+        let of = [rows.red[i], rows.green[i], rows.blue[i], rows.weight[i]].map(|v| _mm256_set1_ps(v));
+        let mut sum = _mm256_setzero_ps();
+        for j in (0..TILE).step_by(LANES_AVX2) {
+            // SAFETY: lanes `j` to `j + 7` of arrays of TILE, which is a multiple of 8; unaligned forms.
+            unsafe {
+                let apart = |channel: &[f32; TILE], of| {
+                    let d = _mm256_sub_ps(_mm256_loadu_ps(channel.as_ptr().add(j)), of);
+                    _mm256_mul_ps(d, d)
+                };
+                let red_green = _mm256_add_ps(apart(&columns.red, of[0]), apart(&columns.green, of[1]));
+                let distance = _mm256_sqrt_ps(_mm256_add_ps(red_green, apart(&columns.blue, of[2])));
+                let weight = _mm256_loadu_ps(columns.weight.as_ptr().add(j));
+                sum = _mm256_add_ps(sum, _mm256_mul_ps(weight, distance));
+                let more = _mm256_mul_ps(of[3], distance);
+                _mm256_storeu_ps(back.add(j), _mm256_add_ps(_mm256_loadu_ps(back.add(j)), more));
+            }
+        }
+        let mut lanes = [0.0; LANES_AVX2];
+        // SAFETY: an unaligned store to an array of just that size.
+        unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sum) };
+        *row_sum = lanes.iter().sum();
+    }
 }

@@ -100,8 +100,12 @@ fn serve(stream: &mut TcpStream, shared: &Shared) -> io::Result<()> {
     match target.split('?').next().unwrap_or("") {
         "/" => answer(stream, "200 OK", "text/html; charset=utf-8", PAGE.as_bytes()),
         "/now.png" => now(stream, shared),
+        "/number" => {
+            let number = shared.lock().number.to_string();
+            answer(stream, "200 OK", plain, number.as_bytes())
+        }
         "/stream" => flow(stream, shared),
-        _ => answer(stream, "404 Not Found", plain, b"There are /, /stream and /now.png.\n"),
+        _ => answer(stream, "404 Not Found", plain, b"There are /, /stream, /now.png and /number.\n"),
     }
 }
 

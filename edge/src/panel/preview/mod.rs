@@ -1,6 +1,7 @@
 //! Preview: a small page with the live picture, for a machine without a display.
 //!
-//! Takes pictures. Gives them to browsers: `/` the page, `/stream` as JPEGs, `/now.png` the newest one exactly.
+//! Takes pictures. Gives them to browsers: `/` the page, `/stream` as JPEGs, `/now.png` the newest one exactly,
+//! `/number` how many there were.
 //! Touches one listening socket, on the loopback unless told otherwise, and `CLIENTS_MAX` threads at most.
 //! Never waits for a client: each takes the newest picture when it is ready for one, and what it missed is counted.
 
@@ -106,7 +107,6 @@ pub struct Preview {
     view: ViewChoice,
     canvas: Canvas,
     drawn: Option<Instant>,
-    text: String,
 }
 
 /// The address in `HOST:PORT`, `PORT` or nothing.
@@ -143,8 +143,8 @@ impl Preview {
         if !address.ip().is_loopback() {
             log::warn!("display preview: whoever can reach {address} sees what the camera sees");
         }
-        let (canvas, text) = (Canvas::default(), String::new());
-        Ok(Preview { shared, address, accepts: Some(accepts), view, canvas, drawn: None, text })
+        let canvas = Canvas::default();
+        Ok(Preview { shared, address, accepts: Some(accepts), view, canvas, drawn: None })
     }
 
     /// Where it listens.
@@ -177,7 +177,7 @@ impl Panel for Preview {
         self.drawn = Some(Instant::now());
         let (width, height) = size(shot, self.view);
         self.canvas.resize(width, height);
-        draw(&mut self.canvas, self.view, shot, &mut self.text);
+        draw(&mut self.canvas, self.view, shot);
         let mut latest = self.shared.lock();
         std::mem::swap(&mut latest.canvas, &mut self.canvas);
         latest.number += 1;
@@ -265,7 +265,7 @@ mod tests {
         let info = reader.next_frame(&mut rgb).unwrap();
         let (width, height) = size(&shot(), ViewChoice::Clustered);
         let mut canvas = Canvas::new(width, height);
-        draw(&mut canvas, ViewChoice::Clustered, &shot(), &mut String::new());
+        draw(&mut canvas, ViewChoice::Clustered, &shot());
         assert_eq!((info.width as usize, info.height as usize), (width, height));
         let expected: Vec<u8> = (0..width * height).flat_map(|i| canvas.at(i % width, i / width)).collect();
         assert!(rgb == expected, "the picture differs");

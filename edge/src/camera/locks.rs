@@ -1,0 +1,262 @@
+//! Locks: exposure, white balance and gain held where they are told, on the cameras that can be told.
+//!
+//! Takes what is wanted, and a camera's controls. Gives what was set, and for what cannot be, a warning that names it.
+//! Touches the controls only, and of those only what somebody asked for.
+//! Never a failure: a camera without a control gives pictures all the same.
+
+/// What is wanted of one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lock {
+    /// As the device has it.
+    #[default]
+    AsIs,
+    /// The camera is to find it by itself.
+    Auto,
+    /// This and no other.
+    At(u32),
+}
+
+impl Lock {
+    /// `as-is`, `auto`, or a number from 1, or from 0, to `max`.
+    pub fn parse(word: &str, min: u32, max: u32) -> Option<Lock> {
+        match word {
+            "as-is" => Some(Lock::AsIs),
+            "auto" => Some(Lock::Auto),
+            _ => word.parse().ok().filter(|n| (min..=max).contains(n)).map(Lock::At),
+        }
+    }
+}
+
+/// What is wanted of all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Locks {
+    /// Exposure time in units of 100 microseconds.
+    pub exposure: Lock,
+    /// White balance in kelvin.
+    pub white_balance: Lock,
+    /// Gain in the device's own units.
+    pub gain: Lock,
+}
+
+impl Locks {
+    /// Least and most that can be asked for: exposure, white balance, gain.
+    pub const RANGES: [(u32, u32); 3] = [(1, 1_000_000), (1000, 100_000), (0, 1_000_000)];
+
+    /// Whether anything is to be touched.
+    pub fn any(&self) -> bool {
+        *self != Locks::default()
+    }
+}
+
+/// A control as the device describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Control {
+    /// V4L2's number.
+    pub id: u32,
+    /// Least value.
+    pub min: i64,
+    /// Greatest value.
+    pub max: i64,
+    /// From one value to the next.
+    pub step: i64,
+    /// The values of a menu.
+    pub items: Vec<i64>,
+}
+
+/// Sets a control, or says why not.
+pub type Set<'a> = dyn FnMut(u32, i64) -> Result<(), String> + 'a;
+
+/// One of the three.
+struct Kind {
+    name: &'static str,
+    unit: &'static str,
+    /// The control that switches the automatic on and off.
+    auto: u32,
+    /// Its values for on, the best first, and for off.
+    on: &'static [i64],
+    off: i64,
+    /// The control with the value.
+    value: u32,
+}
+
+const KINDS: [Kind; 3] = [
+    // A menu: automatic, manual, shutter priority, aperture priority, which is what most USB cameras call automatic.
+    Kind { name: "exposure", unit: " (of 100 us)", auto: 0x009a_0901, on: &[0, 3], off: 1, value: 0x009a_0902 },
+    Kind { name: "white balance", unit: " K", auto: 0x0098_090c, on: &[1], off: 0, value: 0x0098_091a },
+    Kind { name: "gain", unit: "", auto: 0x0098_0912, on: &[1], off: 0, value: 0x0098_0913 },
+];
+
+/// What can be locked, as [`lockable`] finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lockable {
+    /// Exposure, white balance or gain.
+    pub name: &'static str,
+    /// Least value.
+    pub min: i64,
+    /// Greatest value.
+    pub max: i64,
+    /// What it is set to, if the device says.
+    pub now: Option<i64>,
+    /// The camera can also find it by itself.
+    pub auto: bool,
+}
+
+impl Lockable {
+    /// In words: `gain 0 to 255, now 100, or auto`.
+    pub fn words(&self) -> String {
+        let now = self.now.map_or(String::new(), |n| format!(", now {n}"));
+        format!("{} {} to {}{now}{}", self.name, self.min, self.max, if self.auto { ", or auto" } else { "" })
+    }
+}
+
+/// What a camera with these controls can have locked; `now` reads a control.
+pub fn lockable(controls: &[Control], now: impl Fn(u32) -> Option<i64>) -> Vec<Lockable> {
+    let has = |id: u32| controls.iter().find(|c| c.id == id);
+    let one = |kind: &Kind| {
+        let Control { min, max, .. } = *has(kind.value)?;
+        Some(Lockable { name: kind.name, min, max, now: now(kind.value), auto: has(kind.auto).is_some() })
+    };
+    KINDS.iter().filter_map(one).collect()
+}
+
+/// What became of it, in words.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What was set.
+    pub done: Vec<String>,
+    /// What could not be, or not as it was asked for.
+    pub refused: Vec<String>,
+}
+
+/// Sets what is wanted, as far as the camera has it.
+pub fn apply(wanted: &Locks, controls: &[Control], set: &mut Set<'_>) -> Outcome {
+    let mut outcome = Outcome::default();
+    for (kind, lock) in KINDS.iter().zip([wanted.exposure, wanted.white_balance, wanted.gain]) {
+        let result = match lock {
+            Lock::AsIs => continue,
+            Lock::Auto => automatic(kind, controls, set),
+            Lock::At(value) => fixed(kind, i64::from(value), controls, set, &mut outcome.refused),
+        };
+        match result {
+            Ok(words) => outcome.done.push(words),
+            Err(why) => outcome.refused.push(why),
+        }
+    }
+    outcome
+}
+
+fn automatic(kind: &Kind, controls: &[Control], set: &mut Set<'_>) -> Result<String, String> {
+    let name = kind.name;
+    let auto = controls.iter().find(|c| c.id == kind.auto).ok_or(format!("it has no automatic {name}"))?;
+    let on = kind.on.iter().find(|v| auto.items.is_empty() || auto.items.contains(v));
+    let on = on.ok_or(format!("it has no automatic {name}"))?;
+    set(auto.id, *on).map_err(|e| format!("automatic {name}: {e}"))?;
+    Ok(format!("{name} automatic"))
+}
+
+fn fixed(
+    kind: &Kind,
+    wanted: i64,
+    controls: &[Control],
+    set: &mut Set<'_>,
+    remarks: &mut Vec<String>,
+) -> Result<String, String> {
+    let Kind { name, unit, .. } = kind;
+    let control = controls.iter().find(|c| c.id == kind.value);
+    let Control { id, min, max, step, .. } = control.ok_or(format!("its {name} cannot be locked"))?;
+    // While it is automatic, the value is not heeded, or refused.
+    if controls.iter().any(|c| c.id == kind.auto) {
+        set(kind.auto, kind.off).map_err(|e| format!("{name}: switching the automatic off: {e}"))?;
+    }
+    let step = (*step).max(1);
+    let value = min + (wanted.clamp(*min, (*max).max(*min)) - min) / step * step;
+    if value != wanted {
+        remarks.push(format!("{name} {wanted} is not possible, {value} is ({min} to {max} in steps of {step})"));
+    }
+    set(*id, value).map_err(|e| format!("{name} {value}: {e}"))?;
+    Ok(format!("{name} {value}{unit}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn control(id: u32, min: i64, max: i64, step: i64, items: &[i64]) -> Control {
+        Control { id, min, max, step, items: items.to_vec() }
+    }
+
+    /// As USB cameras have them: the automatic exposure is called aperture priority.
+    fn usb() -> Vec<Control> {
+        vec![
+            control(0x009a_0901, 0, 3, 1, &[1, 3]),
+            control(0x009a_0902, 3, 2047, 1, &[]),
+            control(0x0098_090c, 0, 1, 1, &[]),
+            control(0x0098_091a, 2800, 6500, 10, &[]),
+        ]
+    }
+
+    fn applied(wanted: Locks, controls: &[Control]) -> (Vec<(u32, i64)>, Outcome) {
+        let mut calls = Vec::new();
+        let outcome = apply(&wanted, controls, &mut |id, value| {
+            calls.push((id, value));
+            Ok(())
+        });
+        (calls, outcome)
+    }
+
+    #[test]
+    fn a_lock_switches_the_automatic_off_and_then_sets_the_value() {
+        let wanted = Locks { exposure: Lock::At(100), white_balance: Lock::At(4600), ..Locks::default() };
+        let (calls, outcome) = applied(wanted, &usb());
+        assert_eq!(calls, [(0x009a_0901, 1), (0x009a_0902, 100), (0x0098_090c, 0), (0x0098_091a, 4600)]);
+        assert_eq!(outcome.done, ["exposure 100 (of 100 us)", "white balance 4600 K"]);
+        assert!(outcome.refused.is_empty());
+    }
+
+    #[test]
+    fn automatic_is_what_the_camera_calls_so() {
+        let wanted = Locks { exposure: Lock::Auto, white_balance: Lock::Auto, ..Locks::default() };
+        assert_eq!(applied(wanted, &usb()).0, [(0x009a_0901, 3), (0x0098_090c, 1)]);
+        let other = [control(0x009a_0901, 0, 3, 1, &[0, 1])];
+        assert_eq!(applied(wanted, &other).0, [(0x009a_0901, 0)]);
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_left_alone() {
+        assert_eq!(applied(Locks::default(), &usb()), (Vec::new(), Outcome::default()));
+        assert!(!Locks::default().any());
+    }
+
+    #[test]
+    fn what_the_camera_has_not_is_named_and_the_rest_is_set() {
+        let wanted = Locks { exposure: Lock::At(50_000), white_balance: Lock::At(4605), gain: Lock::At(7) };
+        let (calls, outcome) = applied(wanted, &usb());
+        assert_eq!(calls.last(), Some(&(0x0098_091a, 4600)));
+        let refused = [
+            "exposure 50000 is not possible, 2047 is (3 to 2047 in steps of 1)",
+            "white balance 4605 is not possible, 4600 is (2800 to 6500 in steps of 10)",
+            "its gain cannot be locked",
+        ];
+        assert_eq!(outcome.refused, refused);
+        assert_eq!(
+            applied(Locks { gain: Lock::Auto, ..Locks::default() }, &usb()).1.refused,
+            ["it has no automatic gain"]
+        );
+        let failed = apply(&wanted, &usb(), &mut |_, _| Err("no".into()));
+        assert_eq!(failed.refused[0], "exposure: switching the automatic off: no");
+    }
+
+    #[test]
+    fn what_can_be_locked_is_said_with_its_range() {
+        let found = lockable(&usb(), |id| (id == 0x0098_091a).then_some(4600));
+        let words: Vec<String> = found.iter().map(Lockable::words).collect();
+        assert_eq!(words, ["exposure 3 to 2047, or auto", "white balance 2800 to 6500, now 4600, or auto"]);
+    }
+
+    #[test]
+    fn a_lock_is_a_word_or_a_number_in_its_range() {
+        let parse = |word| Lock::parse(word, 1, 9);
+        assert_eq!([parse("as-is"), parse("auto"), parse("9")], [Lock::AsIs, Lock::Auto, Lock::At(9)].map(Some));
+        assert_eq!([parse("0"), parse("10"), parse("x"), parse("")], [None; 4]);
+    }
+}

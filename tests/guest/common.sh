@@ -1,0 +1,26 @@
+# For the jobs, which read this first: what the kernel's command line says, cameras, and waiting.
+fact() { sed -n "s/.*\bhueflow\.$1=\([^ ]*\).*/\1/p" /proc/cmdline; }
+plug() { insmod /lib/modules/vivid.ko n_devs=1 node_types=0x1 num_inputs=1 input_types=0 vid_cap_nr="$1"; }
+# feed_bars FPS: a camera that gives the pictures of /dev/vda as JPEG, /dev/video9. It writes over what has not been read in
+# time, which no real one does: FPS must be few enough for an emulator.
+feed_bars() {
+  mkdir -p /tmp/bars
+  tar -x -f /dev/vda -C /tmp/bars
+  insmod /lib/modules/v4l2loopback.ko video_nr=9 exclusive_caps=1 card_label=bars
+  feed /dev/video9 640 360 "$1" /tmp/bars/*.jpg &
+  feeds=$!
+}
+# wait_until WHAT COMMAND...: looks every tenth of a second, for a minute.
+wait_until() {
+  what=$1
+  shift
+  tries=600
+  until "$@"; do
+    tries=$((tries - 1))
+    if [ $tries = 0 ]; then echo "GUEST waited in vain for $what"; return 1; fi
+    usleep 100000
+  done
+}
+# What the host says on the console.
+wait_for_host() { read -r _ </dev/console; }
+now() { cut -d ' ' -f 1 /proc/uptime; }

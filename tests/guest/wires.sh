@@ -1,0 +1,15 @@
+# Runs in the guest: a camera's clustered pictures on a display at the end of the wires, every frame of them.
+. /bin/common.sh
+export HUEFLOW_EDGE__SPI__BOARD=st7789
+plug 0
+hueflow-edge run --source 'v4l2:vivid?width=320&height=180&fps=10&format=YUYV' --spool /tmp/spool --census-every 0 \
+  --display png:/tmp/png --display spi --frames 4 2>&1
+echo "GUEST wires ended with $?"
+tar -c -f /dev/vdb -C /tmp/png .
+sync
+echo "GUEST look"
+wait_for_host
+
+# Now that nobody records the lines.
+hueflow-edge run --source 'v4l2:vivid?width=320&height=180&fps=60&format=YUYV' --spool /tmp/spool --census-every 0 \
+  --display spi --frames 120 2>&1 | sed 's/^/GUEST speed: /'
