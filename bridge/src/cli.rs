@@ -10,6 +10,8 @@ use crate::settings::Settings;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
+const BRIDGE_FILE: &str = "/etc/hueflow/bridge.toml";
+
 /// The server side's relay: from MQTT into the journal, without loss.
 #[derive(Debug, Parser)]
 #[command(name = "hueflow-bridge", version)]
@@ -28,6 +30,76 @@ pub enum BridgeCommand {
     CheckConfig(BridgeFlags),
     /// Print the configuration in force and where each value came from.
     PrintConfig(BridgeFlags),
+    /// The dead letters: what came and could not be kept as it was.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+}
+
+/// What `hueflow-bridge dlq` can do.
+#[derive(Debug, Subcommand)]
+pub enum DlqCommand {
+    /// Print one line a dead letter.
+    List(ListFlags),
+    /// Judge dead letters again (after an upgrade, say) and write those that pass to their topics.
+    Replay(ReplayFlags),
+}
+
+/// Flags that both of `dlq` share.
+#[derive(Debug, Clone, Default, Args)]
+pub struct DlqFlags {
+    /// Configuration file [/etc/hueflow/bridge.toml, if it is there].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Journal: kafka://HOST:PORT[,HOST:PORT...] or local:FILE.
+    #[arg(long, value_name = "URL")]
+    journal: Option<String>,
+}
+
+impl DlqFlags {
+    /// The settings.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        let (file, required) = config::file(self.config.as_deref(), BRIDGE_FILE);
+        let flags = [("journal.url", self.journal.clone())];
+        Settings::gather(BRIDGE_KEYS, file, required, "HUEFLOW_BRIDGE", environment(), &flags)
+    }
+}
+
+/// Flags of `dlq list`.
+#[derive(Debug, Clone, Args)]
+pub struct ListFlags {
+    /// Shared flags.
+    #[command(flatten)]
+    pub shared: DlqFlags,
+    /// Only this topic's: metrics, census, video or status.
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Option<String>,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `dlq replay`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["reason", "device", "all"])))]
+pub struct ReplayFlags {
+    /// Shared flags.
+    #[command(flatten)]
+    pub shared: DlqFlags,
+    /// Those that are dead for this reason, as `list` names it.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Those of this device.
+    #[arg(long)]
+    pub device: Option<String>,
+    /// All of them.
+    #[arg(long, conflicts_with_all = ["reason", "device"])]
+    pub all: bool,
+    /// Say what would become of them, and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Flags of `hueflow-bridge`.
@@ -65,7 +137,7 @@ impl BridgeFlags {
             ("journal.url", self.journal.clone()),
             ("relay.value", self.value.clone()),
         ];
-        let (file, required) = config::file(self.config.as_deref(), "/etc/hueflow/bridge.toml");
+        let (file, required) = config::file(self.config.as_deref(), BRIDGE_FILE);
         Settings::gather(BRIDGE_KEYS, file, required, "HUEFLOW_BRIDGE", environment(), &flags)
     }
 }
@@ -231,6 +303,10 @@ mod tests {
         ] {
             assert!(Metrics::try_parse_from(bad).is_err(), "{bad:?}");
         }
+        for bad in [&["x", "dlq"][..], &["x", "dlq", "replay"], &["x", "dlq", "replay", "--all", "--device", "d"]] {
+            assert!(Bridge::try_parse_from(bad).is_err(), "{bad:?}");
+        }
+        assert!(Bridge::try_parse_from(["x", "dlq", "replay", "--device", "d", "--reason", "r"]).is_ok());
         assert!(Metrics::try_parse_from(["x", "silhouette", "--device", "d", "--seq", "3", "--json"]).is_ok());
         assert!(
             Bridge::try_parse_from(["x", "run", "--mqtt", "embedded", "--journal", "local:x", "--value", "json"])

@@ -139,12 +139,34 @@ impl BridgeConfig {
         if !is_device(&site) {
             return Err(s.wrong("site", "must be 1 to 64 letters, digits, `.`, `-` or `_`"));
         }
-        let format = match s.text("relay.value") {
-            "json" => ValueFormat::Json,
-            "postcard" => ValueFormat::Postcard,
-            _ => return Err(s.wrong("relay.value", "must be json or postcard")),
-        };
-        Ok(BridgeConfig { site, broker: broker(s)?, journal: journal(s)?, format })
+        Ok(BridgeConfig { site, broker: broker(s)?, journal: journal(s)?, format: format(s)? })
+    }
+}
+
+/// What `hueflow-bridge dlq` needs of the bridge's configuration: no broker.
+#[derive(Debug, Clone)]
+pub struct DlqConfig {
+    /// The journal.
+    pub journal: JournalConfig,
+    /// How values of `metrics` are written.
+    pub format: ValueFormat,
+}
+
+impl DlqConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Failure::Config`].
+    pub fn check(s: &Settings) -> Result<DlqConfig, Failure> {
+        Ok(DlqConfig { journal: journal(s)?, format: format(s)? })
+    }
+}
+
+fn format(s: &Settings) -> Result<ValueFormat, Failure> {
+    match s.text("relay.value") {
+        "json" => Ok(ValueFormat::Json),
+        "postcard" => Ok(ValueFormat::Postcard),
+        _ => Err(s.wrong("relay.value", "must be json or postcard")),
     }
 }
 

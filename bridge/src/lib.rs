@@ -9,7 +9,7 @@
 //! 1. [`mqtt`] (and [`broker`], in-process): deliveries, manual acknowledgements.
 //! 2. [`verdict`]: what a delivery is, and the journal entry it becomes; [`json`]: a report as JSON.
 //! 3. [`relay`]: into the journal first, then the word back: MQTT ack and custody ack.
-//! 4. [`journal`]: Apache Kafka or a local SQLite file, behind one trait.
+//! 4. [`journal`]: Apache Kafka or a local SQLite file, behind one trait; [`dlq`]: its dead letters, judged again.
 //! 5. [`store`]: journal to rows, exactly once, by [`intervals`]; [`ledger`]: what became of every record.
 //! 6. [`census`], [`picture`]: parts joined; [`silhouette`], [`plot`]: how good the answer is, and its diagram.
 //! 7. [`web`]: the page, its JSON and its events; [`tail`], [`video`]: the same for a terminal.
@@ -24,6 +24,7 @@ pub mod census;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dlq;
 pub mod failure;
 pub mod intervals;
 pub mod journal;

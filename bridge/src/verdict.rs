@@ -231,10 +231,6 @@ impl Delivery<'_> {
     }
 
     fn dead(&self, topic: Topic, dead: Dead) -> Verdict {
-        let hash = Sha256::digest(self.payload).iter().fold(String::new(), |mut s, b| {
-            let _ = write!(s, "{b:02x}");
-            s
-        });
         // A name that may be anything is no key.
         let device = if is_device(self.device) { self.device } else { "unknown" };
         let mut headers = vec![
@@ -242,7 +238,7 @@ impl Delivery<'_> {
             ("device".to_owned(), device.to_owned()),
             ("mqtt-kind".to_owned(), self.kind.chars().take(DEVICE_BYTES_MAX).collect()),
             ("bytes".to_owned(), self.payload.len().to_string()),
-            ("sha256".to_owned(), hash),
+            ("sha256".to_owned(), sha256(self.payload)),
         ];
         let mut effect = Effect::Nothing;
         if let Some(envelope) = dead.envelope {
@@ -284,6 +280,14 @@ fn envelope_headers(envelope: &Envelope) -> [(String, String); 3] {
         ("seq".to_owned(), envelope.seq.to_string()),
         ("captured-at".to_owned(), clock::rfc3339(envelope.captured_at_us)),
     ]
+}
+
+/// SHA-256 in hexadecimal, as dead letters carry it.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut s, b| {
+        let _ = write!(s, "{b:02x}");
+        s
+    })
 }
 
 fn readable<T>(head: Result<T, WireError>) -> Result<Option<T>, WireError> {

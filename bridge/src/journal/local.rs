@@ -29,7 +29,7 @@ const SWEEP: Duration = Duration::from_secs(20);
 /// How long a refused commit waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 /// The one place that offsets of the local journal are counted in.
-const PLACE: &str = "local";
+pub const PLACE: &str = "local";
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v TEXT NOT NULL) WITHOUT ROWID;
