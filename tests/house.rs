@@ -45,6 +45,7 @@ fn each_foreign_crate_has_one_door() {
         ("rumqttc::", &["edge/src/outbox.rs", "bridge/src/mqtt.rs"][..]),
         ("rdkafka::", &["bridge/src/journal/kafka.rs"]),
         ("rumqttd::", &["bridge/src/broker.rs"]),
+        ("axum::", &["bridge/src/web.rs", "bridge/src/endpoint.rs"]),
         ("postcard::", &["firmware/src/wire.rs"]),
         ("minifb::", &["edge/src/panel/window.rs"]),
         ("use v4l::", &["edge/src/camera/v4l.rs"]),

@@ -5,10 +5,12 @@
 //! Never gives up on a broker or a journal that is away: it says so once, and tries again.
 
 use crate::config::{BridgeConfig, Broker};
+use crate::endpoint;
 use crate::failure::Failure;
 use crate::journal::{self, Journal};
 use crate::mqtt::{self, Mqtt, Wire};
 use crate::relay::Relay;
+use crate::stats::Stats;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -58,6 +60,11 @@ pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
 
 async fn relay(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
     let mut stop = stop_signal()?;
+    let stats = Arc::new(Stats::default());
+    if let Some(listen) = config.listen {
+        let (address, _) = endpoint::start(listen, stats.clone(), stop.clone()).await?;
+        eprintln!("http://{address}/");
+    }
     let url = match &config.broker {
         Broker::Remote(url) => url.clone(),
         Broker::Embedded(port) => embedded(*port)?,
@@ -68,7 +75,7 @@ async fn relay(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
             _ = stop.wait_for(|s| *s) => return Ok(()),
         }
     }
-    let (mqtt, mut queues) = Mqtt::start(&url, &config.site);
+    let (mqtt, mut queues) = Mqtt::start(&url, &config.site, &stats);
     let mqtt = Arc::new(mqtt);
     let opened = tokio::select! {
         journal = open(&config) => Some(journal),
@@ -77,8 +84,9 @@ async fn relay(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
     let mut result = Ok(());
     if let Some(journal) = opened {
         log::info!("journal {} ({})", config.journal.url, journal.id());
-        let prober = tokio::spawn(probe(journal.clone(), mqtt.clone()));
-        result = Relay::new(journal, mqtt.clone(), config.format).run(&mut queues, stop).await.map(|c| {
+        let prober = tokio::spawn(probe(journal.clone(), mqtt.clone(), stats.clone()));
+        let relay = Relay::new(journal, mqtt.clone(), config.format).watched(stats);
+        result = relay.run(&mut queues, stop).await.map(|c| {
             log::info!(
                 "relayed {} records, {} windows, {} pictures ({} skipped), {} dead letters; {} acks",
                 c.records,
@@ -119,11 +127,12 @@ async fn open(config: &BridgeConfig) -> Arc<dyn Journal> {
 }
 
 /// Keeps saying whether the journal answers.
-async fn probe(journal: Arc<dyn Journal>, wire: Arc<dyn Wire>) {
+async fn probe(journal: Arc<dyn Journal>, wire: Arc<dyn Wire>, stats: Arc<Stats>) {
     let mut last = None;
     loop {
         let asked = journal.clone();
         let reachable = tokio::task::spawn_blocking(move || asked.reachable(PROBE_ANSWER)).await.unwrap_or(false);
+        stats.journal(reachable);
         if last != Some(reachable) {
             match (last, reachable) {
                 (Some(_), true) => log::info!("the journal answers again"),

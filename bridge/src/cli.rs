@@ -120,6 +120,9 @@ pub struct BridgeFlags {
     /// How values of the topic `metrics` are written: json or postcard.
     #[arg(long, value_name = "FORMAT")]
     value: Option<String>,
+    /// Where /healthz and /metrics are: an address and a port, or a port of loopback [nowhere].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
     /// Wait until the site's active bridge is gone, then take over.
     #[arg(long)]
     pub standby: bool,
@@ -136,6 +139,7 @@ impl BridgeFlags {
             ("mqtt.url", self.mqtt.clone()),
             ("journal.url", self.journal.clone()),
             ("relay.value", self.value.clone()),
+            ("web.listen", self.listen.clone()),
         ];
         let (file, required) = config::file(self.config.as_deref(), BRIDGE_FILE);
         Settings::gather(BRIDGE_KEYS, file, required, "HUEFLOW_BRIDGE", environment(), &flags)
@@ -185,6 +189,9 @@ pub struct MetricsFlags {
     /// Address of the page; port 0 is any free one.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
+    /// File with the page's token: given as `Authorization: Bearer` or `?token=`. Needed beyond loopback.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<String>,
 }
 
 impl MetricsFlags {
@@ -197,6 +204,7 @@ impl MetricsFlags {
             ("journal.url", self.journal.clone()),
             ("store.file", self.store.clone()),
             ("web.listen", self.listen.clone()),
+            ("web.token_file", self.token_file.clone()),
         ];
         let (file, required) = config::file(self.config.as_deref(), "/etc/hueflow/metrics.toml");
         Settings::gather(METRICS_KEYS, file, required, "HUEFLOW_METRICS", environment(), &flags)

@@ -5,6 +5,7 @@
 //! Never lets a wrong value past the door: each error names key, value and what it must be.
 
 use crate::failure::Failure;
+use crate::gate::Gate;
 use crate::journal::{JournalConfig, JournalUrl};
 use crate::settings::{Key, Settings, Shape, Url};
 use crate::verdict::{ValueFormat, is_device};
@@ -71,6 +72,12 @@ pub const BRIDGE_KEYS: &[Key] = &[
         default: "json",
         help: "How values of the topic metrics are written: json or postcard.",
     },
+    Key {
+        name: "web.listen",
+        shape: Shape::Text,
+        default: "",
+        help: "Address of /healthz and /metrics, or a port of loopback (0 is any free one); empty for none.",
+    },
 ];
 
 /// Keys of `hueflow-metrics`.
@@ -103,7 +110,13 @@ pub const METRICS_KEYS: &[Key] = &[
         name: "web.listen",
         shape: Shape::Text,
         default: "127.0.0.1:8080",
-        help: "Address of the page; port 0 is any free one.",
+        help: "Address of the page; port 0 is any free one. Beyond loopback it wants web.token_file.",
+    },
+    Key {
+        name: "web.token_file",
+        shape: Shape::Text,
+        default: "",
+        help: "File with the token that whoever opens the page must give; empty for none.",
     },
 ];
 
@@ -127,6 +140,8 @@ pub struct BridgeConfig {
     pub journal: JournalConfig,
     /// How values of `metrics` are written.
     pub format: ValueFormat,
+    /// Where `/healthz` and `/metrics` are, if anywhere.
+    pub listen: Option<SocketAddr>,
 }
 
 impl BridgeConfig {
@@ -139,7 +154,13 @@ impl BridgeConfig {
         if !is_device(&site) {
             return Err(s.wrong("site", "must be 1 to 64 letters, digits, `.`, `-` or `_`"));
         }
-        Ok(BridgeConfig { site, broker: broker(s)?, journal: journal(s)?, format: format(s)? })
+        let listen = match s.some("web.listen") {
+            Some(text) => Some(address(text).ok_or_else(|| {
+                s.wrong("web.listen", "must be a port, or an address and a port, such as 127.0.0.1:9100")
+            })?),
+            None => None,
+        };
+        Ok(BridgeConfig { site, broker: broker(s)?, journal: journal(s)?, format: format(s)?, listen })
     }
 }
 
@@ -160,6 +181,11 @@ impl DlqConfig {
     pub fn check(s: &Settings) -> Result<DlqConfig, Failure> {
         Ok(DlqConfig { journal: journal(s)?, format: format(s)? })
     }
+}
+
+/// An address; a port alone is one of loopback.
+fn address(text: &str) -> Option<SocketAddr> {
+    text.parse().ok().or_else(|| Some(SocketAddr::from(([127, 0, 0, 1], text.parse().ok()?))))
 }
 
 fn format(s: &Settings) -> Result<ValueFormat, Failure> {
@@ -222,6 +248,8 @@ pub struct MetricsConfig {
     pub store: StoreConfig,
     /// The page's address.
     pub listen: SocketAddr,
+    /// Who may see it; none: everybody, on loopback alone.
+    pub gate: Option<Gate>,
 }
 
 /// The store's file and what it keeps.
@@ -241,10 +269,22 @@ impl MetricsConfig {
     /// # Errors
     /// [`Failure::Config`].
     pub fn check(s: &Settings) -> Result<MetricsConfig, Failure> {
-        let listen = s
+        let listen: SocketAddr = s
             .text("web.listen")
             .parse()
             .map_err(|_| s.wrong("web.listen", "must be an address and a port, such as 127.0.0.1:8080"))?;
+        let gate = match s.some("web.token_file") {
+            Some(file) => {
+                let text = std::fs::read_to_string(file)
+                    .map_err(|e| s.wrong("web.token_file", &format!("cannot be read: {e}")))?;
+                Some(Gate::new(&text).map_err(|must| s.wrong("web.token_file", must))?)
+            }
+            None if listen.ip().is_loopback() => None,
+            None => {
+                let must = "shows others what cameras see: name a web.token_file, or listen on 127.0.0.1";
+                return Err(s.wrong("web.listen", must));
+            }
+        };
         if s.text("store.file").is_empty() {
             return Err(s.wrong("store.file", "must name a file"));
         }
@@ -254,7 +294,7 @@ impl MetricsConfig {
             keep_days: number("store.keep_days"),
             census_kept: number("store.census_kept"),
         };
-        Ok(MetricsConfig { journal: journal(s)?, store, listen })
+        Ok(MetricsConfig { journal: journal(s)?, store, listen, gate })
     }
 }
 
@@ -276,6 +316,9 @@ mod tests {
     fn defaults_are_sound() {
         let c = BridgeConfig::check(&settings(BRIDGE_KEYS, &[])).unwrap();
         assert_eq!((c.site.as_str(), c.journal.partitions, c.format), ("home", 4, ValueFormat::Json));
+        assert_eq!(c.listen, None, "nobody listens unless told");
+        let c = BridgeConfig::check(&settings(BRIDGE_KEYS, &[("web.listen", "0")])).unwrap();
+        assert!(c.listen.unwrap().ip().is_loopback(), "a port alone is loopback's");
         let c = MetricsConfig::check(&settings(METRICS_KEYS, &[])).unwrap();
         assert!(c.listen.ip().is_loopback());
     }
@@ -289,6 +332,7 @@ mod tests {
             ("journal.url", "kafka:x", "must be kafka://"),
             ("journal.prefix", "a b", "at most 32"),
             ("relay.value", "xml", "json or postcard"),
+            ("web.listen", "nowhere", "must be a port, or an address"),
             ("mqtt.password_file", "/nonexistent", "cannot be read"),
         ] {
             let e = BridgeConfig::check(&settings(BRIDGE_KEYS, &[(key, value)])).unwrap_err();
@@ -298,6 +342,10 @@ mod tests {
         }
         let e = MetricsConfig::check(&settings(METRICS_KEYS, &[("web.listen", "x")])).unwrap_err();
         assert!(e.to_string().contains("web.listen: `x` must be an address"));
+        let e = MetricsConfig::check(&settings(METRICS_KEYS, &[("web.listen", "0.0.0.0:1")])).unwrap_err();
+        assert!(e.to_string().contains("web.token_file"), "{e}");
+        let e = BridgeConfig::check(&settings(BRIDGE_KEYS, &[("mqtt.url", "mqtt://u:secret@h:x")])).unwrap_err();
+        assert!(e.to_string().contains("mqtt://u:***@h:x"), "{e}");
         let embedded = BridgeConfig::check(&settings(BRIDGE_KEYS, &[("mqtt.url", "embedded:5")]));
         assert_eq!(embedded.unwrap().broker, Broker::Embedded(5));
     }

@@ -12,7 +12,8 @@
 //! 4. [`journal`]: Apache Kafka or a local SQLite file, behind one trait; [`dlq`]: its dead letters, judged again.
 //! 5. [`store`]: journal to rows, exactly once, by [`intervals`]; [`ledger`]: what became of every record.
 //! 6. [`census`], [`picture`]: parts joined; [`silhouette`], [`plot`]: how good the answer is, and its diagram.
-//! 7. [`web`]: the page, its JSON and its events; [`tail`], [`video`]: the same for a terminal.
+//! 7. [`web`]: the page, its JSON and its events, behind its [`gate`]; [`tail`], [`video`]: the same for a terminal.
+//! 8. [`stats`], [`endpoint`], [`prom`]: how the bridge stands, for whoever watches it.
 //!
 //! [`cli`], [`config`] and [`settings`] read what the user asked for, [`failure`] says how a program ends;
 //! [`bridge`] and [`metrics`] put the two programs together.
@@ -25,7 +26,9 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dlq;
+pub mod endpoint;
 pub mod failure;
+pub mod gate;
 pub mod intervals;
 pub mod journal;
 pub mod json;
@@ -35,6 +38,7 @@ pub mod metrics;
 pub mod mqtt;
 pub mod picture;
 pub mod plot;
+pub mod prom;
 pub mod query;
 pub mod relay;
 #[cfg(test)]
@@ -42,6 +46,7 @@ mod sample;
 pub mod settings;
 pub mod silhouette;
 pub mod sqlite;
+pub mod stats;
 pub mod store;
 pub mod tail;
 pub mod verdict;

@@ -8,6 +8,7 @@ use crate::clock;
 use crate::json::ReportJson;
 use crate::ledger::Line;
 use crate::picture::{Joiner, Picture};
+use crate::prom::{Kind, Prom, seconds};
 use crate::store::Happened;
 use firmware::wire::{self, OriginalHead};
 use serde::Serialize;
@@ -42,6 +43,8 @@ pub struct Device {
     pub picture: Option<Arc<Picture>>,
     /// Its last original, a JPEG.
     pub original: Option<Arc<Vec<u8>>>,
+    /// From its last report's capture to the store, where its clock and ours allow.
+    pub latency_us: Option<u64>,
     joiner: Joiner,
 }
 
@@ -51,12 +54,19 @@ pub struct Live {
     ledger: Mutex<Vec<Line>>,
     events: broadcast::Sender<Event>,
     skipped: AtomicU64,
+    reports: AtomicU64,
 }
 
 impl Default for Live {
     fn default() -> Self {
         let events = broadcast::channel(EVENTS_MAX).0;
-        Live { devices: Mutex::default(), ledger: Mutex::default(), events, skipped: AtomicU64::new(0) }
+        Live {
+            devices: Mutex::default(),
+            ledger: Mutex::default(),
+            events,
+            skipped: AtomicU64::new(0),
+            reports: AtomicU64::new(0),
+        }
     }
 }
 
@@ -96,7 +106,10 @@ impl Live {
         match happened {
             Happened::Report(report) => {
                 self.tell("report", &Summary::of(&report));
+                self.reports.fetch_add(1, Ordering::Relaxed);
                 let device = devices.entry(report.device.clone()).or_default();
+                let captured_us = clock::parse_rfc3339(&report.captured_at);
+                device.latency_us = captured_us.and_then(|t| clock::now_us().checked_sub(t));
                 device.report = Some(*report);
             }
             Happened::Picture { device: name, content_type, version, payload } => {
@@ -119,6 +132,37 @@ impl Live {
                 self.tell("census", &serde_json::json!({"device": device, "frame": frame}));
             }
         }
+    }
+
+    /// The text of `/metrics`.
+    pub fn text(&self) -> String {
+        use Kind::{Counter, Gauge};
+        let mut p = Prom::new("hueflow_metrics_");
+        p.each(Gauge, "build_info", "Always 1.", "version", [(env!("CARGO_PKG_VERSION"), 1)]);
+        let help = "Reports stored since this program started.";
+        p.one(Counter, "reports_stored_total", help, self.reports.load(Ordering::Relaxed));
+        let mut states = [("produced", 0), ("stored", 0), ("dead", 0), ("declared_lost", 0), ("missing", 0)];
+        let mut duplicates = 0;
+        for l in self.ledger() {
+            for (sum, n) in states.iter_mut().zip([l.produced, l.stored, l.dead, l.declared_lost, l.missing]) {
+                sum.1 += n;
+            }
+            duplicates += l.duplicates;
+        }
+        p.each(Gauge, "records", "Records of all boots in the ledger, by state.", "state", states);
+        p.one(Gauge, "duplicates", "Deliveries dropped because they were there already.", duplicates);
+        let devices = self.devices();
+        let online = devices.values().filter(|d| d.state == "online").count();
+        p.one(Gauge, "devices_live", "Devices that say they are online.", online);
+        let reports = || devices.iter().filter_map(|(name, d)| Some((name, d.report.as_ref()?)));
+        let clusters = reports().map(|(name, r)| (name, r.clusters));
+        p.each(Gauge, "clusters", "Clusters in the device's last frame.", "device", clusters);
+        let took = reports().map(|(name, r)| (name, seconds(u64::from(r.micros.total))));
+        p.each(Gauge, "frame_processing_seconds", "What the device's last frame took at the edge.", "device", took);
+        let latency = devices.iter().filter_map(|(name, d)| Some((name, seconds(d.latency_us?))));
+        let help = "From the capture of the device's last frame to the store.";
+        p.each(Gauge, "frame_latency_seconds", help, "device", latency);
+        p.text()
     }
 
     fn tell(&self, name: &'static str, data: &impl Serialize) {

@@ -51,10 +51,10 @@ async fn serve(config: MetricsConfig) -> Result<(), Failure> {
     let live = Arc::new(Live::default());
     let store = Store::open(&config.store).map_err(|e| Failure::io(&config.store.file.display().to_string(), e))?;
     live.set_ledger(ledger::lines(store.accounts()));
-    let (filling, file, listen) = (live.clone(), config.store.file.clone(), config.listen);
+    let (filling, file, listen, gate) = (live.clone(), config.store.file.clone(), config.listen, config.gate.clone());
     let stopped = stop.clone();
     let mut filler = tokio::task::spawn_blocking(move || fill(&config, store, &filling, &stopped));
-    let page = web::serve(listen, file, live, stop, |address| {
+    let page = web::serve(listen, gate, file, live, stop, |address| {
         println!("http://{address}/");
         let _ = std::io::stdout().flush();
         eprintln!("http://{address}/");

@@ -5,9 +5,13 @@
 //! Never acknowledges by itself, and never lets an old connection's token acknowledge on a new one.
 
 use crate::settings::Url;
+use crate::stats::Stats;
 use firmware::limits::PACKET_BYTES_MAX;
 use rand::RngExt;
-use rumqttc::{AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, Publish, QoS, SubscribeFilter};
+use rumqttc::{
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions, Packet, Publish, QoS,
+    SubscribeFilter,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -108,7 +112,7 @@ pub struct Mqtt {
 
 impl Mqtt {
     /// Connects in the background: client id `hueflow-bridge-<site>`, persistent session, manual acks.
-    pub fn start(url: &Url, site: &str) -> (Mqtt, Queues) {
+    pub fn start(url: &Url, site: &str, stats: &Arc<Stats>) -> (Mqtt, Queues) {
         let mut options = MqttOptions::new(format!("hueflow-bridge-{site}"), &url.host, url.port);
         options
             .set_clean_session(false)
@@ -137,6 +141,7 @@ impl Mqtt {
             pictures: pictures_tx,
             skipped: skipped.clone(),
             up,
+            stats: stats.clone(),
         };
         let poller = tokio::spawn(poller.run(events, url.to_string()));
         tokio::spawn(announce(client.clone(), site.to_owned(), said, connected));
@@ -210,6 +215,7 @@ struct Poller {
     pictures: mpsc::Sender<Delivery>,
     skipped: Arc<AtomicU64>,
     up: watch::Sender<u64>,
+    stats: Arc<Stats>,
 }
 
 impl Poller {
@@ -223,6 +229,7 @@ impl Poller {
                         if ack.session_present { ", session resumed" } else { "" }
                     );
                     (backoff, failed) = (BACKOFF_MIN, false);
+                    self.stats.connected();
                     self.epoch.fetch_add(1, Ordering::AcqRel);
                     if self.connected().await.is_err() {
                         return;
@@ -237,6 +244,7 @@ impl Poller {
                     if !acked {
                         if self.pictures.try_send(delivery).is_err() {
                             self.skipped.fetch_add(1, Ordering::Relaxed);
+                            self.stats.pictures_skipped.add(1);
                         }
                     } else if self.tx.send(Inbound::Delivery(delivery)).await.is_err() {
                         return;
@@ -247,9 +255,11 @@ impl Poller {
                 Err(e) => {
                     // From here on no token of the old connection may acknowledge.
                     self.epoch.fetch_add(1, Ordering::AcqRel);
+                    let fault = fault(&e);
                     if !std::mem::replace(&mut failed, true) {
-                        log::warn!("MQTT: {url}: {e}; trying again");
+                        log::warn!("MQTT: {url}: {fault}; trying again");
                     }
+                    self.stats.disconnected(&format!("{url}: {fault}"));
                     let jitter = rand::rng().random_range(0.5..1.5);
                     tokio::time::sleep(backoff.mul_f64(jitter)).await;
                     backoff = (backoff * 2).min(BACKOFF_MAX);
@@ -268,6 +278,19 @@ impl Poller {
         }
         self.up.send_modify(|n| *n += 1);
         self.tx.send(Inbound::Connected).await.map_err(|_| ())
+    }
+}
+
+/// What is wrong, and what to do if only a person can mend it.
+fn fault(e: &ConnectionError) -> String {
+    use ConnectReturnCode::{BadUserNamePassword, NotAuthorized};
+    match e {
+        ConnectionError::ConnectionRefused(BadUserNamePassword | NotAuthorized) => {
+            "the broker refuses user and password: check the user in mqtt.url, mqtt.password_file, and the broker's \
+             password file"
+                .to_owned()
+        }
+        other => other.to_string(),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::clock;
 use crate::failure::Failure;
 use crate::journal::{Entry, Journal, JournalError};
 use crate::mqtt::{Delivery, Inbound, Queues, Token, Wire};
+use crate::stats::Stats;
 use crate::verdict::{self, Effect, ValueFormat, Verdict};
 use firmware::custody::{Receiver, WindowId};
 use firmware::limits::CONTROL_BYTES_MAX;
@@ -81,7 +82,9 @@ impl Device {
 struct Done {
     result: Result<(), JournalError>,
     device: String,
-    dead: bool,
+    /// Why it is a dead letter, if it is one.
+    dead: Option<String>,
+    bytes: u64,
     effect: Effect,
     token: Token,
 }
@@ -97,6 +100,7 @@ pub struct Relay {
     slots: HashMap<(String, String), Entry>,
     pictures: FuturesUnordered<BoxFuture<'static, Result<(), JournalError>>>,
     counters: Counters,
+    stats: Arc<Stats>,
 }
 
 impl Relay {
@@ -112,7 +116,14 @@ impl Relay {
             slots: HashMap::new(),
             pictures: FuturesUnordered::new(),
             counters: Counters::default(),
+            stats: Arc::default(),
         }
+    }
+
+    /// The same, counting in `stats` as it goes.
+    pub fn watched(mut self, stats: Arc<Stats>) -> Relay {
+        self.stats = stats;
+        self
     }
 
     /// Relays until `stop` says so, or the wire ends.
@@ -138,6 +149,8 @@ impl Relay {
                 Some(d) = queues.pictures.recv(), if self.slots.len() < DEVICES_MAX => self.deliver(d),
             }
             self.flush();
+            self.stats.waiting(self.inflight.len(), false);
+            self.stats.devices.set(self.devices.len() as u64);
         }
         let finish = async {
             while let Some(done) = self.inflight.next().await {
@@ -170,6 +183,7 @@ impl Relay {
                 let kind = entry.header("content-type").unwrap_or_default().to_owned();
                 if self.slots.insert((device, kind), entry).is_some() {
                     self.counters.pictures_skipped += 1;
+                    self.stats.pictures_skipped.add(1);
                 }
                 self.pass(token);
             }
@@ -195,23 +209,26 @@ impl Relay {
 
     /// Acknowledges without a journal, but in its turn: MQTT wants acks in the order of receipt, and some brokers insist.
     fn pass(&mut self, token: Token) {
-        let done = Done { result: Ok(()), device: String::new(), dead: false, effect: Effect::Nothing, token };
+        let done = Done { result: Ok(()), device: String::new(), dead: None, bytes: 0, effect: Effect::Nothing, token };
         self.inflight.push_back(Box::pin(std::future::ready(done)));
     }
 
     /// Hands an entry to the journal, now; what its word means follows when it comes.
     fn keep(&mut self, device: String, entry: Entry, effect: Effect, token: Token) {
-        let (dead, stone) = (entry.dead, tombstone(&entry));
+        let (mut dead, mut bytes) = (entry.dead.then(|| reason(&entry)), entry.value.len() as u64);
+        let (stone, stats) = (tombstone(&entry), self.stats.clone());
         let (word, journal) = (self.journal.append(entry), self.journal.clone());
         self.inflight.push_back(Box::pin(async move {
             let result = match word.await {
                 Err(JournalError::Refused(why)) => {
                     log::error!("{device}: the journal refuses a record ({why}); it becomes a dead letter");
+                    stats.journal_errors.add(1);
+                    (dead, bytes) = (Some(reason(&stone)), 0);
                     journal.append(stone).await
                 }
                 other => other,
             };
-            Done { result, device, dead, effect, token }
+            Done { result, device, dead, bytes, effect, token }
         }));
     }
 
@@ -225,7 +242,10 @@ impl Relay {
             _ => device_of(&mut self.devices, &self.journal, &done.device),
         };
         match (&done.effect, device) {
-            (Effect::Record { stream, seq }, Some(d)) => d.receiver.journalled(*stream, *seq, now_us),
+            (Effect::Record { stream, seq }, Some(d)) => {
+                self.stats.duplicates.add(u64::from(d.receiver.has(*stream, *seq)));
+                d.receiver.journalled(*stream, *seq, now_us);
+            }
             (Effect::Window(window), Some(d)) => {
                 d.receiver.window_journalled(window, now_us);
                 d.notice(window.id, &done.device);
@@ -234,20 +254,37 @@ impl Relay {
             (_, None) => self.counters.unanswered += 1,
         }
         match (done.dead, done.effect) {
-            (true, _) => self.counters.dead += 1,
-            (_, Effect::Record { .. }) => self.counters.records += 1,
-            (_, Effect::Window(_)) => self.counters.windows += 1,
+            (Some(reason), _) => {
+                self.counters.dead += 1;
+                self.stats.dead_letter(&reason);
+            }
+            (_, Effect::Record { .. }) => {
+                self.counters.records += 1;
+                self.stats.record();
+            }
+            (_, Effect::Window(_)) => {
+                self.counters.windows += 1;
+                self.stats.windows.add(1);
+            }
             _ => {}
         }
+        self.stats.bytes.add(done.bytes);
+        self.stats.waiting(self.inflight.len(), true);
         self.unsent.push_back(done.token);
         Ok(())
     }
 
     fn pictured(&mut self, result: Result<(), JournalError>) -> Result<(), Failure> {
         match result {
-            Ok(()) => self.counters.pictures += 1,
+            Ok(()) => {
+                self.counters.pictures += 1;
+                self.stats.pictures.add(1);
+            }
             Err(JournalError::Fatal(e)) => return Err(Failure::Unavailable(e)),
-            Err(_) => self.counters.pictures_skipped += 1,
+            Err(_) => {
+                self.counters.pictures_skipped += 1;
+                self.stats.pictures_skipped.add(1);
+            }
         }
         Ok(())
     }
@@ -279,6 +316,7 @@ impl Relay {
             let Ok(n) = wire::encode_ack(&ack, &mut buf) else { continue };
             device.stale = self.wire.publish_ack(name, buf.get(..n).unwrap_or(&[])).is_err();
             self.counters.acks += u64::from(!device.stale);
+            self.stats.acks.add(u64::from(!device.stale));
         }
     }
 }
@@ -298,6 +336,10 @@ fn device_of<'a>(
         devices.insert(name.to_owned(), device);
     }
     devices.get_mut(name)
+}
+
+fn reason(entry: &Entry) -> String {
+    entry.headers.iter().rfind(|(n, _)| n == "reason").map_or("unknown", |(_, v)| v).to_owned()
 }
 
 /// What is left of an entry that the journal refuses: all but its bytes.

@@ -152,7 +152,7 @@ impl Settings {
     /// The error for a value that has the right shape and is wrong all the same.
     pub fn wrong(&self, name: &str, must: &str) -> Failure {
         let (value, origin) = self.values.get(name).cloned().unwrap_or((String::new(), Origin::Default));
-        Failure::Config(format!("{origin}: {name}: `{value}` {must}"))
+        Failure::Config(format!("{origin}: {name}: `{}` {must}", masked(&value)))
     }
 
     /// All values as the TOML file that would give them, each with where it came from.
@@ -168,12 +168,23 @@ impl Settings {
             let (value, origin) = self.values.get(key.name).cloned().unwrap_or((String::new(), Origin::Default));
             let value = match key.shape {
                 Shape::Number { .. } => value,
-                Shape::Text => toml::Value::String(value).to_string(),
+                Shape::Text => toml::Value::String(masked(&value)).to_string(),
             };
             out.push_str(&format!("# {} ({origin})\n{name} = {value}\n", key.help));
         }
         out
     }
+}
+
+/// A value as it may be shown: without the password of a URL.
+fn masked(value: &str) -> String {
+    let shown = || {
+        let (scheme, rest) = value.split_once("://")?;
+        let (login, address) = rest.rsplit_once('@')?;
+        let (user, _) = login.split_once(':')?;
+        Some(format!("{scheme}://{user}:***@{address}"))
+    };
+    shown().unwrap_or_else(|| value.to_owned())
 }
 
 fn flat(prefix: &str, table: toml::Table) -> Vec<(String, toml::Value)> {
@@ -195,7 +206,7 @@ pub struct Url {
     pub host: String,
     /// Port.
     pub port: u16,
-    /// User and password.
+    /// User and password; never shown.
     pub login: Option<(String, String)>,
 }
 

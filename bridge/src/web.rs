@@ -1,4 +1,4 @@
-//! Web: the page, its JSON, its pictures and its events. The one door to `axum`.
+//! Web: the page, its JSON, its pictures and its events. With `endpoint`, the one door to `axum`.
 //!
 //! Takes requests on loopback (or where it was told). Gives what the store and the present hold.
 //! Touches a socket, and the store's file for reading.
@@ -6,12 +6,15 @@
 
 use crate::census::Colours;
 use crate::failure::Failure;
+use crate::gate::{Gate, Pass};
 use crate::live::Live;
 use crate::plot;
+use crate::prom;
 use crate::query::{CensusKey, CensusMissing, Known, Query};
 use crate::silhouette::{self, Silhouette};
-use axum::extract::{Path, Query as Params, State};
+use axum::extract::{Path, Query as Params, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -53,6 +56,7 @@ type App = Arc<Shared>;
 /// [`Failure::Io`] if the address is taken, or the store cannot be read.
 pub async fn serve(
     listen: SocketAddr,
+    gate: Option<Gate>,
     file: PathBuf,
     live: Arc<Live>,
     stop: watch::Receiver<bool>,
@@ -63,9 +67,10 @@ pub async fn serve(
         tokio::net::TcpListener::bind(listen).await.map_err(|e| Failure::io(&format!("web.listen: {listen}"), e))?;
     bound(listener.local_addr().map_err(|e| Failure::io("web.listen", e))?);
     let shared = Shared { live, query: Mutex::new(query), knives: tokio::sync::Mutex::default(), stop: stop.clone() };
-    let app = Router::new()
+    let mut app = Router::new()
         .route("/", get(|| async { ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], PAGE) }))
         .route("/healthz", get(|| async { "ok\n" }))
+        .route("/metrics", get(metrics))
         .route("/api/devices", get(devices))
         .route("/api/devices/{device}/reports", get(reports))
         .route("/api/devices/{device}/latest", get(latest))
@@ -76,6 +81,9 @@ pub async fn serve(
         .route("/api/ledger", get(|State(app): State<App>| async move { Json(app.live.ledger()) }))
         .route("/api/events", get(events))
         .with_state(Arc::new(shared));
+    if let Some(gate) = gate {
+        app = app.layer(middleware::from_fn_with_state(Arc::new(gate), ask_token));
+    }
     let mut stopped = stop;
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
@@ -83,6 +91,26 @@ pub async fn serve(
         })
         .await
         .map_err(|e| Failure::io("web", e))
+}
+
+/// Lets a request through that carries the token.
+async fn ask_token(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let pass = {
+        let text = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
+        gate.judge(text(header::AUTHORIZATION), request.uri().query(), text(header::COOKIE))
+    };
+    match pass {
+        Pass::Yes => next.run(request).await,
+        Pass::Remember => ([(header::SET_COOKIE, gate.cookie())], next.run(request).await).into_response(),
+        Pass::No => {
+            let say = "a token is needed: Authorization: Bearer TOKEN, or ?token=TOKEN\n";
+            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], say).into_response()
+        }
+    }
+}
+
+async fn metrics(State(app): State<App>) -> Response {
+    ([(header::CONTENT_TYPE, prom::CONTENT_TYPE)], app.live.text()).into_response()
 }
 
 /// Why there is no answer.

@@ -155,14 +155,26 @@ fn journey(dir: &Path, mqtt: &str, journal: &str) {
         ("/", "<"),
         ("/healthz", "ok"),
         ("/api/devices", "\"device\":\"pi\""),
+        ("/metrics", "\nhueflow_metrics_records{state=\"stored\"} 600\n"),
+        ("/metrics", "\nhueflow_metrics_reports_stored_total 300\n"),
+        ("/metrics", "\nhueflow_metrics_clusters{device=\"pi\"} 2\n"),
         ("/api/devices/pi/reports?last=5", "\"frame\":299"),
         ("/api/devices/pi/latest", "\"palette\""),
         ("/api/ledger", "\"produced\":600"),
         ("/api/devices/pi/picture.png", "PNG"),
     ] {
-        let (head, body) = get(page, path);
-        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
-        assert!(String::from_utf8_lossy(&body).contains(holds), "{path}");
+        // The ledger is told once a second.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let (head, body) = get(page, path);
+            assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+            let body = String::from_utf8_lossy(&body);
+            if body.contains(holds) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{path}: no {holds} in {body}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
     assert!(get(page, "/api/devices/pi/original.jpg").0.starts_with("HTTP/1.1 404"));
     assert!(get(page, "/api/devices/pi/knife.svg").0.starts_with("HTTP/1.1 404"));
@@ -229,4 +241,45 @@ fn wrong_use_ends_with_the_documented_codes() {
     assert_eq!(output(&["video", "--device", "x", "--journal", &journal, "--out", &none]).0, Some(66));
     let closed = format!("kafka://127.0.0.1:{}", free_port());
     assert_eq!(output(&["tail", "--journal", &closed]).0, Some(69));
+}
+
+#[test]
+fn a_page_with_a_token_opens_to_it_alone_and_the_log_has_it_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let token = "b7-Qm2_long~enough.1";
+    std::fs::write(path("token"), format!("{token}\n")).unwrap();
+    let (journal, log) = (format!("local:{}", path("j.db")), path("log"));
+    let arguments = ["run", "--journal", &journal, "--store", &path("s.db"), "--token-file", &path("token")];
+    let mut closed = Command::new(METRICS);
+    closed.args(arguments).args(["--listen", "127.0.0.1:0"]).env("RUST_LOG", "debug");
+    let err = std::fs::File::create(&log).unwrap();
+    let metrics = Process(closed.stdout(Stdio::null()).stderr(err).spawn().unwrap());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let port: u16 = loop {
+        let text = std::fs::read_to_string(&log).unwrap();
+        if let Some((_, rest)) = text.split_once("http://127.0.0.1:")
+            && let Some((port, _)) = rest.split_once('/')
+        {
+            break port.parse().unwrap();
+        }
+        assert!(Instant::now() < deadline, "{text}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    for path in ["/", "/metrics", "/api/devices", "/api/devices?token=another-one-as-long", "/nowhere"] {
+        let (head, body) = get(port, path);
+        assert!(head.starts_with("HTTP/1.1 401"), "{path}: {head}");
+        assert!(String::from_utf8_lossy(&body).contains("a token is needed"));
+    }
+    let (head, _) = get(port, &format!("/?token={token}"));
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("HttpOnly; SameSite=Strict"), "{head}");
+    for header in [format!("Authorization: Bearer {token}"), format!("Cookie: hueflow_token={token}")] {
+        let (head, _) = get(port, &format!("/api/devices HTTP/1.1\r\n{header}\r\nX-Rest:"));
+        assert!(head.starts_with("HTTP/1.1 200"), "{header}: {head}");
+    }
+    assert_eq!(metrics.terminate(), Some(0));
+    assert!(!std::fs::read_to_string(&log).unwrap().contains(token));
+    let open = output(&["check-config", "--listen", "0.0.0.0:0"]);
+    assert_eq!(open.0, Some(78));
+    assert!(open.2.contains("web.token_file"), "{}", open.2);
 }

@@ -7,6 +7,8 @@
 
 mod bad_input;
 mod chain;
+mod closed;
 mod display;
+mod dlq;
 mod kill;
 mod numbers;

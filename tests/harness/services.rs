@@ -18,6 +18,7 @@ pub struct Mosquitto {
     /// Its loopback port.
     pub port: u16,
     dir: PathBuf,
+    closed: bool,
     /// The process.
     pub process: Running,
 }
@@ -26,14 +27,41 @@ impl Mosquitto {
     /// Starts one with the settings of `deploy/mosquitto/hueflow.conf`.
     pub fn start(dir: &Path) -> Mosquitto {
         let port = free_port();
-        let process = Mosquitto::run(dir, port);
-        Mosquitto { port, dir: dir.to_path_buf(), process }
+        let process = Mosquitto::run(dir, port, false);
+        Mosquitto { port, dir: dir.to_path_buf(), closed: false, process }
     }
 
-    fn run(dir: &Path, port: u16) -> Running {
+    /// Starts one with `deploy/mosquitto/closed.conf` too. Each user's password is in `NAME.password` in `dir`.
+    pub fn closed(dir: &Path, users: &[&str]) -> Mosquitto {
+        for user in users {
+            let mut command = Command::new(root().join("deploy/mosquitto/add-user"));
+            command.arg(user).arg(dir.join("hueflow.passwd")).arg(dir.join(format!("{user}.password")));
+            let out = command.output().expect("add-user starts");
+            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        }
+        let port = free_port();
+        let process = Mosquitto::run(dir, port, true);
+        Mosquitto { port, dir: dir.to_path_buf(), closed: true, process }
+    }
+
+    /// A user's password, of a closed one.
+    pub fn password(&self, user: &str) -> String {
+        let text = std::fs::read_to_string(self.dir.join(format!("{user}.password"))).expect("a password");
+        text.trim_end().to_string()
+    }
+
+    fn run(dir: &Path, port: u16, closed: bool) -> Running {
         let shipped = std::fs::read_to_string(root().join("deploy/mosquitto/hueflow.conf")).expect("the configuration");
+        let access = if closed {
+            let deploy = root().join("deploy/mosquitto");
+            std::fs::copy(deploy.join("hueflow.acl"), dir.join("hueflow.acl")).expect("the access list");
+            let shipped = std::fs::read_to_string(deploy.join("closed.conf")).expect("the configuration");
+            shipped.replace("/etc/mosquitto", &dir.display().to_string())
+        } else {
+            "allow_anonymous true".to_string()
+        };
         let own = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence_location {}/\nlog_dest stderr\n{}\n",
+            "listener {port} 127.0.0.1\n{access}\npersistence_location {}/\nlog_dest stderr\n{}\n",
             dir.display(),
             if is_root() { "user root" } else { "" }
         );
@@ -53,7 +81,7 @@ impl Mosquitto {
 
     /// Starts it again on the same port, after a test killed it.
     pub fn restart(&mut self) {
-        self.process = Mosquitto::run(&self.dir, self.port);
+        self.process = Mosquitto::run(&self.dir, self.port, self.closed);
     }
 }
 

@@ -46,6 +46,11 @@ impl Receiver {
         self.say_by(if self.unsaid >= ACK_RECORDS { now_us } else { now_us + ACK_DELAY_US });
     }
 
+    /// Whether a record is known as journalled; what lies below a floor is forgotten.
+    pub fn has(&self, stream: u64, seq: u64) -> bool {
+        self.streams.iter().any(|s| s.id == stream && s.have.contains(seq))
+    }
+
     /// Whether the window is meant for another journal: then it is answered, not journalled.
     pub fn is_foreign(&self, window: &Window) -> bool {
         window.journal.as_ref().is_some_and(|j| *j != self.journal)

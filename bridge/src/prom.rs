@@ -1,0 +1,86 @@
+//! Prom: numbers in Prometheus' text format, version 0.0.4.
+//!
+//! Takes names without their prefix, helps, labels and values. Gives the text of `/metrics`.
+//! Touches nothing.
+//! Never a family without its HELP and TYPE, and never a label's value that breaks its line.
+
+use std::fmt::{Display, Write};
+
+/// What `/metrics` says it is.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// How a family behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only rises while the program runs.
+    Counter,
+    /// It comes and goes.
+    Gauge,
+}
+
+/// A text under way.
+#[derive(Debug)]
+pub struct Prom {
+    prefix: &'static str,
+    text: String,
+}
+
+impl Prom {
+    /// An empty one, whose names all begin with `prefix`.
+    pub fn new(prefix: &'static str) -> Prom {
+        Prom { prefix, text: String::new() }
+    }
+
+    /// A family of one sample.
+    pub fn one(&mut self, kind: Kind, name: &str, help: &str, value: impl Display) {
+        self.head(kind, name, help);
+        let _ = writeln!(self.text, "{}{name} {value}", self.prefix);
+    }
+
+    /// A family of one sample for each value of `label`.
+    pub fn each<L: AsRef<str>, V: Display>(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        help: &str,
+        label: &str,
+        samples: impl IntoIterator<Item = (L, V)>,
+    ) {
+        self.head(kind, name, help);
+        for (of, value) in samples {
+            let of = of.as_ref().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = writeln!(self.text, "{}{name}{{{label}=\"{of}\"}} {value}", self.prefix);
+        }
+    }
+
+    fn head(&mut self, kind: Kind, name: &str, help: &str) {
+        let (prefix, kind) = (self.prefix, if kind == Kind::Counter { "counter" } else { "gauge" });
+        let _ = writeln!(self.text, "# HELP {prefix}{name} {help}\n# TYPE {prefix}{name} {kind}");
+    }
+
+    /// The text.
+    pub fn text(self) -> String {
+        self.text
+    }
+}
+
+/// Microseconds as seconds, exactly.
+pub fn seconds(us: u64) -> String {
+    format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_have_help_and_type_and_labels_stay_in_their_line() {
+        let mut p = Prom::new("x_");
+        p.one(Kind::Counter, "a_total", "All a.", 3);
+        p.each(Kind::Gauge, "b", "Each b.", "of", [("q\"\n\\", 1)]);
+        let want = "# HELP x_a_total All a.\n# TYPE x_a_total counter\nx_a_total 3\n\
+                    # HELP x_b Each b.\n# TYPE x_b gauge\nx_b{of=\"q\\\"\\n\\\\\"} 1\n";
+        assert_eq!(p.text(), want);
+        assert_eq!(seconds(1_700_000_000_000_007), "1700000000.000007");
+    }
+}
