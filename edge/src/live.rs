@@ -179,7 +179,7 @@ fn open_spool(config: &Config) -> Result<Spool, Failure> {
 }
 
 /// systemd's state directory, else the user's.
-fn default_dir() -> PathBuf {
+pub fn default_dir() -> PathBuf {
     let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     if let Some(dir) = var("STATE_DIRECTORY") {
         return dir.join("spool");

@@ -5,6 +5,7 @@
 //! Never allocates for a frame; waits for the camera, for Send when all parcels are under way, and for Show only if a
 //! panel wants every frame.
 
+use crate::budget::{Budget, Size};
 use crate::camera::{Camera, SourceError};
 use crate::cluster::{frame_rng, new_node};
 use crate::command::Command;
@@ -108,6 +109,8 @@ impl See<'_> {
         while more {
             // Rarely more than once: only for a frame that is larger than any before.
             let (pixels, width) = size(&camera.frame()?);
+            let size = Size { width, height: pixels / width.max(1) };
+            log::info!("memory: {}", Budget::new(self.config, size));
             let mut memory = Memory::new(pixels, width, work.settings.coreset_size);
             let places = memory.points();
             let mut node = new_node(work.settings, &mut memory)?;
