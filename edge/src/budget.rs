@@ -215,4 +215,34 @@ mod tests {
         assert_eq!(size("v4l2:0?width=1280&height=720"), Size { width: 1280, height: 720 });
         assert_eq!(size("file:clip.mjpeg"), Size { width: 640, height: 480 });
     }
+
+    /// A limit of the unit that the package brings, in bytes.
+    fn unit(key: &str) -> u64 {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/systemd/hueflow-edge.service");
+        let unit = std::fs::read_to_string(path).unwrap();
+        let word = unit.lines().find_map(|l| l.strip_prefix(key)).unwrap();
+        word.strip_prefix('=').and_then(|w| w.strip_suffix('M')).unwrap().parse::<u64>().unwrap() << 20
+    }
+
+    #[test]
+    fn the_units_limits_follow_from_the_budget() {
+        let most = Budget::asked(&config(&[
+            ("camera.source", "v4l2:0?width=1280&height=720"),
+            ("display.panels", "spi fb:/dev/fb0 preview"),
+            ("display.view", "side-by-side"),
+            ("spi.board", "st7789"),
+            ("mqtt.url", "mqtt://h"),
+            ("mqtt.device", "d"),
+            ("send.original", "true"),
+        ]))
+        .bytes();
+        let (high, max) = (unit("MemoryHigh"), unit("MemoryMax"));
+        assert!(high >= most + most / 8, "MemoryHigh is too low for {} MiB", mib(most));
+        assert!(max >= most + most / 2 && max <= 2 * most, "MemoryMax does not follow from {} MiB", mib(most));
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/etc/edge.toml");
+        let shipped = Config::check(Raw::gather(Some(file.as_ref()), []).unwrap()).unwrap();
+        assert!(3 * Budget::asked(&shipped).bytes() <= max, "the configuration as it is brought");
+        let attached = [("camera.source", "v4l2:0?format=YUYV"), ("display.panels", "spi"), ("spi.board", "st7789")];
+        assert!(Budget::asked(&config(&attached)).bytes() <= 24 << 20, "640x480 and a glass on the bus");
+    }
 }
