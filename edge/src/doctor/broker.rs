@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn each_way_to_miss_a_broker_says_what_to_type() {
-        let (a, b) = || -> (String, String) { ("h:1883".into(), "x".into()) }();
+        let (a, b) = ("h:1883".to_owned(), "x".to_owned());
         assert!(away(&Unseen::Unresolved(a.clone(), b.clone())).advice.starts_with("getent hosts h"));
         assert!(away(&Unseen::Unreachable(a.clone(), b.clone())).advice.contains("firewall"));
         let refused = away(&Unseen::Credentials(a.clone(), b.clone()));

@@ -112,7 +112,8 @@ fn disk(path: &Path) -> io::Result<Disk> {
     const TMPFS: i64 = 0x0102_1994;
     const RAMFS: i64 = 0x8584_58f6;
     let space = rustix::fs::statvfs(path)?;
-    let kind = i64::try_from(rustix::fs::statfs(path)?.f_type).unwrap_or(0);
+    #[allow(clippy::useless_conversion, reason = "the kernel's word has another width on 32-bit machines")]
+    let kind = i64::try_from(rustix::fs::statfs(path)?.f_type).unwrap_or(0) & 0xffff_ffff;
     Ok(Disk { free_bytes: space.f_bavail.saturating_mul(space.f_frsize), is_memory: kind == TMPFS || kind == RAMFS })
 }
 
