@@ -236,10 +236,12 @@ mod tests {
         Config::check(raw).unwrap()
     }
 
+    #[cfg(feature = "spi")]
     fn lines(names: &[&str]) -> Vec<Gpio> {
         names.iter().map(|n| ((*n).to_owned(), None)).collect()
     }
 
+    #[cfg(feature = "spi")]
     const PINS: [&str; 3] = ["GPIO25", "GPIO27", "GPIO18"];
 
     #[cfg(feature = "spi")]
