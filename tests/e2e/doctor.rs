@@ -1,10 +1,10 @@
-//! Doctor: a device's name that two edges have, over a real broker.
+//! Doctor: what the three programs say of real brokers, and of a name that two edges have.
 //!
-//! Takes mosquitto. Gives nothing.
-//! Touches a broker and edges of its own.
-//! Never pushes an edge off that runs.
+//! Takes mosquitto and Apache Kafka. Gives nothing.
+//! Touches brokers and programs of its own.
+//! Never pushes anyone off who runs.
 
-use harness::services::Mosquitto;
+use harness::services::{Kafka, Mosquitto};
 use harness::{House, Running, bin, wait_for};
 use std::path::Path;
 use std::process::Command;
@@ -63,4 +63,44 @@ fn a_name_that_two_edges_have_is_said_and_ones_own_edge_is_known() {
     mosquitto.process.kill();
     let away = device(&house, "desk", &house.path("spool-desk"));
     assert!(away.0 == 69 && away.1.contains("cannot be reached"), "{away:?}");
+}
+
+/// What one of the server side's programs says, and its exit code.
+fn server(house: &House, program: &str, args: &[&str]) -> (i32, String) {
+    let output = house.run(program, args);
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn the_server_sides_programs_say_what_they_find_and_make_nothing() {
+    let mut house = House::new("", "");
+    let mosquitto = Mosquitto::start(house.dir());
+    let kafka = Kafka::start("4", house.dir());
+    (house.mqtt, house.journal) = (mosquitto.url(), kafka.url());
+    let (mqtt, journal) = (house.mqtt.clone(), house.journal.clone());
+    let bridge_args = ["doctor", "--site", "test", "--mqtt", &mqtt, "--journal", &journal];
+    let (code, said) = server(&house, "hueflow-bridge", &bridge_args);
+    assert!(code == 0 && said.contains("no bridge is online for site test"), "{code} {said}");
+    assert!(said.contains("warning  topics   missing: metrics"), "{said}");
+    assert!(!kafka.kcat(&["-L"]).unwrap().contains("\"metrics\""), "a topic was made");
+
+    let mut bridge = house.bridge(&[]);
+    let (code, said) = wait_for("the bridge to be online", LIMIT, || {
+        let (code, said) = server(&house, "hueflow-bridge", &bridge_args);
+        said.contains("a bridge is online for site test").then_some((code, said))
+    });
+    assert!(code == 0 && said.contains("ok       topics   8 are there"), "{code} {said}");
+    let store = house.store().display().to_string();
+    let args = ["doctor", "--journal", &journal, "--store", &store, "--listen", "127.0.0.1:0"];
+    let (code, said) = server(&house, "hueflow-metrics", &args);
+    assert!(code == 0 && said.contains("store.sqlite (will be made)") && said.contains("8 are there"), "{code} {said}");
+    assert!(!house.store().exists(), "nothing is made");
+    assert_eq!(bridge.stop(), 0);
+
+    let (code, said) = server(
+        &house,
+        "hueflow-bridge",
+        &["doctor", "--mqtt", "mqtt://127.0.0.1:1", "--journal", "local:/proc/x/y.db"],
+    );
+    assert!(code == 69 && said.contains("wrong    broker ") && said.contains("wrong    journal "), "{code} {said}");
 }
