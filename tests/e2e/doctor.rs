@@ -97,10 +97,9 @@ fn the_server_sides_programs_say_what_they_find_and_make_nothing() {
     assert!(!house.store().exists(), "nothing is made");
     assert_eq!(bridge.stop(), 0);
 
-    let (code, said) = server(
-        &house,
-        "hueflow-bridge",
-        &["doctor", "--mqtt", "mqtt://127.0.0.1:1", "--journal", "local:/proc/x/y.db"],
-    );
+    std::fs::write(house.path("text"), "a text, and no folder").unwrap();
+    let journal = format!("local:{}/journal.db", house.path("text").display());
+    let (code, said) =
+        server(&house, "hueflow-bridge", &["doctor", "--mqtt", "mqtt://127.0.0.1:1", "--journal", &journal]);
     assert!(code == 69 && said.contains("wrong    broker ") && said.contains("wrong    journal "), "{code} {said}");
 }
