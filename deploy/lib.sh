@@ -1,4 +1,4 @@
-# Shared by deploy/demo, deploy/package and tests/run: what a fresh Debian-like machine needs, and where builds go.
+# Shared by deploy/demo, deploy/package, tests/run and tests/package: what a fresh Debian-like machine needs, and where builds go.
 # Sourced, not run.
 
 hueflow_cache=${HUEFLOW_CACHE:-$HOME/.cache/hueflow}
@@ -40,6 +40,16 @@ need_build() {
   need python3 python3-minimal
   if [ -x "$HOME/.cargo/bin/cargo" ]; then PATH=$HOME/.cargo/bin:$PATH; fi
   need cargo cargo-web rustc-web
+}
+
+# newest_deb PACKAGE ARCH: the package that was built last; 66 if there is none.
+newest_deb() {
+  local deb newest=
+  for deb in target/deb/"$1"_*_"$2".deb; do
+    if [ -e "$deb" ] && { [ -z "$newest" ] || [ "$deb" -nt "$newest" ]; }; then newest=$deb; fi
+  done
+  [ -n "$newest" ] || { echo "there is no $1 for $2 in target/deb; first run: ./deploy/package $2" >&2; return 66; }
+  echo "$newest"
 }
 
 # One target folder for all clones on a machine, so that libraries are built once.

@@ -256,6 +256,11 @@ impl ClusterArgs {
     }
 }
 
+/// The command line as clap knows it: for its manual page and completions.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     logs::start();

@@ -1,5 +1,16 @@
-//! Links the C library by name: without std nobody else does.
+//! How the image is linked: by a Cortex-M's memory map, or with the C library.
+//!
+//! Takes Cargo's variables. Gives flags for the linker.
+//! Touches nothing.
+//! Never another start-up than the target's own.
+
 fn main() {
-    println!("cargo::rustc-link-arg=-lc");
-    println!("cargo::rustc-link-arg=-lgcc_s");
+    println!("cargo:rerun-if-changed=memory.x");
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") {
+        let here = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+        println!("cargo:rustc-link-search={here}");
+        println!("cargo:rustc-link-arg-bins=-Tlink.x");
+    } else {
+        println!("cargo:rustc-link-lib=c");
+    }
 }

@@ -12,6 +12,7 @@
 //! to the mean, so a sweep cannot raise the cost, and integers end where floats may wander.
 
 use crate::coreset::Point;
+use crate::gather::gather;
 use crate::label::Q6;
 use crate::limits::CLUSTERS_MAX;
 use crate::nearest::{BLOCK, Block, targets};
@@ -81,7 +82,7 @@ struct Sweep {
 pub fn run(points: &[Point], params: Params, clusters: &mut Clusters, assign: &mut [u8]) -> Run {
     let lambda2 = params.lambda_q6.saturating_mul(params.lambda_q6);
     if clusters.is_empty() {
-        clusters.extend(mean(points).map(Cluster::new));
+        *clusters = gather(mean(points).map(Cluster::new).into_iter());
     }
     assign.fill(u8::MAX);
     let mut run = Run { iterations: 0, converged: points.is_empty(), saturated: false, cost_q12: 0 };

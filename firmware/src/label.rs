@@ -53,7 +53,7 @@ pub fn label(frame: &Frame<'_>, centroids: &[Q6], row: &mut [u8], labels: &mut [
     let mut found = Labelled { sse_q12: 0, max_distance2_q12: 0, pixels: [0; CLUSTERS_MAX] };
     let (mut block, targets) = (Block::EMPTY, targets(centroids.iter().copied()));
     let (packed, mut tally) = (Packed::of(&targets), Tally::EMPTY);
-    for (y, labels) in labels.chunks_mut(frame.width()).enumerate().take(frame.height()) {
+    for (y, labels) in labels.chunks_mut(frame.width().max(1)).enumerate().take(frame.height()) {
         let pixels = frame.row(y, row).as_chunks::<3>().0;
         let done = packed.as_ref().map_or(0, |packed| by_vectors(pixels, packed, labels, &mut tally));
         let (pixels, labels) = (pixels.get(done..).unwrap_or(&[]), labels.get_mut(done..).unwrap_or(&mut []));

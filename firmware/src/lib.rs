@@ -22,6 +22,7 @@ pub mod cluster;
 pub mod coreset;
 pub mod custody;
 pub mod frame;
+mod gather;
 pub mod label;
 pub mod labelmap;
 pub mod limits;

@@ -9,6 +9,7 @@
 //! 1/64 levels a channel is at most 16,320, so 2x is at most 32,640 and fits 16 bits; 2 x c is at most 1,598,054,400 and
 //! |c|^2 at most 799,027,200, so a key fits 32 bits.
 
+use crate::gather::gather;
 use crate::label::Q6;
 use crate::limits::CLUSTERS_MAX;
 use heapless::Vec;
@@ -29,17 +30,15 @@ pub(crate) struct Target {
 
 /// Prepares centroids; what does not fit is left out, and cannot be: a frame has no more clusters than that.
 pub(crate) fn targets(centroids: impl Iterator<Item = Q6>) -> Targets {
-    centroids
-        .take(CLUSTERS_MAX)
-        .map(|c| {
-            let [r, g, b] = c.map(|v| v as i16);
-            let norm = c.iter().map(|&v| i32::from(v) * i32::from(v)).sum();
-            Target { rg: [r, g], b0: [b, 0], norm }
-        })
-        .collect()
+    gather(centroids.map(|c| {
+        let [r, g, b] = c.map(|v| v as i16);
+        let norm = c.iter().map(|&v| i32::from(v) * i32::from(v)).sum();
+        Target { rg: [r, g], b0: [b, 0], norm }
+    }))
 }
 
 /// Pixels that the vector versions label at a time.
+#[cfg(feature = "simd")]
 pub(crate) const LABEL_BLOCK_PX: usize = 32;
 /// Targets at most in the packed form.
 pub(crate) const PACKED_MAX: usize = 128;
@@ -61,7 +60,7 @@ impl Packed {
             return None;
         }
         let low7 = |t: &Target| (t.norm & 127) as u8;
-        let mut ranked: Vec<(u8, u8), PACKED_MAX> = (0..).zip(targets).map(|(l, t)| (low7(t), l)).collect();
+        let mut ranked: Vec<(u8, u8), PACKED_MAX> = gather((0..).zip(targets).map(|(l, t)| (low7(t), l)));
         ranked.sort_unstable();
         let mut packed =
             Packed { targets: targets.clone(), label_of_rank: [0; PACKED_MAX], low7_of_label: [0; PACKED_MAX] };
@@ -102,6 +101,7 @@ impl Tally {
     pub(crate) const EMPTY: Tally = Tally { floors: 0, max: 0, counts: [[0; CLUSTERS_MAX + 1]; 4] };
 
     /// Counts labels.
+    #[cfg(feature = "simd")]
     #[inline]
     pub(crate) fn count(&mut self, labels: &[u8; LABEL_BLOCK_PX]) {
         for four in labels.as_chunks::<4>().0 {

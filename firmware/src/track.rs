@@ -7,6 +7,7 @@
 
 use crate::cluster::{Cluster, Clusters};
 use crate::coreset::Point;
+use crate::gather::gather;
 use crate::label::{Q6, distance2_q12};
 use crate::limits::CLUSTERS_MAX;
 use heapless::Vec;
@@ -36,7 +37,7 @@ pub fn merge_close(points: &[Point], assign: &mut [u8], clusters: &mut Clusters,
         if let Some(c) = clusters.get_mut(i) {
             *c = Cluster { rgb_q6: merged, id, weight: a.weight.saturating_add(b.weight) };
         }
-        clusters.remove(j);
+        take_out(clusters, j);
         for label in assign.iter_mut() {
             *label = match usize::from(*label) {
                 l if l == j => i as u8,
@@ -46,6 +47,15 @@ pub fn merge_close(points: &[Point], assign: &mut [u8], clusters: &mut Clusters,
         }
         beyond = (0, 0, 0);
     }
+}
+
+/// Takes a cluster out; those behind it move up.
+fn take_out(clusters: &mut Clusters, place: usize) {
+    let mut at = 0;
+    clusters.retain(|_| {
+        at += 1;
+        at - 1 != place
+    });
 }
 
 /// The closest pair of centroids within `reach2_q12` of one another, after `beyond` in the order (distance, i, j).
@@ -82,7 +92,7 @@ pub fn drop_redundant(points: &[Point], assign: &[u8], clusters: &mut Clusters, 
     if let Some((k, _)) = idle.min_by_key(|(_, (c, _))| c.weight)
         && clusters.len() > 1
     {
-        clusters.remove(k);
+        take_out(clusters, k);
     }
 }
 
@@ -101,7 +111,7 @@ pub fn join_cheapest(clusters: &mut Clusters) {
     if let Some(c) = clusters.get_mut(i) {
         *c = Cluster { rgb_q6: weighted_mean(a, b), id, weight: a.weight.saturating_add(b.weight) };
     }
-    clusters.remove(j);
+    take_out(clusters, j);
 }
 
 /// Lets clusters go that have shrunk below `weight_min` pixels: support to stay is less than support to open, so that a
@@ -136,8 +146,7 @@ pub fn adopt(old: &[Cluster], clusters: &mut Clusters, reach2_q12: u32, next_id:
 
 /// Writes down the ids that are in `now` and not in `before`.
 pub fn not_in(before: &[Cluster], now: &[Cluster], ids: &mut Vec<u32, CLUSTERS_MAX>) {
-    ids.clear();
-    ids.extend(now.iter().map(|c| c.id).filter(|id| before.iter().all(|o| o.id != *id)));
+    *ids = gather(now.iter().map(|c| c.id).filter(|id| before.iter().all(|o| o.id != *id)));
 }
 
 #[cfg(test)]

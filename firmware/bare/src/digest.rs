@@ -1,8 +1,12 @@
-//! Digest: the machine over a few drawn frames, boiled down to one number.
+//! Digest: the machine over stills, a clip and a drawn scene, a line of hexadecimal numbers a frame.
 //!
-//! Takes nothing. Gives the CRC-32 of every report's bytes and every label.
-//! Touches 400 KiB of the stack.
-//! Never std: the bare image prints it, and a test on the host computes it from this same file.
+//! Takes somebody who writes lines down. Gives the lines.
+//! Touches 400 KiB that it is lent: a histogram of 4 bits a channel, frames of 160x120, coresets of 256 points.
+//! Never std, never a format string: the bare images print the lines, and a test on the host computes them from this same
+//! file.
+//!
+//! A line: what it is, clusters, iterations, the sum of squared distances in 1/4096, and the CRC-32 of the centroids, of
+//! the labels and of the report's bytes.
 
 use super::scene;
 use firmware::coreset::{Cell, Merge, Point};
@@ -10,42 +14,133 @@ use firmware::custody::envelope::crc32;
 use firmware::frame::Frame;
 use firmware::limits::REPORT_BYTES_MAX;
 use firmware::node::{Node, Settings, Workspace};
-use firmware::wire;
+use firmware::wire::{self, Method, Refine, Report};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
-const FRAMES: u32 = 6;
+const WIDTH: usize = 160;
+const HEIGHT: usize = 120;
 const CELLS: usize = 4_096;
+const CLIP_WIDTH: usize = 80;
+const CLIP_HEIGHT: usize = 60;
+const SCENES: u32 = 6;
 
-/// The digest, or none if a step failed.
-pub fn digest() -> Option<u32> {
-    let (mut hist, mut cells) = ([Cell::default(); CELLS], [Point::default(); CELLS]);
-    let (mut points, mut scout) = ([Point::default(); CELLS], [Point::default(); CELLS / 8]);
-    let (mut merges, mut assign) = ([Merge::default(); CELLS / 8], [0; CELLS]);
-    let (mut labels, mut rgb) = ([0; scene::WIDTH * scene::HEIGHT], [0; scene::BYTES]);
+const STILLS: [(&str, &[u8]); 6] = [
+    ("astronaut", include_bytes!("../../../tests/golden/stills/astronaut.rgb")),
+    ("rocket", include_bytes!("../../../tests/golden/stills/rocket.rgb")),
+    ("china", include_bytes!("../../../tests/golden/stills/china.rgb")),
+    ("bunny020", include_bytes!("../../../tests/golden/stills/bunny020.rgb")),
+    ("bunny060", include_bytes!("../../../tests/golden/stills/bunny060.rgb")),
+    ("bunny110", include_bytes!("../../../tests/golden/stills/bunny110.rgb")),
+];
+const CLIP: &[u8] = include_bytes!("../../../tests/golden/stills/clip.rgb");
+
+/// The memory of a node on a microcontroller.
+pub struct Memory {
+    hist: [Cell; CELLS],
+    cells: [Point; CELLS],
+    points: [Point; CELLS],
+    scout: [Point; CELLS / 8],
+    merges: [Merge; CELLS / 8],
+    assign: [u8; CELLS],
+    labels: [u8; WIDTH * HEIGHT],
+    row: [u8; WIDTH * 3],
+    scene: [u8; scene::BYTES],
+}
+
+impl Memory {
+    /// Empty, for a static.
+    pub const EMPTY: Memory = Memory {
+        hist: [Cell::ZERO; CELLS],
+        cells: [Point::ZERO; CELLS],
+        points: [Point::ZERO; CELLS],
+        scout: [Point::ZERO; CELLS / 8],
+        merges: [Merge::ZERO; CELLS / 8],
+        assign: [0; CELLS],
+        labels: [0; WIDTH * HEIGHT],
+        row: [0; WIDTH * 3],
+        scene: [0; scene::BYTES],
+    };
+}
+
+/// Computes all lines and hands them to `say`; none if a step failed.
+pub fn digest(memory: &mut Memory, say: &mut dyn FnMut(&[u8])) -> Option<()> {
     let workspace = Workspace {
-        hist: &mut hist,
-        cells: &mut cells,
-        scout: &mut scout,
-        points: &mut points,
-        merges: &mut merges,
-        assign: &mut assign,
-        labels: &mut labels,
-        row: &mut [0; scene::WIDTH * 3],
+        hist: &mut memory.hist,
+        cells: &mut memory.cells,
+        points: &mut memory.points,
+        scout: &mut memory.scout,
+        merges: &mut memory.merges,
+        assign: &mut memory.assign,
+        labels: &mut memory.labels,
+        row: &mut memory.row,
     };
     let settings = Settings { coreset_size: 256, ..Settings::default() };
     let mut node = Node::new(settings, workspace).ok()?;
-    let mut crc = 0;
-    for number in 0..FRAMES {
-        scene::draw(number, &mut rgb);
-        let frame = Frame::rgb(scene::WIDTH, scene::HEIGHT, &rgb).ok()?;
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(u64::from(number));
-        // A clock that stands still: times are no part of a result.
-        let report = node.step(&frame, &mut || 0, &mut rng).ok()?;
-        let mut bytes = [0; REPORT_BYTES_MAX];
-        let n = wire::encode(report, &mut bytes).ok()?;
-        crc = crc32(crc, bytes.get(..n)?);
-        crc = crc32(crc, node.labels());
+    for (name, rgb) in STILLS {
+        for (word, refine) in [("swap", Refine::Swap), ("none", Refine::None)] {
+            node.set(Settings { refine, ..settings }).ok()?;
+            node.forget();
+            line(&mut node, name, word, &Frame::rgb(WIDTH, HEIGHT, rgb).ok()?, say)?;
+        }
     }
-    Some(crc)
+    let (name, rgb) = STILLS.first()?;
+    for method in Method::ALL {
+        node.set(Settings { method, refine: Refine::Lloyd, ..settings }).ok()?;
+        node.forget();
+        line(&mut node, name, method.word(), &Frame::rgb(WIDTH, HEIGHT, rgb).ok()?, say)?;
+    }
+    node.set(settings).ok()?;
+    node.forget();
+    for rgb in CLIP.chunks_exact(CLIP_WIDTH * CLIP_HEIGHT * 3) {
+        line(&mut node, "clip", "swap", &Frame::rgb(CLIP_WIDTH, CLIP_HEIGHT, rgb).ok()?, say)?;
+    }
+    node.forget();
+    for number in 0..SCENES {
+        scene::draw(number, &mut memory.scene);
+        line(&mut node, "scene", "swap", &Frame::rgb(scene::WIDTH, scene::HEIGHT, &memory.scene).ok()?, say)?;
+    }
+    Some(())
+}
+
+fn line(node: &mut Node<'_>, name: &str, how: &str, frame: &Frame<'_>, say: &mut dyn FnMut(&[u8])) -> Option<()> {
+    let report = step(node, frame)?;
+    let mut bytes = [0; REPORT_BYTES_MAX];
+    let n = encode(report, &mut bytes)?;
+    let colours = report.palette.iter().flat_map(|s| s.rgb_q6);
+    let centroids = colours.fold(0, |crc, v| crc32(crc, &v.to_le_bytes()));
+    let numbers = [
+        (report.palette.len() as u64, 2),
+        (u64::from(report.iterations), 3),
+        (report.sse_q12, 14),
+        (u64::from(centroids), 8),
+        (u64::from(crc32(0, node.labels())), 8),
+        (u64::from(crc32(0, bytes.get(..n)?)), 8),
+    ];
+    say(name.as_bytes());
+    say(b" ");
+    say(how.as_bytes());
+    for (number, digits) in numbers {
+        say(b" ");
+        for digit in (0..digits).rev() {
+            let nibble = (number >> (4 * digit)) as u8 & 15;
+            say(&[if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }]);
+        }
+    }
+    say(b"\n");
+    Some(())
+}
+
+/// The core's one function, by itself in the image, so that what it calls can be searched.
+#[inline(never)]
+fn step<'n>(node: &'n mut Node<'_>, frame: &Frame<'_>) -> Option<&'n Report> {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+    // A clock that stands still: times are no part of a result.
+    node.step(frame, &mut || 0, &mut rng).ok()
+}
+
+/// The encoder is another's, and checks its bounds by panics that nothing reaches.
+#[inline(never)]
+fn encode(report: &Report, bytes: &mut [u8]) -> Option<usize> {
+    wire::encode(report, bytes).ok()
 }

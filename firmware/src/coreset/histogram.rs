@@ -15,6 +15,11 @@ use crate::frame::Frame;
 #[repr(align(16))]
 pub struct Cell(pub(crate) [u32; 4]);
 
+impl Cell {
+    /// No pixels, for memory that is static.
+    pub const ZERO: Cell = Cell([0; 4]);
+}
+
 /// What was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counted {

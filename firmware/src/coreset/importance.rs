@@ -10,7 +10,7 @@
 //! `sensitivity`: bounds on what a cell can make out of any solution's cost, from a rough one (Bachem, Lucic and Krause,
 //! 2015, for DP-means; constants as in their practical coresets of 2017).
 
-use super::{Drawn, Point, below, centroid, sum};
+use super::{Drawn, Point, below, centroid, copy, sum};
 use crate::label::distance2_q12;
 use crate::limits::CLUSTERS_MAX;
 use rand::Rng;
@@ -35,7 +35,7 @@ pub fn lightweight(cells: &[Point], size: usize, points: &mut [Point], rng: &mut
 /// Draws about `size` of `cells` by their sensitivities, from a solution that is rough for `lambda_q6`.
 pub fn sensitivity(cells: &[Point], size: usize, lambda_q6: u32, points: &mut [Point], rng: &mut impl Rng) -> Drawn {
     let Some(scratch) = points.get_mut(..cells.len()) else { return Drawn::default() };
-    scratch.copy_from_slice(cells);
+    copy(cells, scratch);
     let weight: u64 = cells.iter().map(|p| u64::from(p.weight())).sum();
     let mut chosen = below(rng, weight);
     let Some(mut seed) = cells.iter().find(|p| take(&mut chosen, u64::from(p.weight()))) else {
@@ -102,6 +102,7 @@ fn draw(
     rng: &mut impl Rng,
     importance: impl Fn(&Point) -> u64,
 ) -> Drawn {
+    let size = size.max(1);
     if points.len() <= size {
         points.iter_mut().for_each(|p| p.spread_q12 = 0);
         return Drawn { points: points.len(), scatter_q12: 0 };

@@ -48,6 +48,9 @@ pub struct Drawn {
 }
 
 impl Point {
+    /// No pixels, for memory that is static.
+    pub const ZERO: Point = Point { mass: [0; 4], rgb_q6: [0; 3], key: 0, spread_q12: 0 };
+
     /// Pixels that it stands for.
     #[inline]
     pub fn weight(&self) -> u32 {
@@ -110,6 +113,11 @@ fn below(rng: &mut impl Rng, n: u64) -> u64 {
     ((u128::from(rng.next_u64()) * u128::from(n)) >> 64) as u64
 }
 
+/// Copies points; unlike `copy_from_slice` without a panic for lengths that differ.
+fn copy(from: &[Point], to: &mut [Point]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+}
+
 /// Numbers of pixels whose reciprocals are kept.
 const RECIPROCALS: usize = 512;
 /// 2^40 / w, rounded up. With n at most 16,321 w, n times this is off from 2^40 n / w by less than n, so that the shifted
@@ -132,7 +140,7 @@ pub(crate) fn centroid(mass: &[u32; 4]) -> Q6 {
     let n = [r, g, b].map(|s| s * 64 + w / 2);
     match RECIPROCAL_Q40.get(w as usize) {
         Some(&reciprocal) => n.map(|n| ((n * reciprocal) >> 40) as u16),
-        None => n.map(|n| (n / w) as u16),
+        None => n.map(|n| (n / w.max(1)) as u16),
     }
 }
 

@@ -7,7 +7,7 @@
 //! Level by level from the leaves, the groups of sister cells whose merging adds least scatter for each point saved
 //! become one point. From the bottom up rare colours far from the rest keep their points, which a sample loses.
 
-use super::{Drawn, Point, scatter_q12, sum};
+use super::{Drawn, Point, copy, scatter_q12, sum};
 use crate::label::distance2_q12;
 
 /// Points of a scout at most.
@@ -23,11 +23,16 @@ pub struct Merge {
     pub(super) cells: u32,
 }
 
+impl Merge {
+    /// No group, for memory that is static.
+    pub const ZERO: Merge = Merge { cost_q12: 0, start: 0, cells: 0 };
+}
+
 /// Fills `scout` with the parents of `cells`, or with cells that are coarse enough as they are, in their order; gives how
 /// many that are. `scout` needs a place for every eight cells of the histogram.
 pub fn parents(cells: &[Point], scout: &mut [Point]) -> usize {
     let mut len = 0;
-    for sisters in cells.chunk_by(|a, b| coarse(a) == coarse(b)) {
+    for sisters in runs(cells, coarse) {
         if let ([first, ..], Some(slot)) = (sisters, scout.get_mut(len)) {
             *slot = if sisters.len() == 1 {
                 Point { key: coarse(first), ..*first }
@@ -58,7 +63,7 @@ pub fn octree(
 ) -> Drawn {
     let size = size.max(1);
     let mut len = 0;
-    let groups = || cells.chunk_by(|a, b| coarse(a) == coarse(b)).zip(parents);
+    let groups = || runs(cells, coarse).zip(parents);
     let cost = |parent: &Point, sisters: &[Point]| {
         u64::from(parent.spread_q12) * u64::from(parent.weight()) / (sisters.len() as u64 - 1).max(1)
     };
@@ -92,7 +97,7 @@ pub fn octree(
             sisters
         };
         if let Some(slots) = points.get_mut(len..len + made.len()) {
-            slots.copy_from_slice(made);
+            copy(made, slots);
             len += made.len();
         }
     }
@@ -101,6 +106,17 @@ pub fn octree(
         len = collapse(points, merges, len, size);
     }
     Drawn { points: len, scatter_q12: scatter_q12(points.get(..len).unwrap_or(&[]), squares) }
+}
+
+/// The runs of equal keys, as `chunk_by` gives them; but that could panic for all the compiler knows.
+fn runs(mut points: &[Point], key: impl Fn(&Point) -> u16) -> impl Iterator<Item = &[Point]> {
+    core::iter::from_fn(move || {
+        let of = key(points.first()?);
+        let len = points.iter().position(|p| key(p) != of).unwrap_or(points.len());
+        let (run, rest) = points.split_at_checked(len)?;
+        points = rest;
+        Some(run)
+    })
 }
 
 /// The level of a point's cell: 0 is all colours, 5 the finest.
@@ -158,7 +174,7 @@ pub fn collapse(points: &mut [Point], merges: &mut [Merge], mut len: usize, size
 /// Lists the groups of at least two sisters among `points`, all of one level and sorted by key.
 fn candidates(points: &[Point], merges: &mut [Merge]) -> usize {
     let (mut start, mut n) = (0, 0);
-    for sisters in points.chunk_by(|a, b| a.key >> 3 == b.key >> 3) {
+    for sisters in runs(points, |p| p.key >> 3) {
         if let (2.., Some(slot)) = (sisters.len(), merges.get_mut(n)) {
             let inside: u64 = sisters.iter().map(|p| u64::from(p.spread_q12) * u64::from(p.weight())).sum();
             let parent = merged(sisters, 0);

@@ -9,7 +9,7 @@
 //! and the leaf is parted by the nearer seed. Its buckets for a stream are not needed: the cells are all there.
 
 use super::octree::Merge;
-use super::{Drawn, Point, below, scatter_q12, sum};
+use super::{Drawn, Point, below, copy, scatter_q12, sum};
 use crate::label::distance2_q12;
 use rand::Rng;
 
@@ -29,7 +29,7 @@ pub fn stream_km(
     rng: &mut impl Rng,
 ) -> Drawn {
     let Some(points) = points.get_mut(..cells.len()) else { return Drawn::default() };
-    points.copy_from_slice(cells);
+    copy(cells, points);
     if cells.len() <= size {
         return Drawn { points: cells.len(), scatter_q12: scatter_q12(cells, squares) };
     }
@@ -37,7 +37,7 @@ pub fn stream_km(
     let weight: u64 = points.iter().map(|p| u64::from(p.weight())).sum();
     let mut left = below(rng, weight);
     let first = place(points, &mut left, |p| u64::from(p.weight()));
-    points.swap(0, first);
+    exchange(points, 0, first);
     let mut len = 1;
     set(leaves, &mut groups, 0, Merge { cost_q12: cost(points), start: 0, cells: points.len() as u32 }, 0);
     while len < size.min(leaves.len()).min(GROUP * GROUPS) {
@@ -53,7 +53,7 @@ pub fn stream_km(
         let Some(&old) = stretch.first() else { break };
         let new = place(stretch, &mut left, |p| weighted(p, &old));
         let stay = part(stretch, new);
-        let (kept, gone) = stretch.split_at(stay);
+        let Some((kept, gone)) = stretch.split_at_checked(stay) else { break };
         set(
             leaves,
             &mut groups,
@@ -116,18 +116,25 @@ fn set(leaves: &mut [Merge], groups: &mut [u64; GROUPS], at: usize, leaf: Merge,
 /// Parts a leaf in two: what is not nearer to the point at `new` than to the first stays in front, and the rest follows
 /// behind that point. Gives how many stay.
 fn part(leaf: &mut [Point], new: usize) -> usize {
-    let last = leaf.len() - 1;
-    leaf.swap(new, last);
+    let last = leaf.len().saturating_sub(1);
+    exchange(leaf, new, last);
     let (Some(&old), Some(&seed)) = (leaf.first(), leaf.last()) else { return 0 };
     let mut stay = 0;
     for i in 0..last {
         let stays =
             leaf.get(i).is_some_and(|p| distance2_q12(p.rgb_q6, old.rgb_q6) <= distance2_q12(p.rgb_q6, seed.rgb_q6));
         if stays {
-            leaf.swap(i, stay);
+            exchange(leaf, i, stay);
             stay += 1;
         }
     }
-    leaf.swap(stay, last);
+    exchange(leaf, stay, last);
     stay
+}
+
+/// `swap` without its panic, for places that are there.
+fn exchange(points: &mut [Point], i: usize, j: usize) {
+    if let Ok([a, b]) = points.get_disjoint_mut([i, j]) {
+        core::mem::swap(a, b);
+    }
 }

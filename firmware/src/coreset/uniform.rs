@@ -19,7 +19,7 @@ pub fn uniform(
     rng: &mut impl Rng,
 ) -> Drawn {
     let Some(marks) = marks.get_mut(..frame.pixels()) else { return Drawn::default() };
-    let (n, m) = (frame.pixels() as u32, size.clamp(1, frame.pixels()).min(points.len()) as u32);
+    let (n, m) = (frame.pixels() as u32, size.min(frame.pixels()).max(1).min(points.len()) as u32);
     marks.fill(u8::from(m == n));
     if m < n {
         // Floyd's sampling: each j brings one new pixel, so exactly m are marked.
@@ -32,7 +32,7 @@ pub fn uniform(
         }
     }
     let (share, extra, mut len) = (n / m.max(1), n % m.max(1), 0);
-    for (y, marks) in marks.chunks(frame.width()).enumerate() {
+    for (y, marks) in marks.chunks(frame.width().max(1)).enumerate() {
         if !marks.contains(&1) {
             continue;
         }

@@ -11,6 +11,7 @@ pub use settings::{LAMBDA_Q6_MAX, Settings, SettingsError, StepError, Workspace}
 use crate::cluster::{self, Clusters, Params};
 use crate::coreset::{self, Cell, Drawn, Point, SCOUT_POINTS_MAX};
 use crate::frame::Frame;
+use crate::gather::gather;
 use crate::label::{self, Labelled, Q6};
 use crate::limits::CLUSTERS_MAX;
 use crate::refine;
@@ -168,7 +169,7 @@ impl<'a> Node<'a> {
         let drawn_at = clock.now_us();
         let done = self.cluster(params);
         let clustered_at = clock.now_us();
-        let centroids: Vec<Q6, CLUSTERS_MAX> = self.clusters.iter().map(|c| c.rgb_q6).collect();
+        let centroids: Vec<Q6, CLUSTERS_MAX> = gather(self.clusters.iter().map(|c| c.rgb_q6));
         let labelled = label::label(frame, &centroids, self.ws.row, self.ws.labels);
         let labelled_at = clock.now_us();
         self.pixels = frame.pixels();
@@ -201,7 +202,7 @@ impl<'a> Node<'a> {
             (self.used.cells, self.used.squares) = (counted.cells, counted.squares);
         }
         let cells = ws.cells.get(..self.used.cells).unwrap_or(&[]);
-        self.used.inside_q12 = coreset::scatter_q12(cells, self.used.squares) / frame.pixels() as u64;
+        self.used.inside_q12 = coreset::scatter_q12(cells, self.used.squares) / frame.pixels().max(1) as u64;
         let drawn = match s.method {
             Method::Octree => {
                 let parents = coreset::parents(cells, ws.scout);
@@ -307,7 +308,7 @@ impl<'a> Node<'a> {
             r.silhouette_ppm = silhouette::estimate_ppm(points, assign, self.clusters.len(), self.used.inside_q12);
         }
         let swatches = self.clusters.iter().zip(found.pixels);
-        r.palette = swatches.map(|(c, pixels)| Swatch { id: c.id, rgb_q6: c.rgb_q6, pixels }).collect();
+        r.palette = gather(swatches.map(|(c, pixels)| Swatch { id: c.id, rgb_q6: c.rgb_q6, pixels }));
     }
 }
 

@@ -134,6 +134,12 @@ pub fn pair_sums(rows: &Tile, columns: &Tile, row_sums: &mut [f32; TILE], column
     }
 }
 
+/// From now on this process computes as a machine without AVX2 does: for tests and comparisons.
+pub fn forbid_avx2() {
+    #[cfg(target_arch = "x86_64")]
+    x86::forbid_avx2();
+}
+
 /// Two 16-bit numbers as one of 32 bits, the first in the low half.
 #[cfg(target_arch = "x86_64")]
 fn pair([low, high]: [i16; 2]) -> i32 {

@@ -21,10 +21,12 @@ const UNKNOWN: u8 = 0;
 const ABSENT: u8 = 1;
 const PRESENT: u8 = 2;
 
+/// What is known of AVX2.
+static AVX2: AtomicU8 = AtomicU8::new(UNKNOWN);
+
 /// Whether processor and operating system have AVX2. Asked once.
 #[inline]
 pub(super) fn has_avx2() -> bool {
-    static AVX2: AtomicU8 = AtomicU8::new(UNKNOWN);
     match AVX2.load(Ordering::Relaxed) {
         UNKNOWN => {
             let has = ask_for_avx2();
@@ -33,6 +35,11 @@ pub(super) fn has_avx2() -> bool {
         }
         known => known == PRESENT,
     }
+}
+
+/// From now on as if there were no AVX2.
+pub(super) fn forbid_avx2() {
+    AVX2.store(ABSENT, Ordering::Relaxed);
 }
 
 /// Intel SDM, volume 1, 14.7.1: OSXSAVE and AVX by CPUID 1, YMM state by XGETBV 0, AVX2 by CPUID 7.
