@@ -8,5 +8,6 @@
 mod bad_input;
 mod chain;
 mod display;
+mod doctor;
 mod kill;
 mod numbers;

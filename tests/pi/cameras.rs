@@ -68,6 +68,12 @@ fn a_pis_cameras_are_clustered_into_kafka_and_one_that_was_unplugged_comes_back_
     line(&console, "/dev/video0: vivid: a camera");
     line(&console, "  can be locked: gain 0 to 255, now");
     line(&console, "YUYV (YUYV 4:2:2): 320x180@60 640x360@40");
+    ended("doctor", 0);
+    line(&console, "ok       camera   /dev/video0 (vivid): ");
+    line(&console, "640x360 at up to 40, as asked");
+    line(&console, "ok       broker   10.0.2.2:");
+    line(&console, "ok       device   test/doctor: nobody has been here under this name");
+    line(&console, "ok       written  /tmp/edge.toml");
     for device in ["yuyv", "nv12", "rgb3", "mjpg", "replug"] {
         ended(device, 0);
     }
