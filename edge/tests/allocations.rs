@@ -177,6 +177,7 @@ fn a_decoder_of_jpegs_gives_back_what_it_takes() {
         ("camera.source", format!("file:{clip}").into()),
         ("camera.fast", true.into()),
         ("camera.loop", true.into()),
+        ("send.census_every", 0.into()),
         ("display.view", "side-by-side".into()),
     ]);
     let stats = count(&config, dir.path());
