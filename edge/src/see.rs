@@ -15,7 +15,7 @@ use crate::gauge::Rate;
 use crate::live::{Counters, Limits};
 use crate::logs;
 use crate::memory::Memory;
-use crate::parcel::{Parcel, PictureWay, Rooms};
+use crate::parcel::{PARCELS_MAX, Parcel, PictureWay, Rooms};
 use crate::service::Watchdog;
 use crate::show::Plan;
 use crate::slot::{Shot, Slot};
@@ -66,6 +66,7 @@ struct Work {
     status_frames: u64,
     rate: Rate,
     shot: Box<Shot>,
+    empties: heapless::Vec<Box<Parcel>, PARCELS_MAX>,
     rooms: Rooms,
     colours: Vec<u32>,
     row: Vec<u8>,
@@ -91,6 +92,7 @@ impl See<'_> {
             status_frames: 0,
             rate: Rate::default(),
             shot: Box::default(),
+            empties: heapless::Vec::new(),
             rooms: Rooms::default(),
             colours: Vec::new(),
             row: Vec::new(),
@@ -211,10 +213,24 @@ impl See<'_> {
         self.slot.put(shot, self.plan.every_frame);
     }
 
+    /// The parcel that came back last, so that few are in use where few are needed. None: Send has ended.
+    fn empty(&self, work: &mut Work) -> Option<Box<Parcel>> {
+        let mut back = self.empties.try_recv().ok();
+        if back.is_none() && work.empties.is_empty() {
+            back = Some(self.empties.recv().ok()?);
+        }
+        while let Some(mut parcel) = back {
+            work.rooms.take_from(&mut parcel);
+            // There is a place for each parcel.
+            drop(work.empties.push(parcel));
+            back = self.empties.try_recv().ok();
+        }
+        work.empties.pop()
+    }
+
     /// Hands the frame to Send. False: Send has ended.
     fn send(&self, frame: &Frame<'_>, node: &Node<'_>, work: &mut Work) -> bool {
-        let Ok(mut parcel) = self.empties.recv() else { return false };
-        work.rooms.take_from(&mut parcel);
+        let Some(mut parcel) = self.empty(work) else { return false };
         parcel.begin(frame, node.report());
         let now = Instant::now();
         if work.snapshot || work.census_every.is_some() && now >= work.census_due {
@@ -252,8 +268,7 @@ impl See<'_> {
         if frame.stamp.number != node.report().frame || work.census_of == Some(frame.stamp.number) {
             return;
         }
-        let Ok(mut parcel) = self.empties.recv() else { return };
-        work.rooms.take_from(&mut parcel);
+        let Some(mut parcel) = self.empty(work) else { return };
         parcel.begin(&frame, node.report());
         parcel.with_report = false;
         work.take_census(&mut parcel, &frame);

@@ -208,7 +208,7 @@ fn kinds(seen: &Seen) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use super::super::State;
-    use super::super::host::fake::Fake;
+    use super::super::tests::Fake;
     use super::*;
     use crate::camera::choice::Mode;
     use crate::config::{Origin, Raw};

@@ -224,7 +224,7 @@ fn folder(host: &Host, dir: &str) -> Line {
 
 #[cfg(test)]
 mod tests {
-    use super::super::host::fake::Fake;
+    use super::super::tests::Fake;
     use super::*;
     use crate::config::{Origin, Raw};
     use toml::Value;

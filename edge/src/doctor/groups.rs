@@ -121,7 +121,7 @@ fn service(host: &Host) -> Option<Line> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::host::fake::Fake;
+    use super::super::tests::Fake;
     use super::*;
 
     fn machine() -> Fake {

@@ -19,11 +19,11 @@ pub struct Disk {
 
 /// A machine.
 pub struct Host {
-    root: PathBuf,
-    variables: BTreeMap<String, String>,
-    open: fn(&Path) -> io::Result<()>,
-    writable: fn(&Path) -> io::Result<()>,
-    disk: fn(&Path) -> io::Result<Disk>,
+    pub(super) root: PathBuf,
+    pub(super) variables: BTreeMap<String, String>,
+    pub(super) open: fn(&Path) -> io::Result<()>,
+    pub(super) writable: fn(&Path) -> io::Result<()>,
+    pub(super) disk: fn(&Path) -> io::Result<Disk>,
 }
 
 impl Host {
@@ -117,76 +117,9 @@ fn disk(path: &Path) -> io::Result<Disk> {
     Ok(Disk { free_bytes: space.f_bavail.saturating_mul(space.f_frsize), is_memory: kind == TMPFS || kind == RAMFS })
 }
 
-/// A machine in a folder.
-#[cfg(test)]
-pub mod fake {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    /// A folder with files, and what it takes to be a machine. Files of mode 0 cannot be opened, as if nobody may.
-    pub struct Fake {
-        dir: tempfile::TempDir,
-        /// The machine.
-        pub host: Host,
-    }
-
-    fn mode(path: &Path) -> io::Result<u32> {
-        Ok(std::fs::metadata(path)?.permissions().mode() & 0o777)
-    }
-
-    fn unless_0(path: &Path) -> io::Result<()> {
-        if mode(path)? == 0 { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
-    }
-
-    impl Fake {
-        /// An empty machine.
-        pub fn new() -> Fake {
-            let dir = tempfile::tempdir().unwrap();
-            let host = Host {
-                root: dir.path().into(),
-                variables: BTreeMap::new(),
-                open: unless_0,
-                writable: |path| {
-                    let full = mode(path)? & 0o200 != 0;
-                    if full { Ok(()) } else { Err(io::ErrorKind::ReadOnlyFilesystem.into()) }
-                },
-                disk: |_| Ok(Disk { free_bytes: 1 << 30, is_memory: false }),
-            };
-            Fake { dir, host }
-        }
-
-        /// Adds a file.
-        pub fn file(self, path: &str, text: &str) -> Fake {
-            let at = self.dir.path().join(path.trim_start_matches('/'));
-            std::fs::create_dir_all(at.parent().unwrap()).unwrap();
-            std::fs::write(at, text).unwrap();
-            self
-        }
-
-        /// Nobody may open it, or write into it.
-        pub fn locked(self, path: &str, mode: u32) -> Fake {
-            let at = self.host.at(path);
-            std::fs::set_permissions(at, std::fs::Permissions::from_mode(mode)).unwrap();
-            self
-        }
-
-        /// Sets a variable of the environment.
-        pub fn variable(mut self, name: &str, value: &str) -> Fake {
-            self.host.variables.insert(name.into(), value.into());
-            self
-        }
-
-        /// Says what every file system has.
-        pub fn disk(mut self, disk: fn(&Path) -> io::Result<Disk>) -> Fake {
-            self.host.disk = disk;
-            self
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::fake::Fake;
+    use super::super::tests::Fake;
     use super::*;
 
     #[test]

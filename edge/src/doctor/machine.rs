@@ -113,7 +113,7 @@ pub(super) fn memory_max(unit: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::super::State;
-    use super::super::host::fake::Fake;
+    use super::super::tests::Fake;
     use super::*;
     use crate::config::Raw;
 

@@ -130,22 +130,4 @@ fn verdict(lines: &[Line]) -> Result<(), Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_one_line_and_says_what_to_type() {
-        let line = Line::wrong("camera", "there is\nnone", "plug one in");
-        assert_eq!(line.to_string(), "wrong    camera   there is none  -> plug one in");
-        assert_eq!(Line::ok("clock", "right").to_string(), "ok       clock    right");
-    }
-
-    #[test]
-    fn warnings_are_no_failure_and_the_machine_counts_before_the_configuration() {
-        let line = |state| Line::new("x", state, "", "");
-        assert!(verdict(&[line(State::Ok), line(State::Warning)]).is_ok());
-        let code = |states: &[State]| verdict(&states.iter().map(|s| line(*s)).collect::<Vec<_>>()).unwrap_err().code();
-        assert_eq!(code(&[State::Misconfigured, State::Warning]), 78);
-        assert_eq!(code(&[State::Misconfigured, State::Wrong]), 69);
-    }
-}
+mod tests;

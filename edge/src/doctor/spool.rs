@@ -133,7 +133,7 @@ fn is_run(host: &Host, pid: u32) -> bool {
 mod tests {
     use super::super::State;
     use super::super::host::Disk;
-    use super::super::host::fake::Fake;
+    use super::super::tests::Fake;
     use super::*;
     use crate::config::{Origin, Raw};
 

@@ -167,7 +167,7 @@ fn text(values: &BTreeMap<&'static str, Said>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::host::fake::Fake;
+    use super::super::tests::Fake;
     use super::*;
     use crate::camera::choice::Mode;
     use crate::camera::nodes::Node;
