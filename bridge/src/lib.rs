@@ -26,6 +26,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dlq;
+pub mod doctor;
 pub mod endpoint;
 pub mod failure;
 pub mod gate;

@@ -40,7 +40,7 @@ pub struct Hatch {
     /// Full parcels.
     pub parcels: mpsc::Receiver<Box<Parcel>>,
     /// Empty ones, back to See.
-    pub empties: std_mpsc::Sender<Box<Parcel>>,
+    pub empties: std_mpsc::SyncSender<Box<Parcel>>,
     /// Commands to See.
     pub commands: std_mpsc::SyncSender<Command>,
     /// Set when the stream is to end.
@@ -196,8 +196,8 @@ impl Send {
         if parcel.way == PictureWay::Latest || !parcel.original.is_empty() {
             self.picture(&parcel);
         }
-        // See may be gone already.
-        let _ = self.hatch.empties.send(parcel);
+        // See may be gone already. There is a place for each parcel.
+        let _ = self.hatch.empties.try_send(parcel);
         Ok(())
     }
 

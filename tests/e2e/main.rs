@@ -10,5 +10,6 @@ mod chain;
 mod closed;
 mod display;
 mod dlq;
+mod doctor;
 mod kill;
 mod numbers;

@@ -8,7 +8,7 @@ use clap::Parser;
 use hueflow_bridge::cli::{Bridge, BridgeCommand, DlqCommand, log_to_stderr};
 use hueflow_bridge::config::{BridgeConfig, DlqConfig};
 use hueflow_bridge::failure::{Failure, end};
-use hueflow_bridge::{bridge, dlq};
+use hueflow_bridge::{bridge, dlq, doctor};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -26,6 +26,7 @@ fn run(command: BridgeCommand) -> Result<(), Failure> {
         BridgeCommand::Dlq(DlqCommand::Replay(flags)) => {
             dlq::replay(&DlqConfig::check(&flags.shared.settings()?)?, &flags)
         }
+        BridgeCommand::Doctor(flags) => doctor::bridge(flags.settings().and_then(|s| BridgeConfig::check(&s))),
         BridgeCommand::CheckConfig(flags) => {
             BridgeConfig::check(&flags.settings()?)?;
             println!("the configuration is sound");
