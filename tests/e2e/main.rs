@@ -10,3 +10,4 @@ mod chain;
 mod display;
 mod kill;
 mod numbers;
+mod rollover;
