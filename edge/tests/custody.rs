@@ -5,7 +5,7 @@
 //! Never sleeps where it can wait for a condition.
 
 // A test that cannot go on shall say where.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod scripted;
 
@@ -219,6 +219,34 @@ fn a_full_spool_gives_up_its_oldest_records_and_names_each_in_a_loss_record() {
     }
     let window = heard.window.clone().unwrap();
     assert!(window.streams.iter().all(|s| s.floor == s.next), "{window:?}");
+}
+
+#[test]
+fn a_record_whose_bytes_are_damaged_is_declared_lost_and_no_other_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = dir.path().join("spool");
+    let away = "--source synthetic:64x48@30 --fast --frames 50 --no-drain";
+    ends_well(start_small(dir.path(), 1, away, Stdio::piped()));
+    let segment = spool.join("seg-0000000000000000.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    // In the middle of the first record's payload.
+    bytes[32 + ENVELOPE_BYTES + 20] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let broker = Broker::start(Faults::default());
+    let err = ends_well(start_small(dir.path(), broker.port, "--source synthetic:64x48@30 --frames 1", Stdio::piped()));
+    assert!(err.contains("1 damaged, 1 loss records"), "{err}");
+    let heard = broker.heard.lock().unwrap();
+    let losses: Vec<Loss> = heard
+        .journal
+        .values()
+        .map(|r| Envelope::open(r).unwrap())
+        .filter(|(e, _)| e.kind() == Some(Kind::Loss))
+        .map(|(_, p)| wire::decode(Loss::VERSION, p).unwrap())
+        .collect();
+    let [Loss { stream, from: 0, to: 1, reason: LossReason::Corrupt }] = losses[..] else { panic!("{losses:?}") };
+    let there: Vec<u64> = heard.journal.keys().filter(|k| k.0 == stream).map(|k| k.1).collect();
+    // 50 reports and 50 pictures, and the census at the end; without the first.
+    assert_eq!(there, (1..101).collect::<Vec<_>>());
 }
 
 #[test]

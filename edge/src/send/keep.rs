@@ -135,7 +135,6 @@ impl Send {
         };
         match self.spool.append(&entry) {
             Ok(_) => {
-                self.trouble.end("takes records");
                 self.sync_due.get_or_insert_with(|| Instant::now() + self.sync_every);
                 true
             }
@@ -249,8 +248,12 @@ impl Send {
     /// Makes what is appended durable, and tells the sender.
     pub(super) fn sync(&mut self) {
         self.sync_due = None;
+        let any = self.spool.unsynced() > 0;
         match self.spool.sync() {
             Ok(next) => {
+                if any {
+                    self.trouble.end("takes records");
+                }
                 self.unsynced_frames.clear();
                 self.sender.accepted(self.spool.boot(), next);
             }
