@@ -15,7 +15,7 @@ const CONNECTIONS_MAX: usize = 1_024;
 /// Deliveries that a client has not acknowledged.
 const INFLIGHT_MAX: usize = 200;
 /// Memory for one topic: so many segments of so many bytes; the oldest goes.
-const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
+const SEGMENT_BYTES: usize = PACKET_BYTES_MAX;
 const SEGMENTS: usize = 4;
 const OUTGOING_MAX: u64 = 512;
 const START: Duration = Duration::from_secs(5);

@@ -24,6 +24,8 @@ pub struct Bridge {
 pub enum BridgeCommand {
     /// Relay until stopped.
     Run(BridgeFlags),
+    /// Say what of broker, journal, disk and clock works, what does not, and what to type.
+    Doctor(BridgeFlags),
     /// Say whether the configuration is sound, and what is wrong if not.
     CheckConfig(BridgeFlags),
     /// Print the configuration in force and where each value came from.
@@ -84,6 +86,8 @@ pub struct Metrics {
 pub enum MetricsCommand {
     /// Fill the store from the journal and show the page, until stopped.
     Run(MetricsFlags),
+    /// Say what of journal, store, page, disk and clock works, what does not, and what to type.
+    Doctor(MetricsFlags),
     /// Print one line a frame as they come.
     Tail(TailFlags),
     /// The exact silhouette of a frame, and its diagram.

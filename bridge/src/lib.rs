@@ -24,6 +24,7 @@ pub mod census;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod failure;
 pub mod intervals;
 pub mod journal;

@@ -271,6 +271,65 @@ impl Poller {
     }
 }
 
+/// Why a look at the broker came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unseen {
+    /// The host's name means nothing here.
+    #[error("its name cannot be resolved: {0}")]
+    Unresolved(String),
+    /// Nobody answers there.
+    #[error("it cannot be reached: {0}")]
+    Unreachable(String),
+    /// User or password are wrong, or nobody may come without.
+    #[error("it refuses: {0}")]
+    Credentials(String),
+    /// It answers, and not as a broker.
+    #[error("it does not answer like an MQTT broker: {0}")]
+    Odd(String),
+}
+
+/// How long each step of a look may take, and how long a broker that has nothing more to say is listened to.
+const LOOK: (Duration, Duration) = (Duration::from_secs(4), Duration::from_millis(400));
+
+/// Whether a bridge is online for the site, asked under a name of its own so that it is not pushed off.
+///
+/// # Errors
+/// [`Unseen`].
+pub async fn look(url: &Url, site: &str) -> Result<bool, Unseen> {
+    use rumqttc::{ConnectReturnCode, ConnectionError};
+    let late = || std::io::Error::from(std::io::ErrorKind::TimedOut);
+    let at = (url.host.as_str(), url.port);
+    let found = tokio::time::timeout(LOOK.0, tokio::net::lookup_host(at)).await.unwrap_or_else(|_| Err(late()));
+    found.map(drop).map_err(|e| Unseen::Unresolved(e.to_string()))?;
+    let reached = tokio::time::timeout(LOOK.0, tokio::net::TcpStream::connect(at)).await;
+    reached.unwrap_or_else(|_| Err(late())).map(drop).map_err(|e| Unseen::Unreachable(e.to_string()))?;
+    let mut options = MqttOptions::new(format!("hueflow-doctor-{:08x}", rand::random::<u32>()), &url.host, url.port);
+    if let Some((user, password)) = &url.login {
+        options.set_credentials(user, password);
+    }
+    let (client, mut events) = AsyncClient::new(options, 4);
+    let (mut patience, mut subscribed, mut online) = (LOOK.0, false, false);
+    loop {
+        match tokio::time::timeout(patience, events.poll()).await {
+            Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => {
+                let _ = client.try_subscribe(status_topic(site), QoS::AtMostOnce);
+            }
+            Ok(Ok(Event::Incoming(Packet::SubAck(_)))) => (subscribed, patience) = (true, LOOK.1),
+            Ok(Ok(Event::Incoming(Packet::Publish(p)))) => {
+                let status = serde_json::from_slice::<serde_json::Value>(&p.payload).unwrap_or_default();
+                online = status.get("state").and_then(|s| s.as_str()) == Some("online");
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(ConnectionError::ConnectionRefused(
+                code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
+            ))) => return Err(Unseen::Credentials(format!("{code:?}"))),
+            Ok(Err(e)) => return Err(Unseen::Odd(e.to_string())),
+            Err(_) if subscribed => return Ok(online),
+            Err(_) => return Err(Unseen::Odd("it is silent".into())),
+        }
+    }
+}
+
 /// How long a standby waits for the active bridge's retained status before it takes it for gone.
 const ABSENT: Duration = Duration::from_secs(5);
 

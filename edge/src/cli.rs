@@ -4,9 +4,10 @@
 //! Touches nothing itself.
 //! Never decides anything about a frame: it turns words into a configuration and calls the room that does the work.
 
+use crate::budget::Budget;
 use crate::config::{Config, Origin, Raw};
 use crate::exit::{Failure, Reason};
-use crate::{cluster, coreset_size, live, logs};
+use crate::{cluster, coreset_size, doctor, live, logs};
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
@@ -35,7 +36,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Check the configuration and say nothing if it is right.
+    /// Say of this machine what works, what does not, and what to type; with --write, write a configuration for it.
+    Doctor(Box<DoctorArgs>),
+    /// Check the configuration, and say how much memory it needs if it is right.
     CheckConfig(RunArgs),
     /// Print the configuration in force, and where each value came from.
     PrintConfig(RunArgs),
@@ -125,6 +128,18 @@ struct RunArgs {
     /// Log every frame
     #[arg(long)]
     log_frames: bool,
+}
+
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Write what was found, and what else is said here, to the configuration file
+    #[arg(long)]
+    write: bool,
+    /// With --write: overwrite the file; without, the new one is laid beside it as FILE.new
+    #[arg(long, requires = "write")]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -288,7 +303,20 @@ fn run(command: Command) -> Result<(), Failure> {
             data(&coreset_size::Question { points, clusters, dims, epsilon, delta }.answer())
         }
         Command::ListCameras { json } => list_cameras(json),
-        Command::CheckConfig(args) => args.config().map(|_| ()),
+        Command::Doctor(args) => {
+            let DoctorArgs { mut run, write, force } = *args;
+            let write = write.then(|| doctor::Write { path: run.config.clone(), force });
+            if write.is_some() && run.config.as_ref().is_some_and(|path| !path.exists()) {
+                // It is yet to be written.
+                run.config = Some("/dev/null".into());
+            }
+            log::set_max_level(log::LevelFilter::Warn);
+            doctor::run(run.config(), write.as_ref())
+        }
+        Command::CheckConfig(args) => {
+            let config = args.config()?;
+            data(&format!("the configuration is sound; memory: {}\n", Budget::asked(&config)))
+        }
         Command::PrintConfig(args) => data(&args.config()?.print()),
     }
 }

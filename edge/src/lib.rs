@@ -8,12 +8,14 @@
 //! A frame's way: [`camera`] -> `firmware::node` (in [`see`]) -> [`panel`] (by [`show`]) and [`spool`] -> [`outbox`]
 //! (by [`send`]). Three threads, See, Show and Send, started in [`live`]; what lies between them is bounded and counted.
 
+pub mod budget;
 pub mod camera;
 pub mod cli;
 pub mod cluster;
 pub mod command;
 pub mod config;
 pub mod coreset_size;
+pub mod doctor;
 pub mod exit;
 pub mod gauge;
 pub mod live;

@@ -18,7 +18,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{channel, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
@@ -77,7 +77,8 @@ pub fn run(config: Config, limits: Limits) -> Result<(), Failure> {
     let (plan, shows) = start_show(&config, &slot, &stop)?;
 
     let (parcels_in, parcels) = tokio::sync::mpsc::channel(PARCELS_MAX);
-    let (empties, empties_out) = channel();
+    // As many places as there are parcels: a channel without a bound takes memory as it goes.
+    let (empties, empties_out) = sync_channel(PARCELS_MAX);
     for _ in 0..PARCELS_MAX {
         let _ = empties.send(Box::<Parcel>::default());
     }
@@ -180,7 +181,7 @@ fn open_spool(config: &Config) -> Result<Spool, Failure> {
 }
 
 /// systemd's state directory, else the user's.
-fn default_dir() -> PathBuf {
+pub fn default_dir() -> PathBuf {
     let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     if let Some(dir) = var("STATE_DIRECTORY") {
         return dir.join("spool");

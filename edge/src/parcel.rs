@@ -54,6 +54,54 @@ impl Parts {
     }
 }
 
+/// Buffers of parcels, kept from those that come back for those that need them: few parcels carry a picture or a census, and
+/// without this each of them would come to have room for one.
+#[derive(Debug, Default)]
+pub struct Rooms {
+    labels: heapless::Vec<Vec<u8>, PARCELS_MAX>,
+    originals: heapless::Vec<Vec<u8>, PARCELS_MAX>,
+    censuses: heapless::Vec<Parts, PARCELS_MAX>,
+}
+
+impl Rooms {
+    /// Takes what room a parcel that has come back has.
+    pub fn take_from(&mut self, parcel: &mut Parcel) {
+        // One that finds no place is given up: there are no more than parcels.
+        if parcel.labels.capacity() > 0 {
+            drop(self.labels.push(std::mem::take(&mut parcel.labels)));
+        }
+        if parcel.original.capacity() > 0 {
+            drop(self.originals.push(std::mem::take(&mut parcel.original)));
+        }
+        if parcel.census.bytes.capacity() > 0 {
+            drop(self.censuses.push(std::mem::take(&mut parcel.census)));
+        }
+    }
+
+    /// Room for a label a pixel.
+    pub fn labels(&mut self) -> Vec<u8> {
+        Rooms::emptied(self.labels.pop())
+    }
+
+    /// Room for an original.
+    pub fn original(&mut self) -> Vec<u8> {
+        Rooms::emptied(self.originals.pop())
+    }
+
+    /// Room for a census.
+    pub fn census(&mut self) -> Parts {
+        let mut parts = self.censuses.pop().unwrap_or_default();
+        parts.clear();
+        parts
+    }
+
+    fn emptied(room: Option<Vec<u8>>) -> Vec<u8> {
+        let mut room = room.unwrap_or_default();
+        room.clear();
+        room
+    }
+}
+
 /// How a frame's clustered picture is to leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PictureWay {
@@ -237,6 +285,21 @@ mod tests {
         let mut labels = vec![0; usize::from(head.width) * usize::from(head.height)];
         labelmap::unpack(usize::from(head.width), &packed, &mut labels).unwrap();
         (head, labels)
+    }
+
+    #[test]
+    fn a_room_goes_from_the_parcel_that_has_it_to_the_one_that_needs_it() {
+        let (mut rooms, mut first) = (Rooms::default(), Parcel::default());
+        assert_eq!((rooms.labels().capacity(), rooms.original().capacity()), (0, 0));
+        first.labels.extend([1; 100]);
+        first.original.extend([2; 30]);
+        first.census.push(&[3; 50]);
+        rooms.take_from(&mut first);
+        assert_eq!((first.labels.capacity(), first.original.capacity(), first.census.is_empty()), (0, 0, true));
+        let (labels, census) = (rooms.labels(), rooms.census());
+        assert!(labels.is_empty() && labels.capacity() >= 100);
+        assert!(census.is_empty() && census.bytes.capacity() >= 50);
+        assert_eq!(rooms.labels().capacity(), 0, "there was one");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! Never allocates for a frame; waits for the camera, for Send when all parcels are under way, and for Show only if a
 //! panel wants every frame.
 
+use crate::budget::{Budget, Size};
 use crate::camera::{Camera, SourceError};
 use crate::cluster::{frame_rng, new_node};
 use crate::command::Command;
@@ -14,7 +15,7 @@ use crate::gauge::Rate;
 use crate::live::{Counters, Limits};
 use crate::logs;
 use crate::memory::Memory;
-use crate::parcel::{Parcel, PictureWay};
+use crate::parcel::{PARCELS_MAX, Parcel, PictureWay, Rooms};
 use crate::service::Watchdog;
 use crate::show::Plan;
 use crate::slot::{Shot, Slot};
@@ -65,6 +66,8 @@ struct Work {
     status_frames: u64,
     rate: Rate,
     shot: Box<Shot>,
+    empties: heapless::Vec<Box<Parcel>, PARCELS_MAX>,
+    rooms: Rooms,
     colours: Vec<u32>,
     row: Vec<u8>,
     census_of: Option<u64>,
@@ -89,6 +92,8 @@ impl See<'_> {
             status_frames: 0,
             rate: Rate::default(),
             shot: Box::default(),
+            empties: heapless::Vec::new(),
+            rooms: Rooms::default(),
             colours: Vec::new(),
             row: Vec::new(),
             census_of: None,
@@ -108,6 +113,8 @@ impl See<'_> {
         while more {
             // Rarely more than once: only for a frame that is larger than any before.
             let (pixels, width) = size(&camera.frame()?);
+            let size = Size { width, height: pixels / width.max(1) };
+            log::info!("memory: {}", Budget::new(self.config, size));
             let mut memory = Memory::new(pixels, width, work.settings.coreset_size);
             let places = memory.points();
             let mut node = new_node(work.settings, &mut memory)?;
@@ -210,9 +217,24 @@ impl See<'_> {
         self.slot.put(shot, self.plan.every_frame);
     }
 
+    /// The parcel that came back last, so that few are in use where few are needed. None: Send has ended.
+    fn empty(&self, work: &mut Work) -> Option<Box<Parcel>> {
+        let mut back = self.empties.try_recv().ok();
+        if back.is_none() && work.empties.is_empty() {
+            back = Some(self.empties.recv().ok()?);
+        }
+        while let Some(mut parcel) = back {
+            work.rooms.take_from(&mut parcel);
+            // There is a place for each parcel.
+            drop(work.empties.push(parcel));
+            back = self.empties.try_recv().ok();
+        }
+        work.empties.pop()
+    }
+
     /// Hands the frame to Send. False: Send has ended.
     fn send(&self, frame: &Frame<'_>, node: &Node<'_>, work: &mut Work) -> bool {
-        let Ok(mut parcel) = self.empties.recv() else { return false };
+        let Some(mut parcel) = self.empty(work) else { return false };
         parcel.begin(frame, node.report());
         let now = Instant::now();
         if work.snapshot || work.census_every.is_some() && now >= work.census_due {
@@ -227,6 +249,7 @@ impl See<'_> {
             _ => {}
         }
         if parcel.way != PictureWay::None {
+            parcel.labels = work.rooms.labels();
             parcel.labels.extend_from_slice(node.labels());
         }
         if picture_due {
@@ -235,6 +258,7 @@ impl See<'_> {
             let gap = Duration::from_secs_f64(1.0 / fps);
             work.picture_due = (work.picture_due + gap).max(now - gap + Duration::from_nanos(1));
             if self.config.original {
+                parcel.original = work.rooms.original();
                 parcel.add_original(frame, &mut work.row);
             }
         }
@@ -248,7 +272,7 @@ impl See<'_> {
         if frame.stamp.number != node.report().frame || work.census_of == Some(frame.stamp.number) {
             return;
         }
-        let Ok(mut parcel) = self.empties.recv() else { return };
+        let Some(mut parcel) = self.empty(work) else { return };
         parcel.begin(&frame, node.report());
         parcel.with_report = false;
         work.take_census(&mut parcel, &frame);
@@ -258,6 +282,7 @@ impl See<'_> {
 
 impl Work {
     fn take_census(&mut self, parcel: &mut Parcel, frame: &Frame<'_>) {
+        parcel.census = self.rooms.census();
         match parcel.add_census(frame, &mut self.colours, &mut self.row) {
             Ok(()) => self.census_of = Some(frame.stamp.number),
             Err(e) => {

@@ -44,7 +44,7 @@ pub struct Hatch {
     /// Full parcels.
     pub parcels: mpsc::Receiver<Box<Parcel>>,
     /// Empty ones, back to See.
-    pub empties: std_mpsc::Sender<Box<Parcel>>,
+    pub empties: std_mpsc::SyncSender<Box<Parcel>>,
     /// Commands to See.
     pub commands: std_mpsc::SyncSender<Command>,
     /// Set when the stream is to end.
@@ -128,7 +128,7 @@ impl Send {
             said_lost: false,
             stopped_at: None,
             said_full: false,
-            unsynced_frames: Vec::new(),
+            unsynced_frames: Vec::with_capacity(config.sync_records as usize + 1),
             given_up: BTreeSet::new(),
             trouble: Trouble::default(),
             unreadable: Trouble::default(),

@@ -30,6 +30,8 @@ const SWEEPS_TO_JUDGE: u32 = 10;
 const TRIES_MAX: u32 = 6;
 /// Swaps altogether.
 const SWAPS_MAX: u32 = 12;
+/// See [`still`].
+const STILL_SHIFT: u32 = 8;
 /// Sweeps have converged when one lowers the cost by less than one part in two to this power.
 const TOLERANCE_SHIFT: u32 = 9;
 
@@ -40,6 +42,23 @@ struct Swept {
     converged: bool,
     /// What all pixels cost with the centroid of their point's cluster, in 1/4096 squared levels.
     cost_q12: u64,
+}
+
+/// Whether `clusters` may stay where they are: whether the first sweep over `cells`, and so most of what sweeps could
+/// gain, would lower the cost by no more than one part in two to the power of `STILL_SHIFT`. A picture that only noise
+/// moves then keeps its colours to the bit. Sets their weights.
+pub fn still(cells: &[Point], squares: u64, clusters: &mut Clusters, assign: &mut [u8]) -> bool {
+    let mut masses = [[0; 4]; CLUSTERS_MAX];
+    sweep(cells, clusters, assign, &mut masses);
+    let before = cost_q12(clusters, &masses, squares);
+    let mut moved = clusters.clone();
+    recentre(&mut moved, &mut masses);
+    let still = moved.len() == clusters.len()
+        && before - cost_q12(&moved, &masses, squares).min(before) <= before >> STILL_SHIFT;
+    if still {
+        clusters.iter_mut().zip(&moved).for_each(|(c, m)| c.weight = m.weight);
+    }
+    still
 }
 
 /// Moves `clusters` by sweeps over all `cells`; `squares` is what `count` gave with them, and `assign` holds a byte a

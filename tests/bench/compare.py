@@ -152,7 +152,7 @@ peers.stdin.close()
 methods = list(dict.fromkeys(r["method"] for r in rows))
 of = lambda m, key: [r[key] for r in rows if r["method"] == m]
 table = ["| method | ms a frame | MSE over best k-means at its K | worst | K | ours is faster by |", "|---|--:|--:|--:|--:|--:|"]
-points = []
+points = []  # name, median ms, median of MSE over the best
 for m in sorted(methods, key=lambda m: st.median(of(m, "ms"))):
     ms, over = st.median(of(m, "ms")), st.median(of(m, "over_best"))
     points.append((m, ms, over))
@@ -173,9 +173,16 @@ for e in range(math.ceil(x0), math.floor(x1) + 1):
     svg.append(f'<path d="M{px(10**e):.0f} {M // 2}V{H - M}" stroke="#ddd"/><text x="{px(10**e):.0f}" y="{H - M + 18}" text-anchor="middle">{10**e:g} ms</text>')
 for e in range(math.ceil(y0), math.floor(y1) + 1):
     svg.append(f'<path d="M{M} {py(1 + 10**e):.0f}H{W - M // 2}" stroke="#ddd"/><text x="{M - 6}" y="{py(1 + 10**e) + 4:.0f}" text-anchor="end">+{100 * 10**e:g} %</text>')
-for m, ms, over in points:
+taken = []
+for m, ms, over in sorted(points, key=lambda p: -p[2]):
     ink = "#c0392b" if m.startswith("hueflow") else "#34495e"
-    svg.append(f'<circle cx="{px(ms):.1f}" cy="{py(over):.1f}" r="5" fill="{ink}"/><text x="{px(ms) + 8:.1f}" y="{py(over) - 6:.1f}" fill="{ink}">{m}</text>')
+    x, y, width = px(ms), py(over), 6.4 * len(m)
+    # The first place beside the point where no other name is.
+    places = [(x + 9, y + 4), (x - 9 - width, y + 4), (x + 9, y - 10), (x + 9, y + 18), (x - 9 - width, y - 10), (x - 9 - width, y + 18)]
+    free = lambda at: at[0] > 4 and at[0] + width < W - 4 and all(at[0] + width < t[0] or t[0] + t[2] < at[0] or abs(at[1] - t[1]) > 13 for t in taken)
+    tx, ty = next((at for at in places if free(at)), places[0])
+    taken += [(tx, ty, width), (x - 5, y + 4, 10)]
+    svg.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{ink}"/><text x="{tx:.1f}" y="{ty:.1f}" fill="{ink}">{m}</text>')
 svg.append(f'<text x="{W / 2}" y="{H - 18}" text-anchor="middle">time a frame of 96,000 pixels, one thread</text>')
 svg.append(f'<text x="16" y="{H / 2}" text-anchor="middle" transform="rotate(-90 16 {H / 2})">MSE above the best k-means at the same K</text></svg>')
 (out / "front.svg").write_text("\n".join(svg))

@@ -8,6 +8,7 @@
 mod bad_input;
 mod chain;
 mod display;
+mod doctor;
 mod kill;
 mod numbers;
 mod rollover;

@@ -12,6 +12,9 @@ plug 0
 echo "GUEST list-cameras"
 hueflow-edge list-cameras
 echo "GUEST list-cameras ended with $?"
+hueflow-edge doctor --write --config /tmp/edge.toml --site test --device doctor --mqtt "mqtt://10.0.2.2:$port" \
+  --spool /tmp/spool-doctor --source 'v4l2:/dev/video0?width=640&height=360&fps=40'
+echo "GUEST doctor ended with $?"
 
 for format in YUYV NV12 RGB3; do
   name=$(echo $format | tr A-Z a-z)

@@ -20,6 +20,9 @@ echo "GUEST screen ended with $?"
 kill $feeds
 grep -v ' frame ' /tmp/screen.log
 
+hueflow-edge doctor --spool /tmp/spool --display fb:/dev/fb0
+echo "GUEST doctor ended with $?"
+
 # As fast as it goes, with nobody who wants every picture.
 plug 0
 hueflow-edge run --source 'v4l2:vivid?width=640&height=360&fps=40&format=YUYV' --spool /tmp/spool --census-every 0 \

@@ -2,6 +2,8 @@
 . /bin/common.sh
 export HUEFLOW_EDGE__SPI__BOARD=st7789
 plug 0
+hueflow-edge doctor --spool /tmp/spool --display spi
+echo "GUEST doctor ended with $?"
 hueflow-edge run --source 'v4l2:vivid?width=320&height=180&fps=10&format=YUYV' --spool /tmp/spool --census-every 0 \
   --display png:/tmp/png --display spi --frames 4 2>&1
 echo "GUEST wires ended with $?"

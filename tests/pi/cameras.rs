@@ -10,6 +10,7 @@ use harness::media::{self, BARS};
 use harness::services::{Kafka, Mosquitto};
 use harness::{House, output};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const FRAMES: u64 = 60;
@@ -68,6 +69,12 @@ fn a_pis_cameras_are_clustered_into_kafka_and_one_that_was_unplugged_comes_back_
     line(&console, "/dev/video0: vivid: a camera");
     line(&console, "  can be locked: gain 0 to 255, now");
     line(&console, "YUYV (YUYV 4:2:2): 320x180@60 640x360@40");
+    ended("doctor", 0);
+    line(&console, "ok       camera   /dev/video0 (vivid): ");
+    line(&console, "640x360 at up to 40, as asked");
+    line(&console, "ok       broker   10.0.2.2:");
+    line(&console, "ok       device   test/doctor: nobody has been here under this name");
+    line(&console, "ok       written  /tmp/edge.toml");
     for device in ["yuyv", "nv12", "rgb3", "mjpg", "replug"] {
         ended(device, 0);
     }
@@ -85,12 +92,13 @@ fn a_pis_cameras_are_clustered_into_kafka_and_one_that_was_unplugged_comes_back_
         let stored = palette(&serde_json::from_str(&house.query(&last)[0]).expect("a palette"));
         println!("{device}: {stored:?}");
         are_the_bars(device, &stored);
-        // The journal has the same reports, each once.
+        // The journal has the same reports; a slow guest may have sent one again, which the store dropped.
         let of_device: Vec<Value> = records
             .iter()
             .filter_map(|r| r.strip_prefix(&format!("{device} ")).and_then(|json| serde_json::from_str(json).ok()))
             .collect();
-        assert_eq!(of_device.len() as u64, FRAMES, "{device}");
+        let frames: BTreeSet<u64> = of_device.iter().filter_map(|r| r["frame"].as_u64()).collect();
+        assert_eq!(frames.len() as u64, FRAMES, "{device}");
         are_the_bars(device, &palette(&of_device[of_device.len() - 1]["palette"]));
     }
 

@@ -71,6 +71,8 @@ fn a_cameras_clustered_pictures_are_on_the_screen_and_move() {
     let console = guest.wait(GUEST_LIMIT);
     std::fs::write(output("pi-screen.txt"), &console).unwrap();
     line(&console, "GUEST screen ended with 0");
+    line(&console, "GUEST doctor ended with 0");
+    line(&console, "ok       display  fb: /dev/fb0: 640x480 pixels of 32 bits");
     say_figures("screen", &console);
 }
 
@@ -91,6 +93,8 @@ fn a_cameras_clustered_pictures_go_down_the_wires_frame_by_frame() {
     let console = guest.wait(GUEST_LIMIT);
     std::fs::write(output("pi-wires.txt"), &console).unwrap();
     line(&console, "GUEST wires ended with 0");
+    line(&console, "GUEST doctor ended with 0");
+    line(&console, "display  spi: st7789 320x240 on /dev/spidev0.0");
     say_figures("wires", &console);
 
     let wires = guest.glass();

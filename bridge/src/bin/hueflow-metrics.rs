@@ -8,7 +8,7 @@ use clap::Parser;
 use hueflow_bridge::cli::{Metrics, MetricsCommand, log_to_stderr};
 use hueflow_bridge::config::MetricsConfig;
 use hueflow_bridge::failure::{Failure, end};
-use hueflow_bridge::{metrics, tail, video};
+use hueflow_bridge::{doctor, metrics, tail, video};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -27,6 +27,7 @@ fn run(command: MetricsCommand) -> Result<(), Failure> {
         MetricsCommand::Silhouette(flags) => metrics::silhouette(&check(&flags.shared)?, &flags),
         MetricsCommand::Video(flags) => video::run(&check(&flags.shared)?, &flags),
         MetricsCommand::Ledger(flags) => metrics::ledger(&check(&flags.shared)?, flags.json),
+        MetricsCommand::Doctor(flags) => doctor::metrics(check(&flags)),
         MetricsCommand::CheckConfig(flags) => {
             check(&flags)?;
             println!("the configuration is sound");

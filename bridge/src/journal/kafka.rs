@@ -113,37 +113,72 @@ impl KafkaJournal {
                 }
             }
         }
-        let lonely = metadata.brokers().len() == 1 && metadata.brokers().iter().all(|b| loopback(b.host()));
-        let resources: Vec<ResourceSpecifier<'_>> =
-            names.iter().filter(|(.., dead)| !dead).map(|(name, ..)| ResourceSpecifier::Topic(name)).collect();
-        match block_on(admin.describe_configs(&resources, &options))? {
-            Ok(settings) => {
-                for (setting, (name, ..)) in settings.iter().zip(names.iter().filter(|(.., dead)| !dead)) {
-                    let Ok(resource) = setting else { continue };
-                    let get = |key: &str| resource.get(key).and_then(|e| e.value.clone()).unwrap_or_default();
-                    for w in warnings(
-                        lonely,
-                        &get("min.insync.replicas"),
-                        &get("retention.ms"),
-                        &get("unclean.leader.election.enable"),
-                    ) {
-                        log::warn!("Kafka: topic {name}: {w}");
-                    }
-                }
-            }
-            Err(e) => log::warn!("Kafka: the topics' settings could not be read: {e}"),
+        let survey = self.survey()?;
+        for w in &survey.warnings {
+            log::warn!("Kafka: {w}");
         }
-        let metadata = self.producer.client().fetch_metadata(None, ANSWER).map_err(away)?;
-        for t in metadata.topics().iter().filter(|t| names.iter().any(|(n, ..)| n == t.name())) {
-            if !lonely && t.partitions().iter().any(|p| p.replicas().len() < 2) {
-                log::warn!("Kafka: topic {}: one replica: what it acknowledged can be lost with that broker", t.name());
-            }
-        }
-        if lonely {
+        if survey.lonely {
             log::info!("Kafka: a single broker on this machine: its disk is the only copy");
         }
         Ok(())
     }
+
+    /// Looks at the topics and their settings; makes nothing. Blocks.
+    ///
+    /// # Errors
+    /// [`JournalError::Away`] if the cluster does not answer.
+    pub fn survey(&self) -> Result<Survey, JournalError> {
+        let admin: AdminClient<DefaultClientContext> =
+            self.client.create().map_err(|e| JournalError::Fatal(e.to_string()))?;
+        let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
+        let metadata = self.producer.client().fetch_metadata(None, ANSWER).map_err(away)?;
+        let lonely = metadata.brokers().len() == 1 && metadata.brokers().iter().all(|b| loopback(b.host()));
+        let names = names(&self.prefix);
+        let is_there = |name: &str| metadata.topics().iter().any(|t| t.name() == name);
+        let missing = names.iter().filter(|(n, ..)| !is_there(n)).map(|(n, ..)| n.clone()).collect::<Vec<_>>();
+        let there: Vec<&str> =
+            names.iter().filter(|(n, _, dead)| !dead && is_there(n)).map(|(n, ..)| n.as_str()).collect();
+        let mut said = Vec::new();
+        let resources: Vec<ResourceSpecifier<'_>> = there.iter().map(|n| ResourceSpecifier::Topic(n)).collect();
+        match block_on(admin.describe_configs(&resources, &options))? {
+            _ if resources.is_empty() => {}
+            Ok(settings) => {
+                for (setting, name) in settings.iter().zip(&there) {
+                    let Ok(resource) = setting else { continue };
+                    let get = |key: &str| resource.get(key).and_then(|e| e.value.clone()).unwrap_or_default();
+                    let (isr, retention) = (get("min.insync.replicas"), get("retention.ms"));
+                    let found = warnings(lonely, &isr, &retention, &get("unclean.leader.election.enable"));
+                    said.extend(found.into_iter().map(|w| format!("topic {name}: {w}")));
+                }
+            }
+            Err(e) => said.push(format!("the topics' settings could not be read: {e}")),
+        }
+        for t in metadata.topics().iter().filter(|t| names.iter().any(|(n, ..)| n == t.name())) {
+            if !lonely && t.partitions().iter().any(|p| p.replicas().len() < 2) {
+                said.push(format!(
+                    "topic {}: one replica: what it acknowledged can be lost with that broker",
+                    t.name()
+                ));
+            }
+        }
+        let (brokers, there) = (metadata.brokers().len(), names.len() - missing.len());
+        Ok(Survey { brokers, there, missing, warnings: said, lonely })
+    }
+}
+
+/// What a cluster has of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// Brokers that it has.
+    pub brokers: usize,
+    /// Topics of ours that are there.
+    pub there: usize,
+    /// Those that are not.
+    pub missing: Vec<String>,
+    /// Settings that break the promise.
+    pub warnings: Vec<String>,
+    /// It is a single broker on this machine.
+    pub lonely: bool,
 }
 
 impl Journal for KafkaJournal {

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Present when systemd's time service has set the clock.
-const CLOCK_SYNCED_FILE: &str = "/run/systemd/timesync/synchronized";
+pub const CLOCK_SYNCED_FILE: &str = "/run/systemd/timesync/synchronized";
 /// What a program says that was built without the feature `camera`.
 pub const NO_CAMERA: &str = "this hueflow-edge was built without V4L2 cameras; the Debian packages have them, and so has \
                              cargo build --release -p hueflow-edge --features camera (libclang-dev is needed for that). \

@@ -121,6 +121,16 @@ impl Raw {
         Ok(raw)
     }
 
+    /// What `text` says, as if it were the file `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if it is not TOML, and for unknown keys.
+    pub fn of_toml(text: &str, path: &Path) -> Result<Raw, ConfigError> {
+        let mut raw = Raw::default();
+        raw.add_toml(text, path)?;
+        Ok(raw)
+    }
+
     fn add_toml(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
         let syntax = |error| ConfigError::Syntax { path: path.into(), error: Box::new(error) };
         let table = toml::from_str::<toml::Table>(text).map_err(syntax)?;

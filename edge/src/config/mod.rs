@@ -256,10 +256,10 @@ impl Raw {
         let (url, site, device) = (self.look("mqtt.url"), self.look("mqtt.site"), self.look("mqtt.device"));
         let (address, site_id, mut device_id) = (url.text()?, site.text()?, device.text()?);
         let password_file = self.look("mqtt.password_file").text()?;
-        if !is_id(&site_id) {
+        if !is_device(&site_id) {
             return Err(site.refuse());
         }
-        if !device_id.is_empty() && !is_id(&device_id) {
+        if !device_id.is_empty() && !is_device(&device_id) {
             return Err(device.refuse());
         }
         if address.is_empty() {
@@ -276,7 +276,7 @@ impl Raw {
         let (user, host, port) = parse_url(&address).ok_or_else(|| url.refuse())?;
         if device_id.is_empty() {
             device_id = host_name();
-            if !is_id(&device_id) || device_id == "localhost" {
+            if !is_device(&device_id) || device_id == "localhost" {
                 return Err(ConfigError::Value {
                     key: "mqtt.device",
                     value: show(&Value::String(device_id)),
@@ -290,12 +290,13 @@ impl Raw {
     }
 }
 
-fn is_id(id: &str) -> bool {
+/// Whether it may be a site's or a device's name.
+pub fn is_device(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 /// The host's name up to its first dot.
-fn host_name() -> String {
+pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().split('.').next().unwrap_or("").to_owned()
 }

@@ -43,6 +43,12 @@ impl Around {
     }
 }
 
+/// The displays that are tried, in order, by someone at a terminal.
+pub(super) fn order(spi: bool, desktop: bool) -> impl Iterator<Item = &'static str> {
+    let around = Around { spi, desktop, terminal: true };
+    around.candidates().into_iter().filter(|(_, never)| never.is_none()).map(|(name, _)| name)
+}
+
 /// Opens the first display that works, and says which it is and why.
 pub(super) fn open(
     around: Around,

@@ -85,6 +85,15 @@ fn pair(text: &str, between: char) -> Option<(usize, usize)> {
     Some((a.trim().parse().ok()?, b.trim().parse().ok()?))
 }
 
+/// What the folder of a framebuffer in sysfs says of it, in words.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn describe(dir: &Path) -> Result<String, String> {
+    let Geometry { width, height, depth, .. } = Geometry::read(dir)?;
+    Ok(format!("{width}x{height} pixels of {} bits", depth.bytes() * 8))
+}
+
 /// The screen.
 #[derive(Debug)]
 pub struct Framebuffer {

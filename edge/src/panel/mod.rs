@@ -94,6 +94,11 @@ pub fn is_known(name: &str) -> bool {
         || ["png:", "fb:"].iter().any(|kind| name.strip_prefix(kind).is_some_and(|path| !path.is_empty()))
 }
 
+/// The displays that `auto` tries, in order.
+pub fn auto_order(spi: bool, desktop: bool) -> impl Iterator<Item = &'static str> {
+    auto::order(spi, desktop)
+}
+
 /// Opens the displays that the configuration names; `none` opens none.
 ///
 /// # Errors

@@ -283,6 +283,21 @@ fn take_line(name: &str, high: bool) -> Result<LineHandle, String> {
     Err(seen.advice(name))
 }
 
+/// The names of all GPIO lines, each with who uses it, and the chips that refuse to say.
+pub fn line_names() -> (Vec<(String, Option<String>)>, Vec<String>) {
+    let (mut names, mut refused) = (Vec::new(), Vec::new());
+    for path in gpio_chips() {
+        if let Err(e) = std::fs::File::open(&path) {
+            refused.push(format!("{}: {e}", path.display()));
+            continue;
+        }
+        let Ok(chip) = gpio_cdev::Chip::new(&path) else { continue };
+        let infos = chip.lines().filter_map(|line| line.info().ok());
+        names.extend(infos.filter_map(|i| Some((i.name()?.to_owned(), i.consumer().map(str::to_owned)))));
+    }
+    (names, refused)
+}
+
 /// Every `/dev/gpiochip*`.
 fn gpio_chips() -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir("/dev").into_iter().flatten().filter_map(Result::ok).map(|e| e.path());

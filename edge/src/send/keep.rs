@@ -64,8 +64,8 @@ impl Send {
         if parcel.way == PictureWay::Latest || !parcel.original.is_empty() {
             self.picture(&parcel);
         }
-        // See may be gone already.
-        let _ = self.hatch.empties.send(parcel);
+        // See may be gone already. There is a place for each parcel.
+        let _ = self.hatch.empties.try_send(parcel);
     }
 
     /// Appends a frame's report and picture, both or neither, and its census if there is room.

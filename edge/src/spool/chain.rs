@@ -134,8 +134,9 @@ impl Chain {
         let seq = self.next;
         if let Some(active) = self.segments.back_mut() {
             let number = active.number;
-            let done = active.append(seq, entry);
-            done.map_err(disk("write to", &self.path(number)))?;
+            if let Err(error) = active.append(seq, entry) {
+                return Err(disk("write to", &self.path(number))(error));
+            }
         }
         self.bytes += bytes;
         self.next += 1;
@@ -165,8 +166,8 @@ impl Chain {
         let gone = ReadError::Damaged { stream, seq };
         let holds = |s: &&Segment| s.stream == stream && (s.first..s.end()).contains(&seq);
         let Some(segment) = self.segments.iter().find(holds) else { return Err(gone) };
-        let path = self.path(segment.number);
         if self.reader.as_ref().is_none_or(|(n, _)| *n != segment.number) {
+            let path = self.path(segment.number);
             self.reader = Some((segment.number, File::open(&path).map_err(disk("open", &path))?));
         }
         let Some((_, file)) = &self.reader else { return Err(gone) };
@@ -176,7 +177,7 @@ impl Chain {
                 self.damaged += 1;
                 Err(gone)
             }
-            Err(error) => Err(disk("read", &path)(error).into()),
+            Err(error) => Err(disk("read", &self.path(segment.number))(error).into()),
         }
     }
 

@@ -7,7 +7,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `lock` | nothing; locked while the spool is open |
+//! | `lock` | the boot in hexadecimal; locked while the spool is open |
 //! | `state` | JSON: the journal's id, and since and floor of each stream; replaced as a whole |
 //! | `seg-NNNNNNNNNNNNNNNN.log` | segment N (hexadecimal, counted over all opens): a head and records of one stream ([`segment`]) |
 //! | `loss-NNNNNNNNNNNNNNNN.log` | the same for loss records (`firmware::wire::Loss`); never evicted; [`Limits::loss_bytes_max`] of `bytes_max` are kept for them |
@@ -28,7 +28,7 @@ use firmware::limits::ENVELOPE_BYTES;
 use firmware::wire::{self, Loss, LossReason, Payload};
 pub use state::State;
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// A segment is closed when it has this many bytes.
@@ -188,6 +188,16 @@ pub struct Evicted {
     pub losses: u64,
 }
 
+/// The boot of the edge that has the spool in `dir` open, if one has. The lock is held, shared, for a moment: an edge that
+/// starts in that very moment has to start again.
+pub fn held_by(dir: &Path) -> Option<u64> {
+    let lock = File::open(dir.join("lock")).ok()?;
+    if !matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+        return None;
+    }
+    u64::from_str_radix(io::read_to_string(lock).ok()?.trim(), 16).ok()
+}
+
 /// The spool, open.
 #[derive(Debug)]
 pub struct Spool {
@@ -216,6 +226,11 @@ impl Spool {
             Err(TryLockError::Error(error)) => return Err(disk("lock", &lock_path)(error)),
         }
         let boot = boot & !1;
+        // Only for who asks; a disk that is too full for it is no reason to stay away.
+        let said = lock.set_len(0).and_then(|()| (&lock).write_all(format!("{:016x}\n", boot).as_bytes()));
+        if let Err(error) = said {
+            log::debug!("{}: {error}", lock_path.display());
+        }
         let mut spool = Spool {
             dir: dir.into(),
             data: Chain::open(dir, "seg", boot, limits.segment_bytes)?,

@@ -275,9 +275,16 @@ impl<'a> Node<'a> {
         }
         if s.refine != Refine::None {
             let assign = ws.assign.get_mut(..cells.len()).unwrap_or(&mut []);
-            let (sweeps, converged) = refine::lloyd(cells, used.squares, &mut self.clusters, assign);
-            done.iterations += sweeps;
-            done.converged &= converged;
+            let same = warm
+                && old.iter().zip(&self.clusters).all(|(o, c)| o.rgb_q6 == c.rgb_q6)
+                && old.len() == self.clusters.len();
+            if same && refine::still(cells, used.squares, &mut self.clusters, assign) {
+                done.iterations += 1;
+            } else {
+                let (sweeps, converged) = refine::lloyd(cells, used.squares, &mut self.clusters, assign);
+                done.iterations += sweeps;
+                done.converged &= converged;
+            }
             if !warm {
                 self.beyond = cluster::uncovered(deciding, &self.clusters, params).0;
             }

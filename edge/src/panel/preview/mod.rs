@@ -110,7 +110,7 @@ pub struct Preview {
 }
 
 /// The address in `HOST:PORT`, `PORT` or nothing.
-fn address(said: &str) -> Option<(String, u16)> {
+pub fn address(said: &str) -> Option<(String, u16)> {
     let said = if said.is_empty() { ADDRESS } else { said };
     let (host, port) = said.rsplit_once(':').unwrap_or(("127.0.0.1", said));
     let host = host.strip_prefix('[').map_or(host, |h| h.trim_end_matches(']'));

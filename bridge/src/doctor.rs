@@ -1,0 +1,278 @@
+//! Doctor: what of this machine and its services the two programs can use, one line a check: ok, or what is wrong and what
+//! to type.
+//!
+//! Takes a configuration. Gives lines on standard output, and the exit code.
+//! Touches the broker under a name of its own, the journal, and files, read only; a port for a moment.
+//! Never makes anything: no topic, no file, no folder.
+
+use crate::config::{BridgeConfig, Broker, MetricsConfig};
+use crate::failure::Failure;
+use crate::journal::kafka::KafkaJournal;
+use crate::journal::{JournalConfig, JournalError, JournalUrl};
+use crate::mqtt::{self, Unseen};
+use std::fmt;
+use std::io::{ErrorKind, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+/// Present when systemd's time service has set the clock.
+const CLOCK_SYNCED_FILE: &str = "/run/systemd/timesync/synchronized";
+/// A disk with less is soon full: two hours of records of ten cameras.
+const FREE_BYTES_MIN: u64 = 1 << 30;
+const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ok,
+    Warning,
+    Wrong,
+    Misconfigured,
+}
+
+/// One check's outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    check: &'static str,
+    state: State,
+    what: String,
+    advice: String,
+}
+
+fn line(check: &'static str, state: State, what: impl Into<String>, advice: impl Into<String>) -> Line {
+    Line { check, state, what: what.into(), advice: advice.into() }
+}
+
+fn ok(check: &'static str, what: impl Into<String>) -> Line {
+    line(check, State::Ok, what, "")
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.state {
+            State::Ok => "ok",
+            State::Warning => "warning",
+            State::Wrong | State::Misconfigured => "wrong",
+        };
+        let what: String = self.what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        write!(f, "{word:<8} {:<8} {what}", self.check)?;
+        if self.advice.is_empty() { Ok(()) } else { write!(f, "  -> {}", self.advice) }
+    }
+}
+
+/// Checks what `hueflow-bridge` needs.
+///
+/// # Errors
+/// [`Failure`] if the configuration is wrong, or something necessary is.
+pub fn bridge(config: Result<BridgeConfig, Failure>) -> Result<(), Failure> {
+    let config = checked(config)?;
+    let mut lines = vec![broker(&config)];
+    lines.extend(journal(&config.journal));
+    lines.push(clock());
+    tell(&lines)
+}
+
+/// Checks what `hueflow-metrics` needs.
+///
+/// # Errors
+/// As [`bridge`].
+pub fn metrics(config: Result<MetricsConfig, Failure>) -> Result<(), Failure> {
+    let config = checked(config)?;
+    let mut lines = journal(&config.journal);
+    lines.push(file("store", &config.store.file, "--store FILE, or store.file"));
+    lines.push(port("page", config.listen, "--listen ADDRESS, or web.listen"));
+    lines.push(clock());
+    tell(&lines)
+}
+
+fn checked<T>(config: Result<T, Failure>) -> Result<T, Failure> {
+    config.inspect_err(|f| {
+        println!("{}", line("config", State::Misconfigured, f.to_string(), "put it right, then again"))
+    })
+}
+
+fn tell(lines: &[Line]) -> Result<(), Failure> {
+    for line in lines {
+        println!("{line}");
+    }
+    let of = |state| lines.iter().filter(|l| l.state == state).map(|l| l.check).collect::<Vec<_>>();
+    let (wrong, misconfigured) = (of(State::Wrong), of(State::Misconfigured));
+    if !wrong.is_empty() {
+        return Err(Failure::Unavailable(format!("not well: {}", [wrong, misconfigured].concat().join(", "))));
+    }
+    if misconfigured.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Config(format!("not well: {}", misconfigured.join(", "))))
+    }
+}
+
+fn broker(config: &BridgeConfig) -> Line {
+    let url = match &config.broker {
+        Broker::Embedded(port) => {
+            return port_of_embedded(SocketAddr::from((Ipv4Addr::LOCALHOST, *port)));
+        }
+        Broker::Remote(url) => url,
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return line("broker", State::Wrong, format!("no socket can be had: {e}"), ""),
+    };
+    match runtime.block_on(mqtt::look(url, &config.site)) {
+        Ok(true) => ok(
+            "broker",
+            format!("{url} answers; a bridge is online for site {}: another one needs --standby", config.site),
+        ),
+        Ok(false) => ok("broker", format!("{url} answers; no bridge is online for site {}", config.site)),
+        Err(unseen) => {
+            let (state, advice) = match &unseen {
+                Unseen::Unresolved(..) => (State::Wrong, "mqtt.url with an address"),
+                Unseen::Unreachable(..) => (State::Wrong, "sudo systemctl start mosquitto, or --mqtt embedded:1883"),
+                Unseen::Credentials(..) => {
+                    (State::Misconfigured, "mqtt.url = \"mqtt://USER@HOST:1883\" and mqtt.password_file")
+                }
+                Unseen::Odd(..) => (State::Wrong, "mqtt.url: MQTT without TLS, 1883 as a rule"),
+            };
+            line("broker", state, format!("{url}: {unseen}"), advice)
+        }
+    }
+}
+
+fn port_of_embedded(address: SocketAddr) -> Line {
+    match address.port() {
+        0 => ok("broker", "embedded, on any free port"),
+        _ => port("broker", address, "--mqtt embedded:PORT, another one"),
+    }
+}
+
+/// Whether an address can be listened on.
+fn port(check: &'static str, address: SocketAddr, advice: &str) -> Line {
+    match TcpListener::bind(address) {
+        Ok(_) => ok(check, format!("{address} is free")),
+        Err(e) if e.kind() == ErrorKind::AddrInUse => {
+            line(check, State::Warning, format!("{address} is in use, by this program itself perhaps"), advice)
+        }
+        Err(e) => line(check, State::Wrong, format!("{address}: {e}"), advice),
+    }
+}
+
+fn journal(config: &JournalConfig) -> Vec<Line> {
+    let path = match &config.url {
+        JournalUrl::Local(path) => path,
+        JournalUrl::Kafka(_) => return kafka(config),
+    };
+    vec![file("journal", path, "--journal local:FILE, or journal.url")]
+}
+
+fn kafka(config: &JournalConfig) -> Vec<Line> {
+    let looked = KafkaJournal::open(config, false).and_then(|j| j.survey());
+    let survey = match looked {
+        Ok(survey) => survey,
+        Err(e @ (JournalError::Away(_) | JournalError::Refused(_))) => {
+            let advice =
+                "are the brokers running, and do their advertised.listeners name an address that is reached from here?";
+            return vec![line("journal", State::Wrong, format!("{}: {e}", config.url), advice)];
+        }
+        Err(e) => {
+            return vec![line(
+                "journal",
+                State::Misconfigured,
+                format!("{}: {e}", config.url),
+                "journal.url, journal.prefix",
+            )];
+        }
+    };
+    let mut lines = vec![ok("journal", format!("{} answers with {} brokers", config.url, survey.brokers))];
+    lines.push(if survey.missing.is_empty() {
+        ok("topics", format!("{} are there", survey.there))
+    } else {
+        let what = format!("missing: {}", survey.missing.join(", "));
+        line("topics", State::Warning, what, "hueflow-bridge run makes them, where the brokers allow it")
+    });
+    lines.extend(
+        survey
+            .warnings
+            .into_iter()
+            .map(|w| line("topics", State::Warning, w, "kafka-configs.sh --alter, or kafka-topics.sh")),
+    );
+    lines
+}
+
+/// A SQLite file that can be written, or made, and the disk that it is on.
+fn file(check: &'static str, path: &Path, advice: &str) -> Line {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let shown = path.display();
+    let wrong = |what: String| line(check, State::Wrong, what, advice);
+    let there = match path.ancestors().find(|p| p.exists()) {
+        Some(there) => there.to_owned(),
+        None => PathBuf::from("/"),
+    };
+    if there == path {
+        let mut head = [0; 16];
+        match std::fs::File::options().read(true).write(true).open(&path).and_then(|mut f| f.read(&mut head)) {
+            Ok(0) => {}
+            Ok(_) if head == *SQLITE_MAGIC => {}
+            Ok(_) => return line(check, State::Misconfigured, format!("{shown} is there, and no SQLite file"), advice),
+            Err(e) => return wrong(format!("{shown}: {e}")),
+        }
+    }
+    let dir = if there == path { there.parent().unwrap_or(&there) } else { &there };
+    if !dir.is_dir() {
+        return line(check, State::Misconfigured, format!("{shown}: {} is no folder", dir.display()), advice);
+    }
+    if let Err(e) = rustix::fs::access(dir, rustix::fs::Access::WRITE_OK) {
+        return wrong(format!("{shown}: {}: {e}", dir.display()));
+    }
+    let free = rustix::fs::statvfs(dir).map_or(u64::MAX, |s| s.f_bavail.saturating_mul(s.f_frsize));
+    let made = if there == path { "" } else { " (will be made)" };
+    let what = format!("{shown}{made}: {} MiB free", free >> 20);
+    if free < FREE_BYTES_MIN {
+        line(check, State::Warning, what, format!("free some, or {advice}"))
+    } else {
+        ok(check, what)
+    }
+}
+
+fn clock() -> Line {
+    if Path::new(CLOCK_SYNCED_FILE).exists() {
+        return ok("clock", "synchronised by systemd-timesyncd");
+    }
+    let what = "not known to be synchronised: records of edges without a clock get this one's time";
+    line("clock", State::Warning, what, "sudo apt install systemd-timesyncd && sudo timedatectl set-ntp true")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_can_be_written_or_made_or_it_is_said_why_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let look = |name: &str| file("store", &dir.path().join(name), "--store FILE");
+        assert!(look("a/b/store.db").what.contains("(will be made)"), "{}", look("a/b/store.db"));
+        assert!(!dir.path().join("a").exists(), "nothing is made");
+        std::fs::write(dir.path().join("text"), "something else altogether").unwrap();
+        assert_eq!(look("text").state, State::Misconfigured);
+        assert_eq!(look("text/store.db").state, State::Misconfigured);
+        rusqlite::Connection::open(dir.path().join("good.db")).unwrap().execute_batch("CREATE TABLE x (y)").unwrap();
+        assert_ne!(look("good.db").state, State::Misconfigured);
+    }
+
+    #[test]
+    fn a_port_is_free_or_in_use() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        assert_eq!(port("page", address, "x").state, State::Warning);
+        drop(taken);
+        assert_eq!(port("page", address, "x").state, State::Ok);
+        assert_eq!(port_of_embedded("127.0.0.1:0".parse().unwrap()).state, State::Ok);
+    }
+
+    #[test]
+    fn the_machine_counts_before_the_configuration() {
+        let of = |states: &[State]| tell(&states.iter().map(|s| line("x", *s, "", "")).collect::<Vec<_>>());
+        assert!(of(&[State::Ok, State::Warning]).is_ok());
+        assert_eq!(of(&[State::Misconfigured]).unwrap_err().code(), 78);
+        assert_eq!(of(&[State::Misconfigured, State::Wrong]).unwrap_err().code(), 69);
+    }
+}

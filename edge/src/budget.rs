@@ -1,0 +1,248 @@
+//! Budget: how much memory a configuration needs, worked out before any of it is taken.
+//!
+//! Takes a configuration and the size of a frame. Gives bytes, part by part.
+//! Touches nothing.
+//! Never a measurement: a test compares it with what the program really has.
+
+use crate::config::{Config, Video, ViewChoice};
+use crate::memory::Plan;
+use crate::parcel::{ORIGINAL_WIDTH_PX_MAX, PARCELS_MAX, Parcel};
+use crate::slot::Shot;
+use crate::spool::SEGMENT_BYTES;
+use firmware::custody::Sender;
+use firmware::limits::{PACKET_BYTES_MAX, PICTURE_BYTES_MAX, RECORD_BYTES_MAX};
+use std::fmt;
+
+/// What is resident of the program itself and its libraries: code that was run, constants, the allocator's own.
+pub const PROGRAM_BYTES: u64 = 7 << 20;
+/// What four threads have used of their stacks: See's is the deepest.
+pub const STACKS_BYTES: u64 = 4 * (128 << 10);
+/// The way between decoder and clip: a clip is read in pieces of this.
+const READ_BYTES: u64 = 256 << 10;
+/// Pictures whose labels leave that are under way at once: See fills one while Send empties another.
+const LEAVING: u64 = 2;
+/// Records between spool and broker: places towards the socket, and publishes without PUBACK.
+const RECORDS_UNDER_WAY: u64 = 16 + 20;
+/// Bytes that the index of a full spool takes, for each MiB of it: a segment's offsets.
+const INDEX_BYTES_PER_MIB: u64 = 1 << 10;
+
+/// A frame's size in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+}
+
+/// Bytes, part by part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budget {
+    size: Size,
+    parts: [(&'static str, u64); 7],
+}
+
+impl Budget {
+    /// What `config` needs for frames of `size`.
+    pub fn new(config: &Config, size: Size) -> Budget {
+        let pixels = (size.width * size.height) as u64;
+        let plan = Plan::new(pixels as usize, size.width, config.settings.coreset_size);
+        Budget {
+            size,
+            parts: [
+                ("program", PROGRAM_BYTES),
+                ("stacks", STACKS_BYTES),
+                ("camera", camera(&config.source, config.ask.format, pixels)),
+                ("clustering", plan.bytes()),
+                ("displays", displays(config, size)),
+                ("sending", sending(config, pixels, size.width as u64)),
+                ("spool", config.spool_bytes_max.div_ceil(SEGMENT_BYTES) * INDEX_BYTES_PER_MIB),
+            ],
+        }
+    }
+
+    /// What `config` needs for the frames that it asks for. A clip may have larger ones.
+    pub fn asked(config: &Config) -> Budget {
+        Budget::new(config, asked_size(config))
+    }
+
+    /// All of it, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// One part's bytes.
+    pub fn part(&self, name: &str) -> u64 {
+        self.parts.iter().find(|(n, _)| *n == name).map_or(0, |(_, bytes)| *bytes)
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} MiB at {}x{} (", mib(self.bytes()), self.size.width, self.size.height)?;
+        for (i, (name, bytes)) in self.parts.iter().enumerate() {
+            write!(f, "{}{name} {}", if i == 0 { "" } else { ", " }, mib(*bytes))?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// In MiB with one digit behind the point.
+pub fn mib(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
+}
+
+/// The size that the configuration asks for.
+pub fn asked_size(config: &Config) -> Size {
+    let (kind, what) = config.source.split_once(':').unwrap_or((&config.source, ""));
+    let size = |w: u32, h: u32| Size { width: w as usize, height: h as usize };
+    let of_ask = |ask: crate::camera::ask::Ask| size(ask.width, ask.height);
+    match kind {
+        "synthetic" => {
+            let words = what.split_once('@').map_or(what, |(size, _)| size).split_once('x');
+            let numbers = words.and_then(|(w, h)| Some(size(w.parse().ok()?, h.parse().ok()?)));
+            numbers.unwrap_or(of_ask(config.ask))
+        }
+        "v4l2" => of_ask(config.ask.refined(what).map_or(config.ask, |(_, ask)| ask)),
+        _ => of_ask(config.ask),
+    }
+}
+
+/// The buffers between a device or a clip and a frame.
+fn camera(source: &str, format: Option<[u8; 4]>, pixels: u64) -> u64 {
+    // Two RGB pictures in turn, the compressed bytes (at most one a pixel is usual), and what the decoder takes for a
+    // picture: its coefficients, two bytes each, where the JPEG is progressive.
+    let jpeg = 2 * 3 * pixels + pixels + 6 * pixels;
+    // Two pictures in turn, and the driver's four where they are this process's.
+    let raw = |halves_per_pixel: u64| (2 + 4) * halves_per_pixel * pixels / 2;
+    match source.split_once(':').map_or("", |(kind, _)| kind) {
+        "synthetic" => 3 * pixels,
+        "y4m" => 2 * 3 * pixels + READ_BYTES,
+        "rpicam" => 2 * 3 * pixels / 2 + READ_BYTES,
+        "v4l2" => match format.as_ref() {
+            Some(b"YUYV") => raw(4),
+            Some(b"NV12" | b"YU12") => raw(3),
+            Some(b"GREY") => raw(2),
+            Some(b"RGB3" | b"BGR3") => raw(6),
+            // Not said: a webcam that is fast enough only with JPEGs.
+            _ => jpeg + 4 * pixels,
+        },
+        _ => jpeg + READ_BYTES,
+    }
+}
+
+/// Three pictures that go round, and what each panel draws on.
+fn displays(config: &Config, size: Size) -> u64 {
+    let pixels = (size.width * size.height) as u64;
+    let panels: Vec<&str> = config.panels.iter().map(String::as_str).filter(|p| *p != "none").collect();
+    if panels.is_empty() {
+        return 0;
+    }
+    let original = if config.view == ViewChoice::SideBySide { 3 * pixels } else { 0 };
+    let both = if config.view == ViewChoice::SideBySide { 2 } else { 1 };
+    let shots = 3 * (size_of::<Shot>() as u64 + pixels + original);
+    // A screen of 1920x1080 at 32 bits, drawn and converted.
+    let screen = 2 * 4 * 1920 * 1080;
+    let own = |panel: &str| match panel.split_once(':').map_or(panel, |(kind, _)| kind) {
+        "spi" => config.spi.as_ref().map_or(0, |b| 6 * u64::from(b.width) * u64::from(b.height) + (64 << 10)),
+        "fb" | "window" | "auto" => screen,
+        // Drawn, encoded, and kept for those who look.
+        "preview" => both * (4 + 3 + 1) * pixels,
+        "png" => both * 2 * 3 * pixels,
+        _ => 1 << 20,
+    };
+    shots + panels.iter().map(|p| own(p)).sum::<u64>()
+}
+
+/// Parcels, what a census is made in, and what is on its way to the broker.
+fn sending(config: &Config, pixels: u64, width: u64) -> u64 {
+    let parcels = PARCELS_MAX as u64 * size_of::<Parcel>() as u64 + size_of::<Sender>() as u64;
+    // A word a pixel to sort, and the census: at most two bytes a pixel in all but noise.
+    let census = 4 * pixels + 2 * pixels;
+    let Some(_) = config.mqtt else { return parcels + census };
+    let pictures = match config.video {
+        Video::Off => 0,
+        // Labels under way, and room to pack one in.
+        Video::Latest(_) => LEAVING * pixels + 2 * pixels + 2 * PICTURE_BYTES_MAX as u64,
+        Video::All => PARCELS_MAX as u64 * pixels + 2 * pixels + PICTURE_BYTES_MAX as u64,
+    };
+    let side = width.min(ORIGINAL_WIDTH_PX_MAX as u64);
+    let original = if config.original { 2 * 3 * side * side } else { 0 };
+    parcels + census + pictures + original + RECORDS_UNDER_WAY * RECORD_BYTES_MAX as u64 + PACKET_BYTES_MAX as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Origin, Raw};
+    use toml::Value;
+
+    fn config(words: &[(&str, &str)]) -> Config {
+        let mut raw = Raw::default();
+        for (key, value) in words {
+            let value = match *key {
+                "display.panels" => Value::Array(value.split(' ').map(|p| Value::String(p.into())).collect()),
+                _ => Value::String((*value).into()),
+            };
+            raw.put(key, value, Origin::Default).unwrap();
+        }
+        Config::check(raw).unwrap()
+    }
+
+    #[test]
+    fn more_costs_more_and_the_parts_are_the_whole() {
+        let plain = Budget::asked(&config(&[]));
+        assert_eq!(plain.parts.iter().map(|p| p.1).sum::<u64>(), plain.bytes());
+        assert_eq!(plain.part("displays"), 0);
+        for words in [
+            &[("camera.source", "synthetic:1280x720@30")][..],
+            &[("display.panels", "none terminal")],
+            &[("clustering.coreset_size", "131072")],
+            &[("mqtt.url", "mqtt://h"), ("mqtt.device", "d")],
+            &[("camera.source", "v4l2:0")],
+            &[("spool.bytes_max", "1073741824")],
+        ] {
+            assert!(Budget::asked(&config(words)).bytes() > plain.bytes(), "{words:?}");
+        }
+        let text = plain.to_string();
+        assert!(text.contains("MiB at 640x480 (program 7.0, stacks 0.5, camera 0.9, clustering"), "{text}");
+    }
+
+    #[test]
+    fn a_sources_own_size_counts() {
+        let size = |source: &str| asked_size(&config(&[("camera.source", source)]));
+        assert_eq!(size("synthetic:320x240@5"), Size { width: 320, height: 240 });
+        assert_eq!(size("v4l2:0?width=1280&height=720"), Size { width: 1280, height: 720 });
+        assert_eq!(size("file:clip.mjpeg"), Size { width: 640, height: 480 });
+    }
+
+    /// A limit of the unit that the package brings, in bytes.
+    fn unit(key: &str) -> u64 {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/systemd/hueflow-edge.service");
+        let unit = std::fs::read_to_string(path).unwrap();
+        let word = unit.lines().find_map(|l| l.strip_prefix(key)).unwrap();
+        word.strip_prefix('=').and_then(|w| w.strip_suffix('M')).unwrap().parse::<u64>().unwrap() << 20
+    }
+
+    #[test]
+    fn the_units_limits_follow_from_the_budget() {
+        let most = Budget::asked(&config(&[
+            ("camera.source", "v4l2:0?width=1280&height=720"),
+            ("display.panels", "spi fb:/dev/fb0 preview"),
+            ("display.view", "side-by-side"),
+            ("spi.board", "st7789"),
+            ("mqtt.url", "mqtt://h"),
+            ("mqtt.device", "d"),
+            ("send.original", "true"),
+        ]))
+        .bytes();
+        let (high, max) = (unit("MemoryHigh"), unit("MemoryMax"));
+        assert!(high >= most + most / 8, "MemoryHigh is too low for {} MiB", mib(most));
+        assert!(max >= most + most / 2 && max <= 2 * most, "MemoryMax does not follow from {} MiB", mib(most));
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/etc/edge.toml");
+        let shipped = Config::check(Raw::gather(Some(file.as_ref()), []).unwrap()).unwrap();
+        assert!(3 * Budget::asked(&shipped).bytes() <= max, "the configuration as it is brought");
+        let attached = [("camera.source", "v4l2:0?format=YUYV"), ("display.panels", "spi"), ("spi.board", "st7789")];
+        assert!(Budget::asked(&config(&attached)).bytes() <= 24 << 20, "640x480 and a glass on the bus");
+    }
+}

@@ -1,0 +1,175 @@
+//! Broker: whether it can be reached, and whether this device's name is this device's alone.
+//!
+//! Takes the configuration, and which edges run on this machine. Gives two lines.
+//! Touches the broker, under another client id, so that a running edge is not pushed off.
+//! Never publishes.
+
+use super::Line;
+use super::host::Host;
+use super::spool::{self, Here};
+use crate::config::{Config, Mqtt};
+use crate::outbox::{self, Kept, Unseen};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// How long each step towards the broker may take.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How long another edge is listened for: at one frame a second it is heard.
+const LISTEN: Duration = Duration::from_millis(2500);
+
+/// What a device says of itself.
+#[derive(Debug, Deserialize)]
+struct Status {
+    state: String,
+    #[serde(default)]
+    version: String,
+    #[serde(default)]
+    boot: String,
+}
+
+impl Status {
+    fn read(kept: &Kept) -> Option<Status> {
+        serde_json::from_slice(kept.status.as_deref()?).ok()
+    }
+
+    fn boot(&self) -> Option<u64> {
+        u64::from_str_radix(&self.boot, 16).ok()
+    }
+}
+
+/// The broker and the device's name there.
+pub(super) fn check(host: &Host, config: &Config) -> Vec<Line> {
+    let Some(mqtt) = &config.mqtt else {
+        let what = "none is named: the edge works alone, and keeps its records";
+        return vec![Line::warning("broker", what, "--mqtt mqtt://HOST:1883, or mqtt.url in /etc/hueflow/edge.toml")];
+    };
+    let here = spool::here(host, config);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return vec![Line::wrong("broker", format!("no socket can be had: {e}"), "")],
+    };
+    // Who is this machine's own edge need not be listened for.
+    let listen = |kept: &Kept| {
+        let status = Status::read(kept).filter(|s| s.state == "online");
+        status.filter(|s| s.boot().is_none_or(|b| !here.boots.contains(&b))).map(|_| LISTEN)
+    };
+    match runtime.block_on(outbox::look(mqtt, PATIENCE, listen)) {
+        Ok(Ok(kept)) => {
+            let user = mqtt.user.as_ref().map_or_else(String::new, |u| format!(" as {u}"));
+            vec![Line::ok("broker", format!("{}:{} answers{user}", mqtt.host, mqtt.port)), device(mqtt, &kept, &here)]
+        }
+        Ok(Err(unseen)) => vec![away(&unseen)],
+        Err(failure) => vec![Line::misconfigured(
+            "broker",
+            failure.to_string(),
+            "mqtt.password_file: a file that this user may read",
+        )],
+    }
+}
+
+fn away(unseen: &Unseen) -> Line {
+    let what = unseen.to_string();
+    match unseen {
+        Unseen::Unresolved(host, _) => {
+            Line::wrong("broker", what, format!("getent hosts {host}; or mqtt.url with an address"))
+        }
+        Unseen::Unreachable(..) => Line::wrong(
+            "broker",
+            what,
+            "is it running, and does a firewall let 1883 through? hueflow-bridge run --mqtt embedded:1883 has one",
+        ),
+        Unseen::Credentials(..) => Line::misconfigured(
+            "broker",
+            what,
+            "mqtt.url = \"mqtt://USER@HOST:1883\" and mqtt.password_file; on the broker: mosquitto_passwd FILE USER",
+        ),
+        Unseen::Odd(..) => Line::wrong("broker", what, "mqtt.url: MQTT without TLS, 1883 as a rule"),
+    }
+}
+
+/// Whether the device's name is its own.
+fn device(mqtt: &Mqtt, kept: &Kept, here: &Here) -> Line {
+    let name = format!("{}/{}", mqtt.site, mqtt.device);
+    let own_name = "mqtt.device = \"ANOTHER\" here or there (--device)";
+    let Some(status) = Status::read(kept) else {
+        return match &kept.status {
+            Some(_) => Line::warning("device", format!("{name}: what is kept of it cannot be read"), own_name),
+            None => Line::ok("device", format!("{name}: nobody has been here under this name")),
+        };
+    };
+    if status.state != "online" {
+        return Line::ok("device", format!("{name}: it was here before, and is {} now", status.state));
+    }
+    let boot = status.boot().unwrap_or(0);
+    let who = format!("{name}: boot {} (version {}) is online", status.boot, status.version);
+    if here.boots.contains(&boot) {
+        return Line::ok("device", format!("{who}: it is this machine's own edge"));
+    }
+    let sends = !kept.streams.is_empty();
+    match here.processes.as_slice() {
+        // With its spool unreadable it can be that one; with another boot known, it is another.
+        [pid, ..] if here.boots.is_empty() => Line::warning(
+            "device",
+            format!("{who}; it may be this machine's own edge, process {pid}, whose spool this user cannot read"),
+            "sudo hueflow-edge doctor, to be sure",
+        ),
+        _ if sends => Line::misconfigured(
+            "device",
+            format!("{who} and sends, from another machine: two under one name push each other off"),
+            own_name,
+        ),
+        _ => Line::warning(
+            "device",
+            format!(
+                "{who}, and sent nothing in {} s: another machine, or a last word that the broker has lost",
+                LISTEN.as_secs_f32()
+            ),
+            format!("if there is another: {own_name}"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    fn mqtt() -> Mqtt {
+        Mqtt { host: "h".into(), port: 1, user: None, password_file: None, site: "home".into(), device: "pi".into() }
+    }
+
+    fn kept(status: &str, streams: &[u64]) -> Kept {
+        Kept { status: Some(status.into()), streams: streams.into() }
+    }
+
+    const ONLINE: &str = r#"{"state":"online","version":"0.1.0","boot":"00000000000000ac"}"#;
+
+    #[test]
+    fn another_boot_under_this_name_is_told_from_our_own() {
+        let here = |boots: &[u64], processes: &[u32]| Here { boots: boots.into(), processes: processes.into() };
+        let look = |kept: &Kept, here: &Here| device(&mqtt(), kept, here);
+        assert_eq!(look(&Kept::default(), &here(&[], &[])).state, State::Ok);
+        let before = look(&kept(r#"{"state":"offline"}"#, &[]), &here(&[], &[]));
+        assert!(before.state == State::Ok && before.what.contains("is offline now"), "{before}");
+        let own = look(&kept(ONLINE, &[]), &here(&[0xAC], &[7]));
+        assert!(own.state == State::Ok && own.what.ends_with("this machine's own edge"), "{own}");
+        let maybe = look(&kept(ONLINE, &[0xAC]), &here(&[], &[7]));
+        assert!(maybe.state == State::Warning && maybe.what.contains("process 7"), "{maybe}");
+        for here in [here(&[], &[]), here(&[0xBE], &[7])] {
+            let other = look(&kept(ONLINE, &[0xAC]), &here);
+            assert!(other.state == State::Misconfigured && other.what.contains("boot 00000000000000ac"), "{other}");
+            assert_eq!(look(&kept(ONLINE, &[]), &here).state, State::Warning, "it may be long gone");
+        }
+        assert_eq!(look(&kept("{", &[]), &here(&[], &[])).state, State::Warning);
+    }
+
+    #[test]
+    fn each_way_to_miss_a_broker_says_what_to_type() {
+        let (a, b) = ("h:1883".to_owned(), "x".to_owned());
+        assert!(away(&Unseen::Unresolved(a.clone(), b.clone())).advice.starts_with("getent hosts h"));
+        assert!(away(&Unseen::Unreachable(a.clone(), b.clone())).advice.contains("firewall"));
+        let refused = away(&Unseen::Credentials(a.clone(), b.clone()));
+        assert!(refused.state == State::Misconfigured && refused.advice.contains("mqtt.password_file"));
+        assert!(away(&Unseen::Odd(a, b)).advice.contains("TLS"));
+    }
+}

@@ -1,0 +1,188 @@
+//! Allocations: in the long run See and Show take no memory for a frame.
+//!
+//! Takes a source and a panel. Gives nothing.
+//! Touches a temporary folder that stands for a screen; counts every allocation of this process.
+//! Never counts Send: records are its business, and a broker's pace decides what it holds.
+
+// A test that cannot go on shall say where.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use hueflow_edge::config::{Config, Origin, Raw, ViewChoice};
+use hueflow_edge::live::{Counters, Limits};
+use hueflow_edge::panel::Panel;
+use hueflow_edge::panel::framebuffer::Framebuffer;
+use hueflow_edge::parcel::{PARCELS_MAX, Parcel};
+use hueflow_edge::see::{See, open_camera};
+use hueflow_edge::show::Plan;
+use hueflow_edge::slot::{Shot, Slot, Taken};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Stats, StatsAlloc};
+use std::alloc::System;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+use toml::Value;
+
+#[global_allocator]
+static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Frames that See, Show and the source may take to get all the memory that they will have.
+const WARM_UP: u64 = 100;
+const FRAMES: u64 = 1000;
+/// Frames after these, so that the end of the stream, which takes a census, is not counted.
+const AFTER: u64 = 10;
+/// See, Show, who takes the parcels, and the test's own.
+const THREADS: usize = 4;
+
+/// One test at a time: the counts are the whole process's.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn config(words: &[(&str, Value)]) -> Config {
+    let mut raw = Raw::default();
+    for (key, value) in words {
+        raw.put(key, value.clone(), Origin::Default).unwrap();
+    }
+    Config::check(raw).unwrap()
+}
+
+/// A screen of 320x240 in a folder.
+fn screen(dir: &Path) -> Framebuffer {
+    let sysfs = dir.join("sys/screen");
+    std::fs::create_dir_all(&sysfs).unwrap();
+    for (name, text) in [("virtual_size", "320,240"), ("bits_per_pixel", "16"), ("stride", "640")] {
+        std::fs::write(sysfs.join(name), text).unwrap();
+    }
+    std::fs::write(dir.join("screen"), []).unwrap();
+    Framebuffer::open_as_described_in(&dir.join("screen"), &dir.join("sys"), ViewChoice::SideBySide).unwrap()
+}
+
+/// Runs See and Show, and gives what the process took and gave back in [`FRAMES`] frames after [`WARM_UP`].
+fn count(config: &Config, dir: &Path) -> Stats {
+    let (stop, slot, counters) = (Arc::new(AtomicBool::new(false)), Slot::default(), Counters::default());
+    let (parcels, mut full) = tokio::sync::mpsc::channel::<Box<Parcel>>(PARCELS_MAX);
+    let (empties, empties_out) = sync_channel(PARCELS_MAX);
+    for _ in 0..PARCELS_MAX {
+        empties.try_send(Box::<Parcel>::default()).unwrap();
+    }
+    let (_commands, commands) = sync_channel(1);
+    let plan = Plan { any: true, every_frame: true, fills_terminal: false };
+    let limits = Limits { frames: Some(WARM_UP + FRAMES + AFTER), drain: false, quiet: true, log_frames: false };
+    let camera = open_camera(config, &stop).unwrap();
+    let mut panel = screen(dir);
+    std::thread::scope(|threads| {
+        let slot = &slot;
+        // In place of Send: it only gives the parcels back.
+        let counted = threads.spawn(move || {
+            let (mut before, mut between) = (Stats::default(), None);
+            // All that there are are under way once, as behind a slow disk.
+            let held: Vec<_> = (0..PARCELS_MAX).map_while(|_| full.blocking_recv()).collect();
+            held.into_iter().for_each(|parcel| empties.try_send(parcel).unwrap());
+            while let Some(parcel) = full.blocking_recv() {
+                match parcel.report.frame {
+                    WARM_UP => before = MEMORY.stats(),
+                    frame if frame == WARM_UP + FRAMES && between.is_none() => between = Some(MEMORY.stats() - before),
+                    _ => {}
+                }
+                let _ = empties.try_send(parcel);
+            }
+            between
+        });
+        threads.spawn(move || {
+            let mut shot = Box::<Shot>::default();
+            loop {
+                match slot.take(&mut shot, Duration::from_millis(20)) {
+                    Taken::Picture => panel.show(&shot).unwrap(),
+                    Taken::Nothing => {}
+                    Taken::Closed => break,
+                }
+            }
+        });
+        let see = See {
+            config,
+            limits,
+            plan,
+            slot,
+            parcels,
+            empties: empties_out,
+            commands,
+            stop: &stop,
+            counters: &counters,
+            status_line: false,
+        };
+        see.run(camera).unwrap();
+        slot.close();
+        counted.join().unwrap().expect("enough frames")
+    })
+}
+
+/// Nothing for a frame. A thread that has to wait for the first time takes a few bytes for that, once for all.
+fn assert_nothing(what: &str, stats: Stats) {
+    println!("{what}, {FRAMES} frames: {stats:?}");
+    assert!(stats.allocations <= THREADS && stats.bytes_allocated <= 1024, "{what}: {stats:?}");
+    assert_eq!((stats.reallocations, stats.deallocations), (0, 0), "{what}: {stats:?}");
+}
+
+#[test]
+fn a_thousand_synthetic_frames_take_no_memory() {
+    let _alone = ALONE.lock().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    // The view and the pictures that take most; a census takes room where it is larger than any before.
+    let words = [
+        ("camera.source", "synthetic:160x120@30".into()),
+        ("camera.fast", true.into()),
+        ("display.view", "side-by-side".into()),
+        ("send.census_every", 0.into()),
+        ("send.video", "all".into()),
+    ];
+    for method in ["octree", "uniform", "sensitivity", "streamkm", "lightweight"] {
+        let mut words = words.to_vec();
+        words.push(("clustering.method", method.into()));
+        assert_nothing(method, count(&config(&words), dir.path()));
+    }
+}
+
+#[test]
+fn a_thousand_frames_of_a_clip_take_no_memory() {
+    let _alone = ALONE.lock().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("clip.y4m");
+    let mut clip = std::fs::File::create(&path).unwrap();
+    clip.write_all(b"YUV4MPEG2 W160 H120 F30:1 C420jpeg\n").unwrap();
+    for n in 0..WARM_UP + FRAMES + AFTER + 5 {
+        clip.write_all(b"FRAME\n").unwrap();
+        let luma: Vec<u8> = (0..160 * 120).map(|i| (40 + (i / 100 + n) % 160) as u8).collect();
+        let chroma: Vec<u8> = (0..2 * 80 * 60).map(|i| (90 + (i / 40 + n) % 70) as u8).collect();
+        clip.write_all(&[luma, chroma].concat()).unwrap();
+    }
+    let source = format!("y4m:{}", path.display());
+    let config = config(&[
+        ("camera.source", source.into()),
+        ("camera.fast", true.into()),
+        ("display.view", "side-by-side".into()),
+        ("send.video", "all".into()),
+        ("send.census_every", 0.into()),
+    ]);
+    assert_nothing("y4m", count(&config, dir.path()));
+}
+
+#[test]
+fn a_decoder_of_jpegs_gives_back_what_it_takes() {
+    let _alone = ALONE.lock().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/clip/big-buck-bunny.mjpeg");
+    let config = config(&[
+        ("camera.source", format!("file:{clip}").into()),
+        ("camera.fast", true.into()),
+        ("camera.loop", true.into()),
+        ("send.census_every", 0.into()),
+        ("display.view", "side-by-side".into()),
+    ]);
+    let stats = count(&config, dir.path());
+    println!("mjpeg, {FRAMES} frames: {stats:?}");
+    let kept = stats.bytes_allocated as i64 - stats.bytes_deallocated as i64;
+    // Between two frames the decoder has nothing; what differs is where in a frame the clip's reader was.
+    assert!(kept.abs() < 1 << 20, "{kept} bytes more than before: {stats:?}");
+}

@@ -1,0 +1,105 @@
+//! Doctor: what the three programs say of real brokers, and of a name that two edges have.
+//!
+//! Takes mosquitto and Apache Kafka. Gives nothing.
+//! Touches brokers and programs of its own.
+//! Never pushes anyone off who runs.
+
+use harness::services::{Kafka, Mosquitto};
+use harness::{House, Running, bin, wait_for};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What doctor says of the device's name, and its exit code.
+fn device(house: &House, device: &str, spool: &Path) -> (i32, String) {
+    let mut command = Command::new(bin("hueflow-edge"));
+    command.args(["doctor", "--site", "test", "--device", device, "--mqtt", &house.mqtt, "--spool"]).arg(spool);
+    let output = command.output().expect("it starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find(|l| l.contains(" device ") || l.contains("wrong    broker"));
+    (output.status.code().unwrap_or(-1), line.unwrap_or_else(|| panic!("no such line in {text}")).to_owned())
+}
+
+fn connected(edge: &Running) {
+    edge.wait_for_line("connected to the broker", LIMIT);
+}
+
+#[test]
+fn a_name_that_two_edges_have_is_said_and_ones_own_edge_is_known() {
+    let mut house = House::new("", "");
+    let mut mosquitto = Mosquitto::start(house.dir());
+    house.mqtt = mosquitto.url();
+    let nobody = device(&house, "desk", &house.path("spool-desk"));
+    assert!(nobody.0 == 0 && nobody.1.contains("nobody has been here"), "{nobody:?}");
+
+    let args = ["--source", "synthetic:64x48@10", "--census-every", "0"];
+    let mut desk = house.edge("desk", &args);
+    let mut shelf = house.edge("shelf", &args);
+    connected(&desk);
+    connected(&shelf);
+    // Its own spool tells who it is. The status follows the connection.
+    let own = wait_for("desk to be known", LIMIT, || {
+        let own = device(&house, "desk", &house.path("spool-desk"));
+        own.1.contains("is online").then_some(own)
+    });
+    assert!(own.0 == 0 && own.1.contains("this machine's own edge"), "{own:?}");
+    // Seen from where shelf runs, whoever is desk is another.
+    let other = device(&house, "desk", &house.path("spool-shelf"));
+    assert!(other.0 == 78 && other.1.starts_with("wrong ") && other.1.contains("push each other off"), "{other:?}");
+    assert!(other.1.contains("mqtt.device = "), "{other:?}");
+    // From where nothing is known but that edges run here, it may be one of them.
+    let maybe = device(&house, "desk", &house.path("spool-of-nobody"));
+    assert!(
+        maybe.0 == 0 && maybe.1.starts_with("warning ") && maybe.1.contains("may be this machine's own"),
+        "{maybe:?}"
+    );
+    assert!(!desk.stderr().contains("no connection"), "doctor pushed it off: {}", desk.stderr());
+
+    assert_eq!((desk.stop(), shelf.stop()), (0, 0));
+    let gone = device(&house, "desk", &house.path("spool-desk"));
+    assert!(gone.0 == 0 && gone.1.contains("is offline now"), "{gone:?}");
+    mosquitto.process.kill();
+    let away = device(&house, "desk", &house.path("spool-desk"));
+    assert!(away.0 == 69 && away.1.contains("cannot be reached"), "{away:?}");
+}
+
+/// What one of the server side's programs says, and its exit code.
+fn server(house: &House, program: &str, args: &[&str]) -> (i32, String) {
+    let output = house.run(program, args);
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn the_server_sides_programs_say_what_they_find_and_make_nothing() {
+    let mut house = House::new("", "");
+    let mosquitto = Mosquitto::start(house.dir());
+    let kafka = Kafka::start("4", house.dir());
+    (house.mqtt, house.journal) = (mosquitto.url(), kafka.url());
+    let (mqtt, journal) = (house.mqtt.clone(), house.journal.clone());
+    let bridge_args = ["doctor", "--site", "test", "--mqtt", &mqtt, "--journal", &journal];
+    let (code, said) = server(&house, "hueflow-bridge", &bridge_args);
+    assert!(code == 0 && said.contains("no bridge is online for site test"), "{code} {said}");
+    assert!(said.contains("warning  topics   missing: metrics"), "{said}");
+    assert!(!kafka.kcat(&["-L"]).unwrap().contains("\"metrics\""), "a topic was made");
+
+    let mut bridge = house.bridge(&[]);
+    let (code, said) = wait_for("the bridge to be online", LIMIT, || {
+        let (code, said) = server(&house, "hueflow-bridge", &bridge_args);
+        said.contains("a bridge is online for site test").then_some((code, said))
+    });
+    assert!(code == 0 && said.contains("ok       topics   8 are there"), "{code} {said}");
+    let store = house.store().display().to_string();
+    let args = ["doctor", "--journal", &journal, "--store", &store, "--listen", "127.0.0.1:0"];
+    let (code, said) = server(&house, "hueflow-metrics", &args);
+    assert!(code == 0 && said.contains("store.sqlite (will be made)") && said.contains("8 are there"), "{code} {said}");
+    assert!(!house.store().exists(), "nothing is made");
+    assert_eq!(bridge.stop(), 0);
+
+    std::fs::write(house.path("text"), "a text, and no folder").unwrap();
+    let journal = format!("local:{}/journal.db", house.path("text").display());
+    let (code, said) =
+        server(&house, "hueflow-bridge", &["doctor", "--mqtt", "mqtt://127.0.0.1:1", "--journal", &journal]);
+    assert!(code == 69 && said.contains("wrong    broker ") && said.contains("wrong    journal "), "{code} {said}");
+}
