@@ -40,8 +40,12 @@ pub struct Limits {
 pub struct Counters {
     /// Frames clustered.
     pub frames: AtomicU64,
-    /// Frames whose records were refused because the spool was full.
+    /// Frames whose records were refused because the disk, or the space for loss records, was full.
     pub refused: AtomicU64,
+    /// Records that a full spool gave up, each named by a loss record.
+    pub evicted: AtomicU64,
+    /// Loss records.
+    pub losses: AtomicU64,
     /// Frames that the camera lost.
     pub lost: AtomicU64,
     /// Frames that came late.
@@ -171,10 +175,7 @@ fn open_spool(config: &Config) -> Result<Spool, Failure> {
     let dir = config.spool_dir.clone().unwrap_or_else(default_dir);
     let boot = rand::rngs::SysRng.try_next_u64();
     let boot = boot.map_err(|e| Failure::new(Reason::Unavailable, anyhow::anyhow!("no random numbers here: {e}")))?;
-    let limits = spool::Limits {
-        bytes_max: config.spool_bytes_max,
-        segment_bytes: spool::SEGMENT_BYTES.min(config.spool_bytes_max / 4),
-    };
+    let limits = spool::Limits::of(config.spool_bytes_max);
     // 0 means "no custody" on the wire.
     Ok(Spool::open(&dir, limits, (boot & !1).max(2))?)
 }
@@ -195,7 +196,8 @@ fn summary(c: &Counters, slot: &Slot, took: f64) {
     let (given, skipped) = slot.counts();
     log::info!(
         "{frames} frames in {took:.1} s ({:.1} fps), {} lost by the camera, {} refused, {} late, {} saturated; \
-         pictures: {given} made for display, {skipped} skipped, {} sent, {} not sent; records: {} held, {} damaged",
+         pictures: {given} made for display, {skipped} skipped, {} sent, {} not sent; records: {} held, {} evicted, {} damaged, \
+         {} loss records",
         frames as f64 / took.max(1e-9),
         get(&c.lost),
         get(&c.refused),
@@ -204,6 +206,8 @@ fn summary(c: &Counters, slot: &Slot, took: f64) {
         get(&c.pictures_sent),
         get(&c.pictures_unsent),
         get(&c.held),
+        get(&c.evicted),
         get(&c.damaged),
+        get(&c.losses),
     );
 }

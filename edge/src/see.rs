@@ -180,6 +180,10 @@ impl See<'_> {
             let seen = self.counters.frames.load(Ordering::Relaxed);
             let fps = (seen - work.status_frames) as f64 / since;
             let held = self.counters.held.load(Ordering::Relaxed);
+            let evicted = match self.counters.evicted.load(Ordering::Relaxed) {
+                0 => String::new(),
+                n => format!("  {n} evicted"),
+            };
             let link = if self.config.mqtt.is_none() {
                 "alone"
             } else if self.counters.connected.load(Ordering::Relaxed) {
@@ -189,7 +193,7 @@ impl See<'_> {
             };
             let of = rate.filter(|_| !self.config.fast).map_or(String::new(), |r| format!("/{r:.0}"));
             logs::status(Some(&format!(
-                "frame {frame}  {k} colours  {iterations} iterations  {ms:.1} ms  {fps:.1}{of} fps  {held} held  {link}"
+                "frame {frame}  {k} colours  {iterations} iterations  {ms:.1} ms  {fps:.1}{of} fps  {held} held{evicted}  {link}"
             )));
             (work.status_due, work.status_frames) = (now + STATUS_EVERY, seen);
         }

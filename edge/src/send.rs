@@ -4,6 +4,9 @@
 //! Touches the spool and the outbox; the rules are `firmware::custody`'s.
 //! Never sends a record that is not accepted (appended and synced), and never loses one that is.
 
+mod keep;
+mod status;
+
 use crate::command::Command;
 use crate::config::{Config, Mqtt, Origin};
 use crate::exit::Failure;
@@ -11,11 +14,12 @@ use crate::live::{Counters, Limits};
 use crate::outbox::{Event, Outbox};
 use crate::parcel::{Parcel, Parts, PictureWay};
 use crate::spool::state::StreamState;
-use crate::spool::{AppendError, Entry, ReadError, Spool, State};
+use crate::spool::{ReadError, Spool, Stamp, State};
 use firmware::custody::{Ack, Envelope, JournalId, Kind, Sender, SenderConfig};
-use firmware::limits::{CONTROL_BYTES_MAX, PAYLOAD_BYTES_MAX, PICTURE_BYTES_MAX, REPORT_BYTES_MAX};
-use firmware::wire::{self, Payload, PictureHead, Report};
-use std::collections::BTreeMap;
+use firmware::limits::{CONTROL_BYTES_MAX, PICTURE_BYTES_MAX};
+use firmware::wire::{self, Payload, PictureHead};
+use keep::Trouble;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as std_mpsc;
@@ -65,11 +69,19 @@ pub struct Send {
     live_max: u64,
     /// Older streams that did not fit into the sender's table: they wait for the next start.
     unrestored: Vec<u64>,
-    config: BTreeMap<&'static str, (toml::Value, Origin)>,
+    config: status::Origins,
     greet: bool,
     said_lost: bool,
     stopped_at: Option<Instant>,
     said_full: bool,
+    /// Seqs of reports that are appended and not synced: at most as many as are synced together.
+    unsynced_frames: Vec<u64>,
+    /// Damaged records that are declared lost, and that the sender has no place for yet.
+    given_up: BTreeSet<(u64, u64)>,
+    trouble: Trouble,
+    unreadable: Trouble,
+    /// When the last parcel was captured.
+    stamp: Stamp,
     /// The journal has changed, and that is not on the disk yet.
     unsaved: bool,
     /// Bytes that are free in a spool that is not nearly full.
@@ -116,6 +128,11 @@ impl Send {
             said_lost: false,
             stopped_at: None,
             said_full: false,
+            unsynced_frames: Vec::with_capacity(config.sync_records as usize + 1),
+            given_up: BTreeSet::new(),
+            trouble: Trouble::default(),
+            unreadable: Trouble::default(),
+            stamp: Stamp::default(),
             unsaved: false,
             roomy: config.spool_bytes_max / 4,
             parts: Parts::default(),
@@ -127,15 +144,15 @@ impl Send {
     /// Runs until See has ended and all is settled, or it is stopped.
     ///
     /// # Errors
-    /// [`Failure`] of the spool.
+    /// [`Failure`] if the broker's password cannot be read.
     pub async fn run(mut self, mqtt: Option<&Mqtt>) -> Result<(), Failure> {
         if let Some(mqtt) = mqtt {
-            self.outbox = Some(Outbox::open(mqtt, &status_json("offline", self.spool.boot(), None, None))?);
+            self.outbox = Some(Outbox::open(mqtt, &status::json("offline", self.spool.boot(), None, None, None))?);
         }
         let mut open = true;
         let mut said_waiting = false;
         while open || self.has_to_drain() {
-            self.pump()?;
+            self.pump();
             if !open
                 && self.stopped_at.is_none()
                 && !std::mem::replace(&mut said_waiting, true)
@@ -147,20 +164,20 @@ impl Send {
             let wake = self.wake_at();
             tokio::select! {
                 parcel = self.hatch.parcels.recv(), if open => match parcel {
-                    Some(parcel) => self.take(parcel)?,
+                    Some(parcel) => self.take(parcel),
                     None => open = false,
                 },
-                event = next_event(&mut self.outbox) => self.hear(event)?,
+                event = next_event(&mut self.outbox) => self.hear(event),
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
             let due = !open || self.sync_due.is_some_and(|due| Instant::now() >= due);
             if due || self.spool.unsynced() >= self.sync_records {
-                self.sync()?;
+                self.sync();
             }
             self.count();
         }
-        self.sync()?;
-        self.farewell().await?;
+        self.sync();
+        self.farewell().await;
         self.save_state();
         self.count();
         Ok(())
@@ -190,140 +207,37 @@ impl Send {
         wake.max(now + BUSY_PAUSE_MIN)
     }
 
-    /// A parcel from See: its records into the spool, its pictures out.
-    fn take(&mut self, mut parcel: Box<Parcel>) -> Result<(), Failure> {
-        self.accept(&mut parcel)?;
-        if parcel.way == PictureWay::Latest || !parcel.original.is_empty() {
-            self.picture(&parcel);
-        }
-        // See may be gone already. There is a place for each parcel.
-        let _ = self.hatch.empties.try_send(parcel);
-        Ok(())
-    }
-
-    /// Appends a frame's report and picture, both or neither, and its census if there is room.
-    fn accept(&mut self, parcel: &mut Parcel) -> Result<(), Failure> {
-        self.parts.clear();
-        if parcel.with_report {
-            parcel.report.dropped += self.hatch.counters.refused.load(Ordering::Relaxed);
-            if parcel.way == PictureWay::Records {
-                let made = parcel.picture(PAYLOAD_BYTES_MAX, &mut self.scratch, &mut self.parts);
-                if let Err(e) = made {
-                    log::error!("frame {}: its picture cannot be sent: {e}", parcel.report.frame);
-                    self.parts.clear();
-                }
-            }
-            let mut buf = [0; REPORT_BYTES_MAX];
-            let n = match wire::encode(&parcel.report, &mut buf) {
-                Ok(n) => n,
-                Err(e) => {
-                    log::error!("frame {}: its report cannot be encoded: {e}", parcel.report.frame);
-                    self.refuse();
-                    return Ok(());
-                }
-            };
-            let needed = (n + firmware::limits::ENVELOPE_BYTES) as u64 + self.parts.record_bytes();
-            if !self.spool.has_room(needed) {
-                self.refuse();
-                return Ok(());
-            }
-            let report = buf.get(..n).unwrap_or(&[]);
-            if !self.append(parcel, Report::KIND, Report::VERSION, report)? {
-                self.refuse();
-                return Ok(());
-            }
-            let parts = std::mem::take(&mut self.parts);
-            for part in parts.iter() {
-                if !self.append(parcel, PictureHead::KIND, PictureHead::VERSION, part)? {
-                    log::error!("frame {}: the disk is full in the middle of its picture", parcel.report.frame);
-                    break;
-                }
-            }
-            self.parts = parts;
-        }
-        self.accept_census(parcel)
-    }
-
-    fn accept_census(&mut self, parcel: &Parcel) -> Result<(), Failure> {
-        if parcel.census.is_empty() {
-            return Ok(());
-        }
-        if !self.spool.has_room(parcel.census.record_bytes()) {
-            log::warn!("frame {}: no room in the spool for its census", parcel.report.frame);
-            return Ok(());
-        }
-        let (kind, version) = (wire::CensusHead::KIND, wire::CensusHead::VERSION);
-        for part in parcel.census.iter() {
-            if !self.append(parcel, kind, version, part)? {
-                log::error!("frame {}: the disk is full in the middle of its census", parcel.report.frame);
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// False: the spool or the disk is full.
-    fn append(&mut self, parcel: &Parcel, kind: Kind, payload_version: u8, payload: &[u8]) -> Result<bool, Failure> {
-        let entry = Entry {
-            kind: kind as u8,
-            payload_version,
-            captured_at_us: parcel.captured_at_us,
-            clock_synced: parcel.clock_synced,
-            payload,
-        };
-        match self.spool.append(&entry) {
-            Ok(_) => {
-                self.sync_due.get_or_insert_with(|| Instant::now() + self.sync_every);
-                Ok(true)
-            }
-            Err(AppendError::Full) => Ok(false),
-            Err(AppendError::Broken(e)) => Err(e.into()),
-        }
-    }
-
-    fn refuse(&mut self) {
-        self.hatch.counters.refused.fetch_add(1, Ordering::Relaxed);
-        if !std::mem::replace(&mut self.said_full, true) {
-            let bytes = self.spool.bytes();
-            log::error!(
-                "the spool is full ({bytes} bytes): frames are refused, and counted, until the journal takes some"
-            );
-        }
-    }
-
-    fn sync(&mut self) -> Result<(), Failure> {
-        self.sync_due = None;
-        let next = self.spool.sync()?;
-        self.sender.accepted(self.spool.boot(), next);
-        Ok(())
-    }
-
     /// Sends all that may be sent now.
-    fn pump(&mut self) -> Result<(), Failure> {
-        let Some(outbox) = &mut self.outbox else { return Ok(()) };
+    fn pump(&mut self) {
+        let Some(outbox) = &mut self.outbox else { return };
         outbox.settle(self.sender.held(), self.live_max);
         if !outbox.is_connected() {
-            return Ok(());
+            return;
         }
         if self.greet {
             if outbox.subscribe().is_err() {
-                return Ok(());
+                return;
             }
             self.greet = false;
             self.say_status("online");
         }
         self.say_window();
+        if self.unreadable.waits() {
+            return;
+        }
         while let Some(t) = self.sender.poll(self.now_us()) {
             match self.spool.read(t.stream, t.seq, &mut self.record) {
-                Ok(()) => {}
+                Ok(()) => self.unreadable.end("gives records"),
                 Err(ReadError::Damaged { stream, seq }) => {
-                    // Its loss record comes with eviction; until then the log and the ledger's `missing` say it.
-                    log::error!("record {seq} of stream {stream:016x} is damaged on the disk: given up");
-                    self.hatch.counters.damaged.fetch_add(1, Ordering::Relaxed);
-                    self.sender.gone(stream, seq, seq + 1);
-                    continue;
+                    if self.give_up(stream, seq) {
+                        continue;
+                    }
+                    break;
                 }
-                Err(ReadError::Broken(e)) => return Err(e.into()),
+                Err(ReadError::Disk(e)) => {
+                    self.unreadable.meet(&e, "what is in it stays there");
+                    break;
+                }
             }
             let kind = Envelope::peek(&self.record).ok().and_then(|(e, _)| e.kind());
             let topic = match kind.map(Kind::mqtt_kind) {
@@ -338,7 +252,6 @@ impl Send {
             }
             self.sender.sent(t, topic, bytes, self.now_us());
         }
-        Ok(())
     }
 
     fn say_window(&mut self) {
@@ -356,12 +269,13 @@ impl Send {
     fn say_status(&self, state: &str) {
         if let Some(outbox) = &self.outbox {
             let journal = self.sender.journal().map(|j| j.as_str());
-            let _ = outbox.status(status_json(state, self.spool.boot(), journal, Some(&self.config)));
+            let counters = Some(&*self.hatch.counters);
+            let _ = outbox.status(status::json(state, self.spool.boot(), journal, Some(&self.config), counters));
         }
     }
 
     /// What the broker brings.
-    fn hear(&mut self, event: Event) -> Result<(), Failure> {
+    fn hear(&mut self, event: Event) {
         match event {
             Event::Connected => {
                 log::info!("connected to the broker, {} records held", self.sender.held());
@@ -373,16 +287,15 @@ impl Send {
                     log::warn!("no connection to the broker at {why}; going on, records wait in the spool");
                 }
             }
-            Event::Ack(ack) => self.hear_ack(&ack)?,
+            Event::Ack(ack) => self.hear_ack(&ack),
             Event::Bridge { reachable } => self.sender.bridge_status(reachable, self.now_us()),
             Event::Command(bytes) => self.hear_command(&bytes),
             Event::Nonsense(what) => log::warn!("{what}"),
             Event::Progress | Event::Closed => {}
         }
-        Ok(())
     }
 
-    fn hear_ack(&mut self, ack: &Ack) -> Result<(), Failure> {
+    fn hear_ack(&mut self, ack: &Ack) {
         let outcome = self.sender.on_ack(ack, self.now_us());
         if outcome.journal_changed {
             log::info!("the journal is {}", ack.journal);
@@ -393,7 +306,7 @@ impl Send {
         let before = self.spool.bytes();
         let (sender, unrestored) = (&self.sender, &self.unrestored);
         let floor = |s| if unrestored.contains(&s) { Some(0) } else { sender.floor(s) };
-        self.spool.trim(floor, |s| floor(s).is_some())?;
+        keep::later(self.spool.trim(floor, |s| floor(s).is_some()));
         // Full is said again only after it was clearly not.
         if self.spool.bytes() < before && self.spool.has_room(self.roomy) {
             self.said_full = false;
@@ -401,7 +314,6 @@ impl Send {
         if self.unsaved {
             self.save_state();
         }
-        Ok(())
     }
 
     fn hear_command(&mut self, bytes: &[u8]) {
@@ -452,7 +364,7 @@ impl Send {
     }
 
     /// Final window, `offline`, goodbye; for at most [`STOP_PATIENCE`].
-    async fn farewell(&mut self) -> Result<(), Failure> {
+    async fn farewell(&mut self) {
         let until = Instant::now() + STOP_PATIENCE;
         let mut asked = false;
         while self.outbox.as_ref().is_some_and(Outbox::is_connected) && Instant::now() < until {
@@ -460,7 +372,8 @@ impl Send {
                 let settled = self.sender.settled();
                 let window = (!settled).then(|| self.sender.window(self.now_us()));
                 let journal = self.sender.journal().map(|j| j.as_str());
-                let status = status_json("offline", self.spool.boot(), journal, Some(&self.config));
+                let counters = Some(&*self.hatch.counters);
+                let status = status::json("offline", self.spool.boot(), journal, Some(&self.config), counters);
                 if let Some(outbox) = &mut self.outbox {
                     asked = goodbye(outbox, window.as_ref(), status);
                 }
@@ -470,12 +383,11 @@ impl Send {
             tokio::select! {
                 event = next_event(&mut self.outbox) => match event {
                     Event::Closed => break,
-                    event => self.hear(event)?,
+                    event => self.hear(event),
                 },
                 () = tokio::time::sleep(BUSY_PAUSE) => {}
             }
         }
-        Ok(())
     }
 
     /// Keeps journal and floors on the disk. A disk that is full gets another chance after the next ack: the records
@@ -516,44 +428,5 @@ async fn next_event(outbox: &mut Option<Outbox>) -> Event {
     match outbox {
         Some(outbox) => outbox.event().await,
         None => std::future::pending().await,
-    }
-}
-
-/// The `status` message.
-fn status_json(
-    state: &str,
-    boot: u64,
-    journal: Option<&str>,
-    config: Option<&BTreeMap<&'static str, (toml::Value, Origin)>>,
-) -> String {
-    let config: Option<serde_json::Map<_, _>> = config.map(|c| {
-        let entry =
-            |(value, origin): &(toml::Value, Origin)| serde_json::json!({ "value": value, "from": origin.to_string() });
-        c.iter().map(|(key, v)| ((*key).to_owned(), entry(v))).collect()
-    });
-    serde_json::json!({
-        "state": state,
-        "version": env!("CARGO_PKG_VERSION"),
-        "boot": format!("{boot:016x}"),
-        "journal": journal,
-        "config": config,
-    })
-    .to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_names_state_version_boot_journal_and_configuration() {
-        let config = BTreeMap::from([("clustering.lambda", (toml::Value::Integer(40), Origin::Command))]);
-        let status = status_json("online", 0xAB, Some("kafka:x"), Some(&config));
-        let json: serde_json::Value = serde_json::from_str(&status).unwrap();
-        assert_eq!(json["state"], "online");
-        assert_eq!(json["boot"], "00000000000000ab");
-        assert_eq!(json["journal"], "kafka:x");
-        assert_eq!(json["config"]["clustering.lambda"]["value"], 40);
-        assert_eq!(json["config"]["clustering.lambda"]["from"], "command");
     }
 }

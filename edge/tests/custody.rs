@@ -5,17 +5,19 @@
 //! Never sleeps where it can wait for a condition.
 
 // A test that cannot go on shall say where.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod scripted;
 
 use firmware::custody::{Envelope, Kind};
 use firmware::limits::{ENVELOPE_BYTES, PAYLOAD_BYTES_MAX};
-use firmware::wire::{self, Payload, Report};
+use firmware::wire::{self, Loss, LossReason, Payload, Report};
 use scripted::{Broker, Faults, Heard};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 fn start(broker: &Broker, spool: &Path, args: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_hueflow-edge"))
@@ -165,44 +167,112 @@ fn commands_are_obeyed_or_refused_and_never_fatal() {
     assert_eq!(status["config"]["clustering.lambda"]["from"], "command");
 }
 
-#[test]
-fn a_full_spool_refuses_frames_and_the_reports_say_how_many() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = dir.path().join("edge.toml");
+/// An edge with a spool of the smallest size, that fills it fast.
+fn start_small(dir: &Path, port: u16, more: &str, log: Stdio) -> Child {
+    let config = dir.join("edge.toml");
     std::fs::write(&config, "[spool]\nbytes_max = 1048576\n").unwrap();
-    let spool = dir.path().join("spool");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hueflow-edge"));
+    command.args(["run", "--device", "d", "--video", "all", "--lambda", "6"]).arg("--config").arg(config);
+    command.arg("--spool").arg(dir.join("spool")).args(["--mqtt", &format!("mqtt://127.0.0.1:{port}")]);
+    command.args(more.split(' ')).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+}
+
+#[test]
+fn a_full_spool_gives_up_its_oldest_records_and_names_each_in_a_loss_record() {
+    let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start(Faults::default());
-    let begin = |port: u16, more: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hueflow-edge"));
-        command.args(["run", "--device", "d", "--video", "all", "--original", "--lambda", "6"]);
-        command.args(["--config", config.to_str().unwrap(), "--spool", spool.to_str().unwrap()]);
-        command.args(["--mqtt", &format!("mqtt://127.0.0.1:{port}")]).args(more.split(' '));
-        command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
-    };
-    // Nobody listens on port 1: all stays in the spool, until it is full.
-    let err = ends_well(begin(1, "--source synthetic:64x48@30 --fast --frames 900 --no-drain"));
+    // Nobody listens on port 1: all stays in the spool, and what it cannot hold is given up.
+    let away = "--source synthetic:64x48@30 --fast --frames 1500 --no-drain";
+    let err = ends_well(start_small(dir.path(), 1, away, Stdio::piped()));
     assert_eq!(err.matches("the spool is full").count(), 1, "{err}");
+    assert!(err.contains(" 0 refused"), "{err}");
     // With a broker it is emptied, but only when the journal says that it has the records.
     broker.silent.store(true, Ordering::Relaxed);
-    let edge = begin(broker.port, "--source synthetic:64x48@100 --frames 200");
+    let back = "--original --source synthetic:64x48@100 --frames 200";
+    let edge = start_small(dir.path(), broker.port, back, Stdio::piped());
     broker.wait("the original of a later frame", |h| {
         h.pictures.iter().any(|p| Envelope::open(p).is_ok_and(|(e, _)| e.seq > 50))
     });
     broker.silent.store(false, Ordering::Relaxed);
     ends_well(edge);
     let heard = broker.heard.lock().unwrap();
-    assert_eq!(without_gaps(&heard).0, 2);
-    // At every report of every run: frames seen = accepted + dropped.
-    let (mut stream, mut accepted, mut dropped) = (0, 0, 0);
-    for (&(of, _), record) in &heard.journal {
+    let (mut there, mut lost) = (BTreeMap::<u64, BTreeSet<u64>>::new(), BTreeMap::<u64, BTreeSet<u64>>::new());
+    for (&(stream, seq), record) in &heard.journal {
+        there.entry(stream).or_default().insert(seq);
         let (envelope, payload) = Envelope::open(record).unwrap();
-        if envelope.kind() == Some(Kind::Report) {
-            let report: Report = wire::decode(Report::VERSION, payload).unwrap();
-            accepted = if of == stream { accepted + 1 } else { 1 };
-            stream = of;
-            assert_eq!(report.frame + 1, accepted + report.dropped);
-            dropped = dropped.max(report.dropped);
+        match envelope.kind() {
+            Some(Kind::Loss) => {
+                let loss: Loss = wire::decode(Loss::VERSION, payload).unwrap();
+                assert_eq!((loss.reason, stream & 1), (LossReason::Full, 1));
+                lost.entry(loss.stream).or_default().extend(loss.from..loss.to);
+            }
+            Some(Kind::Report) => assert_eq!(wire::decode::<Report>(Report::VERSION, payload).unwrap().dropped, 0),
+            _ => {}
         }
     }
-    assert!(dropped > 0, "the second run began with a full spool");
+    assert!(lost.values().map(BTreeSet::len).sum::<usize>() > 100, "{err}");
+    // Of each stream each record is there or named, from the first to the last.
+    for (stream, seqs) in &there {
+        let mut all = seqs.clone();
+        all.extend(lost.get(stream).into_iter().flatten());
+        assert_eq!((all.first(), all.len() as u64), (Some(&0), all.last().unwrap() + 1), "{stream:x}");
+    }
+    let window = heard.window.clone().unwrap();
+    assert!(window.streams.iter().all(|s| s.floor == s.next), "{window:?}");
+}
+
+#[test]
+fn a_record_whose_bytes_are_damaged_is_declared_lost_and_no_other_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = dir.path().join("spool");
+    let away = "--source synthetic:64x48@30 --fast --frames 50 --no-drain";
+    ends_well(start_small(dir.path(), 1, away, Stdio::piped()));
+    let segment = spool.join("seg-0000000000000000.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    // In the middle of the first record's payload.
+    bytes[32 + ENVELOPE_BYTES + 20] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let broker = Broker::start(Faults::default());
+    let err = ends_well(start_small(dir.path(), broker.port, "--source synthetic:64x48@30 --frames 1", Stdio::piped()));
+    assert!(err.contains("1 damaged, 1 loss records"), "{err}");
+    let heard = broker.heard.lock().unwrap();
+    let losses: Vec<Loss> = heard
+        .journal
+        .values()
+        .map(|r| Envelope::open(r).unwrap())
+        .filter(|(e, _)| e.kind() == Some(Kind::Loss))
+        .map(|(_, p)| wire::decode(Loss::VERSION, p).unwrap())
+        .collect();
+    let [Loss { stream, from: 0, to: 1, reason: LossReason::Corrupt }] = losses[..] else { panic!("{losses:?}") };
+    let there: Vec<u64> = heard.journal.keys().filter(|k| k.0 == stream).map(|k| k.1).collect();
+    // 50 reports and 50 pictures, and the census at the end; without the first.
+    assert_eq!(there, (1..101).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_disk_that_refuses_costs_frames_that_are_counted_and_is_taken_up_again_when_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, spool, away) = (dir.path().join("log"), dir.path().join("spool"), dir.path().join("away"));
+    let more = "--source synthetic:64x48@30 --fast";
+    let mut edge = start_small(dir.path(), 1, more, std::fs::File::create(&log).unwrap().into());
+    let mut wait = |what: &str, is_so: &dyn Fn(&str) -> bool| {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let err = std::fs::read_to_string(&log).unwrap();
+            if is_so(&err) {
+                return;
+            }
+            assert!(Instant::now() < until && edge.try_wait().unwrap().is_none(), "waited in vain for {what}: {err}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    wait("a full spool", &|err| err.contains("the spool is full"));
+    std::fs::rename(&spool, &away).unwrap();
+    wait("the disk's error", &|err| err.contains("; check the disk") && err.contains("refused and counted"));
+    std::fs::rename(&away, &spool).unwrap();
+    wait("the disk to be back", &|err| err.contains("takes records again"));
+    signal(&edge, "-TERM");
+    assert!(edge.wait().unwrap().success());
+    let err = std::fs::read_to_string(&log).unwrap();
+    assert!(!err.contains(" 0 refused") && !err.contains("panicked"), "{err}");
 }

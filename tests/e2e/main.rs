@@ -13,3 +13,4 @@ mod dlq;
 mod doctor;
 mod kill;
 mod numbers;
+mod rollover;

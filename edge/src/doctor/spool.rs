@@ -180,7 +180,7 @@ mod tests {
             .file("/proc/77/cmdline", "/usr/bin/hueflow-edge\0run\0")
             .file("/proc/78/cmdline", "hueflow-edge\0doctor\0");
         assert_eq!(here(&fake.host, &config()), Here { boots: vec![], processes: vec![77] });
-        let limits = crate::spool::Limits { bytes_max: 1 << 20, segment_bytes: 1 << 18 };
+        let limits = crate::spool::Limits::of(1 << 20);
         let spool = crate::spool::Spool::open(&fake.host.at("/var/spool/x"), limits, 0xABC0).unwrap();
         assert_eq!(here(&fake.host, &config()).boots, [0xABC0]);
         drop(spool);

@@ -2,44 +2,65 @@
 //!
 //! Takes payloads. Gives sequence numbers, records back by (stream, seq), and what an earlier run left behind.
 //! Touches one directory, which no other edge may use at the same time.
-//! Never more than `bytes_max` bytes of segments, and never deletes but from the front, what the journal has.
+//! Never more than `bytes_max` bytes of segments. Never deletes but from the front, and there only what the journal has,
+//! or what a loss record that is already durable names.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `lock` | the boot in hexadecimal; locked while the spool is open |
 //! | `state` | JSON: the journal's id, and since and floor of each stream; replaced as a whole |
 //! | `seg-NNNNNNNNNNNNNNNN.log` | segment N (hexadecimal, counted over all opens): a head and records of one stream ([`segment`]) |
+//! | `loss-NNNNNNNNNNNNNNNN.log` | the same for loss records (`firmware::wire::Loss`); never evicted; [`Limits::loss_bytes_max`] of `bytes_max` are kept for them |
 //!
-//! Each open is a stream of its own, so a segment's records follow one another without a gap. *Accepted* means
-//! appended and synced: [`Spool::sync`] says up to where.
+//! Each open is a stream of its own (the boot) for data, and boot + 1 for loss records, so a segment's records follow one
+//! another without a gap. *Accepted* means appended and synced: [`Spool::sync`] says up to where.
+//!
+//! A full spool is made room in by [`Spool::evict`]: loss records for what the oldest segment still holds are appended
+//! and synced, then the segment is deleted. After a crash in between both are there and both are sent: stored wins.
 
+mod chain;
 pub mod segment;
 pub mod state;
 
-use segment::{Found, Segment};
+use chain::Chain;
+use firmware::custody::Envelope;
+use firmware::limits::ENVELOPE_BYTES;
+use firmware::wire::{self, Loss, LossReason, Payload};
 pub use state::State;
-use std::collections::VecDeque;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// A segment is closed when it has this many bytes.
 pub const SEGMENT_BYTES: u64 = 1 << 20;
+/// Most bytes of an encoded [`Loss`]: three numbers of at most 10 bytes, and the reason.
+const LOSS_BYTES: usize = 32;
+/// Bytes that a loss record may need on the disk.
+const LOSS_RECORD_BYTES: u64 = (ENVELOPE_BYTES + LOSS_BYTES) as u64;
 
-/// Where the spool is and how large it may become.
+/// How large the spool may become.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Most bytes of all segments together.
     pub bytes_max: u64,
     /// Bytes after which a new segment is begun.
     pub segment_bytes: u64,
+    /// Of `bytes_max`, what only loss records may use.
+    pub loss_bytes_max: u64,
+}
+
+impl Limits {
+    /// What follows from the size of the whole.
+    pub fn of(bytes_max: u64) -> Limits {
+        Limits { bytes_max, segment_bytes: SEGMENT_BYTES.min(bytes_max / 4), loss_bytes_max: bytes_max / 16 }
+    }
 }
 
 /// Why the spool cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// Another edge has it open.
-    #[error("the spool {0} is in use by another edge; give this one its own with --spool DIR")]
+    #[error("the spool {0} is in use by another edge")]
     InUse(PathBuf),
     /// The disk refused.
     #[error("the spool cannot {doing} {path}: {error}")]
@@ -53,6 +74,22 @@ pub enum SpoolError {
     },
 }
 
+impl SpoolError {
+    /// What a person can do about it.
+    pub fn advice(&self) -> &'static str {
+        use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        match self {
+            SpoolError::InUse(_) => "give this edge a directory of its own with --spool DIR",
+            SpoolError::Disk { error, .. } => match error.kind() {
+                StorageFull | QuotaExceeded => "make room on its disk, or give another one with --spool DIR",
+                ReadOnlyFilesystem => "mount it writable (and check the disk), or give another one with --spool DIR",
+                PermissionDenied => "let this user write there, or give another directory with --spool DIR",
+                _ => "check the disk, or give another one with --spool DIR",
+            },
+        }
+    }
+}
+
 fn disk(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
     move |error| SpoolError::Disk { doing, path: path.into(), error }
 }
@@ -61,19 +98,20 @@ impl From<SpoolError> for crate::exit::Failure {
     fn from(error: SpoolError) -> Self {
         use crate::exit::Reason;
         let reason = if matches!(error, SpoolError::InUse(_)) { Reason::Unavailable } else { Reason::Io };
-        crate::exit::Failure::new(reason, error)
+        let advice = error.advice();
+        crate::exit::Failure::new(reason, anyhow::anyhow!("{error}; {advice}"))
     }
 }
 
 /// Why a record was not appended.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// There is no room until the journal has taken some.
+    /// There is no room until the journal has taken some, or the oldest is evicted.
     #[error("the spool is full")]
     Full,
-    /// The spool cannot go on.
+    /// The disk refused. The record is not there, nor, if syncing failed, what was appended since the last sync.
     #[error(transparent)]
-    Broken(#[from] SpoolError),
+    Disk(#[from] SpoolError),
 }
 
 /// Why a record cannot be read.
@@ -87,9 +125,9 @@ pub enum ReadError {
         /// Its seq.
         seq: u64,
     },
-    /// The spool cannot go on.
+    /// The disk refused.
     #[error(transparent)]
-    Broken(#[from] SpoolError),
+    Disk(#[from] SpoolError),
 }
 
 /// What an earlier open left.
@@ -120,6 +158,36 @@ pub struct Entry<'a> {
     pub payload: &'a [u8],
 }
 
+impl Entry<'_> {
+    fn record_bytes(&self) -> u64 {
+        (ENVELOPE_BYTES + self.payload.len()) as u64
+    }
+}
+
+/// When, for records that the spool itself makes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stamp {
+    /// Microseconds since the Unix epoch.
+    pub at_us: u64,
+    /// The clock was synchronised.
+    pub clock_synced: bool,
+}
+
+/// What an eviction took away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evicted {
+    /// The stream.
+    pub stream: u64,
+    /// The segment's first seq.
+    pub from: u64,
+    /// One past its last seq.
+    pub to: u64,
+    /// Records among these that the journal did not have, and that are declared lost.
+    pub lost: u64,
+    /// Loss records that declare them.
+    pub losses: u64,
+}
+
 /// The boot of the edge that has the spool in `dir` open, if one has. The lock is held, shared, for a moment: an edge that
 /// starts in that very moment has to start again.
 pub fn held_by(dir: &Path) -> Option<u64> {
@@ -135,17 +203,10 @@ pub fn held_by(dir: &Path) -> Option<u64> {
 pub struct Spool {
     dir: PathBuf,
     limits: Limits,
-    boot: u64,
-    segments: VecDeque<Segment>,
-    /// Segments' running number.
-    number: u64,
-    next: u64,
-    synced: u64,
-    bytes: u64,
+    data: Chain,
+    losses: Chain,
     state: State,
     older: Vec<Older>,
-    damaged: u64,
-    reader: Option<(u64, File)>,
     _lock: File,
 }
 
@@ -164,103 +225,66 @@ impl Spool {
             Err(TryLockError::WouldBlock) => return Err(SpoolError::InUse(dir.into())),
             Err(TryLockError::Error(error)) => return Err(disk("lock", &lock_path)(error)),
         }
+        let boot = boot & !1;
         // Only for who asks; a disk that is too full for it is no reason to stay away.
-        let said = lock.set_len(0).and_then(|()| (&lock).write_all(format!("{:016x}\n", boot & !1).as_bytes()));
+        let said = lock.set_len(0).and_then(|()| (&lock).write_all(format!("{:016x}\n", boot).as_bytes()));
         if let Err(error) = said {
             log::debug!("{}: {error}", lock_path.display());
         }
         let mut spool = Spool {
             dir: dir.into(),
+            data: Chain::open(dir, "seg", boot, limits.segment_bytes)?,
+            losses: Chain::open(dir, "loss", boot | 1, limits.loss_bytes_max / 4)?,
             limits,
-            boot: boot & !1,
-            segments: VecDeque::new(),
-            number: 0,
-            next: 0,
-            synced: 0,
-            bytes: 0,
             state: State::load(&dir.join("state")),
             older: Vec::new(),
-            damaged: 0,
-            reader: None,
             _lock: lock,
         };
-        spool.recover()?;
+        spool.find_older()?;
+        // What an earlier open left empty, or what the journal has, is of no use; but a stream must be there for as
+        // long as a window has to speak of it.
+        let older = spool.older.clone();
+        let find = |stream| older.iter().find(|o| o.stream == stream).map(|o| o.floor);
+        spool.trim(find, |stream| find(stream).is_some())?;
         Ok(spool)
     }
 
-    fn recover(&mut self) -> Result<(), SpoolError> {
-        let mut numbers: Vec<u64> = std::fs::read_dir(&self.dir)
-            .map_err(disk("list", &self.dir))?
-            .filter_map(|entry| segment::number_of(&entry.ok()?.file_name()))
-            .collect();
-        numbers.sort_unstable();
-        self.number = numbers.last().map_or(0, |n| n + 1);
-        let mut found: Vec<Found> = Vec::new();
-        for &n in &numbers {
-            let path = self.path(n);
-            found.push(segment::scan(&path, n).map_err(disk("read", &path))?);
+    /// Streams of loss records first, for they are few; then those of which only they tell; then data.
+    fn find_older(&mut self) -> Result<(), SpoolError> {
+        for s in &self.losses.segments {
+            find_in(&mut self.older, &self.state, s.stream, s.first, s.end());
         }
-        for i in 0..found.len() {
-            // The last segment of a stream may end in a torn record; in any other, a bad record is damage.
-            let last = !found[i + 1..].iter().any(|f| f.segment.stream == found[i].segment.stream);
-            let path = self.path(numbers[i]);
-            let cut = found[i].torn_bytes;
-            if last && cut > 0 {
-                log::info!("{}: {cut} bytes of an unfinished record at the end were cut off", path.display());
-                segment::truncate(&path, found[i].segment.bytes).map_err(disk("cut", &path))?;
-            } else if cut > 0 {
-                log::error!("{}: {cut} bytes at its end are damaged; their records are lost", path.display());
-                self.damaged += 1;
-            }
-            if found[i].damaged > 0 {
-                let n = found[i].damaged;
-                log::error!("{}: {n} records in it are damaged and lost", path.display());
-                self.damaged += n;
-            }
-        }
-        for f in found {
-            self.bytes += f.segment.bytes;
-            self.segments.push_back(f.segment);
-        }
-        self.find_older();
-        // What an earlier open left empty, or what the journal has, is of no use; but a stream must be there for as
-        // long as a window has to speak of it.
-        let older = self.older.clone();
-        let find = |stream| older.iter().find(|o| o.stream == stream).map(|o| o.floor);
-        self.trim(find, |stream| find(stream).is_some())
-    }
-
-    fn find_older(&mut self) {
-        for s in &self.segments {
-            // Stream 0: a damaged head. End 0: a run that accepted nothing.
-            if s.stream == 0 || s.end() == 0 {
-                continue;
-            }
-            match self.older.iter_mut().find(|o| o.stream == s.stream) {
-                Some(o) => o.next = o.next.max(s.end()),
-                None => {
-                    let known = self.state.stream(s.stream);
-                    let floor = s.first.max(known.map_or(0, |k| k.floor));
-                    let since = known.map_or(0, |k| k.since);
-                    self.older.push(Older { stream: s.stream, since, floor, next: s.end() });
+        let mut record = Vec::new();
+        for o in self.older.clone() {
+            for seq in o.floor..o.next {
+                match self.losses.read(o.stream, seq, &mut record) {
+                    Ok(()) => {}
+                    // It will be found when it is to be sent.
+                    Err(ReadError::Damaged { .. }) => continue,
+                    Err(ReadError::Disk(e)) => return Err(e),
+                }
+                let Ok((envelope, payload)) = Envelope::open(&record) else { continue };
+                let Ok(loss) = wire::decode::<Loss>(envelope.payload_version, payload) else { continue };
+                if !self.data.segments.iter().any(|s| s.stream == loss.stream && s.end() > s.first) {
+                    find_in(&mut self.older, &self.state, loss.stream, loss.to, loss.to);
                 }
             }
+        }
+        for s in &self.data.segments {
+            find_in(&mut self.older, &self.state, s.stream, s.first, s.end());
         }
         for o in &mut self.older {
             o.floor = o.floor.min(o.next);
         }
-    }
-
-    fn path(&self, number: u64) -> PathBuf {
-        self.dir.join(segment::name_of(number))
+        Ok(())
     }
 
     /// This open's stream.
     pub fn boot(&self) -> u64 {
-        self.boot
+        self.data.stream
     }
 
-    /// Earlier opens' streams that are still here, the oldest first.
+    /// Earlier opens' streams that are still here.
     pub fn older(&self) -> &[Older] {
         &self.older
     }
@@ -272,86 +296,115 @@ impl Spool {
 
     /// Records (or ends of segments) found damaged since the spool was opened.
     pub fn damaged(&self) -> u64 {
-        self.damaged
+        self.data.damaged + self.losses.damaged
     }
 
     /// Bytes in all segments.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.data.bytes + self.losses.bytes
     }
 
     /// One past the highest appended seq of this open's stream.
     pub fn next(&self) -> u64 {
-        self.next
+        self.data.next
     }
 
     /// Records appended and not yet synced.
     pub fn unsynced(&self) -> u64 {
-        self.next - self.synced
+        self.data.next - self.data.synced
+    }
+
+    /// Bytes that records of `bytes` in all take, with the heads of the segments that they may begin.
+    fn with_heads(&self, bytes: u64) -> u64 {
+        bytes + segment::HEAD_BYTES as u64 * (2 + bytes / self.limits.segment_bytes.max(1))
+    }
+
+    fn data_bytes_max(&self) -> u64 {
+        self.limits.bytes_max.saturating_sub(self.limits.loss_bytes_max)
     }
 
     /// Whether records of `bytes` in all, envelopes included, can be appended now.
     pub fn has_room(&self, bytes: u64) -> bool {
-        // A new segment's head may come with them.
-        self.bytes + bytes + segment::HEAD_BYTES as u64 * 2 <= self.limits.bytes_max
+        self.data.bytes + self.with_heads(bytes) <= self.data_bytes_max()
     }
 
-    fn begin_segment(&mut self) -> Result<(), SpoolError> {
-        let (path, number) = (self.path(self.number), self.number);
-        let segment = Segment::create(&path, number, self.boot, self.next).map_err(disk("make", &path))?;
-        sync_dir(&self.dir)?;
-        self.number += 1;
-        self.bytes += segment.bytes;
-        self.segments.push_back(segment);
-        Ok(())
+    /// Whether evicting can make room for records of `bytes` in all.
+    pub fn can_make_room(&self, bytes: u64) -> bool {
+        self.limits.segment_bytes + self.with_heads(bytes) <= self.data_bytes_max()
     }
 
     /// Appends a record to this open's stream. Gives its seq; it is accepted only after [`Spool::sync`].
     ///
     /// # Errors
-    /// [`AppendError::Full`], also when the disk is; the record is then not there.
+    /// [`AppendError`]; the record is then not there.
     pub fn append(&mut self, entry: &Entry<'_>) -> Result<u64, AppendError> {
-        let bytes = (firmware::limits::ENVELOPE_BYTES + entry.payload.len()) as u64;
-        if !self.has_room(bytes) {
-            return Err(AppendError::Full);
-        }
-        // A disk that is full at the start must not keep older records from leaving it: no segment before the first
-        // record needs one.
-        let active = self.segments.back().filter(|s| s.stream == self.boot).map(|s| s.bytes);
-        let has_place =
-            active.is_some_and(|b| b == segment::HEAD_BYTES as u64 || b + bytes <= self.limits.segment_bytes);
-        if !has_place {
-            self.sync()?;
-            match self.begin_segment() {
-                Err(SpoolError::Disk { error, .. }) if is_full(&error) => return Err(AppendError::Full),
-                other => other?,
-            }
-        }
-        let (seq, path) = (self.next, self.path(self.number - 1));
-        let Some(active) = self.segments.back_mut() else { return Err(AppendError::Full) };
-        match active.append(seq, entry) {
-            Ok(()) => {}
-            Err(error) if is_full(&error) => return Err(AppendError::Full),
-            Err(error) => return Err(disk("write to", &path)(error).into()),
-        }
-        self.bytes += bytes;
-        self.next += 1;
-        Ok(seq)
+        if self.has_room(entry.record_bytes()) { Ok(self.data.append(entry)?) } else { Err(AppendError::Full) }
     }
 
     /// Makes all that is appended durable. Gives one past the highest accepted seq of this open's stream.
     ///
     /// # Errors
-    /// [`SpoolError`]: what was appended since the last time may be lost.
+    /// [`SpoolError`]: what was appended since the last time is not there any more, and [`Spool::next`] says so.
     pub fn sync(&mut self) -> Result<u64, SpoolError> {
-        if self.synced < self.next {
-            let path = self.path(self.number - 1);
-            if let Some(active) = self.segments.back() {
-                active.sync().map_err(disk("sync", &path))?;
+        self.data.sync()
+    }
+
+    /// Appends and syncs loss records. Gives one past the highest accepted seq of the stream of loss records.
+    ///
+    /// # Errors
+    /// [`AppendError`]: then none of what they name may go.
+    pub fn declare(&mut self, losses: &[Loss], stamp: Stamp) -> Result<u64, AppendError> {
+        for loss in losses {
+            let bytes = LOSS_RECORD_BYTES + segment::HEAD_BYTES as u64;
+            if self.losses.bytes + bytes > self.limits.loss_bytes_max {
+                // What was appended before stays: stored wins over declared.
+                self.losses.sync()?;
+                return Err(AppendError::Full);
             }
-            self.synced = self.next;
+            let mut buf = [0; LOSS_BYTES];
+            let n = wire::encode(loss, &mut buf).unwrap_or(0);
+            let entry = Entry {
+                kind: Loss::KIND as u8,
+                payload_version: Loss::VERSION,
+                captured_at_us: stamp.at_us,
+                clock_synced: stamp.clock_synced,
+                payload: buf.get(..n).unwrap_or(&[]),
+            };
+            self.losses.append(&entry)?;
         }
-        Ok(self.synced)
+        Ok(self.losses.sync()?)
+    }
+
+    /// One past the highest accepted seq of the stream of loss records.
+    pub fn losses_next(&self) -> u64 {
+        self.losses.synced
+    }
+
+    /// Drops the oldest segment, after declaring lost all of its stream that is held below its end. `floor`: the lowest
+    /// held seq of a stream; `holds`: the first range within (stream, from, to) that the journal does not have. None:
+    /// only the segment that takes records is left.
+    ///
+    /// # Errors
+    /// [`AppendError::Full`], when there is no room for loss records: nothing is dropped. [`AppendError::Disk`].
+    pub fn evict(
+        &mut self,
+        floor: impl Fn(u64) -> Option<u64>,
+        holds: impl Fn(u64, u64, u64) -> Option<(u64, u64)>,
+        stamp: Stamp,
+    ) -> Result<Option<Evicted>, AppendError> {
+        let Some(oldest) = self.data.oldest() else { return Ok(None) };
+        let (stream, from, to) = (oldest.stream, oldest.first, oldest.end());
+        let mut losses = Vec::new();
+        // What is held below the segment is damaged: nothing else is before the oldest.
+        let mut at = floor(stream).map_or(from, |f| f.min(from));
+        while let Some((from, end)) = holds(stream, at, to).filter(|&(f, t)| at <= f && f < t && t <= to) {
+            losses.push(Loss { stream, from, to: end, reason: LossReason::Full });
+            at = end;
+        }
+        self.declare(&losses, stamp)?;
+        self.data.drop_oldest()?;
+        let lost = losses.iter().map(|l| l.to - l.from).sum();
+        Ok(Some(Evicted { stream, from, to, lost, losses: losses.len() as u64 }))
     }
 
     /// Reads a record, envelope and all, into `record`.
@@ -359,22 +412,8 @@ impl Spool {
     /// # Errors
     /// [`ReadError`].
     pub fn read(&mut self, stream: u64, seq: u64, record: &mut Vec<u8>) -> Result<(), ReadError> {
-        let gone = ReadError::Damaged { stream, seq };
-        let holds = |s: &&Segment| s.stream == stream && (s.first..s.end()).contains(&seq);
-        let Some(segment) = self.segments.iter().find(holds) else { return Err(gone) };
-        let path = self.path(segment.number);
-        if self.reader.as_ref().is_none_or(|(n, _)| *n != segment.number) {
-            self.reader = Some((segment.number, File::open(&path).map_err(disk("open", &path))?));
-        }
-        let Some((_, file)) = &self.reader else { return Err(gone) };
-        match segment.read(file, seq, record) {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                self.damaged += 1;
-                Err(gone)
-            }
-            Err(error) => Err(disk("read", &path)(error).into()),
-        }
+        let chain = if stream & 1 == 1 { &mut self.losses } else { &mut self.data };
+        chain.read(stream, seq, record)
     }
 
     /// Deletes from the front the segments that the journal has all of: those below `floor` of their stream, or of a
@@ -388,26 +427,8 @@ impl Spool {
         floor: impl Fn(u64) -> Option<u64>,
         is_open: impl Fn(u64) -> bool,
     ) -> Result<(), SpoolError> {
-        let mut trimmed = false;
-        while let Some(front) = self.segments.front() {
-            let done = floor(front.stream).is_none_or(|f| f >= front.end());
-            let last = !self.segments.iter().skip(1).any(|s| s.stream == front.stream);
-            let active = front.stream == self.boot && last;
-            if !done || active || (last && is_open(front.stream)) {
-                break;
-            }
-            let path = self.path(front.number);
-            // A file that is open keeps its place on the disk.
-            self.reader.take_if(|(number, _)| *number == front.number);
-            match std::fs::remove_file(&path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(disk("delete", &path)(e)),
-                _ => {}
-            }
-            self.bytes -= front.bytes;
-            self.segments.pop_front();
-            trimmed = true;
-        }
-        if trimmed { sync_dir(&self.dir) } else { Ok(()) }
+        self.data.trim(&floor, &is_open)?;
+        self.losses.trim(&floor, &is_open)
     }
 
     /// Keeps journal and streams on the disk, as a whole or not at all.
@@ -425,13 +446,30 @@ impl Spool {
     }
 }
 
+/// Adds what a segment, or a loss record, tells of a stream.
+fn find_in(older: &mut Vec<Older>, state: &State, stream: u64, first: u64, end: u64) {
+    // Stream 0: a damaged head. End 0: a run that accepted nothing.
+    if stream == 0 || end == 0 {
+        return;
+    }
+    match older.iter_mut().find(|o| o.stream == stream) {
+        Some(o) => {
+            // All below the end of a loss at the end is given up.
+            o.floor = if first == end && o.floor == o.next { o.floor.max(end) } else { o.floor };
+            o.next = o.next.max(end);
+        }
+        None => {
+            let known = state.stream(stream);
+            let floor = first.max(known.map_or(0, |k| k.floor));
+            let since = known.map_or(0, |k| k.since);
+            older.push(Older { stream, since, floor, next: end.max(since) });
+        }
+    }
+}
+
 /// New names in a directory are durable only when the directory is.
 fn sync_dir(dir: &Path) -> Result<(), SpoolError> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(disk("sync", dir))
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 //! | 28 | 4 | 0 |
 //! | 32 | | records: envelope and payload, the same bytes as on the wire |
 //!
-//! All integers little endian. A reader refuses versions that it does not know.
+//! All integers little endian. A damaged head is done without if the first record is whole. A reader refuses versions that it does not know.
 
 use super::Entry;
 use firmware::custody::envelope::crc32;
@@ -32,14 +32,17 @@ const MAGIC: &[u8; 6] = b"HFSEG\x01";
 /// In the index, the place of a record that is damaged.
 const DAMAGED: u32 = u32::MAX;
 
-/// The file name of segment `number`.
-pub fn name_of(number: u64) -> String {
-    format!("seg-{number:016x}.log")
+/// The system's error for a place on the disk that cannot be read: the bytes there are lost, the disk is not.
+const EIO: i32 = 5;
+
+/// The file name of segment `number` of the chain `prefix`.
+pub fn name_of(prefix: &str, number: u64) -> String {
+    format!("{prefix}-{number:016x}.log")
 }
 
-/// The number in a segment's file name.
-pub fn number_of(name: &OsStr) -> Option<u64> {
-    let hex = name.to_str()?.strip_prefix("seg-")?.strip_suffix(".log")?;
+/// The number in the file name of a segment of the chain `prefix`.
+pub fn number_of(prefix: &str, name: &OsStr) -> Option<u64> {
+    let hex = name.to_str()?.strip_prefix(prefix)?.strip_prefix('-')?.strip_suffix(".log")?;
     (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok()).flatten()
 }
 
@@ -59,7 +62,7 @@ pub struct Segment {
     pub stream: u64,
     /// The seq of its first record.
     pub first: u64,
-    /// Bytes up to the end of its last whole record.
+    /// Bytes up to the end of its last whole record, or of the file if it is not written to any more.
     pub bytes: u64,
     offsets: Vec<u32>,
     /// Open for writing: only the last one.
@@ -81,7 +84,7 @@ impl Segment {
     /// Makes the file, with its head synced; what a failed attempt has left under this number is overwritten.
     pub(super) fn create(path: &Path, number: u64, stream: u64, first: u64) -> io::Result<Segment> {
         let file = File::options().create(true).truncate(true).write(true).open(path)?;
-        file.write_all_at(&head(stream, first), 0)?;
+        write(&file, &head(stream, first), 0)?;
         file.sync_all()?;
         Ok(Segment { number, stream, first, bytes: HEAD_BYTES as u64, offsets: Vec::new(), file: Some(file) })
     }
@@ -91,7 +94,7 @@ impl Segment {
         self.first + self.offsets.len() as u64
     }
 
-    /// Appends a record. What a failed append has written is overwritten by the next, or cut at the next open.
+    /// Appends a record. What a failed append has written is cut off, at the latest at the next open.
     pub(super) fn append(&mut self, seq: u64, entry: &Entry<'_>) -> io::Result<()> {
         let envelope = Envelope {
             kind: entry.kind,
@@ -102,15 +105,37 @@ impl Segment {
             captured_at_us: entry.captured_at_us,
         };
         let file = self.file.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        file.write_all_at(&envelope.seal(entry.payload), self.bytes)?;
-        file.write_all_at(entry.payload, self.bytes + ENVELOPE_BYTES as u64)?;
+        let written = write(file, &envelope.seal(entry.payload), self.bytes)
+            .and_then(|()| write(file, entry.payload, self.bytes + ENVELOPE_BYTES as u64));
+        if let Err(error) = written {
+            let _ = file.set_len(self.bytes);
+            return Err(error);
+        }
         self.offsets.push(self.bytes as u32);
         self.bytes += (ENVELOPE_BYTES + entry.payload.len()) as u64;
         Ok(())
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
+        #[cfg(test)]
+        fault::disk_takes(0, true)?;
         self.file.as_ref().map_or(Ok(()), File::sync_data)
+    }
+
+    /// Forgets the records from `seq` on.
+    pub(super) fn keep_below(&mut self, seq: u64) {
+        let keep = usize::try_from(seq.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.offsets.truncate(keep);
+    }
+
+    /// Takes the records from `seq` on out of the file. False: that failed, and it must not be written to any more.
+    pub(super) fn take_back(&mut self, seq: u64) -> bool {
+        let keep = usize::try_from(seq.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        if let Some(&at) = self.offsets.get(keep) {
+            self.bytes = u64::from(at);
+        }
+        self.offsets.truncate(keep);
+        self.file.as_ref().is_some_and(|f| f.set_len(self.bytes).is_ok())
     }
 
     /// Reads record `seq` from `file`, which is this segment's. False: it is damaged.
@@ -118,16 +143,29 @@ impl Segment {
         let place = usize::try_from(seq - self.first).ok().and_then(|i| self.offsets.get(i));
         let Some(&at) = place.filter(|&&at| at != DAMAGED) else { return Ok(false) };
         let mut envelope = [0; ENVELOPE_BYTES];
-        file.read_exact_at(&mut envelope, u64::from(at))?;
+        let lost = |e: &io::Error| e.kind() == io::ErrorKind::UnexpectedEof || e.raw_os_error() == Some(EIO);
+        match file.read_exact_at(&mut envelope, u64::from(at)) {
+            Err(e) if lost(&e) => return Ok(false),
+            other => other?,
+        }
         let Ok((_, len)) = Envelope::peek(&envelope) else { return Ok(false) };
         record.clear();
         record.resize(len.min(RECORD_BYTES_MAX), 0);
         match file.read_exact_at(record, u64::from(at)) {
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(e) if lost(&e) => return Ok(false),
             other => other?,
         }
         Ok(Envelope::open(record).is_ok_and(|(e, _)| (e.stream, e.seq) == (self.stream, seq)))
     }
+}
+
+fn write(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    #[cfg(test)]
+    if let Err(error) = fault::disk_takes(bytes.len(), false) {
+        file.write_all_at(&bytes[..bytes.len() / 2], at)?;
+        return Err(error);
+    }
+    file.write_all_at(bytes, at)
 }
 
 fn head(stream: u64, first: u64) -> [u8; HEAD_BYTES] {
@@ -148,12 +186,18 @@ fn parse_head(bytes: &[u8]) -> Option<(u64, u64)> {
     (head(stream, first) == *b).then_some((stream, first))
 }
 
-/// Reads a file of unknown state. A segment whose head is damaged has stream 0 and no records.
+/// Reads a file of unknown state. A segment whose head and first record are damaged has stream 0
+/// and no records.
 pub(super) fn scan(path: &Path, number: u64) -> io::Result<Found> {
     let bytes = std::fs::read(path)?;
     let mut segment =
         Segment { number, stream: 0, first: 0, bytes: HEAD_BYTES as u64, offsets: Vec::new(), file: None };
-    let Some((stream, first)) = parse_head(&bytes) else {
+    // A damaged head is no loss as long as the first record is whole: its envelope says the same.
+    let first_record = || {
+        let (envelope, _, _) = Envelope::open_first(bytes.get(HEAD_BYTES..)?).ok()?;
+        Some((envelope.stream, envelope.seq))
+    };
+    let Some((stream, first)) = parse_head(&bytes).or_else(first_record) else {
         segment.bytes = bytes.len() as u64;
         // Shorter than a head: power failed while it was made, and nothing was ever in it.
         return Ok(Found { segment, torn_bytes: 0, damaged: u64::from(bytes.len() > HEAD_BYTES) });
@@ -192,4 +236,28 @@ fn whole(bytes: &[u8], stream: u64, fits: impl Fn(u64) -> bool) -> Option<(u64, 
     }
     let opened: Result<_, EnvelopeError> = Envelope::open_first(bytes);
     opened.is_ok().then_some((envelope.seq, len))
+}
+
+#[cfg(test)]
+pub(super) mod fault {
+    use std::cell::Cell;
+    use std::io;
+
+    thread_local! {
+        /// Bytes that the disk still takes, for tests; none: as many as it likes. With 0 it does not sync either.
+        pub static DISK_BYTES: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+
+    pub fn disk_takes(bytes: usize, sync: bool) -> io::Result<()> {
+        match DISK_BYTES.get() {
+            Some(left) if left < bytes || (sync && left == 0) => {
+                DISK_BYTES.set(Some(0));
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            left => {
+                DISK_BYTES.set(left.map(|left| left - bytes));
+                Ok(())
+            }
+        }
+    }
 }

@@ -4,31 +4,52 @@
 //! Touches a temporary directory.
 //! Never segments of more than a few hundred bytes, so that every edge is met in milliseconds.
 
+use super::segment::fault::DISK_BYTES;
 use super::*;
 use proptest::prelude::*;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-const TINY: Limits = Limits { bytes_max: 3000, segment_bytes: 300 };
+const TINY: Limits = Limits { bytes_max: 3000, segment_bytes: 300, loss_bytes_max: 600 };
 
 #[derive(Debug, Clone)]
 enum Action {
+    /// As the edge does it: what is full is made room in.
     Append(u8),
     Sync,
+    Evict,
+    /// Power fails between loss record and unlink.
+    EvictHalf,
     /// Power fails: of what was not synced, the first so many bytes are on the disk, the last of them perhaps wrong.
     Crash(u16, bool),
     /// A clean end and a new start.
     Reopen,
     /// The journal takes so many more records.
     Settle(u8),
+    /// The journal takes one out of turn.
+    SettleOne(u8),
+    /// The journal takes all loss records.
+    SettleLosses,
+    /// The disk takes so many bytes more, and does not sync when it is full.
+    DiskFull(u16),
+    DiskFree,
+    /// A record's bytes go bad.
+    Rot(u8),
 }
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        6 => (0u8..120).prop_map(Action::Append),
-        2 => Just(Action::Sync),
+        16 => (0u8..120).prop_map(Action::Append),
+        4 => Just(Action::Sync),
+        1 => Just(Action::Evict),
+        1 => Just(Action::EvictHalf),
         1 => (0u16..400, any::<bool>()).prop_map(|(n, wrong)| Action::Crash(n, wrong)),
         1 => Just(Action::Reopen),
-        2 => (0u8..30).prop_map(Action::Settle),
+        2 => (0u8..12).prop_map(Action::Settle),
+        2 => any::<u8>().prop_map(Action::SettleOne),
+        2 => Just(Action::SettleLosses),
+        1 => (0u16..600).prop_map(Action::DiskFull),
+        2 => Just(Action::DiskFree),
+        1 => any::<u8>().prop_map(Action::Rot),
     ]
 }
 
@@ -40,152 +61,359 @@ fn payload(stream: u64, seq: u64, len: u8) -> Vec<u8> {
     (0..len).map(|i| (stream ^ seq.wrapping_mul(31) ^ u64::from(i)) as u8).collect()
 }
 
+type Name = (u64, u64);
+
 struct Model {
     dir: tempfile::TempDir,
     spool: Option<Spool>,
     boot: u64,
-    /// (stream, seq, bytes of payload) in order, not yet settled.
-    held: VecDeque<(u64, u64, u8)>,
+    /// Bytes of payload of what is neither settled nor given up.
+    held: BTreeMap<Name, u8>,
+    rotten: BTreeSet<Name>,
+    /// Given up.
+    lost: BTreeSet<Name>,
+    /// Loss records that the journal does not have, and all that were ever declared.
+    losses: BTreeMap<Name, Loss>,
+    declared: BTreeSet<Name>,
     /// Records of this open that are accepted; and its active segment's synced length.
     accepted: u64,
     synced_len: u64,
-    floors: BTreeMap<u64, u64>,
+}
+
+fn holds(held: &BTreeMap<Name, u8>, stream: u64, from: u64, to: u64) -> Option<(u64, u64)> {
+    let from = (from..to).find(|&q| held.contains_key(&(stream, q)))?;
+    Some((from, (from..to).find(|&q| !held.contains_key(&(stream, q))).unwrap_or(to)))
+}
+
+fn floor<T>(held: &BTreeMap<Name, T>, stream: u64) -> Option<u64> {
+    held.range((stream, 0)..=(stream, u64::MAX)).next().map(|(&(_, seq), _)| seq)
 }
 
 impl Model {
-    fn active(&self) -> PathBuf {
-        let mut names: Vec<_> = std::fs::read_dir(self.dir.path())
-            .unwrap()
-            .map(|e| e.unwrap().path())
-            .filter(|p| number_of_path(p).is_some())
-            .collect();
+    fn new() -> Model {
+        DISK_BYTES.set(None);
+        let mut model = Model {
+            dir: tempfile::tempdir().unwrap(),
+            spool: None,
+            boot: 100,
+            held: BTreeMap::new(),
+            rotten: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            losses: BTreeMap::new(),
+            declared: BTreeSet::new(),
+            accepted: 0,
+            synced_len: 0,
+        };
+        model.open();
+        model
+    }
+
+    fn files(&self, prefix: &str) -> Vec<PathBuf> {
+        let all = std::fs::read_dir(self.dir.path()).unwrap().map(|e| e.unwrap().path());
+        let mut names: Vec<_> = all.filter(|p| segment::number_of(prefix, p.file_name().unwrap()).is_some()).collect();
         names.sort();
-        names.pop().unwrap()
+        names
+    }
+
+    fn active(&self) -> PathBuf {
+        self.files("seg").pop().unwrap()
     }
 
     fn open(&mut self) {
         self.boot += 2;
         let spool = Spool::open(self.dir.path(), TINY, self.boot).unwrap();
         self.accepted = 0;
-        self.floors.insert(self.boot, 0);
-        // What was not accepted may be there or not, as a prefix; what was accepted must.
-        for o in spool.older() {
-            let floor = self.floors.get(&o.stream).copied().unwrap();
-            assert!(o.floor <= floor || o.floor == o.next, "{o:?} {floor}");
-            self.held.retain(|h| h.0 != o.stream || h.1 < o.next);
-        }
-        let kept: Vec<u64> = spool.older().iter().map(|o| o.stream).collect();
-        self.held.retain(|h| kept.contains(&h.0));
-        assert_eq!(spool.damaged(), 0);
-        self.spool = Some(spool);
         self.synced_len = 0;
-    }
-
-    fn check(&mut self) {
-        let spool = self.spool.as_mut().unwrap();
-        let mut record = Vec::new();
-        for &(stream, seq, len) in &self.held {
-            spool.read(stream, seq, &mut record).unwrap();
-            assert_eq!(record[40..], payload(stream, seq, len));
+        // What was not accepted may be there or not, as a prefix; what was accepted must.
+        let next = |stream| spool.older().iter().find(|o| o.stream == stream).map_or(0, |o| o.next);
+        self.held.retain(|h, _| h.1 < next(h.0));
+        for o in spool.older() {
+            assert!(floor(&self.held, o.stream).is_none_or(|f| o.floor <= f), "{o:?}");
+            assert!(floor(&self.losses, o.stream).is_none_or(|f| o.floor <= f), "{o:?}");
         }
-        let on_disk: u64 = std::fs::read_dir(self.dir.path())
-            .unwrap()
-            .map(|e| e.unwrap())
-            .filter(|e| number_of_path(&e.path()).is_some())
-            .map(|e| e.metadata().unwrap().len())
-            .sum();
-        assert_eq!(on_disk, spool.bytes());
-        assert!(on_disk <= TINY.bytes_max + 2 * segment::HEAD_BYTES as u64);
+        // A window can speak of whatever a loss record names.
+        for loss in self.losses.values() {
+            assert!(next(loss.stream) >= loss.to, "{loss:?}");
+        }
+        assert!(spool.damaged() == 0 || !self.rotten.is_empty());
+        self.spool = Some(spool);
     }
 
-    fn must_survive(&self) -> Vec<(u64, u64, u8)> {
-        self.held.iter().copied().filter(|h| h.0 != self.boot || h.1 < self.accepted).collect()
-    }
-
-    fn act(&mut self, action: Action) {
-        let spool = self.spool.as_mut().unwrap();
-        match action {
-            Action::Append(len) => {
-                let seq = spool.next();
-                match spool.append(&entry(&payload(self.boot, seq, len))) {
-                    Ok(given) => {
-                        assert_eq!(given, seq);
-                        self.held.push_back((self.boot, seq, len));
-                        // Beginning a new segment syncs the one before.
-                        self.accepted = self.accepted.max(spool.next() - spool.unsynced());
-                        if spool.unsynced() == 1 {
-                            let active = self.active();
-                            let len_now = std::fs::metadata(active).unwrap().len();
-                            self.synced_len = len_now - 40 - u64::from(len);
-                        }
+    /// What is held can be read, or is declared lost because it is rotten; and each loss record is there.
+    fn check(&mut self) {
+        let mut record = Vec::new();
+        for (name, len) in self.held.clone() {
+            let read = self.spool.as_mut().unwrap().read(name.0, name.1, &mut record);
+            match read {
+                Ok(()) => assert_eq!(record[40..], payload(name.0, name.1, len)),
+                Err(ReadError::Damaged { .. }) => {
+                    assert!(self.rotten.contains(&name), "{name:?}");
+                    let loss = Loss { stream: name.0, from: name.1, to: name.1 + 1, reason: LossReason::Corrupt };
+                    if self.declare(&[loss]) {
+                        self.give_up(name.0, name.1, name.1 + 1);
                     }
-                    Err(AppendError::Full) => assert!(!spool.has_room(40 + u64::from(len))),
-                    Err(e) => panic!("{e}"),
                 }
+                Err(e) => panic!("{e}"),
             }
-            Action::Sync => {
-                self.accepted = spool.sync().unwrap();
-                if spool.next() > 0 {
+        }
+        let spool = self.spool.as_mut().unwrap();
+        for (&(stream, seq), loss) in &self.losses {
+            spool.read(stream, seq, &mut record).unwrap();
+            let (envelope, payload) = Envelope::open(&record).unwrap();
+            assert_eq!(envelope.kind, Loss::KIND as u8);
+            assert_eq!(wire::decode::<Loss>(envelope.payload_version, payload).as_ref(), Ok(loss));
+        }
+        assert!(self.lost.is_subset(&self.declared));
+        let len = |files: Vec<PathBuf>| files.iter().map(|f| std::fs::metadata(f).unwrap().len()).sum::<u64>();
+        let (data, losses) = (len(self.files("seg")), len(self.files("loss")));
+        assert_eq!(data + losses, self.spool.as_ref().unwrap().bytes());
+        assert!(data + losses <= TINY.bytes_max && losses <= TINY.loss_bytes_max, "{data} {losses}");
+    }
+
+    fn declare(&mut self, losses: &[Loss]) -> bool {
+        let spool = self.spool.as_mut().unwrap();
+        let before = spool.losses_next();
+        let done = spool.declare(losses, Stamp::default());
+        let after = spool.losses_next();
+        self.note(before, after, losses);
+        match done {
+            Ok(next) => assert_eq!((next, next - before), (after, losses.len() as u64)),
+            Err(AppendError::Full) => assert!(!self.losses.is_empty()),
+            Err(AppendError::Disk(_)) => assert!(DISK_BYTES.get().is_some()),
+        }
+        after - before == losses.len() as u64
+    }
+
+    /// The first of `losses` were appended as `before..after`.
+    fn note(&mut self, before: u64, after: u64, losses: &[Loss]) {
+        for (seq, loss) in (before..after).zip(losses) {
+            self.losses.insert((self.boot | 1, seq), *loss);
+            self.declared.extend((loss.from..loss.to).map(|q| (loss.stream, q)));
+        }
+    }
+
+    fn give_up(&mut self, stream: u64, from: u64, to: u64) {
+        for name in (from..to).map(|q| (stream, q)) {
+            if self.held.remove(&name).is_some() {
+                self.lost.insert(name);
+            }
+        }
+    }
+
+    /// The loss records that dropping the oldest segment needs.
+    fn needed(&self) -> Option<(u64, u64, Vec<Loss>)> {
+        let oldest = self.spool.as_ref().unwrap().data.oldest()?;
+        let (stream, to, mut at, mut losses) = (oldest.stream, oldest.end(), 0, Vec::new());
+        while let Some((from, end)) = holds(&self.held, stream, at, to) {
+            losses.push(Loss { stream, from, to: end, reason: LossReason::Full });
+            at = end;
+        }
+        Some((stream, to, losses))
+    }
+
+    fn evict(&mut self) -> bool {
+        // As the edge does: nothing that is not accepted is spoken of.
+        self.sync();
+        let Some((stream, to, losses)) = self.needed() else { return false };
+        let spool = self.spool.as_mut().unwrap();
+        let before = spool.losses_next();
+        let held = &self.held;
+        let evicted = spool.evict(|s| floor(held, s), |s, f, t| holds(held, s, f, t), Stamp::default());
+        let after = spool.losses_next();
+        self.note(before, after, &losses);
+        match evicted {
+            Ok(Some(e)) => {
+                let count: u64 = losses.iter().map(|l| l.to - l.from).sum();
+                assert_eq!((e.stream, e.to, e.lost, e.losses), (stream, to, count, losses.len() as u64));
+                assert_eq!(after - before, losses.len() as u64);
+                self.give_up(stream, 0, to);
+                return true;
+            }
+            Ok(None) => panic!("it can go"),
+            Err(AppendError::Full) => assert!(!self.losses.is_empty()),
+            Err(AppendError::Disk(_)) => assert!(DISK_BYTES.get().is_some()),
+        }
+        false
+    }
+
+    fn sync(&mut self) {
+        let spool = self.spool.as_mut().unwrap();
+        match spool.sync() {
+            Ok(next) => {
+                self.accepted = next;
+                if !self.files("seg").is_empty() && next > 0 {
                     self.synced_len = std::fs::metadata(self.active()).unwrap().len();
                 }
             }
-            Action::Crash(kept, wrong) => {
-                let any = spool.next() > 0;
-                let survive = self.must_survive();
-                self.spool = None;
-                if any {
-                    let active = self.active();
-                    let mut bytes = std::fs::read(&active).unwrap();
-                    let synced = self.synced_len as usize;
-                    bytes.truncate((synced + usize::from(kept)).min(bytes.len()));
-                    if wrong && bytes.len() > synced {
-                        *bytes.last_mut().unwrap() ^= 0xFF;
-                    }
-                    std::fs::write(&active, bytes).unwrap();
-                }
-                self.open();
-                for h in survive {
-                    assert!(self.held.contains(&h), "{h:?} was accepted and is lost");
+            Err(_) => self.refused(),
+        }
+    }
+
+    /// The disk refused: what was not accepted is not there.
+    fn refused(&mut self) {
+        assert!(DISK_BYTES.get().is_some());
+        let next = self.spool.as_ref().unwrap().next();
+        assert!(next >= self.accepted, "{next} {} is accepted", self.accepted);
+        let boot = self.boot;
+        self.held.retain(|h, _| h.0 != boot || h.1 < next);
+    }
+
+    fn append(&mut self, len: u8) {
+        let bytes = 40 + u64::from(len);
+        while !self.spool.as_ref().unwrap().has_room(bytes) {
+            assert!(self.spool.as_ref().unwrap().can_make_room(bytes));
+            if !self.evict() {
+                break;
+            }
+        }
+        let spool = self.spool.as_mut().unwrap();
+        let seq = spool.next();
+        let before = spool.unsynced();
+        match spool.append(&entry(&payload(self.boot, seq, len))) {
+            Ok(given) => {
+                assert_eq!(given, seq);
+                self.held.insert((self.boot, seq), len);
+                // Beginning a new segment syncs the one before.
+                self.accepted = self.accepted.max(spool.next() - spool.unsynced());
+                if spool.unsynced() == 1 {
+                    self.synced_len = std::fs::metadata(self.active()).unwrap().len() - bytes;
                 }
             }
-            Action::Reopen => {
-                self.accepted = spool.sync().unwrap();
-                let survive = self.must_survive();
-                self.spool = None;
-                self.open();
-                assert_eq!(survive, Vec::from(self.held.clone()));
-            }
-            Action::Settle(n) => {
-                for _ in 0..n {
-                    let boot = self.boot;
-                    let accepted = self.accepted;
-                    let Some(h) = self.held.pop_front_if(|h| h.0 != boot || h.1 < accepted) else { break };
-                    self.floors.insert(h.0, h.1 + 1);
+            Err(AppendError::Full) => assert!(!spool.has_room(bytes)),
+            Err(AppendError::Disk(_)) => {
+                if before > 0 && spool.unsynced() == 0 && spool.next() == seq {
+                    self.accepted = seq;
                 }
-                let floors = &self.floors;
-                spool.trim(|s| floors.get(&s).copied(), |_| false).unwrap();
+                self.refused();
             }
         }
     }
-}
 
-fn number_of_path(path: &Path) -> Option<u64> {
-    segment::number_of(path.file_name()?)
+    fn must_survive(&self) -> Vec<Name> {
+        self.held.keys().copied().filter(|h| h.0 != self.boot || h.1 < self.accepted).collect()
+    }
+
+    fn reopen(&mut self) {
+        let survive = self.must_survive();
+        self.spool = None;
+        self.open();
+        for h in survive {
+            assert!(self.held.contains_key(&h), "{h:?} was accepted and is lost");
+        }
+    }
+
+    fn crash(&mut self, kept: u16, wrong: bool) {
+        let unsynced = self.spool.as_ref().unwrap().unsynced() > 0;
+        if unsynced {
+            let active = self.active();
+            let mut bytes = std::fs::read(&active).unwrap();
+            let synced = self.synced_len as usize;
+            bytes.truncate((synced + usize::from(kept)).min(bytes.len()));
+            if wrong && bytes.len() > synced {
+                *bytes.last_mut().unwrap() ^= 0xFF;
+            }
+            std::fs::write(&active, bytes).unwrap();
+        }
+        if let Some(losses) = self.files("loss").pop().filter(|_| wrong) {
+            let mut bytes = std::fs::read(&losses).unwrap();
+            bytes.extend_from_slice(b"HF\x01\x04 a torn one");
+            std::fs::write(&losses, bytes).unwrap();
+        }
+        self.reopen();
+    }
+
+    /// One that has a sound one of its stream behind it: a damaged end looks like a torn one.
+    fn rot(&mut self, which: u8) {
+        let sound = |h: &Name| !self.rotten.contains(h) && (h.0 != self.boot || h.1 < self.accepted);
+        let some: Vec<Name> = self.held.keys().copied().filter(sound).collect();
+        let (name, next) = match some.get(usize::from(which) % some.len().max(1)..) {
+            Some([a, b, ..]) if a.0 == b.0 => (*a, *b),
+            _ => return,
+        };
+        let needle = payload(name.0, name.1, self.held[&name]);
+        if needle.len() < 16 || self.held[&next] < 16 {
+            return;
+        }
+        for file in self.files("seg") {
+            let mut bytes = std::fs::read(&file).unwrap();
+            let spot =
+                bytes.windows(24).position(|w| w[..16] == [name.0.to_le_bytes(), name.1.to_le_bytes()].concat()[..]);
+            // In the envelope, stream and seq are 8 bytes behind its front; in a segment's head too, but there is no payload.
+            if let Some(at) = spot.filter(|&at| at != 8 && bytes[at + 32..].starts_with(&needle)) {
+                bytes[at + 32 + 5] ^= 0x10;
+                std::fs::write(&file, bytes).unwrap();
+                self.rotten.insert(name);
+                return;
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Append(len) => self.append(len),
+            Action::Sync => self.sync(),
+            Action::Evict => {
+                self.evict();
+            }
+            Action::EvictHalf => {
+                self.sync();
+                if let Some((_, _, losses)) = self.needed() {
+                    self.declare(&losses);
+                    self.crash(0, false);
+                }
+            }
+            Action::Crash(kept, wrong) => self.crash(kept, wrong),
+            Action::Reopen => {
+                self.sync();
+                self.reopen();
+            }
+            Action::Settle(n) => {
+                for _ in 0..n {
+                    let Some((&h, _)) = self.held.iter().next() else { break };
+                    if h.0 == self.boot && h.1 >= self.accepted {
+                        break;
+                    }
+                    self.held.remove(&h);
+                }
+                self.trim();
+            }
+            Action::SettleOne(which) => {
+                let some = self.must_survive();
+                if let Some(h) = some.get(usize::from(which) % some.len().max(1)) {
+                    self.held.remove(h);
+                }
+                self.trim();
+            }
+            Action::SettleLosses => {
+                self.losses.clear();
+                self.trim();
+            }
+            Action::DiskFull(bytes) => DISK_BYTES.set(Some(bytes.into())),
+            Action::DiskFree => DISK_BYTES.set(None),
+            Action::Rot(which) => self.rot(which),
+        }
+    }
+
+    fn trim(&mut self) {
+        let (held, losses) = (&self.held, &self.losses);
+        let floor = |s| floor(held, s).or(floor(losses, s));
+        self.spool.as_mut().unwrap().trim(floor, |_| false).unwrap();
+    }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
     #[test]
-    fn it_equals_its_model_whatever_happens(actions in prop::collection::vec(action(), 1..80)) {
-        let mut model = Model {
-            dir: tempfile::tempdir().unwrap(), spool: None, boot: 100, held: VecDeque::new(),
-            accepted: 0, synced_len: 0, floors: BTreeMap::new(),
-        };
-        model.open();
+    fn it_equals_its_model_whatever_happens(actions in prop::collection::vec(action(), 1..120)) {
+        let mut model = Model::new();
         for action in actions {
             model.act(action);
             model.check();
         }
+        // In the end, whatever is held when the disk is sound again is still there.
+        DISK_BYTES.set(None);
+        model.act(Action::Reopen);
+        model.check();
     }
 
     #[test]
@@ -198,7 +426,7 @@ proptest! {
         spool.sync().unwrap();
         drop(spool);
         for n in 0..3 {
-            let path = dir.path().join(segment::name_of(n));
+            let path = dir.path().join(segment::name_of("seg", n));
             let mut bytes = std::fs::read(&path).unwrap();
             let at = at.min(bytes.len());
             bytes.splice(at..(at + with.len()).min(bytes.len()), with.clone());
@@ -217,14 +445,14 @@ proptest! {
 #[test]
 fn damage_inside_a_segment_costs_the_record_and_no_other() {
     let dir = tempfile::tempdir().unwrap();
-    let limits = Limits { bytes_max: 1 << 20, segment_bytes: 1 << 20 };
+    let limits = Limits { bytes_max: 1 << 20, segment_bytes: 1 << 19, loss_bytes_max: 1 << 10 };
     let mut spool = Spool::open(dir.path(), limits.clone(), 2).unwrap();
     for seq in 0..5 {
         spool.append(&entry(&payload(2, seq, 60))).unwrap();
     }
     spool.sync().unwrap();
     drop(spool);
-    let path = dir.path().join(segment::name_of(0));
+    let path = dir.path().join(segment::name_of("seg", 0));
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[segment::HEAD_BYTES + 100 + 50] ^= 1;
     std::fs::write(&path, bytes).unwrap();
@@ -256,7 +484,7 @@ fn a_full_spool_refuses_and_takes_again_when_the_journal_has_some() {
     let mut spool = Spool::open(dir.path(), TINY, 2).unwrap();
     let n = (0..).find(|_| spool.append(&entry(&[0; 100])).is_err()).unwrap();
     spool.sync().unwrap();
-    assert!(n > 15, "{n}");
+    assert!(n > 10, "{n}");
     spool.trim(|_| Some(n), |_| true).unwrap();
     assert!(spool.bytes() <= 400);
     assert_eq!(spool.append(&entry(&[0; 100])).unwrap(), n);

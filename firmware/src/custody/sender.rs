@@ -228,6 +228,17 @@ impl Sender {
         }
     }
 
+    /// The first range within `from..to` of `stream` that is neither acknowledged nor given up; of a stream that is not
+    /// known here, all of it.
+    pub fn unsettled(&self, stream: u64, from: u64, to: u64) -> Option<(u64, u64)> {
+        let (mut from, mut to) = (from, to);
+        if let Some(s) = self.find(stream) {
+            from = s.settled.gap_from(from);
+            to = s.settled.above().iter().map(|r| r.0).find(|&above| above > from).map_or(to, |above| to.min(above));
+        }
+        (from < to).then_some((from, to))
+    }
+
     /// `from..to` of `stream` is given up; its loss record is accepted already.
     pub fn gone(&mut self, stream: u64, from: u64, to: u64) {
         let Some(s) = self.find_mut(stream) else { return };

@@ -238,3 +238,15 @@ fn what_is_given_up_is_neither_held_nor_sent() {
     s.gone(10, 0, 4);
     assert_eq!((s.held(), s.floor(10), s.in_flight()), (2, Some(4), 2));
 }
+
+#[test]
+fn what_is_to_be_declared_lost_is_just_what_the_journal_does_not_have() {
+    let mut s = sender(16, 20);
+    s.on_ack(&ack("j", None, &[(10, &[(0, 3), (5, 8), (12, 13)])]), 0);
+    assert_eq!(s.unsettled(10, 0, 10), Some((3, 5)));
+    assert_eq!(s.unsettled(10, 5, 10), Some((8, 10)));
+    assert_eq!(s.unsettled(10, 5, 8), None);
+    assert_eq!((s.unsettled(10, 13, 18), s.unsettled(99, 4, 6)), (Some((13, 18)), Some((4, 6))));
+    s.gone(10, 0, 10);
+    assert_eq!((s.unsettled(10, 0, 10), s.floor(10), s.held()), (None, Some(10), 9));
+}

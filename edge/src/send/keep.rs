@@ -1,0 +1,270 @@
+//! Keep: parcels become records in the spool, and room is made for them there.
+//!
+//! Takes parcels. Gives frames whose records are all accepted, or all refused and counted.
+//! Touches the spool, and tells the sender what it may rely on.
+//! Never gives a record up without a loss record that is durable before; and never ends because the disk is full.
+
+use super::Send;
+use crate::parcel::{Parcel, PictureWay};
+use crate::spool::{AppendError, Entry, SpoolError, Stamp};
+use firmware::custody::Kind;
+use firmware::limits::{ENVELOPE_BYTES, PAYLOAD_BYTES_MAX, REPORT_BYTES_MAX};
+use firmware::wire::{self, Loss, LossReason, Payload, PictureHead, Report};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+const RETRY_MIN: Duration = Duration::from_millis(250);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// Damaged records that are declared lost and that the sender has no place for yet.
+const GIVEN_UP_MAX: usize = 64;
+
+/// A disk that refuses: tried again, less and less often.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    again: Option<Instant>,
+    pause: Duration,
+}
+
+impl Trouble {
+    /// The disk refused a moment ago, and is left alone for now.
+    pub fn waits(&self) -> bool {
+        self.again.is_some_and(|again| Instant::now() < again)
+    }
+
+    /// The disk has refused; says so once, and what that costs.
+    pub fn meet(&mut self, error: &SpoolError, costs: &str) {
+        if self.again.is_none() {
+            log::error!("{error}; {}. Until then {costs}", error.advice());
+        }
+        self.pause = (self.pause * 2).clamp(RETRY_MIN, RETRY_MAX);
+        self.again = Some(Instant::now() + self.pause);
+    }
+
+    /// The disk does it again.
+    pub fn end(&mut self, what: &str) {
+        if self.again.take().is_some() {
+            log::info!("the spool's disk {what} again");
+            self.pause = Duration::ZERO;
+        }
+    }
+}
+
+impl Send {
+    /// A parcel from See: its records into the spool, its pictures out.
+    pub(super) fn take(&mut self, mut parcel: Box<Parcel>) {
+        self.stamp = Stamp { at_us: parcel.captured_at_us, clock_synced: parcel.clock_synced };
+        if self.trouble.waits() {
+            if parcel.with_report {
+                self.refuse(1);
+            }
+        } else {
+            self.accept(&mut parcel);
+        }
+        if parcel.way == PictureWay::Latest || !parcel.original.is_empty() {
+            self.picture(&parcel);
+        }
+        // See may be gone already. There is a place for each parcel.
+        let _ = self.hatch.empties.try_send(parcel);
+    }
+
+    /// Appends a frame's report and picture, both or neither, and its census if there is room.
+    fn accept(&mut self, parcel: &mut Parcel) {
+        self.parts.clear();
+        if parcel.with_report {
+            parcel.report.dropped += self.hatch.counters.refused.load(Ordering::Relaxed);
+            if parcel.way == PictureWay::Records {
+                let made = parcel.picture(PAYLOAD_BYTES_MAX, &mut self.scratch, &mut self.parts);
+                if let Err(e) = made {
+                    log::error!("frame {}: its picture cannot be sent: {e}", parcel.report.frame);
+                    self.parts.clear();
+                }
+            }
+            let mut buf = [0; REPORT_BYTES_MAX];
+            let n = match wire::encode(&parcel.report, &mut buf) {
+                Ok(n) => n,
+                Err(e) => {
+                    log::error!("frame {}: its report cannot be encoded: {e}", parcel.report.frame);
+                    return self.refuse(1);
+                }
+            };
+            let needed = (n + ENVELOPE_BYTES) as u64 + self.parts.record_bytes();
+            if !self.make_room(needed) {
+                return self.refuse(1);
+            }
+            let seq = self.spool.next();
+            if !self.append(parcel, Report::KIND, Report::VERSION, buf.get(..n).unwrap_or(&[])) {
+                return self.refuse(1);
+            }
+            self.unsynced_frames.push(seq);
+            let parts = std::mem::take(&mut self.parts);
+            for part in parts.iter() {
+                if !self.append(parcel, PictureHead::KIND, PictureHead::VERSION, part) {
+                    log::error!("frame {}: the disk is full in the middle of its picture", parcel.report.frame);
+                    break;
+                }
+            }
+            self.parts = parts;
+        }
+        self.accept_census(parcel);
+    }
+
+    fn accept_census(&mut self, parcel: &Parcel) {
+        if parcel.census.is_empty() || self.trouble.waits() {
+            return;
+        }
+        if !self.make_room(parcel.census.record_bytes()) {
+            return log::warn!("frame {}: no room in the spool for its census", parcel.report.frame);
+        }
+        let (kind, version) = (wire::CensusHead::KIND, wire::CensusHead::VERSION);
+        for part in parcel.census.iter() {
+            if !self.append(parcel, kind, version, part) {
+                return log::error!("frame {}: the disk is full in the middle of its census", parcel.report.frame);
+            }
+        }
+    }
+
+    /// False: the spool or the disk is full.
+    fn append(&mut self, parcel: &Parcel, kind: Kind, payload_version: u8, payload: &[u8]) -> bool {
+        let entry = Entry {
+            kind: kind as u8,
+            payload_version,
+            captured_at_us: parcel.captured_at_us,
+            clock_synced: parcel.clock_synced,
+            payload,
+        };
+        match self.spool.append(&entry) {
+            Ok(_) => {
+                self.sync_due.get_or_insert_with(|| Instant::now() + self.sync_every);
+                true
+            }
+            Err(AppendError::Full) => false,
+            Err(AppendError::Disk(e)) => {
+                self.met(&e);
+                false
+            }
+        }
+    }
+
+    /// Room for records of `bytes` in all, by dropping the oldest segments if it must be. False: there is none.
+    fn make_room(&mut self, bytes: u64) -> bool {
+        while !self.spool.has_room(bytes) {
+            if !self.spool.can_make_room(bytes) || !self.evict() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Gives up the oldest segment. False: it cannot go.
+    fn evict(&mut self) -> bool {
+        // What is appended becomes accepted first: the sender must know of all that it may be told is gone.
+        self.sync();
+        let sender = &self.sender;
+        let holds = |stream, from, to| sender.unsettled(stream, from, to);
+        let evicted = self.spool.evict(|stream| sender.floor(stream), holds, self.stamp);
+        self.declared();
+        let counters = &self.hatch.counters;
+        match evicted {
+            Ok(Some(e)) => {
+                self.sender.gone(e.stream, 0, e.to);
+                let before = counters.evicted.fetch_add(e.lost, Ordering::Relaxed);
+                counters.losses.fetch_add(e.losses, Ordering::Relaxed);
+                if before == 0 && e.lost > 0 {
+                    let bytes = self.spool.bytes();
+                    log::error!(
+                        "the spool is full ({bytes} bytes): its oldest records are given up, each named in a loss record"
+                    );
+                }
+                true
+            }
+            Ok(None) => false,
+            Err(AppendError::Full) => {
+                if !std::mem::replace(&mut self.said_full, true) {
+                    log::error!(
+                        "the spool is full, also of loss records: frames are refused, and counted, until the journal \
+                         takes some"
+                    );
+                }
+                false
+            }
+            Err(AppendError::Disk(e)) => {
+                self.met(&e);
+                false
+            }
+        }
+    }
+
+    /// Declares a record lost whose bytes are damaged. False: there is no room for that now, or for knowing of it.
+    pub(super) fn give_up(&mut self, stream: u64, seq: u64) -> bool {
+        if !self.given_up.contains(&(stream, seq)) {
+            if self.given_up.len() >= GIVEN_UP_MAX || self.trouble.waits() {
+                return false;
+            }
+            let loss = Loss { stream, from: seq, to: seq + 1, reason: LossReason::Corrupt };
+            let done = self.spool.declare(&[loss], self.stamp);
+            self.declared();
+            match done {
+                Ok(_) => {}
+                Err(AppendError::Full) => return false,
+                Err(AppendError::Disk(e)) => {
+                    self.met(&e);
+                    return false;
+                }
+            }
+            log::error!("record {seq} of stream {stream:016x} is damaged on the disk: declared lost");
+            self.hatch.counters.damaged.fetch_add(1, Ordering::Relaxed);
+            self.hatch.counters.losses.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sender.gone(stream, seq, seq + 1);
+        // The sender's ranges may have no place for it; then it asks again, and is told again.
+        let known = self.sender.unsettled(stream, seq, seq + 1).is_none();
+        if known {
+            self.given_up.remove(&(stream, seq));
+        } else {
+            self.given_up.insert((stream, seq));
+        }
+        known
+    }
+
+    /// The sender may rely on the loss records that are durable.
+    fn declared(&mut self) {
+        self.sender.accepted(self.spool.boot() | 1, self.spool.losses_next());
+    }
+
+    fn refuse(&self, frames: u64) {
+        self.hatch.counters.refused.fetch_add(frames, Ordering::Relaxed);
+    }
+
+    /// The disk has refused. Frames that were appended and are not there any more are refused ones.
+    pub(super) fn met(&mut self, error: &SpoolError) {
+        self.trouble.meet(error, "frames are shown, but refused and counted");
+        let next = self.spool.next();
+        let before = self.unsynced_frames.len();
+        self.unsynced_frames.retain(|&seq| seq < next);
+        self.refuse((before - self.unsynced_frames.len()) as u64);
+    }
+
+    /// Makes what is appended durable, and tells the sender.
+    pub(super) fn sync(&mut self) {
+        self.sync_due = None;
+        let any = self.spool.unsynced() > 0;
+        match self.spool.sync() {
+            Ok(next) => {
+                if any {
+                    self.trouble.end("takes records");
+                }
+                self.unsynced_frames.clear();
+                self.sender.accepted(self.spool.boot(), next);
+            }
+            Err(e) => self.met(&e),
+        }
+    }
+}
+
+/// Says an error of the disk, if it is one, that costs nothing now.
+pub(super) fn later(done: Result<(), SpoolError>) {
+    if let Err(e) = done {
+        log::warn!("{e}; {}; tried again later", e.advice());
+    }
+}
