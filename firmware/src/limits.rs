@@ -14,8 +14,8 @@ pub const PIXELS_MAX: usize = 1 << 23;
 pub const WIDTH_PX_MAX: usize = 8_192;
 /// Most DC-DP-means iterations for one frame; a frame that needs more reports `converged: false`.
 pub const ITERATIONS_MAX: u32 = 1_000;
-/// Coreset points that the silhouette estimate looks at; its cost is the square of this.
-pub const SILHOUETTE_POINTS_MAX: usize = 512;
+/// Coreset points to which the silhouette estimate takes distances.
+pub const SILHOUETTE_POINTS_MAX: usize = 1_024;
 
 /// Bytes of a record's envelope, frozen for ever.
 pub const ENVELOPE_BYTES: usize = 40;
