@@ -45,6 +45,17 @@ impl Labelled {
             }
         }
     }
+
+    /// Adds the blocks that the vectors labelled, to what `take` took of the same rows.
+    fn add(&mut self, packed: &Packed, tally: &Tally, labels: &[u8], k: usize) {
+        let mut pixels = [0; CLUSTERS_MAX];
+        count(labels, pixels.get_mut(..k).unwrap_or(&mut []));
+        let of_vectors = core::array::from_fn(|l| pixels[l].saturating_sub(self.pixels[l]));
+        let (sse_q12, max) = packed.costs(tally, &of_vectors);
+        self.sse_q12 += sse_q12;
+        self.max_distance2_q12 = self.max_distance2_q12.max(max);
+        self.pixels = pixels;
+    }
 }
 
 /// Labels every pixel of `frame`. `labels` holds a byte a pixel, `row` three bytes a pixel of a row.
@@ -53,9 +64,11 @@ pub fn label(frame: &Frame<'_>, centroids: &[Q6], row: &mut [u8], labels: &mut [
     let mut found = Labelled { sse_q12: 0, max_distance2_q12: 0, pixels: [0; CLUSTERS_MAX] };
     let (mut block, targets) = (Block::EMPTY, targets(centroids.iter().copied()));
     let (packed, mut tally) = (Packed::of(&targets), Tally::EMPTY);
-    for (y, labels) in labels.chunks_mut(frame.width().max(1)).enumerate().take(frame.height()) {
+    let (width, mut by_vectors_px) = (frame.width().max(1), 0);
+    for (y, labels) in labels.chunks_mut(width).enumerate().take(frame.height()) {
         let pixels = frame.row(y, row).as_chunks::<3>().0;
         let done = packed.as_ref().map_or(0, |packed| by_vectors(pixels, packed, labels, &mut tally));
+        by_vectors_px += done;
         let (pixels, labels) = (pixels.get(done..).unwrap_or(&[]), labels.get_mut(done..).unwrap_or(&mut []));
         for (pixels, labels) in pixels.chunks(BLOCK).zip(labels.chunks_mut(BLOCK)) {
             block.fill_rgb(pixels);
@@ -63,13 +76,22 @@ pub fn label(frame: &Frame<'_>, centroids: &[Q6], row: &mut [u8], labels: &mut [
             found.take(&block, labels);
         }
     }
-    if let Some(packed) = packed {
-        let (sse_q12, max) = packed.costs(&tally);
-        found.sse_q12 += sse_q12;
-        found.max_distance2_q12 = found.max_distance2_q12.max(max);
-        found.pixels.iter_mut().zip(tally.counts()).for_each(|(n, more)| *n += more);
+    if let Some(packed) = packed.filter(|_| by_vectors_px > 0) {
+        let labelled = labels.get(..width * frame.height()).unwrap_or(labels);
+        found.add(&packed, &tally, labelled, targets.len());
     }
     found
+}
+
+/// Adds to `counts[l]` how often label l is in `labels`.
+fn count(labels: &[u8], counts: &mut [u32]) {
+    #[cfg(feature = "simd")]
+    let labels = crate::simd::count_labels(labels, counts);
+    for &l in labels {
+        if let Some(n) = counts.get_mut(usize::from(l)) {
+            *n += 1;
+        }
+    }
 }
 
 /// Labels as many whole blocks as there are, if this machine can, and gives how many pixels that were.

@@ -75,10 +75,9 @@ impl Packed {
         Some(packed)
     }
 
-    /// The sum of squared distances and the largest of them, of all that was tallied.
-    pub(crate) fn costs(&self, tally: &Tally) -> (u64, u32) {
-        let counts = tally.counts();
-        let low: u64 = counts.iter().zip(self.low7_of_label).map(|(&n, low)| u64::from(n) * u64::from(low)).sum();
+    /// The sum of squared distances and the largest of them, of all that was tallied; `pixels` of each label were.
+    pub(crate) fn costs(&self, tally: &Tally, pixels: &[u32; CLUSTERS_MAX]) -> (u64, u32) {
+        let low: u64 = pixels.iter().zip(self.low7_of_label).map(|(&n, low)| u64::from(n) * u64::from(low)).sum();
         let rank = (tally.max & 127) as usize;
         let label = self.label_of_rank.get(rank).copied().unwrap_or(0);
         let low7 = self.low7_of_label.get(usize::from(label)).copied().unwrap_or(0);
@@ -93,28 +92,10 @@ pub(crate) struct Tally {
     pub(crate) floors: u64,
     /// The largest squared distance, its low 7 bits a rank.
     pub(crate) max: i32,
-    /// Pixels of each label, in four parts, so that neighbours do not wait for one another.
-    counts: [[u32; CLUSTERS_MAX + 1]; 4],
 }
 
 impl Tally {
-    pub(crate) const EMPTY: Tally = Tally { floors: 0, max: 0, counts: [[0; CLUSTERS_MAX + 1]; 4] };
-
-    /// Counts labels.
-    #[cfg(feature = "simd")]
-    #[inline]
-    pub(crate) fn count(&mut self, labels: &[u8; LABEL_BLOCK_PX]) {
-        for four in labels.as_chunks::<4>().0 {
-            for (counts, &label) in self.counts.iter_mut().zip(four) {
-                counts[usize::from(label)] += 1;
-            }
-        }
-    }
-
-    /// Pixels of each label.
-    pub(crate) fn counts(&self) -> [u32; CLUSTERS_MAX + 1] {
-        core::array::from_fn(|l| self.counts.iter().map(|part| part[l]).sum())
-    }
+    pub(crate) const EMPTY: Tally = Tally { floors: 0, max: 0 };
 }
 
 /// A block of colours, twice their value in 1/64 levels, and what was found for each.

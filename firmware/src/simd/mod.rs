@@ -75,6 +75,40 @@ pub(crate) fn label(
     }
 }
 
+/// Adds to `counts[l]` how often label l is in `labels`, all but a few at their end, which it gives back; labels of
+/// `counts.len()` and above it passes over.
+///
+/// Four labels at a time over blocks that stay in the nearest cache: with a look at one pixel after the other, neighbours of
+/// the same label would wait for one another.
+#[inline]
+pub(crate) fn count_labels<'l>(labels: &'l [u8], counts: &mut [u32]) -> &'l [u8] {
+    #[cfg(target_arch = "x86_64")]
+    if !x86::has_avx2() {
+        return labels;
+    }
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    {
+        let (blocks, rest) = labels.as_chunks::<LABEL_BLOCK_PX>();
+        // A lane of 8 bits counts to 255.
+        for blocks in blocks.chunks(255) {
+            for (first, counts) in (0..=u8::MAX).step_by(4).zip(counts.chunks_mut(4)) {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: the processor and the operating system have AVX2.
+                let more = unsafe { x86::count_labels_avx2(first, blocks) };
+                #[cfg(target_arch = "aarch64")]
+                let more = neon::count_labels(first, blocks);
+                counts.iter_mut().zip(more).for_each(|(n, more)| *n += more);
+            }
+        }
+        rest
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        let _ = counts;
+        labels
+    }
+}
+
 /// Counts pixels into cells, all but a few, which it gives back behind the sum of the others' squares. None: this machine
 /// has no version here.
 #[inline]

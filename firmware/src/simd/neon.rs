@@ -105,6 +105,21 @@ pub(super) fn label(
         }
         tally.floors += floors;
         tally.max = max;
-        tally.count(labels);
+    }
+}
+
+/// How often each of four labels from `first` on is in at most 255 blocks of labels.
+pub(super) fn count_labels(first: u8, blocks: &[[u8; LABEL_BLOCK_PX]]) -> [u32; 4] {
+    // SAFETY: NEON is part of aarch64; the loads are of the 32 bytes of a block.
+    unsafe {
+        let these: [_; 4] = core::array::from_fn(|i| vdupq_n_u8(first.wrapping_add(i as u8)));
+        let mut counts = [[vdupq_n_u8(0); 2]; 4];
+        for block in blocks {
+            let labels = [vld1q_u8(block.as_ptr()), vld1q_u8(block.as_ptr().add(16))];
+            for (count, this) in counts.iter_mut().zip(these) {
+                *count = core::array::from_fn(|half| vsubq_u8(count[half], vceqq_u8(labels[half], this)));
+            }
+        }
+        counts.map(|[low, high]| u32::from(vaddlvq_u8(low)) + u32::from(vaddlvq_u8(high)))
     }
 }

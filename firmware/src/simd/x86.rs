@@ -211,7 +211,6 @@ pub(super) fn label_avx2(
         }
         // SAFETY: an unaligned store to the 32 bytes of `labels`.
         unsafe { _mm256_storeu_si256(labels.as_mut_ptr().cast(), found) };
-        tally.count(labels);
     }
     let (mut lanes64, mut lanes32) = ([0u64; 4], [0i32; 8]);
     // SAFETY: unaligned stores to arrays of just that size.
@@ -221,6 +220,23 @@ pub(super) fn label_avx2(
     }
     tally.floors += lanes64.iter().sum::<u64>();
     tally.max = lanes32.iter().copied().fold(tally.max, i32::max);
+}
+
+/// How often each of four labels from `first` on is in at most 255 blocks of labels; the machine must have AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) fn count_labels_avx2(first: u8, blocks: &[[u8; LABEL_BLOCK_PX]]) -> [u32; 4] {
+    let zero = _mm256_setzero_si256();
+    let these: [_; 4] = core::array::from_fn(|i| _mm256_set1_epi8(first.wrapping_add(i as u8) as i8));
+    let mut counts = [zero; 4];
+    for block in blocks {
+        // SAFETY: an unaligned load of the block's 32 bytes.
+        let labels = unsafe { _mm256_loadu_si256(block.as_ptr().cast()) };
+        for (count, this) in counts.iter_mut().zip(these) {
+            *count = _mm256_sub_epi8(*count, _mm256_cmpeq_epi8(labels, this));
+        }
+    }
+    // The sums of 8 bytes each are in the low halves of lanes of 64 bits.
+    counts.map(|count| lane_sum(_mm256_sad_epu8(count, zero)) as u32)
 }
 
 /// Counts whole blocks of 8 pixels; the machine must have AVX2. Gives the sum of their squares.
