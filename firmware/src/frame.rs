@@ -5,6 +5,8 @@
 //! Never copies a whole frame, and never reads past the buffer: its size is checked once, in `Frame::new`.
 
 use crate::limits::{PIXELS_MAX, WIDTH_PX_MAX};
+use crate::ycbcr;
+pub use crate::ycbcr::Yuv;
 
 /// How the bytes of a frame lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,43 +51,6 @@ impl Layout {
             Layout::Rgb24 | Layout::Bgr24 | Layout::Grey | Layout::Yuyv => luma,
             Layout::Nv12 => luma + stride.next_multiple_of(2) * height.div_ceil(2),
             Layout::Planar { h, v } => luma + 2 * stride.div_ceil(1 << h) * height.div_ceil(1 << v),
-        }
-    }
-}
-
-/// Which YCbCr it is: the matrix, and whether luma spans 16..=235 or 0..=255.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Yuv {
-    /// ITU-R BT.601, limited range: cameras and most small video.
-    #[default]
-    Bt601,
-    /// ITU-R BT.601, full range: JPEG.
-    Bt601Full,
-    /// ITU-R BT.709, limited range: HD video.
-    Bt709,
-    /// ITU-R BT.709, full range.
-    Bt709Full,
-}
-
-/// Integer coefficients of one YCbCr, scaled by 65,536.
-#[derive(Clone, Copy)]
-struct Matrix {
-    black: i32,
-    y: i32,
-    rv: i32,
-    gu: i32,
-    gv: i32,
-    bu: i32,
-}
-
-impl Yuv {
-    /// From Kr and Kb of the standard: R = Y + 2(1-Kr)Cr, B = Y + 2(1-Kb)Cb, G from the luma equation.
-    const fn matrix(self) -> Matrix {
-        match self {
-            Yuv::Bt601 => Matrix { black: 16, y: 76_309, rv: 104_597, gu: 25_675, gv: 53_279, bu: 132_201 },
-            Yuv::Bt601Full => Matrix { black: 0, y: 65_536, rv: 91_881, gu: 22_554, gv: 46_802, bu: 116_130 },
-            Yuv::Bt709 => Matrix { black: 16, y: 76_309, rv: 117_489, gu: 13_975, gv: 34_925, bu: 138_438 },
-            Yuv::Bt709Full => Matrix { black: 0, y: 65_536, rv: 103_206, gu: 12_276, gv: 30_679, bu: 121_609 },
         }
     }
 }
@@ -231,55 +196,19 @@ impl<'a> Frame<'a> {
                     *px = [l, l, l];
                 }
             }
-            Layout::Yuyv => {
-                let m = self.yuv.matrix();
-                for (pair, c) in pixels.chunks_mut(2).zip(line.as_chunks::<4>().0) {
-                    let chroma = chroma(m, c[1], c[3]);
-                    for (px, &l) in pair.iter_mut().zip([c[0], c[2]].iter()) {
-                        *px = rgb(m, l, chroma);
-                    }
-                }
-            }
+            Layout::Yuyv => ycbcr::yuyv(self.yuv, line, pixels),
             Layout::Nv12 => {
-                let m = self.yuv.matrix();
                 let start = self.stride * self.height + (y / 2) * self.stride.next_multiple_of(2);
-                let cc = self.data.get(start..).unwrap_or(&[]);
-                for ((pair, l), c) in pixels.chunks_mut(2).zip(line.chunks(2)).zip(cc.as_chunks::<2>().0) {
-                    let chroma = chroma(m, c[0], c[1]);
-                    for (px, &l) in pair.iter_mut().zip(l) {
-                        *px = rgb(m, l, chroma);
-                    }
-                }
+                ycbcr::nv12(self.yuv, line, self.data.get(start..).unwrap_or(&[]), pixels);
             }
             Layout::Planar { h, v } => {
-                let m = self.yuv.matrix();
                 let (cs, ch) = (self.stride.div_ceil(1 << h), self.height.div_ceil(1 << v));
                 let cb = self.stride * self.height + (y >> v) * cs;
                 let (cb, cr) = (self.data.get(cb..).unwrap_or(&[]), self.data.get(cb + cs * ch..).unwrap_or(&[]));
-                let span = 1 << h;
-                let chromas = cb.iter().zip(cr);
-                for ((run, l), (&cb, &cr)) in pixels.chunks_mut(span).zip(line.chunks(span)).zip(chromas) {
-                    let chroma = chroma(m, cb, cr);
-                    for (px, &l) in run.iter_mut().zip(l) {
-                        *px = rgb(m, l, chroma);
-                    }
-                }
+                ycbcr::planar(self.yuv, line, cb, cr, h, pixels);
             }
         }
     }
-}
-
-/// What two chroma samples add to red, green and blue, scaled by 65,536, rounding included.
-#[inline]
-fn chroma(m: Matrix, cb: u8, cr: u8) -> [i32; 3] {
-    let (u, v) = (i32::from(cb) - 128, i32::from(cr) - 128);
-    [m.rv * v + 32_768, 32_768 - m.gu * u - m.gv * v, m.bu * u + 32_768]
-}
-
-#[inline]
-fn rgb(m: Matrix, luma: u8, chroma: [i32; 3]) -> [u8; 3] {
-    let y = (i32::from(luma) - m.black) * m.y;
-    chroma.map(|c| ((y + c) >> 16).clamp(0, 255) as u8)
 }
 
 #[cfg(test)]

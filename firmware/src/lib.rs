@@ -36,3 +36,4 @@ pub mod simd;
 pub mod track;
 pub mod view;
 pub mod wire;
+mod ycbcr;

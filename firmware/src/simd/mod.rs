@@ -12,11 +12,16 @@
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_ycbcr;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+#[cfg(target_arch = "x86_64")]
+mod x86_ycbcr;
 
 use crate::coreset::Cell;
 use crate::nearest::{Block, LABEL_BLOCK_PX, Packed, Tally, Targets};
+use crate::ycbcr::{Halved, Matrix};
 
 /// Finds the nearest target of every colour of the block. False: this machine has no version here.
 #[inline]
@@ -129,6 +134,36 @@ pub(crate) fn count<'p, const BITS: u32, const CELLS: usize>(
     {
         let _ = (pixels, hist);
         None
+    }
+}
+
+/// Pixels that are converted at a time.
+const YCBCR_PX: usize = 16;
+
+/// Sixteen pixels.
+type Sixteen = [[u8; 3]; YCBCR_PX];
+
+/// Converts samples to RGB, sixteen pixels at a time from the first on; gives how many pixels that were: 0 where this
+/// machine has no version here.
+#[inline]
+pub(crate) fn rgb_of(m: Matrix, row: Halved<'_>, pixels: &mut [[u8; 3]]) -> usize {
+    let pixels = pixels.as_chunks_mut::<YCBCR_PX>().0;
+    #[cfg(target_arch = "x86_64")]
+    {
+        if !x86::has_avx2() {
+            return 0;
+        }
+        // SAFETY: the processor and the operating system have AVX2.
+        YCBCR_PX * unsafe { x86_ycbcr::rgb_of_avx2(m, row, pixels) }
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        YCBCR_PX * neon_ycbcr::rgb_of(m, row, pixels)
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        let _ = (m, row, pixels);
+        0
     }
 }
 
