@@ -29,6 +29,11 @@ fn the_page_shows_pictures_palette_curve_knife_and_ledger() {
     browser.wait_until("the knife", "document.querySelector('#knife img')?.naturalWidth > 0");
     browser.wait_until("the palette", "document.querySelectorAll('#bar div').length > 5");
     browser.wait_until("the ledger", "document.querySelectorAll('#ledger tr').length === 1");
+    browser.wait_until("colours born or gone", "series.some(r => r.warm && r.births.length + r.deaths.length)");
+    browser.wait_until(
+        "their ticks",
+        "[...document.querySelectorAll('#curve path')].slice(-2).some(p => p.getAttribute('d'))",
+    );
     let frame = browser.value("series.at(-1).frame").as_u64().unwrap();
     browser.wait_until("frames to go on", &format!("series.at(-1).frame > {frame} + 30"));
     let shot = output("page.png");

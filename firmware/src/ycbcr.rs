@@ -48,6 +48,7 @@ impl Yuv {
 }
 
 /// Samples of a row in which two pixels share one chroma.
+#[cfg_attr(not(feature = "simd"), expect(dead_code))]
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Halved<'a> {
     /// Y0 Cb Y1 Cr.
