@@ -8,6 +8,7 @@ edge() {
   hueflow-edge run --site test --device "$device" --mqtt "mqtt://10.0.2.2:$port" --spool "/tmp/spool-$device" \
     --method octree --census-every 0 "$@" >"/tmp/$device.log" 2>&1
 }
+hueflow-bare | sed 's/^/GOLDEN /'
 plug 0
 echo "GUEST list-cameras"
 hueflow-edge list-cameras
