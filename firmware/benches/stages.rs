@@ -1,0 +1,199 @@
+//! Stages: what each stage of a frame of 640x480 takes: `cargo bench -p hueflow-firmware --features simd`.
+//!
+//! Takes the photograph of the golden tests, drawn twice as large. Gives the stages' times, one thread.
+//! Touches memory of its own.
+//! Never a judgement: how many instructions all of it may take is counted by tests/bare, without a clock.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use firmware::cluster::{self, Clusters, Params};
+use firmware::coreset::{self, Cell, Counted, Merge, Point, SCOUT_POINTS_MAX};
+use firmware::frame::{Frame, Layout, Stamp, Yuv};
+use firmware::label::{self, Q6};
+use firmware::node::{Node, Settings, Workspace};
+use firmware::{refine, silhouette};
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
+use std::path::Path;
+
+const WIDTH: usize = 640;
+const HEIGHT: usize = 480;
+const PIXELS: usize = WIDTH * HEIGHT;
+const CELLS: usize = 1 << 15;
+const CORESET_SIZE: usize = 1_000;
+const LAMBDA_Q6: u32 = 50 * 64;
+
+fn main() {
+    divan::main();
+}
+
+/// The photograph, every pixel as often as it takes to fill the frame.
+fn photo() -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/china.png");
+    let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path).unwrap()));
+    let mut reader = decoder.read_info().unwrap();
+    let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut rgb).unwrap();
+    let (w, h) = (info.width as usize, info.height as usize);
+    let at = |i: usize| {
+        let from = 3 * (i / WIDTH * h / HEIGHT * w + i % WIDTH * w / WIDTH);
+        [rgb[from], rgb[from + 1], rgb[from + 2]]
+    };
+    (0..PIXELS).flat_map(at).collect()
+}
+
+/// What the stages before left.
+struct Left {
+    rgb: Vec<u8>,
+    hist: Vec<Cell>,
+    cells: Vec<Point>,
+    counted: Counted,
+    parents: Vec<Point>,
+    scout: Vec<Point>,
+    points: Vec<Point>,
+    clusters: Clusters,
+}
+
+impl Left {
+    fn new() -> Left {
+        let rgb = photo();
+        let (mut hist, mut cells) = (vec![Cell::default(); CELLS], vec![Point::default(); CELLS]);
+        let counted = coreset::count(&Frame::rgb(WIDTH, HEIGHT, &rgb).unwrap(), &mut hist, &mut cells, &mut []);
+        cells.truncate(counted.cells);
+        let (mut parents, mut merges) = (vec![Point::default(); CELLS / 8], vec![Merge::default(); CELLS / 8]);
+        let n = coreset::parents(&cells, &mut parents);
+        parents.truncate(n);
+        let mut points = vec![Point::default(); cells.len()];
+        let drawn = coreset::octree(&cells, &parents, counted.squares, CORESET_SIZE, &mut points, &mut merges);
+        points.truncate(drawn.points);
+        let mut scout = parents.clone();
+        let n = coreset::collapse(&mut scout, &mut merges, parents.len(), SCOUT_POINTS_MAX);
+        scout.truncate(n);
+        let mut clusters = Clusters::new();
+        cluster::run(&scout, PARAMS, &mut clusters, &mut vec![0; scout.len()]);
+        Left { rgb, hist, cells, counted, parents, scout, points, clusters }
+    }
+
+    fn frame(&self) -> Frame<'_> {
+        Frame::rgb(WIDTH, HEIGHT, &self.rgb).unwrap()
+    }
+}
+
+const PARAMS: Params = Params { lambda_q6: LAMBDA_Q6, w_open: PIXELS as u32 / 4_800, iterations_max: 1_000 };
+
+#[divan::bench(args = [Layout::Yuyv, Layout::Nv12, Layout::I420, Layout::Bgr24])]
+fn a0_rows_to_rgb(bencher: Bencher<'_, '_>, layout: Layout) {
+    let data: Vec<u8> = (0..3 * PIXELS).map(|i| (i * 7_919 % 251) as u8).collect();
+    let frame = Frame::new(layout, Yuv::Bt601, WIDTH, HEIGHT, 0, &data, Stamp::default()).unwrap();
+    let mut row = vec![0; 3 * WIDTH];
+    bencher.counter(ItemsCount::new(PIXELS)).bench_local(|| {
+        for y in 0..HEIGHT {
+            black_box(frame.row(y, &mut row));
+        }
+    });
+}
+
+#[divan::bench]
+fn a1_histogram(bencher: Bencher<'_, '_>) {
+    let mut left = Left::new();
+    let (frame, mut cells) = (Frame::rgb(WIDTH, HEIGHT, &left.rgb).unwrap(), vec![Point::default(); CELLS]);
+    bencher
+        .counter(ItemsCount::new(PIXELS))
+        .bench_local(|| coreset::count(&frame, &mut left.hist, &mut cells, &mut []));
+}
+
+#[divan::bench]
+fn a2_octree(bencher: Bencher<'_, '_>) {
+    let left = Left::new();
+    let (mut parents, mut merges) = (vec![Point::default(); CELLS / 8], vec![Merge::default(); CELLS / 8]);
+    let mut points = vec![Point::default(); left.cells.len()];
+    bencher.counter(ItemsCount::new(left.cells.len())).bench_local(|| {
+        let n = coreset::parents(&left.cells, &mut parents);
+        coreset::octree(&left.cells, &parents[..n], left.counted.squares, CORESET_SIZE, &mut points, &mut merges)
+    });
+}
+
+#[divan::bench]
+fn a3_scout(bencher: Bencher<'_, '_>) {
+    let left = Left::new();
+    let mut merges = vec![Merge::default(); CELLS / 8];
+    bencher.counter(ItemsCount::new(left.parents.len())).with_inputs(|| left.parents.clone()).bench_local_refs(
+        |scout| {
+            let n = scout.len();
+            coreset::collapse(scout, &mut merges, n, SCOUT_POINTS_MAX)
+        },
+    );
+}
+
+#[divan::bench]
+fn b1_dc_dp_means(bencher: Bencher<'_, '_>) {
+    let left = Left::new();
+    let mut assign = vec![0; left.scout.len()];
+    bencher.counter(ItemsCount::new(left.scout.len())).bench_local(|| {
+        let mut clusters = Clusters::new();
+        cluster::run(&left.scout, PARAMS, &mut clusters, &mut assign)
+    });
+}
+
+#[divan::bench]
+fn b2_swaps(bencher: Bencher<'_, '_>) {
+    let left = Left::new();
+    let mut assign = vec![0; left.points.len()];
+    let cover = |clusters: &Clusters| cluster::uncovered(&left.scout, clusters, PARAMS).0;
+    bencher
+        .with_inputs(|| left.clusters.clone())
+        .bench_local_refs(|clusters| refine::swap(&left.points, clusters, &mut assign, PIXELS as u64 / 100, cover));
+}
+
+#[divan::bench]
+fn b3_lloyd_on_all_cells(bencher: Bencher<'_, '_>) {
+    let left = Left::new();
+    let mut assign = vec![0; left.cells.len()];
+    bencher
+        .counter(ItemsCount::new(left.cells.len()))
+        .with_inputs(|| left.clusters.clone())
+        .bench_local_refs(|clusters| refine::lloyd(&left.cells, left.counted.squares, clusters, &mut assign));
+}
+
+#[divan::bench(args = [4, 16, 64, 255])]
+fn c_labels(bencher: Bencher<'_, '_>, clusters: usize) {
+    let left = Left::new();
+    let spread = left.cells.iter().step_by(left.cells.len() / clusters);
+    let centroids: Vec<Q6> = spread.take(clusters).map(|p| p.rgb_q6).collect();
+    let (frame, mut labels) = (left.frame(), vec![0; PIXELS]);
+    bencher.counter(ItemsCount::new(PIXELS)).bench_local(|| label::label(&frame, &centroids, &mut [], &mut labels));
+}
+
+#[divan::bench]
+fn d_silhouette_estimate(bencher: Bencher<'_, '_>) {
+    let left = Left::new();
+    let mut assign = vec![0; left.points.len()];
+    cluster::assign(&left.points, &left.clusters, &mut assign);
+    bencher.bench_local(|| silhouette::estimate_ppm(&left.points, &assign, left.clusters.len(), 40_000));
+}
+
+/// A whole frame; cold, or warm as in a video that stands still.
+#[divan::bench(args = ["cold", "warm"])]
+fn e_frame(bencher: Bencher<'_, '_>, start: &str) {
+    let left = Left::new();
+    let (mut hist, mut cells, mut points) =
+        (vec![Cell::default(); CELLS], vec![Point::default(); CELLS], vec![Point::default(); PIXELS]);
+    let (mut scout, mut merges) = (vec![Point::default(); CELLS / 8], vec![Merge::default(); CELLS / 8]);
+    let (mut assign, mut labels, mut row) = (vec![0; PIXELS], vec![0; PIXELS], vec![0; 3 * WIDTH]);
+    let workspace = Workspace {
+        hist: &mut hist,
+        cells: &mut cells,
+        points: &mut points,
+        scout: &mut scout,
+        merges: &mut merges,
+        assign: &mut assign,
+        labels: &mut labels,
+        row: &mut row,
+    };
+    let settings = Settings { cold: start == "cold", silhouette: false, ..Settings::default() };
+    let (mut node, frame) = (Node::new(settings, workspace).unwrap(), left.frame());
+    let (mut rng, mut clock) = (Xoshiro256PlusPlus::seed_from_u64(1), || 0);
+    node.step(&frame, &mut clock, &mut rng).unwrap();
+    bencher.counter(ItemsCount::new(PIXELS)).bench_local(|| node.step(&frame, &mut clock, &mut rng).is_ok());
+}
