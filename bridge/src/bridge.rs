@@ -71,11 +71,11 @@ async fn relay(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
     };
     if standby {
         tokio::select! {
-            () = mqtt::wait_for_absence(&url, &config.site) => {}
+            absent = mqtt::wait_for_absence(&url, &config.site) => absent?,
             _ = stop.wait_for(|s| *s) => return Ok(()),
         }
     }
-    let (mqtt, mut queues) = Mqtt::start(&url, &config.site, &stats);
+    let (mqtt, mut queues) = Mqtt::start(&url, &config.site, &stats)?;
     let mqtt = Arc::new(mqtt);
     let opened = tokio::select! {
         journal = open(&config) => Some(journal),
@@ -150,7 +150,7 @@ async fn probe(journal: Arc<dyn Journal>, wire: Arc<dyn Wire>, stats: Arc<Stats>
 fn embedded(port: u16) -> Result<crate::settings::Url, Failure> {
     let port = crate::broker::start(port)?;
     eprintln!("mqtt://127.0.0.1:{port}");
-    Ok(crate::settings::Url { host: "127.0.0.1".to_owned(), port, login: None })
+    Ok(crate::settings::Url { host: "127.0.0.1".to_owned(), port, login: None, tls: None })
 }
 
 #[cfg(not(feature = "embedded-broker"))]

@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::journal::{JournalConfig, JournalUrl};
 use crate::settings::{Key, Settings, Shape, Url};
+use crate::tls::Tls;
 use crate::verdict::{ValueFormat, is_device};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -57,9 +58,22 @@ pub const BRIDGE_KEYS: &[Key] = &[
         name: "mqtt.url",
         shape: Shape::Text,
         default: "mqtt://127.0.0.1:1883",
-        help: "The broker: mqtt://[USER@]HOST[:PORT], or embedded[:PORT].",
+        help: "The broker: mqtt://[USER@]HOST[:PORT], mqtts:// for TLS, or embedded[:PORT].",
     },
     Key { name: "mqtt.password_file", shape: Shape::Text, default: "", help: "File with the broker's password." },
+    Key {
+        name: "mqtt.ca_file",
+        shape: Shape::Text,
+        default: "",
+        help: "PEM file with the CA that signed the broker's certificate; empty for the system's.",
+    },
+    Key {
+        name: "mqtt.cert_file",
+        shape: Shape::Text,
+        default: "",
+        help: "PEM file with a certificate to show to the broker; empty for none.",
+    },
+    Key { name: "mqtt.key_file", shape: Shape::Text, default: "", help: "PEM file with that certificate's key." },
     journal_key(0),
     journal_key(1),
     journal_key(2),
@@ -219,7 +233,30 @@ fn broker(s: &Settings) -> Result<Broker, Failure> {
         let user = url.login.take().map_or_else(String::new, |(user, _)| user);
         url.login = Some((user, password.trim_end().to_owned()));
     }
+    let ca_file = s.some("mqtt.ca_file").map(PathBuf::from);
+    let own = own_certificate(s, "mqtt.cert_file", "mqtt.key_file")?;
+    match &mut url.tls {
+        Some(tls) => {
+            *tls = Tls { ca_file, own };
+            tls.client().map_err(Failure::Config)?;
+        }
+        // Whoever names a CA means to be safe.
+        None if ca_file.is_some() || own.is_some() => {
+            return Err(s.wrong("mqtt.url", "must be mqtts:// where mqtt.ca_file or mqtt.cert_file is set"));
+        }
+        None => {}
+    }
     Ok(Broker::Remote(url))
+}
+
+/// A certificate and its key: both, or neither.
+fn own_certificate(s: &Settings, cert: &str, key: &str) -> Result<Option<(PathBuf, PathBuf)>, Failure> {
+    match (s.some(cert), s.some(key)) {
+        (Some(cert), Some(key)) => Ok(Some((cert.into(), key.into()))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(s.wrong(key, &format!("must name a file where {cert} does"))),
+        (None, Some(_)) => Err(s.wrong(cert, &format!("must name a file where {key} does"))),
+    }
 }
 
 fn journal(s: &Settings) -> Result<JournalConfig, Failure> {

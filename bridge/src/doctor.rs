@@ -131,7 +131,13 @@ fn broker(config: &BridgeConfig) -> Line {
                 Unseen::Credentials(..) => {
                     (State::Misconfigured, "mqtt.url = \"mqtt://USER@HOST:1883\" and mqtt.password_file")
                 }
-                Unseen::Odd(..) => (State::Wrong, "mqtt.url: MQTT without TLS, 1883 as a rule"),
+                Unseen::Untrusted(..) => {
+                    (State::Misconfigured, "openssl s_client -connect HOST:8883 </dev/null shows what it has")
+                }
+                Unseen::Odd(..) => (
+                    State::Wrong,
+                    "mqtt.url: mqtt:// on its plain port, 1883 as a rule, or mqtts:// on its TLS port, 8883",
+                ),
             };
             line("broker", state, format!("{url}: {unseen}"), advice)
         }
