@@ -45,7 +45,7 @@ impl Mosquitto {
     }
 
     /// The same with `deploy/mosquitto/tls.conf`: it speaks nothing but TLS. Certificate and key are `certs/hueflow.pem` and
-    /// `certs/hueflow.key` in `dir`.
+    /// `certs/hueflow.key` in `dir`; with `certs/ca.pem` there too, it wants certificates of its clients.
     pub fn tls(dir: &Path, users: &[&str]) -> Mosquitto {
         Mosquitto::with_users(dir, users, Access::Tls)
     }
@@ -80,7 +80,11 @@ impl Mosquitto {
                 let text = std::fs::read_to_string(deploy.join(name)).expect("the configuration");
                 text.replace("/etc/mosquitto", &dir.display().to_string())
             };
-            let tls = || shipped("tls.conf").replace("listener 8883\n", &listener);
+            let tls = || {
+                let text = shipped("tls.conf").replace("listener 8883\n", &listener);
+                let mutual = dir.join("certs/ca.pem").exists();
+                if mutual { text.replace("# cafile", "cafile").replace("# require", "require") } else { text }
+            };
             (if access == Access::Tls { tls() } else { listener.clone() }, shipped("closed.conf"))
         };
         let own = format!(
