@@ -87,7 +87,7 @@ pub const KEYS: &[Key] = &[
     key("mqtt.cert_file", || text(""), "the path of a PEM file where mqtt.key_file is one, else empty"),
     key("mqtt.key_file", || text(""), "the path of a PEM file where mqtt.cert_file is one, else empty"),
     key("mqtt.site", || text("home"), "1 to 64 of A-Z a-z 0-9 _ -"),
-    key("mqtt.device", || text(""), "1 to 64 of A-Z a-z 0-9 _ -, or empty for the host's name"),
+    key("mqtt.device", || text(""), "1 to 64 of A-Z a-z 0-9 _ - but not bridge, or empty for the host's name"),
     key("spool.dir", || text(""), "the path of a directory, or empty for the platform's own"),
     key(
         "spool.bytes_max",

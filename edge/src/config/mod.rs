@@ -270,7 +270,8 @@ impl Raw {
         if !is_device(&site_id) {
             return Err(site.refuse());
         }
-        if !device_id.is_empty() && !is_device(&device_id) {
+        // The bridge's own status is hueflow/<site>/bridge/status.
+        if (!device_id.is_empty() && !is_device(&device_id)) || device_id == "bridge" {
             return Err(device.refuse());
         }
         if address.is_empty() {
@@ -290,7 +291,7 @@ impl Raw {
         }
         if device_id.is_empty() {
             device_id = host_name();
-            if !is_device(&device_id) || device_id == "localhost" {
+            if !is_device(&device_id) || ["localhost", "bridge"].contains(&device_id.as_str()) {
                 return Err(ConfigError::Value {
                     key: "mqtt.device",
                     value: show(&Value::String(device_id)),
@@ -385,6 +386,7 @@ mod tests {
         assert!(plain.contains("mqtt.url") && plain.contains("mqtts://"), "{plain}");
         assert!(error("[mqtt]\nurl = \"http://h:1\"").contains("mqtt://"));
         assert!(error("[mqtt]\nsite = \"a/b\"").contains("mqtt.site"));
+        assert!(error("[mqtt]\ndevice = \"bridge\"").contains("but not bridge"));
     }
 
     #[test]
