@@ -31,13 +31,15 @@ as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# What a build needs: a C compiler (SQLite and librdkafka are built from source), and Rust.
+# What a build needs: a C compiler (SQLite and librdkafka are built from source), OpenSSL for TLS to Kafka, and Rust.
 need_build() {
   need gcc build-essential
   need g++ build-essential
   need make build-essential
   need perl perl
   need python3 python3-minimal
+  need pkg-config pkg-config
+  [ -e /usr/include/openssl/ssl.h ] || missing+=(libssl-dev)
   if [ -x "$HOME/.cargo/bin/cargo" ]; then PATH=$HOME/.cargo/bin:$PATH; fi
   need cargo cargo-web rustc-web
 }

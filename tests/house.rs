@@ -43,6 +43,7 @@ fn code(text: &str) -> String {
 fn each_foreign_crate_has_one_door() {
     let doors = [
         ("rumqttc::", &["edge/src/outbox.rs", "bridge/src/mqtt.rs"][..]),
+        ("rustls::", &["edge/src/tls.rs", "bridge/src/tls.rs"]),
         ("rdkafka::", &["bridge/src/journal/kafka.rs"]),
         ("rumqttd::", &["bridge/src/broker.rs"]),
         ("axum::", &["bridge/src/web.rs", "bridge/src/endpoint.rs"]),

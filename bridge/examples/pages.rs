@@ -34,6 +34,7 @@ SIGINT and SIGTERM stop \fBrun\fR cleanly.
 .nf
 hueflow\-bridge run \-\-mqtt embedded:1883 \-\-journal local:journal.sqlite
 hueflow\-bridge run \-\-mqtt mqtt://127.0.0.1:1883 \-\-journal kafka://127.0.0.1:9092
+hueflow\-bridge run \-\-mqtt mqtts://hueflow\-bridge@broker.lan \-\-journal kafka+ssl://hueflow@kafka.lan:9093
 .fi
 .SH "SEE ALSO"
 \fBhueflow\-edge\fR(1), \fBhueflow\-metrics\fR(1), /usr/share/doc/hueflow\-bridge/README.md

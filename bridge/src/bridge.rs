@@ -21,6 +21,8 @@ const PROBE: Duration = Duration::from_secs(2);
 const PROBE_ANSWER: Duration = Duration::from_secs(4);
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(10);
+/// Reasons that are told apart until it answers.
+const SAID_MAX: usize = 8;
 
 /// Relays until a signal comes.
 ///
@@ -71,11 +73,11 @@ async fn relay(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
     };
     if standby {
         tokio::select! {
-            () = mqtt::wait_for_absence(&url, &config.site) => {}
+            absent = mqtt::wait_for_absence(&url, &config.site) => absent?,
             _ = stop.wait_for(|s| *s) => return Ok(()),
         }
     }
-    let (mqtt, mut queues) = Mqtt::start(&url, &config.site, &stats);
+    let (mqtt, mut queues) = Mqtt::start(&url, &config.site, &stats)?;
     let mqtt = Arc::new(mqtt);
     let opened = tokio::select! {
         journal = open(&config) => Some(journal),
@@ -110,17 +112,22 @@ async fn relay(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
 
 /// Opens the journal, however long it takes.
 async fn open(config: &BridgeConfig) -> Arc<dyn Journal> {
-    let (mut wait, mut said) = (RETRY_MIN, false);
+    // Each reason is said once.
+    let (mut wait, mut said) = (RETRY_MIN, Vec::new());
     loop {
         let journal = config.journal.clone();
         let opened = tokio::task::spawn_blocking(move || journal::open(&journal, true)).await;
         match opened {
             Ok(Ok(journal)) => return journal,
-            Ok(Err(e)) if !said => log::warn!("{e}; trying again until it answers"),
-            Ok(Err(e)) => log::debug!("{e}"),
+            Ok(Err(e)) => {
+                let e = e.to_string();
+                if said.len() < SAID_MAX && !said.contains(&e) {
+                    log::warn!("{e}; trying again until it answers");
+                    said.push(e);
+                }
+            }
             Err(e) => log::error!("{e}"),
         }
-        said = true;
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(RETRY_MAX);
     }
@@ -150,7 +157,7 @@ async fn probe(journal: Arc<dyn Journal>, wire: Arc<dyn Wire>, stats: Arc<Stats>
 fn embedded(port: u16) -> Result<crate::settings::Url, Failure> {
     let port = crate::broker::start(port)?;
     eprintln!("mqtt://127.0.0.1:{port}");
-    Ok(crate::settings::Url { host: "127.0.0.1".to_owned(), port, login: None })
+    Ok(crate::settings::Url { host: "127.0.0.1".to_owned(), port, login: None, tls: None })
 }
 
 #[cfg(not(feature = "embedded-broker"))]

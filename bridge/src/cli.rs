@@ -52,7 +52,7 @@ pub struct DlqFlags {
     /// Configuration file [/etc/hueflow/bridge.toml, if it is there].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Journal: kafka://HOST:PORT[,HOST:PORT...] or local:FILE.
+    /// Journal: kafka://[USER@]HOST:PORT[,HOST:PORT...], kafka+ssl:// for TLS, or local:FILE.
     #[arg(long, value_name = "URL")]
     journal: Option<String>,
 }
@@ -113,10 +113,10 @@ pub struct BridgeFlags {
     /// Site: the second word of every MQTT topic.
     #[arg(long)]
     site: Option<String>,
-    /// Broker: mqtt://[USER@]HOST[:PORT], or embedded[:PORT] for one inside the bridge.
+    /// Broker: mqtt://[USER@]HOST[:PORT], mqtts:// for TLS, or embedded[:PORT] for one inside the bridge.
     #[arg(long, value_name = "URL")]
     mqtt: Option<String>,
-    /// Journal: kafka://HOST:PORT[,HOST:PORT...] or local:FILE.
+    /// Journal: kafka://[USER@]HOST:PORT[,HOST:PORT...], kafka+ssl:// for TLS, or local:FILE.
     #[arg(long, value_name = "URL")]
     journal: Option<String>,
     /// How values of the topic `metrics` are written: json or postcard.
@@ -184,7 +184,7 @@ pub struct MetricsFlags {
     /// Configuration file [/etc/hueflow/metrics.toml, if it is there].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Journal: kafka://HOST:PORT[,HOST:PORT...] or local:FILE.
+    /// Journal: kafka://[USER@]HOST:PORT[,HOST:PORT...], kafka+ssl:// for TLS, or local:FILE.
     #[arg(long, value_name = "URL")]
     journal: Option<String>,
     /// Store: a SQLite file.

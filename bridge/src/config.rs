@@ -6,19 +6,40 @@
 
 use crate::failure::Failure;
 use crate::gate::Gate;
-use crate::journal::{JournalConfig, JournalUrl};
+use crate::journal::{Access, JournalConfig, JournalUrl, Secret};
 use crate::settings::{Key, Settings, Shape, Url};
+use crate::tls::Tls;
 use crate::verdict::{ValueFormat, is_device};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-const JOURNAL_KEYS: [Key; 6] = [
+const JOURNAL_KEYS: [Key; 11] = [
     Key {
         name: "journal.url",
         shape: Shape::Text,
         default: "local:/var/lib/hueflow/journal.db",
-        help: "The journal: kafka://HOST:PORT[,HOST:PORT...] or local:FILE.",
+        help: "The journal: kafka://[USER@]HOST:PORT[,HOST:PORT...], kafka+ssl:// for TLS, or local:FILE.",
     },
+    Key { name: "journal.password_file", shape: Shape::Text, default: "", help: "File with that user's password." },
+    Key {
+        name: "journal.sasl",
+        shape: Shape::Text,
+        default: "scram-sha-512",
+        help: "How Kafka is shown the password: scram-sha-512, scram-sha-256 or plain.",
+    },
+    Key {
+        name: "journal.ca_file",
+        shape: Shape::Text,
+        default: "",
+        help: "PEM file with the CA that signed the brokers' certificates; empty for the system's.",
+    },
+    Key {
+        name: "journal.cert_file",
+        shape: Shape::Text,
+        default: "",
+        help: "PEM file with a certificate to show to Kafka; empty for none.",
+    },
+    Key { name: "journal.key_file", shape: Shape::Text, default: "", help: "PEM file with that certificate's key." },
     Key { name: "journal.prefix", shape: Shape::Text, default: "", help: "In front of each Kafka topic's name." },
     Key {
         name: "journal.partitions",
@@ -57,15 +78,33 @@ pub const BRIDGE_KEYS: &[Key] = &[
         name: "mqtt.url",
         shape: Shape::Text,
         default: "mqtt://127.0.0.1:1883",
-        help: "The broker: mqtt://[USER@]HOST[:PORT], or embedded[:PORT].",
+        help: "The broker: mqtt://[USER@]HOST[:PORT], mqtts:// for TLS, or embedded[:PORT].",
     },
     Key { name: "mqtt.password_file", shape: Shape::Text, default: "", help: "File with the broker's password." },
+    Key {
+        name: "mqtt.ca_file",
+        shape: Shape::Text,
+        default: "",
+        help: "PEM file with the CA that signed the broker's certificate; empty for the system's.",
+    },
+    Key {
+        name: "mqtt.cert_file",
+        shape: Shape::Text,
+        default: "",
+        help: "PEM file with a certificate to show to the broker; empty for none.",
+    },
+    Key { name: "mqtt.key_file", shape: Shape::Text, default: "", help: "PEM file with that certificate's key." },
     journal_key(0),
     journal_key(1),
     journal_key(2),
     journal_key(3),
     journal_key(4),
     journal_key(5),
+    journal_key(6),
+    journal_key(7),
+    journal_key(8),
+    journal_key(9),
+    journal_key(10),
     Key {
         name: "relay.value",
         shape: Shape::Text,
@@ -88,6 +127,11 @@ pub const METRICS_KEYS: &[Key] = &[
     journal_key(3),
     journal_key(4),
     journal_key(5),
+    journal_key(6),
+    journal_key(7),
+    journal_key(8),
+    journal_key(9),
+    journal_key(10),
     Key {
         name: "store.file",
         shape: Shape::Text,
@@ -214,12 +258,34 @@ fn broker(s: &Settings) -> Result<Broker, Failure> {
     }
     let mut url: Url = text.parse().map_err(|e: String| s.wrong("mqtt.url", &e))?;
     if let Some(file) = s.some("mqtt.password_file") {
-        let password = std::fs::read_to_string(file)
-            .map_err(|e| s.wrong("mqtt.password_file", &format!("cannot be read: {e}")))?;
+        let password = std::fs::read_to_string(file).map_err(|e| cannot_read(s, "mqtt.password_file", &e))?;
         let user = url.login.take().map_or_else(String::new, |(user, _)| user);
         url.login = Some((user, password.trim_end().to_owned()));
     }
+    let ca_file = s.some("mqtt.ca_file").map(PathBuf::from);
+    let own = own_certificate(s, "mqtt.cert_file", "mqtt.key_file")?;
+    match &mut url.tls {
+        Some(tls) => {
+            *tls = Tls { ca_file, own };
+            tls.client().map_err(Failure::Config)?;
+        }
+        // Whoever names a CA means to be safe.
+        None if ca_file.is_some() || own.is_some() => {
+            return Err(s.wrong("mqtt.url", "must be mqtts:// where mqtt.ca_file or mqtt.cert_file is set"));
+        }
+        None => {}
+    }
     Ok(Broker::Remote(url))
+}
+
+/// A certificate and its key: both, or neither.
+fn own_certificate(s: &Settings, cert: &str, key: &str) -> Result<Option<(PathBuf, PathBuf)>, Failure> {
+    match (s.some(cert), s.some(key)) {
+        (Some(cert), Some(key)) => Ok(Some((cert.into(), key.into()))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(s.wrong(key, &format!("must name a file where {cert} does"))),
+        (None, Some(_)) => Err(s.wrong(cert, &format!("must name a file where {key} does"))),
+    }
 }
 
 fn journal(s: &Settings) -> Result<JournalConfig, Failure> {
@@ -228,15 +294,61 @@ fn journal(s: &Settings) -> Result<JournalConfig, Failure> {
     if prefix.len() > 32 || !prefix.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')) {
         return Err(s.wrong("journal.prefix", "must be at most 32 letters, digits, `.`, `-` or `_`"));
     }
+    let access = access(s, &url)?;
     let number = |name| s.number(name).unsigned_abs();
     Ok(JournalConfig {
         url,
+        access,
         prefix,
         partitions: i32::try_from(number("journal.partitions")).unwrap_or(1),
         replication: i32::try_from(number("journal.replication")).unwrap_or(1),
         retention_days: u32::try_from(number("journal.retention_days")).unwrap_or(7),
         video_bytes_max: number("journal.video_mib_max") << 20,
     })
+}
+
+/// TLS and SASL of a cluster, as far as they go together.
+fn access(s: &Settings, url: &JournalUrl) -> Result<Access, Failure> {
+    let mechanism = match s.text("journal.sasl").to_ascii_lowercase().as_str() {
+        "scram-sha-512" => "SCRAM-SHA-512",
+        "scram-sha-256" => "SCRAM-SHA-256",
+        "plain" => "PLAIN",
+        _ => return Err(s.wrong("journal.sasl", "must be scram-sha-512, scram-sha-256 or plain")),
+    };
+    let JournalUrl::Kafka(cluster) = url else { return Ok(Access { mechanism, ..Access::default() }) };
+    let password = match s.some("journal.password_file") {
+        Some(file) => Some(std::fs::read_to_string(file).map_err(|e| cannot_read(s, "journal.password_file", &e))?),
+        None => None,
+    };
+    let ca_file = s.some("journal.ca_file").map(PathBuf::from);
+    let own = own_certificate(s, "journal.cert_file", "journal.key_file")?;
+    for key in ["journal.ca_file", "journal.cert_file", "journal.key_file"] {
+        if let Some(file) = s.some(key) {
+            std::fs::File::open(file).map_err(|e| cannot_read(s, key, &e))?;
+        }
+    }
+    let wrong = |key, must| Err(s.wrong(key, must));
+    match (&cluster.user, &password) {
+        _ if (cluster.tls || cluster.user.is_some()) && !cfg!(feature = "kafka-tls") => {
+            wrong("journal.url", "asks for TLS or a user, which this build does not have for Kafka")
+        }
+        _ if !cluster.tls && (ca_file.is_some() || own.is_some()) => {
+            wrong("journal.url", "must be kafka+ssl:// where journal.ca_file or journal.cert_file is set")
+        }
+        (Some(_), None) => wrong("journal.password_file", "must name a file where journal.url has a user"),
+        (None, Some(_)) => wrong("journal.url", "must have a user (USER@) where journal.password_file is set"),
+        (Some(_), Some(_)) if !cluster.tls && mechanism == "PLAIN" => {
+            wrong("journal.sasl", "would send the password as it is: only with kafka+ssl://")
+        }
+        _ => {
+            let password = password.map(|p| Secret::new(p.trim_end().to_owned()));
+            Ok(Access { mechanism, password, ca_file, own })
+        }
+    }
+}
+
+fn cannot_read(s: &Settings, key: &str, error: &std::io::Error) -> Failure {
+    s.wrong(key, &format!("cannot be read: {error}"))
 }
 
 /// What `hueflow-metrics` needs.
@@ -324,13 +436,48 @@ mod tests {
     }
 
     #[test]
+    fn tls_and_sasl_go_together_or_it_is_said_what_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("password");
+        std::fs::write(&file, "secret\n").unwrap();
+        let file = file.to_str().unwrap();
+        let check = |flags: &[(&'static str, &str)]| BridgeConfig::check(&settings(BRIDGE_KEYS, flags));
+        for (flags, must) in [
+            (&[("mqtt.ca_file", file)][..], "must be mqtts://"),
+            (
+                &[("mqtt.url", "mqtts://h"), ("mqtt.ca_file", "/nonexistent")],
+                "mqtt.ca_file = /nonexistent cannot be read",
+            ),
+            (&[("mqtt.url", "mqtts://h"), ("mqtt.ca_file", file)], "holds no certificate"),
+            (&[("mqtt.url", "mqtts://h"), ("mqtt.cert_file", file)], "mqtt.key_file"),
+            (&[("journal.url", "kafka://h:1"), ("journal.ca_file", file)], "must be kafka+ssl://"),
+            (&[("journal.url", "kafka+ssl://h:1"), ("journal.ca_file", "/nonexistent")], "cannot be read"),
+            (&[("journal.url", "kafka+ssl://u@h:1")], "journal.password_file"),
+            (&[("journal.url", "kafka+ssl://h:1"), ("journal.password_file", file)], "must have a user"),
+            (
+                &[("journal.url", "kafka://u@h:1"), ("journal.password_file", file), ("journal.sasl", "plain")],
+                "would send the password as it is",
+            ),
+        ] {
+            let failure = check(flags).unwrap_err();
+            let text = failure.to_string();
+            assert!(failure.code() == 78 && text.contains(must), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+        }
+        let sound = check(&[("journal.url", "kafka+ssl://u@h:1"), ("journal.password_file", file)]).unwrap();
+        assert_eq!(sound.journal.access.password.as_ref().unwrap().reveal(), "secret");
+        assert!(!format!("{sound:?}").contains("secret"));
+    }
+
+    #[test]
     fn wrong_values_name_key_value_and_what_they_must_be() {
         for (key, value, must) in [
             ("site", "a/b", "must be 1 to 64"),
             ("mqtt.url", "http://x", "must be mqtt://"),
             ("mqtt.url", "embedded:x", "0 to 65535"),
-            ("journal.url", "kafka:x", "must be kafka://"),
+            ("journal.url", "kafka:x", "must be kafka://[USER@]"),
             ("journal.prefix", "a b", "at most 32"),
+            ("journal.sasl", "kerberos", "scram-sha-512"),
             ("relay.value", "xml", "json or postcard"),
             ("web.listen", "nowhere", "must be a port, or an address"),
             ("mqtt.password_file", "/nonexistent", "cannot be read"),

@@ -8,7 +8,7 @@
 use crate::config::{BridgeConfig, Broker, MetricsConfig};
 use crate::failure::Failure;
 use crate::journal::kafka::KafkaJournal;
-use crate::journal::{JournalConfig, JournalError, JournalUrl};
+use crate::journal::{JournalConfig, JournalError, JournalUrl, names_settings};
 use crate::mqtt::{self, Unseen};
 use std::fmt;
 use std::io::{ErrorKind, Read};
@@ -131,7 +131,13 @@ fn broker(config: &BridgeConfig) -> Line {
                 Unseen::Credentials(..) => {
                     (State::Misconfigured, "mqtt.url = \"mqtt://USER@HOST:1883\" and mqtt.password_file")
                 }
-                Unseen::Odd(..) => (State::Wrong, "mqtt.url: MQTT without TLS, 1883 as a rule"),
+                Unseen::Untrusted(..) => {
+                    (State::Misconfigured, "openssl s_client -connect HOST:8883 </dev/null shows what it has")
+                }
+                Unseen::Odd(..) => (
+                    State::Wrong,
+                    "mqtt.url: mqtt:// on its plain port, 1883 as a rule, or mqtts:// on its TLS port, 8883",
+                ),
             };
             line("broker", state, format!("{url}: {unseen}"), advice)
         }
@@ -165,9 +171,15 @@ fn journal(config: &JournalConfig) -> Vec<Line> {
 }
 
 fn kafka(config: &JournalConfig) -> Vec<Line> {
+    // What is logged of it is in the line.
+    log::set_max_level(log::LevelFilter::Error);
     let looked = KafkaJournal::open(config, false).and_then(|j| j.survey());
     let survey = match looked {
         Ok(survey) => survey,
+        Err(JournalError::Away(what)) if names_settings(&what) => {
+            let advice = "put that right, here or there";
+            return vec![line("journal", State::Misconfigured, format!("{}: {what}", config.url), advice)];
+        }
         Err(e @ (JournalError::Away(_) | JournalError::Refused(_))) => {
             let advice =
                 "are the brokers running, and do their advertised.listeners name an address that is reached from here?";

@@ -50,6 +50,7 @@ pub mod sqlite;
 pub mod stats;
 pub mod store;
 pub mod tail;
+pub mod tls;
 pub mod verdict;
 pub mod video;
 pub mod web;

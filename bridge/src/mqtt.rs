@@ -4,13 +4,15 @@
 //! Touches one connection, polled by its own task; it reconnects for ever, with backoff.
 //! Never acknowledges by itself, and never lets an old connection's token acknowledge on a new one.
 
+use crate::failure::Failure;
 use crate::settings::Url;
 use crate::stats::Stats;
+use crate::tls;
 use firmware::limits::PACKET_BYTES_MAX;
 use rand::RngExt;
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions, Packet, Publish, QoS,
-    SubscribeFilter,
+    StateError, SubscribeFilter, TlsConfiguration, Transport,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,6 +30,8 @@ const INFLIGHT_MAX: u16 = 100;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
+/// Reasons without a connection that are told apart between two connections.
+const SAID_MAX: usize = 8;
 /// How long a clean stop may take.
 const STOP: Duration = Duration::from_secs(2);
 /// What the bridge listens to, below `hueflow/<site>/+/`.
@@ -112,8 +116,11 @@ pub struct Mqtt {
 
 impl Mqtt {
     /// Connects in the background: client id `hueflow-bridge-<site>`, persistent session, manual acks.
-    pub fn start(url: &Url, site: &str, stats: &Arc<Stats>) -> (Mqtt, Queues) {
-        let mut options = MqttOptions::new(format!("hueflow-bridge-{site}"), &url.host, url.port);
+    ///
+    /// # Errors
+    /// [`Failure::Config`] if a certificate cannot be read. A broker that cannot be reached is no failure.
+    pub fn start(url: &Url, site: &str, stats: &Arc<Stats>) -> Result<(Mqtt, Queues), Failure> {
+        let mut options = options(url, format!("hueflow-bridge-{site}")).map_err(Failure::Config)?;
         options
             .set_clean_session(false)
             .set_manual_acks(true)
@@ -121,9 +128,6 @@ impl Mqtt {
             .set_keep_alive(KEEP_ALIVE)
             .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX)
             .set_last_will(LastWill::new(status_topic(site), r#"{"state":"offline"}"#, QoS::AtLeastOnce, true));
-        if let Some((user, password)) = &url.login {
-            options.set_credentials(user, password);
-        }
         let (client, mut events) = AsyncClient::new(options, OUTBOUND_MAX);
         events.network_options.set_tcp_nodelay(true);
         let (tx, inbound) = mpsc::channel(INBOUND_MAX);
@@ -143,12 +147,10 @@ impl Mqtt {
             up,
             stats: stats.clone(),
         };
-        let poller = tokio::spawn(poller.run(events, url.to_string()));
+        let poller = tokio::spawn(poller.run(events, url.clone()));
         tokio::spawn(announce(client.clone(), site.to_owned(), said, connected));
-        (
-            Mqtt { client, site: site.to_owned(), epoch, journal, stopping, poller },
-            Queues { inbound, pictures, skipped },
-        )
+        let mqtt = Mqtt { client, site: site.to_owned(), epoch, journal, stopping, poller };
+        Ok((mqtt, Queues { inbound, pictures, skipped }))
     }
 
     /// Says `offline` and closes the connection.
@@ -182,6 +184,18 @@ impl Wire for Mqtt {
     fn journal(&self, reachable: bool) {
         self.journal.send_if_modified(|j| std::mem::replace(j, reachable) != reachable);
     }
+}
+
+/// How a client called `id` connects: user, password and TLS as the URL says.
+fn options(url: &Url, id: String) -> Result<MqttOptions, String> {
+    let mut options = MqttOptions::new(id, &url.host, url.port);
+    if let Some((user, password)) = &url.login {
+        options.set_credentials(user, password);
+    }
+    if let Some(tls) = &url.tls {
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls.client()?)));
+    }
+    Ok(options)
 }
 
 fn status_topic(site: &str) -> String {
@@ -219,8 +233,10 @@ struct Poller {
 }
 
 impl Poller {
-    async fn run(self, mut events: EventLoop, url: String) {
-        let (mut backoff, mut failed) = (BACKOFF_MIN, false);
+    async fn run(self, mut events: EventLoop, url: Url) {
+        let (mut backoff, mut connected) = (BACKOFF_MIN, false);
+        // Each reason is said once between two connections.
+        let mut said: Vec<String> = Vec::new();
         loop {
             match events.poll().await {
                 Ok(Event::Incoming(Packet::ConnAck(ack))) => {
@@ -228,7 +244,8 @@ impl Poller {
                         "MQTT: connected to {url}{}",
                         if ack.session_present { ", session resumed" } else { "" }
                     );
-                    (backoff, failed) = (BACKOFF_MIN, false);
+                    (backoff, connected) = (BACKOFF_MIN, true);
+                    said.clear();
                     self.stats.connected();
                     self.epoch.fetch_add(1, Ordering::AcqRel);
                     if self.connected().await.is_err() {
@@ -255,11 +272,12 @@ impl Poller {
                 Err(e) => {
                     // From here on no token of the old connection may acknowledge.
                     self.epoch.fetch_add(1, Ordering::AcqRel);
-                    let fault = fault(&e);
-                    if !std::mem::replace(&mut failed, true) {
-                        log::warn!("MQTT: {url}: {fault}; trying again");
-                    }
+                    let fault = fault(&e, &url, std::mem::take(&mut connected));
                     self.stats.disconnected(&format!("{url}: {fault}"));
+                    if said.len() < SAID_MAX && !said.contains(&fault) {
+                        log::warn!("MQTT: {url}: {fault}; trying again");
+                        said.push(fault);
+                    }
                     let jitter = rand::rng().random_range(0.5..1.5);
                     tokio::time::sleep(backoff.mul_f64(jitter)).await;
                     backoff = (backoff * 2).min(BACKOFF_MAX);
@@ -281,17 +299,38 @@ impl Poller {
     }
 }
 
-/// What is wrong, and what to do if only a person can mend it.
-fn fault(e: &ConnectionError) -> String {
+/// What is wrong, and what to do if only a person can mend it. `connected`: it was well until now.
+fn fault(e: &ConnectionError, url: &Url, connected: bool) -> String {
     use ConnectReturnCode::{BadUserNamePassword, NotAuthorized};
-    match e {
-        ConnectionError::ConnectionRefused(BadUserNamePassword | NotAuthorized) => {
-            "the broker refuses user and password: check the user in mqtt.url, mqtt.password_file, and the broker's \
-             password file"
-                .to_owned()
-        }
-        other => other.to_string(),
+    if let ConnectionError::ConnectionRefused(BadUserNamePassword | NotAuthorized) = e {
+        return "the broker refuses user and password: check the user in mqtt.url, mqtt.password_file, and the broker's \
+                password file"
+            .to_owned();
     }
+    if let Some(fault) = tls::fault(e, &url.host) {
+        return fault;
+    }
+    match (hung_up(e) && !connected, &url.tls) {
+        (true, None) => "it hung up without an answer: does it want TLS there (mqtts://)?".to_owned(),
+        (true, Some(_)) => "it hung up without an answer: is that its TLS port, 8883 as a rule?".to_owned(),
+        (false, _) => e.to_string(),
+    }
+}
+
+/// Whether the other side has ended the connection.
+fn hung_up(e: &ConnectionError) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(e);
+    while let Some(error) = next {
+        if let Some(StateError::ConnectionAborted) = error.downcast_ref() {
+            return true;
+        }
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+            return matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof);
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// Why a look at the broker came to nothing.
@@ -306,6 +345,9 @@ pub enum Unseen {
     /// User or password are wrong, or nobody may come without.
     #[error("it refuses: {0}")]
     Credentials(String),
+    /// The two sides do not agree on TLS.
+    #[error("{0}")]
+    Untrusted(String),
     /// It answers, and not as a broker.
     #[error("it does not answer like an MQTT broker: {0}")]
     Odd(String),
@@ -325,10 +367,7 @@ pub async fn look(url: &Url, site: &str) -> Result<bool, Unseen> {
     found.map(drop).map_err(|e| Unseen::Unresolved(e.to_string()))?;
     let reached = tokio::time::timeout(LOOK.0, tokio::net::TcpStream::connect(at)).await;
     reached.unwrap_or_else(|_| Err(late())).map(drop).map_err(|e| Unseen::Unreachable(e.to_string()))?;
-    let mut options = MqttOptions::new(format!("hueflow-doctor-{:08x}", rand::random::<u32>()), &url.host, url.port);
-    if let Some((user, password)) = &url.login {
-        options.set_credentials(user, password);
-    }
+    let options = options(url, format!("hueflow-doctor-{:08x}", rand::random::<u32>())).map_err(Unseen::Untrusted)?;
     let (client, mut events) = AsyncClient::new(options, 4);
     let (mut patience, mut subscribed, mut online) = (LOOK.0, false, false);
     loop {
@@ -345,7 +384,10 @@ pub async fn look(url: &Url, site: &str) -> Result<bool, Unseen> {
             Ok(Err(ConnectionError::ConnectionRefused(
                 code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
             ))) => return Err(Unseen::Credentials(format!("{code:?}"))),
-            Ok(Err(e)) => return Err(Unseen::Odd(e.to_string())),
+            Ok(Err(e)) => {
+                let odd = || Unseen::Odd(fault(&e, url, false));
+                return Err(tls::fault(&e, &url.host).map_or_else(odd, Unseen::Untrusted));
+            }
             Err(_) if subscribed => return Ok(online),
             Err(_) => return Err(Unseen::Odd("it is silent".into())),
         }
@@ -356,22 +398,22 @@ pub async fn look(url: &Url, site: &str) -> Result<bool, Unseen> {
 const ABSENT: Duration = Duration::from_secs(5);
 
 /// Returns when the site's active bridge is gone: its status says `offline`, or there is none.
-pub async fn wait_for_absence(url: &Url, site: &str) {
+///
+/// # Errors
+/// [`Failure::Config`] if a certificate cannot be read.
+pub async fn wait_for_absence(url: &Url, site: &str) -> Result<(), Failure> {
     let id = format!("hueflow-standby-{site}-{:08x}", rand::random::<u32>());
-    let mut options = MqttOptions::new(id, &url.host, url.port);
+    let mut options = options(url, id).map_err(Failure::Config)?;
     options.set_keep_alive(KEEP_ALIVE);
-    if let Some((user, password)) = &url.login {
-        options.set_credentials(user, password);
-    }
     let (client, mut events) = AsyncClient::new(options, 4);
-    let mut heard = false;
+    let (mut heard, mut said) = (false, false);
     log::info!("standing by for the active bridge of site {site}");
     loop {
         let event = match heard {
             true => events.poll().await,
             false => match tokio::time::timeout(ABSENT, events.poll()).await {
                 Ok(event) => event,
-                Err(_) => return,
+                Err(_) => return Ok(()),
             },
         };
         match event {
@@ -382,11 +424,14 @@ pub async fn wait_for_absence(url: &Url, site: &str) {
                 heard = true;
                 let status = serde_json::from_slice::<serde_json::Value>(&p.payload).unwrap_or_default();
                 if status.get("state").and_then(|s| s.as_str()) != Some("online") {
-                    return;
+                    return Ok(());
                 }
             }
             Ok(_) => {}
-            Err(_) => {
+            Err(e) => {
+                if !std::mem::replace(&mut said, true) {
+                    log::warn!("MQTT: {url}: {}; trying again", fault(&e, url, heard));
+                }
                 heard = true; // A broker that is away says nothing about the active bridge.
                 tokio::time::sleep(BACKOFF_MIN * 5).await;
             }

@@ -5,6 +5,7 @@
 //! Never accepts a key it does not know: the error names key, value and what is allowed.
 
 use crate::failure::Failure;
+use crate::tls::Tls;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -208,34 +209,37 @@ pub struct Url {
     pub port: u16,
     /// User and password; never shown.
     pub login: Option<(String, String)>,
+    /// What TLS needs, if the connection is to be over it.
+    pub tls: Option<Tls>,
 }
 
 impl std::str::FromStr for Url {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Url, String> {
-        const MUST: &str = "must be mqtt://[USER@]HOST[:PORT] or embedded[:PORT]";
-        if s.starts_with("mqtts://") {
-            return Err("asks for TLS, which this build does not have".to_owned());
-        }
-        let rest = s.strip_prefix("mqtt://").ok_or(MUST)?.trim_end_matches('/');
+        const MUST: &str = "must be mqtt://[USER@]HOST[:PORT], mqtts:// for TLS, or embedded[:PORT]";
+        let (tls, rest) = match s.strip_prefix("mqtts://") {
+            Some(rest) => (Some(Tls::default()), rest),
+            None => (None, s.strip_prefix("mqtt://").ok_or(MUST)?),
+        };
+        let rest = rest.trim_end_matches('/');
         let (login, address) = rest.rsplit_once('@').map_or((None, rest), |(l, a)| (Some(l), a));
         let (host, port) = match address.rsplit_once(':') {
             Some((host, port)) if !address.ends_with(']') => (host, port.parse().map_err(|_| MUST)?),
-            _ => (address, 1883),
+            _ => (address, if tls.is_some() { 8883 } else { 1883 }),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
         if host.is_empty() || port == 0 || host.contains('/') {
             return Err(MUST.to_owned());
         }
         let login = login.map(|l| l.split_once(':').unwrap_or((l, ""))).map(|(u, p)| (u.to_owned(), p.to_owned()));
-        Ok(Url { host: host.to_owned(), port, login })
+        Ok(Url { host: host.to_owned(), port, login, tls })
     }
 }
 
 impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "mqtt://{}:{}", self.host, self.port)
+        write!(f, "mqtt{}://{}:{}", if self.tls.is_some() { "s" } else { "" }, self.host, self.port)
     }
 }
 
@@ -288,13 +292,15 @@ mod tests {
     #[test]
     fn urls() {
         let url = |s: &str| s.parse::<Url>();
-        assert_eq!(url("mqtt://h:1").unwrap(), Url { host: "h".to_owned(), port: 1, login: None });
+        assert_eq!(url("mqtt://h:1").unwrap(), Url { host: "h".to_owned(), port: 1, login: None, tls: None });
         assert_eq!(
             url("mqtt://u:p@h").unwrap(),
-            Url { host: "h".to_owned(), port: 1883, login: Some(("u".to_owned(), "p".to_owned())) }
+            Url { host: "h".to_owned(), port: 1883, login: Some(("u".to_owned(), "p".to_owned())), tls: None }
         );
+        let secure = url("mqtts://u@h").unwrap();
+        assert!(secure.port == 8883 && secure.tls.is_some() && secure.to_string() == "mqtts://h:8883");
         assert_eq!(url("mqtt://[::1]:5").unwrap().host, "::1");
-        for bad in ["", "h:1", "mqtt://", "mqtt://h:x", "mqtt://h:0", "mqtts://h"] {
+        for bad in ["", "h:1", "mqtt://", "mqtt://h:x", "mqtt://h:0", "mqtts://", "tls://h"] {
             assert!(url(bad).is_err(), "{bad}");
         }
     }

@@ -30,6 +30,7 @@ SIGINT, SIGTERM, and Esc in a window or terminal, stop \fBrun\fR cleanly; a seco
 .SH EXAMPLES
 .nf
 hueflow\-edge run \-\-source v4l2:/dev/video0 \-\-display terminal
+hueflow\-edge run \-\-mqtt mqtts://pi\-1@broker.lan \-\-device pi\-1
 hueflow\-edge cluster photo.png \-\-json \-\-labels labels/
 .fi
 .SH "SEE ALSO"

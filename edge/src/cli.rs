@@ -89,7 +89,7 @@ struct RunArgs {
     /// clustered or side-by-side
     #[arg(long, value_name = "V")]
     view: Option<String>,
-    /// mqtt://[USER@]HOST:PORT; with none the edge works alone and spools
+    /// mqtt://[USER@]HOST[:PORT], mqtts:// for TLS; with none the edge works alone and spools
     #[arg(long, value_name = "URL")]
     mqtt: Option<String>,
     /// The site's name in topics

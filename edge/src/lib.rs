@@ -30,3 +30,4 @@ pub mod service;
 pub mod show;
 pub mod slot;
 pub mod spool;
+pub mod tls;

@@ -7,13 +7,16 @@
 
 use crate::config::Mqtt;
 use crate::exit::{Failure, Reason};
+use crate::tls;
 use firmware::custody::{Ack, Envelope, Kind};
 use firmware::limits::PACKET_BYTES_MAX;
 use firmware::wire;
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS,
-    SubscribeFilter,
+    StateError, SubscribeFilter,
 };
+#[cfg(feature = "tls")]
+use rumqttc::{TlsConfiguration, Transport};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,7 +112,7 @@ impl Outbox {
     /// Starts connecting, and goes on for ever. `will`: the status that the broker publishes when we go silently.
     ///
     /// # Errors
-    /// [`Failure`] if the password cannot be read. A broker that cannot be reached is no failure.
+    /// [`Failure`] if the password or a certificate cannot be read. A broker that cannot be reached is no failure.
     pub fn open(mqtt: &Mqtt, will: &str) -> Result<Outbox, Failure> {
         let base = format!("hueflow/{}/{}", mqtt.site, mqtt.device);
         let topics = Arc::new(Topics {
@@ -127,10 +130,10 @@ impl Outbox {
         if let Some(user) = &mqtt.user {
             options.set_credentials(user, password(mqtt)?);
         }
+        secure(&mut options, mqtt)?;
         let (client, socket) = AsyncClient::new(options, REQUESTS_MAX);
         let (tell, events) = mpsc::channel(EVENTS_MAX);
-        let address = format!("{}:{}", mqtt.host, mqtt.port);
-        tokio::spawn(poll(socket, tell, Arc::clone(&topics), address));
+        tokio::spawn(poll(socket, tell, Arc::clone(&topics), mqtt.clone()));
         Ok(Outbox { client, events, topics, connected: false, state: State::Offline })
     }
 
@@ -246,8 +249,23 @@ fn password(mqtt: &Mqtt) -> Result<String, Failure> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
+/// Over TLS, where the URL says so.
+#[cfg(feature = "tls")]
+fn secure(options: &mut MqttOptions, mqtt: &Mqtt) -> Result<(), Failure> {
+    if let Some(tls) = &mqtt.tls {
+        let client = tls.client().map_err(|e| Failure::new(Reason::Config, anyhow::anyhow!(e)))?;
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(client)));
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "tls"))]
+fn secure(_: &mut MqttOptions, _: &Mqtt) -> Result<(), Failure> {
+    Ok(()) // The configuration has let no mqtts:// through.
+}
+
 /// Keeps the connection, and tells what happens on it, until goodbye is said.
-async fn poll(mut socket: EventLoop, tell: mpsc::Sender<Event>, topics: Arc<Topics>, address: String) {
+async fn poll(mut socket: EventLoop, tell: mpsc::Sender<Event>, topics: Arc<Topics>, mqtt: Mqtt) {
     let (mut backoff, mut since) = (BACKOFF_MIN, None::<Instant>);
     loop {
         let event = match socket.poll().await {
@@ -273,9 +291,10 @@ async fn poll(mut socket: EventLoop, tell: mpsc::Sender<Event>, topics: Arc<Topi
             }
             Ok(_) => continue,
             Err(error) => {
-                let steady = since.take().is_some_and(|s| s.elapsed() > STEADY);
-                backoff = if steady { BACKOFF_MIN } else { backoff };
-                if tell.send(Event::Lost(format!("{address}: {error}"))).await.is_err() {
+                let since = since.take();
+                backoff = if since.is_some_and(|s| s.elapsed() > STEADY) { BACKOFF_MIN } else { backoff };
+                let why = fault(&error, &mqtt, since.is_some());
+                if tell.send(Event::Lost(format!("{}:{}: {why}", mqtt.host, mqtt.port))).await.is_err() {
                     return;
                 }
                 tokio::time::sleep(jitter(backoff)).await;
@@ -296,6 +315,40 @@ fn jitter(backoff: Duration) -> Duration {
     backoff.mul_f64(0.5 + 0.5 * f64::from(r) / f64::from(u32::MAX))
 }
 
+/// What is wrong, and what to do if only a person can mend it. `connected`: it was well until now.
+fn fault(error: &ConnectionError, mqtt: &Mqtt, connected: bool) -> String {
+    if let ConnectionError::ConnectionRefused(
+        ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized,
+    ) = error
+    {
+        return "refused: check the user in mqtt.url, mqtt.password_file, and the broker's password file".to_owned();
+    }
+    if let Some(fault) = tls::fault(error, &mqtt.host) {
+        return fault;
+    }
+    match (hung_up(error) && !connected, &mqtt.tls) {
+        (true, None) => "it hung up without an answer: does it want TLS there (mqtts://)?".to_owned(),
+        (true, Some(_)) => "it hung up without an answer: is that its TLS port, 8883 as a rule?".to_owned(),
+        (false, _) => error.to_string(),
+    }
+}
+
+/// Whether the other side has ended the connection.
+fn hung_up(error: &ConnectionError) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(StateError::ConnectionAborted) = error.downcast_ref() {
+            return true;
+        }
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+            return matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof);
+        }
+        next = error.source();
+    }
+    false
+}
+
 /// Why a look at the broker came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unseen {
@@ -308,6 +361,9 @@ pub enum Unseen {
     /// User or password are wrong, or nobody may come without.
     #[error("{0} refuses: {1}")]
     Credentials(String, String),
+    /// The two sides do not agree on TLS.
+    #[error("{0}: {1}")]
+    Untrusted(String, String),
     /// It answers, and not as a broker.
     #[error("{0} does not answer like an MQTT broker: {1}")]
     Odd(String, String),
@@ -331,7 +387,7 @@ const LOOK_QUIET: Duration = Duration::from_millis(400);
 /// it after a look at that, also at which records come, for as long as it says.
 ///
 /// # Errors
-/// [`Unseen`], and [`Failure`] if the password cannot be read.
+/// [`Unseen`], and [`Failure`] if the password or a certificate cannot be read.
 pub async fn look(
     mqtt: &Mqtt,
     patience: Duration,
@@ -349,6 +405,7 @@ pub async fn look(
     if let (Some(user), Some(password)) = (&mqtt.user, password) {
         options.set_credentials(user, password);
     }
+    secure(&mut options, mqtt)?;
     let (client, mut socket) = AsyncClient::new(options, REQUESTS_MAX);
     let base = format!("hueflow/{}/{}", mqtt.site, mqtt.device);
     let mut kept = Kept::default();
@@ -357,7 +414,7 @@ pub async fn look(
     loop {
         let event = match tokio::time::timeout_at(until, socket.poll()).await {
             Ok(Ok(event)) => event,
-            Ok(Err(error)) => return Ok(Err(unseen(&address, &error))),
+            Ok(Err(error)) => return Ok(Err(unseen(address, &error, mqtt))),
             Err(_) if !subscribed => return Ok(Err(Unseen::Odd(address, "it is silent".into()))),
             Err(_) => match listen(&kept).filter(|_| !listening) {
                 Some(time) => {
@@ -409,13 +466,15 @@ async fn knock(mqtt: &Mqtt, address: &str, patience: Duration) -> Result<(), Uns
     reached.map(drop).map_err(|e| Unseen::Unreachable(address.to_owned(), e.to_string()))
 }
 
-fn unseen(address: &str, error: &ConnectionError) -> Unseen {
-    let address = address.to_owned();
+fn unseen(address: String, error: &ConnectionError, mqtt: &Mqtt) -> Unseen {
     match error {
         ConnectionError::ConnectionRefused(
             code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
         ) => Unseen::Credentials(address, format!("{code:?}")),
-        other => Unseen::Odd(address, other.to_string()),
+        other => match tls::fault(other, &mqtt.host) {
+            Some(why) => Unseen::Untrusted(address, why),
+            None => Unseen::Odd(address, fault(other, mqtt, false)),
+        },
     }
 }
 
@@ -497,6 +556,19 @@ mod tests {
         for (topic, bytes) in [("s", &b"x"[..]), ("a", b"\xff\xff"), ("a", b"\x01"), ("zzz", b"")] {
             assert!(matches!(read(&t, topic, bytes), Event::Nonsense(_)), "{topic} {bytes:?}");
         }
+    }
+
+    #[test]
+    fn what_a_person_must_mend_is_said_with_what_to_do() {
+        let mut mqtt = Mqtt { host: "h".into(), site: "s".into(), device: "d".into(), ..Mqtt::default() };
+        let refused = ConnectionError::ConnectionRefused(ConnectReturnCode::NotAuthorized);
+        let said = fault(&refused, &mqtt, false);
+        assert!(said.starts_with("refused") && said.contains("mqtt.password_file"), "{said}");
+        let hung_up = ConnectionError::MqttState(StateError::ConnectionAborted);
+        assert!(fault(&hung_up, &mqtt, false).contains("mqtts://"));
+        assert!(!fault(&hung_up, &mqtt, true).contains("mqtts://"), "it was well before");
+        mqtt.tls = Some(tls::Tls::default());
+        assert!(fault(&hung_up, &mqtt, false).contains("8883"));
     }
 
     #[test]

@@ -36,6 +36,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(3);
 const STOP_DRAIN_MAX: Duration = Duration::from_secs(3);
 /// Last words that were refused are tried again after this.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// Reasons without a connection that are told apart between two connections.
+const LOST_SAID_MAX: usize = 8;
 /// Whatever is overdue, nothing is tried again sooner than this, unless progress is told.
 const BUSY_PAUSE_MIN: Duration = Duration::from_millis(1);
 
@@ -71,7 +73,8 @@ pub struct Send {
     unrestored: Vec<u64>,
     config: status::Origins,
     greet: bool,
-    said_lost: bool,
+    /// Why there was no connection since the last one: each reason is said once.
+    said_lost: Vec<String>,
     stopped_at: Option<Instant>,
     said_full: bool,
     /// Seqs of reports that are appended and not synced: at most as many as are synced together.
@@ -125,7 +128,7 @@ impl Send {
             unrestored,
             config: config.origins.clone(),
             greet: false,
-            said_lost: false,
+            said_lost: Vec::new(),
             stopped_at: None,
             said_full: false,
             unsynced_frames: Vec::with_capacity(config.sync_records as usize + 1),
@@ -279,12 +282,14 @@ impl Send {
         match event {
             Event::Connected => {
                 log::info!("connected to the broker, {} records held", self.sender.held());
-                (self.greet, self.said_lost) = (true, false);
+                self.greet = true;
+                self.said_lost.clear();
                 self.sender.connected(self.now_us());
             }
             Event::Lost(why) => {
-                if !std::mem::replace(&mut self.said_lost, true) {
+                if self.said_lost.len() < LOST_SAID_MAX && !self.said_lost.contains(&why) {
                     log::warn!("no connection to the broker at {why}; going on, records wait in the spool");
+                    self.said_lost.push(why);
                 }
             }
             Event::Ack(ack) => self.hear_ack(&ack),

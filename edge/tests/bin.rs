@@ -201,7 +201,7 @@ fn wrong_command_lines_end_with_2_and_name_the_range() {
     fails(&["run", "--nonsense"], 2, &["--nonsense"]);
     fails(&["cluster"], 2, &[]);
     fails(&["run", "--source", "nowhere"], 2, &["camera.source", "synthetic:"]);
-    fails(&["run", "--mqtt", "mqtts://h:1", "--device", "d"], 2, &["not built in yet"]);
+    fails(&["run", "--mqtt", "mqtts://u:p@h", "--device", "d"], 2, &["mqtt.url", "mqtts:// for TLS"]);
     fails(&["run", "--mqtt", "mqtt://h:1", "--device", "a/b"], 2, &["mqtt.device"]);
     assert_eq!(code(&edge(&["--help"])), 0);
     assert_eq!(code(&edge(&["--version"])), 0);

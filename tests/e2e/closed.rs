@@ -98,7 +98,8 @@ fn a_wrong_password_is_said_by_both_programs() {
     assert_eq!(edge.wait(LIMIT), 0, "a camera goes on without a broker: {}", edge.stderr());
     let text = edge.stderr();
     let address = format!("127.0.0.1:{}", mosquitto.port);
-    assert!(text.lines().any(|l| l.contains(&address) && l.to_lowercase().contains("refused")), "{text}");
+    assert!(text.lines().any(|l| l.contains(&address) && l.contains("refused: check the user in mqtt.url")), "{text}");
+    assert!(text.contains("mqtt.password_file"), "{text}");
     let password = mosquitto.password("pi-2");
     assert!(!(text + &bridge.stderr()).contains(&password), "a password is in a log");
 }
@@ -120,6 +121,10 @@ fn a_device_writes_and_hears_only_what_is_its_own_and_acknowledges_nothing() {
     let own = subscriber(&house, &mosquitto, "pi-1", "hueflow/#", ("hueflow-bridge", &ack));
     for (user, topic) in [("pi-1", &ack), ("pi-2", &ack), ("hueflow-control", &ack), ("pi-2", &cmd), ("pi-1", &cmd)] {
         publish(&mosquitto, user, topic, "forged");
+    }
+    // Nor is a device the bridge, or another device.
+    for topic in ["bridge/status", "pi-1/status", "pi-1/window", "pi-1/census", "pi-1/video", "pi-1/metrics"] {
+        publish(&mosquitto, "pi-2", &format!("hueflow/test/{topic}"), "forged");
     }
     publish(&mosquitto, "hueflow-bridge", "hueflow/test/pi-2/ack", "for pi-2");
     publish(&mosquitto, "hueflow-control", &cmd, "look");

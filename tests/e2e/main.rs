@@ -14,3 +14,4 @@ mod doctor;
 mod kill;
 mod numbers;
 mod rollover;
+mod tls;

@@ -6,6 +6,7 @@
 #![allow(clippy::panic, clippy::expect_used, reason = "a harness may fail a test")]
 
 pub mod browser;
+pub mod certs;
 pub mod glass;
 pub mod guest;
 pub mod house;

@@ -13,12 +13,20 @@ use std::time::Duration;
 
 const START_LIMIT: Duration = Duration::from_secs(90);
 
+/// Who may come to a broker, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Open,
+    Closed,
+    Tls,
+}
+
 /// A mosquitto on a port of its own.
 pub struct Mosquitto {
     /// Its loopback port.
     pub port: u16,
     dir: PathBuf,
-    closed: bool,
+    access: Access,
     /// The process.
     pub process: Running,
 }
@@ -27,12 +35,22 @@ impl Mosquitto {
     /// Starts one with the settings of `deploy/mosquitto/hueflow.conf`.
     pub fn start(dir: &Path) -> Mosquitto {
         let port = free_port();
-        let process = Mosquitto::run(dir, port, false);
-        Mosquitto { port, dir: dir.to_path_buf(), closed: false, process }
+        let process = Mosquitto::run(dir, port, Access::Open);
+        Mosquitto { port, dir: dir.to_path_buf(), access: Access::Open, process }
     }
 
     /// Starts one with `deploy/mosquitto/closed.conf` too. Each user's password is in `NAME.password` in `dir`.
     pub fn closed(dir: &Path, users: &[&str]) -> Mosquitto {
+        Mosquitto::with_users(dir, users, Access::Closed)
+    }
+
+    /// The same with `deploy/mosquitto/tls.conf`: it speaks nothing but TLS. Certificate and key are `certs/hueflow.pem` and
+    /// `certs/hueflow.key` in `dir`; with `certs/ca.pem` there too, it wants certificates of its clients.
+    pub fn tls(dir: &Path, users: &[&str]) -> Mosquitto {
+        Mosquitto::with_users(dir, users, Access::Tls)
+    }
+
+    fn with_users(dir: &Path, users: &[&str], access: Access) -> Mosquitto {
         for user in users {
             let mut command = Command::new(root().join("deploy/mosquitto/add-user"));
             command.arg(user).arg(dir.join("hueflow.passwd")).arg(dir.join(format!("{user}.password")));
@@ -40,8 +58,8 @@ impl Mosquitto {
             assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         }
         let port = free_port();
-        let process = Mosquitto::run(dir, port, true);
-        Mosquitto { port, dir: dir.to_path_buf(), closed: true, process }
+        let process = Mosquitto::run(dir, port, access);
+        Mosquitto { port, dir: dir.to_path_buf(), access, process }
     }
 
     /// A user's password, of a closed one.
@@ -50,18 +68,27 @@ impl Mosquitto {
         text.trim_end().to_string()
     }
 
-    fn run(dir: &Path, port: u16, closed: bool) -> Running {
+    fn run(dir: &Path, port: u16, access: Access) -> Running {
         let shipped = std::fs::read_to_string(root().join("deploy/mosquitto/hueflow.conf")).expect("the configuration");
-        let access = if closed {
+        let listener = format!("listener {port} 127.0.0.1\n");
+        let (listener, access) = if access == Access::Open {
+            (listener, "allow_anonymous true".to_string())
+        } else {
             let deploy = root().join("deploy/mosquitto");
             std::fs::copy(deploy.join("hueflow.acl"), dir.join("hueflow.acl")).expect("the access list");
-            let shipped = std::fs::read_to_string(deploy.join("closed.conf")).expect("the configuration");
-            shipped.replace("/etc/mosquitto", &dir.display().to_string())
-        } else {
-            "allow_anonymous true".to_string()
+            let shipped = |name: &str| {
+                let text = std::fs::read_to_string(deploy.join(name)).expect("the configuration");
+                text.replace("/etc/mosquitto", &dir.display().to_string())
+            };
+            let tls = || {
+                let text = shipped("tls.conf").replace("listener 8883\n", &listener);
+                let mutual = dir.join("certs/ca.pem").exists();
+                if mutual { text.replace("# cafile", "cafile").replace("# require", "require") } else { text }
+            };
+            (if access == Access::Tls { tls() } else { listener.clone() }, shipped("closed.conf"))
         };
         let own = format!(
-            "listener {port} 127.0.0.1\n{access}\npersistence_location {}/\nlog_dest stderr\n{}\n",
+            "{listener}{access}\npersistence_location {}/\nlog_dest stderr\n{}\n",
             dir.display(),
             if is_root() { "user root" } else { "" }
         );
@@ -76,12 +103,12 @@ impl Mosquitto {
 
     /// Its URL for our programs.
     pub fn url(&self) -> String {
-        format!("mqtt://127.0.0.1:{}", self.port)
+        format!("mqtt{}://127.0.0.1:{}", if self.access == Access::Tls { "s" } else { "" }, self.port)
     }
 
     /// Starts it again on the same port, after a test killed it.
     pub fn restart(&mut self) {
-        self.process = Mosquitto::run(&self.dir, self.port, self.closed);
+        self.process = Mosquitto::run(&self.dir, self.port, self.access);
     }
 }
 
@@ -101,10 +128,15 @@ pub struct Kafka {
 impl Kafka {
     /// Starts version "4" (KRaft) or "3.4" (with ZooKeeper), and waits until it answers.
     pub fn start(version: &str, dir: &Path) -> Kafka {
+        Kafka::start_with(version, dir, &[])
+    }
+
+    /// The same with more arguments for `deploy/kafka/start`.
+    pub fn start_with(version: &str, dir: &Path, more: &[String]) -> Kafka {
         let port = free_port();
         let data = dir.join("kafka");
         let mut command = Command::new(root().join("deploy/kafka/start"));
-        command.args([version, "--port", &port.to_string(), "--dir"]).arg(&data);
+        command.args([version, "--port", &port.to_string(), "--dir"]).arg(&data).args(more);
         let process = Running::start("kafka", dir, &mut command);
         let kafka = Kafka { port, process };
         wait_for("Kafka to answer", START_LIMIT, || kafka.kcat(&["-L", "-m", "2"]).ok());

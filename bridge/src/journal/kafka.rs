@@ -5,14 +5,18 @@
 //! Touches a Kafka cluster: 3.4 with ZooKeeper and 4.x alike.
 //! Never a consumer group's coordinator, and never a transaction.
 
-use super::{Batch, Entry, Journal, JournalConfig, JournalError, JournalUrl, Offsets, Reader, Record, TOPICS, Topic};
+use super::reason::Said;
+use super::{
+    Access, Batch, Cluster, Entry, Journal, JournalConfig, JournalError, JournalUrl, Offsets, Reader, Record, TOPICS,
+    Topic,
+};
 use firmware::custody::JournalId;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::metadata::Metadata;
@@ -26,6 +30,8 @@ pub const QUEUE_ENTRIES_MAX: usize = 1_024;
 const QUEUE_KIB_MAX: usize = 64 * 1024;
 /// How long the cluster has to answer a question.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How often it is looked whether the answer is one that no waiting makes better.
+const GLANCE: Duration = Duration::from_millis(250);
 /// How often a reader looks for partitions that are new.
 const DISCOVER: Duration = Duration::from_secs(10);
 /// The same while topics are missing: the bridge may be about to make them.
@@ -40,7 +46,8 @@ pub struct KafkaJournal {
     id: JournalId,
     prefix: String,
     client: ClientConfig,
-    producer: FutureProducer,
+    producer: FutureProducer<Said>,
+    said: Said,
 }
 
 impl KafkaJournal {
@@ -50,17 +57,19 @@ impl KafkaJournal {
     /// # Errors
     /// [`JournalError::Away`] if no broker answers.
     pub fn open(config: &JournalConfig, append: bool) -> Result<Self, JournalError> {
-        let JournalUrl::Kafka(brokers) = &config.url else {
+        let JournalUrl::Kafka(cluster) = &config.url else {
             return Err(JournalError::Fatal("not a Kafka journal".to_owned()));
         };
         let mut client = ClientConfig::new();
         client
-            .set("bootstrap.servers", brokers)
+            .set("bootstrap.servers", &cluster.brokers)
             .set("client.id", "hueflow")
             .set("socket.keepalive.enable", "true")
             .set("reconnect.backoff.max.ms", "2000")
-            .set_log_level(rdkafka::config::RDKafkaLogLevel::Warning);
-        let producer: FutureProducer = client
+            .set_log_level(RDKafkaLogLevel::Info);
+        secure(&mut client, cluster, &config.access);
+        let said = Said::default();
+        let producer: FutureProducer<Said> = client
             .clone()
             .set("enable.idempotence", "true")
             .set("acks", "all")
@@ -69,15 +78,12 @@ impl KafkaJournal {
             .set("message.timeout.ms", "0")
             .set("queue.buffering.max.messages", QUEUE_ENTRIES_MAX.to_string())
             .set("queue.buffering.max.kbytes", QUEUE_KIB_MAX.to_string())
-            .create()
+            .create_with_context(said.clone())
             .map_err(|e| JournalError::Fatal(e.to_string()))?;
-        let cluster = producer
-            .client()
-            .fetch_cluster_id(ANSWER)
-            .ok_or_else(|| JournalError::Away(format!("no answer within {} s", ANSWER.as_secs())))?;
+        let cluster = greet(&producer, &said)?;
         let id = JournalId::try_from(format!("{cluster}:{}", config.prefix).as_str())
             .map_err(|_| JournalError::Fatal("cluster id and prefix are too long together".to_owned()))?;
-        let journal = KafkaJournal { id, prefix: config.prefix.clone(), client, producer };
+        let journal = KafkaJournal { id, prefix: config.prefix.clone(), client, producer, said };
         if append {
             journal.prepare(config)?;
         }
@@ -86,10 +92,10 @@ impl KafkaJournal {
 
     /// Makes the topics that are missing and looks at the settings of those that are there.
     fn prepare(&self, config: &JournalConfig) -> Result<(), JournalError> {
-        let admin: AdminClient<DefaultClientContext> =
-            self.client.create().map_err(|e| JournalError::Fatal(e.to_string()))?;
+        let admin: AdminClient<Said> =
+            self.client.create_with_context(self.said.clone()).map_err(|e| JournalError::Fatal(e.to_string()))?;
         let names = names(&self.prefix);
-        let metadata = self.producer.client().fetch_metadata(None, ANSWER).map_err(away)?;
+        let metadata = self.producer.client().fetch_metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
         let there: Vec<&str> = metadata.topics().iter().map(|t| t.name()).collect();
         let retention = (i64::from(config.retention_days) * 86_400_000).to_string();
         let missing: Vec<NewTopic<'_>> = names
@@ -128,10 +134,10 @@ impl KafkaJournal {
     /// # Errors
     /// [`JournalError::Away`] if the cluster does not answer.
     pub fn survey(&self) -> Result<Survey, JournalError> {
-        let admin: AdminClient<DefaultClientContext> =
-            self.client.create().map_err(|e| JournalError::Fatal(e.to_string()))?;
+        let admin: AdminClient<Said> =
+            self.client.create_with_context(self.said.clone()).map_err(|e| JournalError::Fatal(e.to_string()))?;
         let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
-        let metadata = self.producer.client().fetch_metadata(None, ANSWER).map_err(away)?;
+        let metadata = self.producer.client().fetch_metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
         let lonely = metadata.brokers().len() == 1 && metadata.brokers().iter().all(|b| loopback(b.host()));
         let names = names(&self.prefix);
         let is_there = |name: &str| metadata.topics().iter().any(|t| t.name() == name);
@@ -225,11 +231,15 @@ impl Journal for KafkaJournal {
     }
 
     fn reachable(&self, wait: Duration) -> bool {
-        self.producer.client().fetch_metadata(Some(&format!("{}metrics", self.prefix)), wait).is_ok()
+        let answers = self.producer.client().fetch_metadata(Some(&format!("{}metrics", self.prefix)), wait).is_ok();
+        if answers {
+            self.said.forget();
+        }
+        answers
     }
 
     fn reader(&self, from: &Offsets) -> Result<Box<dyn Reader>, JournalError> {
-        let consumer: BaseConsumer = self
+        let consumer: BaseConsumer<Said> = self
             .client
             .clone()
             .set("group.id", "hueflow-metrics")
@@ -239,14 +249,15 @@ impl Journal for KafkaJournal {
             .set("allow.auto.create.topics", "false")
             .set("fetch.wait.max.ms", "50")
             .set("queued.max.messages.kbytes", "8192")
-            .create()
+            .create_with_context(self.said.clone())
             .map_err(|e| JournalError::Fatal(e.to_string()))?;
         let (next, prefix) = (from.clone(), self.prefix.clone());
-        Ok(Box::new(KafkaReader { consumer, prefix, next, assigned: Vec::new(), looked: None }))
+        let said = self.said.clone();
+        Ok(Box::new(KafkaReader { consumer, said, prefix, next, assigned: Vec::new(), looked: None }))
     }
 
     fn end(&self) -> Result<Offsets, JournalError> {
-        let metadata = self.producer.client().fetch_metadata(None, ANSWER).map_err(away)?;
+        let metadata = self.producer.client().fetch_metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
         let mut offsets = Offsets::new();
         for (place, partition) in partitions(&metadata, &self.prefix) {
             let topic = format!("{}{place}", self.prefix);
@@ -257,8 +268,67 @@ impl Journal for KafkaJournal {
     }
 }
 
+/// TLS and SASL, as the configuration has checked them.
+fn secure(client: &mut ClientConfig, cluster: &Cluster, access: &Access) {
+    let protocol = match (cluster.tls, &cluster.user) {
+        (false, None) => return, // Nothing is set that a librdkafka without TLS does not know.
+        (true, None) => "ssl",
+        (true, Some(_)) => "sasl_ssl",
+        (false, Some(_)) => "sasl_plaintext",
+    };
+    client.set("security.protocol", protocol);
+    if let (Some(user), Some(password)) = (&cluster.user, &access.password) {
+        client.set("sasl.mechanism", access.mechanism);
+        client.set("sasl.username", user).set("sasl.password", password.reveal());
+    }
+    if let Some(file) = &access.ca_file {
+        client.set("ssl.ca.location", file.to_string_lossy());
+    }
+    if let Some((certificate, key)) = &access.own {
+        client.set("ssl.certificate.location", certificate.to_string_lossy());
+        client.set("ssl.key.location", key.to_string_lossy());
+    }
+}
+
+/// Waits for the cluster to say who it is. Ends early where no waiting helps.
+fn greet(producer: &FutureProducer<Said>, said: &Said) -> Result<String, JournalError> {
+    let until = Instant::now() + ANSWER;
+    loop {
+        if let Some(cluster) = producer.client().fetch_cluster_id(GLANCE) {
+            said.forget();
+            return Ok(cluster);
+        }
+        if said.is_final() || Instant::now() >= until {
+            return Err(said.away(format!("no answer within {} s", ANSWER.as_secs())));
+        }
+    }
+}
+
+impl ClientContext for Said {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            return; // Why is said before.
+        }
+        Said::error(self, reason);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, text: &str) {
+        match level {
+            // A broker that hangs up is said here alone.
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Debug if fac == "FAIL" => {
+                self.hint(text)
+            }
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Debug => {}
+            _ => log::warn!(target: "librdkafka", "librdkafka: {fac} {text}"),
+        }
+    }
+}
+
+impl ConsumerContext for Said {}
+
 struct KafkaReader {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Said>,
+    said: Said,
     prefix: String,
     next: Offsets,
     assigned: Vec<(String, i32)>,
@@ -277,7 +347,7 @@ impl KafkaReader {
             return Ok(Vec::new());
         }
         self.looked = Some(Instant::now());
-        let metadata = self.consumer.fetch_metadata(None, ANSWER).map_err(away)?;
+        let metadata = self.consumer.fetch_metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
         let now = partitions(&metadata, &self.prefix);
         if now == self.assigned {
             return Ok(Vec::new());
@@ -335,7 +405,7 @@ impl Reader for KafkaReader {
                 Some(Err(KafkaError::PartitionEOF(_))) => {}
                 Some(Err(e)) => {
                     if batch.records.is_empty() {
-                        return Err(away(e));
+                        return Err(self.said.away(e));
                     }
                     break;
                 }
@@ -364,7 +434,7 @@ fn entry(topic: Topic, dead: bool, message: &impl Message) -> Entry {
 }
 
 fn send(
-    producer: &FutureProducer,
+    producer: &FutureProducer<Said>,
     topic: &str,
     entry: &Entry,
 ) -> Result<rdkafka::producer::DeliveryFuture, KafkaError> {

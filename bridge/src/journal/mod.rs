@@ -6,6 +6,9 @@
 
 pub mod kafka;
 pub mod local;
+mod reason;
+
+pub(crate) use reason::names_settings;
 
 use crate::failure::Failure;
 use firmware::custody::JournalId;
@@ -162,11 +165,22 @@ pub trait Journal: Send + Sync {
     fn end(&self) -> Result<Offsets, JournalError>;
 }
 
+/// A Kafka cluster, as its URL has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Brokers to begin with, with commas between them.
+    pub brokers: String,
+    /// Over TLS.
+    pub tls: bool,
+    /// The user, by SASL; none: nobody is asked for.
+    pub user: Option<String>,
+}
+
 /// Which journal, as in `--journal`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JournalUrl {
-    /// `kafka://HOST:PORT[,HOST:PORT...]`: the brokers.
-    Kafka(String),
+    /// `kafka://[USER@]HOST:PORT[,HOST:PORT...]`, or `kafka+ssl://` for TLS.
+    Kafka(Cluster),
     /// `local:FILE`.
     Local(PathBuf),
 }
@@ -175,27 +189,73 @@ impl std::str::FromStr for JournalUrl {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
-        if let Some(brokers) = s.strip_prefix("kafka://") {
-            let sound = brokers.split(',').all(|b| {
-                b.rsplit_once(':').is_some_and(|(h, p)| !h.is_empty() && p.parse::<u16>().is_ok_and(|p| p > 0))
-            });
-            if sound {
-                return Ok(JournalUrl::Kafka(brokers.to_owned()));
-            }
-        } else if let Some(file) = s.strip_prefix("local:").filter(|f| !f.is_empty()) {
+        const MUST: &str = "must be kafka://[USER@]HOST:PORT[,HOST:PORT...], kafka+ssl:// for TLS, or local:FILE";
+        if let Some(file) = s.strip_prefix("local:").filter(|f| !f.is_empty()) {
             return Ok(JournalUrl::Local(PathBuf::from(file)));
         }
-        Err("must be kafka://HOST:PORT[,HOST:PORT...] or local:FILE".to_owned())
+        let (tls, rest) = match s.strip_prefix("kafka+ssl://") {
+            Some(rest) => (true, rest),
+            None => (false, s.strip_prefix("kafka://").ok_or(MUST)?),
+        };
+        let (user, brokers) = rest.rsplit_once('@').map_or((None, rest), |(u, b)| (Some(u), b));
+        if user.is_some_and(|u| u.contains(':')) {
+            return Err("must have no password: that is in journal.password_file".to_owned());
+        }
+        let sound =
+            |b: &str| b.rsplit_once(':').is_some_and(|(h, p)| !h.is_empty() && p.parse::<u16>().is_ok_and(|p| p > 0));
+        if user == Some("") || !brokers.split(',').all(sound) {
+            return Err(MUST.to_owned());
+        }
+        Ok(JournalUrl::Kafka(Cluster { brokers: brokers.to_owned(), tls, user: user.map(str::to_owned) }))
     }
 }
 
 impl std::fmt::Display for JournalUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            JournalUrl::Kafka(brokers) => write!(f, "kafka://{brokers}"),
+            JournalUrl::Kafka(Cluster { brokers, tls, user }) => {
+                let scheme = if *tls { "kafka+ssl" } else { "kafka" };
+                let user = user.as_ref().map_or_else(String::new, |u| format!("{u}@"));
+                write!(f, "{scheme}://{user}{brokers}")
+            }
             JournalUrl::Local(file) => write!(f, "local:{}", file.display()),
         }
     }
+}
+
+/// A password: never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps it.
+    pub fn new(text: String) -> Secret {
+        Secret(text)
+    }
+
+    /// What it is, for whoever asks for it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// How a cluster knows us, and we it.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// How the password is shown to it: librdkafka's name of the mechanism.
+    pub mechanism: &'static str,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// CA certificates; none: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// This side's certificate and its key.
+    pub own: Option<(PathBuf, PathBuf)>,
 }
 
 /// How a journal is opened.
@@ -203,6 +263,8 @@ impl std::fmt::Display for JournalUrl {
 pub struct JournalConfig {
     /// Which.
     pub url: JournalUrl,
+    /// TLS and SASL, of a cluster.
+    pub access: Access,
     /// In front of each Kafka topic's name.
     pub prefix: String,
     /// Partitions of topics that are made.
@@ -236,12 +298,15 @@ mod tests {
 
     #[test]
     fn urls_are_read_and_written_alike_and_bad_ones_say_what_is_wanted() {
-        for good in ["kafka://a:9092", "kafka://a:9092,b:9093", "local:/var/lib/x.db", "local:x"] {
+        let tls = "kafka+ssl://me@a:9093,b:9093";
+        for good in ["kafka://a:9092", "kafka://a:9092,b:9093", tls, "local:/var/lib/x.db", "local:x"] {
             assert_eq!(good.parse::<JournalUrl>().unwrap().to_string(), good);
         }
-        for bad in ["", "kafka://", "kafka://a", "kafka://a:0", "local:", "http://x"] {
-            assert!(bad.parse::<JournalUrl>().unwrap_err().contains("kafka://HOST:PORT"), "{bad}");
+        for bad in ["", "kafka://", "kafka://a", "kafka://a:0", "kafka+ssl://@a:1", "local:", "http://x"] {
+            assert!(bad.parse::<JournalUrl>().unwrap_err().contains("kafka://[USER@]HOST:PORT"), "{bad}");
         }
+        assert!("kafka+ssl://me:secret@a:1".parse::<JournalUrl>().unwrap_err().contains("journal.password_file"));
+        assert_eq!(format!("{:?}", Secret::new("x".to_owned())), "***");
         assert_eq!(Topic::parse("census.dlq"), Some((Topic::Census, true)));
         assert_eq!(Topic::parse("other"), None);
     }

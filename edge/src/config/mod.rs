@@ -15,6 +15,7 @@ pub use layers::{ConfigError, Origin, Raw};
 use crate::camera::ask::{self, Ask};
 use crate::camera::locks::{Lock, Locks};
 use crate::panel::board::Board;
+use crate::tls::Tls;
 use firmware::limits::{ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
 use firmware::node::Settings;
 use firmware::wire::{Method, Refine};
@@ -72,7 +73,7 @@ pub enum ViewChoice {
 }
 
 /// The broker and what this edge is called there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mqtt {
     /// Host name or address.
     pub host: String,
@@ -82,6 +83,8 @@ pub struct Mqtt {
     pub user: Option<String>,
     /// Where the password is.
     pub password_file: Option<PathBuf>,
+    /// What TLS needs, if the connection is to be over it.
+    pub tls: Option<Tls>,
     /// The site's name in topics.
     pub site: String,
     /// The device's name in topics, and the client id.
@@ -255,28 +258,40 @@ impl Raw {
     fn mqtt(&self) -> Result<Option<Mqtt>, ConfigError> {
         let (url, site, device) = (self.look("mqtt.url"), self.look("mqtt.site"), self.look("mqtt.device"));
         let (address, site_id, mut device_id) = (url.text()?, site.text()?, device.text()?);
-        let password_file = self.look("mqtt.password_file").text()?;
+        let path = |key| Ok(Some(self.look(key).text()?).filter(|p| !p.is_empty()).map(PathBuf::from));
+        let password_file = path("mqtt.password_file")?;
+        let ca_file = path("mqtt.ca_file")?;
+        let own = match (path("mqtt.cert_file")?, path("mqtt.key_file")?) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            (Some(_), None) => return Err(self.look("mqtt.key_file").refuse()),
+            (None, Some(_)) => return Err(self.look("mqtt.cert_file").refuse()),
+        };
         if !is_device(&site_id) {
             return Err(site.refuse());
         }
-        if !device_id.is_empty() && !is_device(&device_id) {
+        // The bridge's own status is hueflow/<site>/bridge/status.
+        if (!device_id.is_empty() && !is_device(&device_id)) || device_id == "bridge" {
             return Err(device.refuse());
         }
         if address.is_empty() {
             return Ok(None);
         }
-        if address.starts_with("mqtts://") {
-            return Err(ConfigError::Value {
-                key: "mqtt.url",
-                value: show(&url.value),
-                origin: url.origin,
-                range: "mqtt://[USER@]HOST:PORT; mqtts:// (TLS) is not built in yet".into(),
-            });
+        let (secure, user, host, port) = parse_url(&address).ok_or_else(|| url.refuse())?;
+        let refuse = |key: &'static str, range: &str| {
+            let look = self.look(key);
+            Err(ConfigError::Value { key, value: show(&look.value), origin: look.origin, range: range.into() })
+        };
+        if secure && cfg!(not(feature = "tls")) {
+            return refuse("mqtt.url", "mqtt://[USER@]HOST[:PORT]: this hueflow-edge was built without TLS");
         }
-        let (user, host, port) = parse_url(&address).ok_or_else(|| url.refuse())?;
+        if !secure && (ca_file.is_some() || own.is_some()) {
+            // Whoever names a CA means to be safe.
+            return refuse("mqtt.url", "mqtts://[USER@]HOST[:PORT] where mqtt.ca_file or mqtt.cert_file is set");
+        }
         if device_id.is_empty() {
             device_id = host_name();
-            if !is_device(&device_id) || device_id == "localhost" {
+            if !is_device(&device_id) || ["localhost", "bridge"].contains(&device_id.as_str()) {
                 return Err(ConfigError::Value {
                     key: "mqtt.device",
                     value: show(&Value::String(device_id)),
@@ -285,8 +300,8 @@ impl Raw {
                 });
             }
         }
-        let password_file = (!password_file.is_empty()).then(|| password_file.into());
-        Ok(Some(Mqtt { host, port, user, password_file, site: site_id, device: device_id }))
+        let tls = secure.then_some(Tls { ca_file, own });
+        Ok(Some(Mqtt { host, port, user, password_file, tls, site: site_id, device: device_id }))
     }
 }
 
@@ -301,9 +316,13 @@ pub fn host_name() -> String {
     name.trim().split('.').next().unwrap_or("").to_owned()
 }
 
-/// `mqtt://[USER@]HOST[:PORT]`; an IPv6 address in brackets.
-fn parse_url(url: &str) -> Option<(Option<String>, String, u16)> {
-    let rest = url.strip_prefix("mqtt://")?.trim_end_matches('/');
+/// `mqtt://[USER@]HOST[:PORT]`, or `mqtts://` for TLS; an IPv6 address in brackets.
+fn parse_url(url: &str) -> Option<(bool, Option<String>, String, u16)> {
+    let (secure, rest) = match url.strip_prefix("mqtts://") {
+        Some(rest) => (true, rest),
+        None => (false, url.strip_prefix("mqtt://")?),
+    };
+    let rest = rest.trim_end_matches('/');
     let (user, address) = match rest.rsplit_once('@') {
         Some((user, address)) if !user.is_empty() && !user.contains(':') => (Some(user.to_owned()), address),
         Some(_) => return None,
@@ -311,10 +330,10 @@ fn parse_url(url: &str) -> Option<(Option<String>, String, u16)> {
     };
     let (host, port) = match address.rsplit_once(':') {
         Some((host, port)) if !host.ends_with(':') && !port.ends_with(']') => (host, port.parse().ok()?),
-        _ => (address, 1883),
+        _ => (address, if secure { 8883 } else { 1883 }),
     };
     let host = host.strip_prefix('[').map_or(host, |h| h.trim_end_matches(']'));
-    (!host.is_empty() && !host.contains(['/', '?', ' ']) && port > 0).then(|| (user, host.to_owned(), port))
+    (!host.is_empty() && !host.contains(['/', '?', ' ']) && port > 0).then(|| (secure, user, host.to_owned(), port))
 }
 
 #[cfg(test)]
@@ -359,9 +378,15 @@ mod tests {
             let message = error(&format!("[clustering]\ncoreset_size = {bad}"));
             assert!(message.contains("coreset_size") && message.contains("131072"), "{message}");
         }
-        assert!(error("[mqtt]\nurl = \"mqtts://h:1\"").contains("not built in yet"));
+        for lone in ["cert_file = \"/c\"", "key_file = \"/k\""] {
+            let message = error(&format!("[mqtt]\nurl = \"mqtts://h\"\n{lone}"));
+            assert!(message.contains("mqtt.cert_file") && message.contains("mqtt.key_file"), "{message}");
+        }
+        let plain = error("[mqtt]\nurl = \"mqtt://h\"\nca_file = \"/ca\"");
+        assert!(plain.contains("mqtt.url") && plain.contains("mqtts://"), "{plain}");
         assert!(error("[mqtt]\nurl = \"http://h:1\"").contains("mqtt://"));
         assert!(error("[mqtt]\nsite = \"a/b\"").contains("mqtt.site"));
+        assert!(error("[mqtt]\ndevice = \"bridge\"").contains("but not bridge"));
     }
 
     #[test]
@@ -377,11 +402,27 @@ mod tests {
 
     #[test]
     fn addresses_are_taken_apart() {
-        assert_eq!(parse_url("mqtt://h"), Some((None, "h".into(), 1883)));
-        assert_eq!(parse_url("mqtt://me@10.0.0.1:99"), Some((Some("me".into()), "10.0.0.1".into(), 99)));
-        assert_eq!(parse_url("mqtt://[::1]:99"), Some((None, "::1".into(), 99)));
-        for bad in ["mqtt://", "mqtt://h:0", "mqtt://h:x", "mqtt://u:p@h", "h:1", "mqtt://h/x"] {
+        assert_eq!(parse_url("mqtt://h"), Some((false, None, "h".into(), 1883)));
+        assert_eq!(parse_url("mqtts://h"), Some((true, None, "h".into(), 8883)));
+        assert_eq!(parse_url("mqtts://me@10.0.0.1:99"), Some((true, Some("me".into()), "10.0.0.1".into(), 99)));
+        assert_eq!(parse_url("mqtt://[::1]:99"), Some((false, None, "::1".into(), 99)));
+        for bad in ["mqtt://", "mqtts://", "tls://h", "mqtt://h:0", "mqtt://h:x", "mqtt://u:p@h", "h:1", "mqtt://h/x"] {
             assert_eq!(parse_url(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn tls_is_asked_for_by_the_url_and_a_build_without_it_says_so() {
+        let toml =
+            "[mqtt]\nurl = \"mqtts://h\"\ndevice = \"d\"\nca_file = \"/ca\"\ncert_file = \"/c\"\nkey_file = \"/k\"";
+        match check(toml, &[], &[]) {
+            Ok(config) => {
+                let tls = Tls { ca_file: Some("/ca".into()), own: Some(("/c".into(), "/k".into())) };
+                assert_eq!(config.mqtt.unwrap().tls, Some(tls));
+            }
+            Err(error) => {
+                assert!(cfg!(not(feature = "tls")) && error.to_string().contains("built without TLS"), "{error}");
+            }
         }
     }
 

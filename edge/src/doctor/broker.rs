@@ -56,13 +56,17 @@ pub(super) fn check(host: &Host, config: &Config) -> Vec<Line> {
     match runtime.block_on(outbox::look(mqtt, PATIENCE, listen)) {
         Ok(Ok(kept)) => {
             let user = mqtt.user.as_ref().map_or_else(String::new, |u| format!(" as {u}"));
-            vec![Line::ok("broker", format!("{}:{} answers{user}", mqtt.host, mqtt.port)), device(mqtt, &kept, &here)]
+            let over = if mqtt.tls.is_some() { ", over TLS" } else { "" };
+            vec![
+                Line::ok("broker", format!("{}:{} answers{user}{over}", mqtt.host, mqtt.port)),
+                device(mqtt, &kept, &here),
+            ]
         }
         Ok(Err(unseen)) => vec![away(&unseen)],
         Err(failure) => vec![Line::misconfigured(
             "broker",
             failure.to_string(),
-            "mqtt.password_file: a file that this user may read",
+            "mqtt.password_file, mqtt.ca_file, mqtt.cert_file and mqtt.key_file: files that this user may read",
         )],
     }
 }
@@ -76,14 +80,23 @@ fn away(unseen: &Unseen) -> Line {
         Unseen::Unreachable(..) => Line::wrong(
             "broker",
             what,
-            "is it running, and does a firewall let 1883 through? hueflow-bridge run --mqtt embedded:1883 has one",
+            "is it running, and does a firewall let this port through? hueflow-bridge run --mqtt embedded:1883 has one",
         ),
         Unseen::Credentials(..) => Line::misconfigured(
             "broker",
             what,
             "mqtt.url = \"mqtt://USER@HOST:1883\" and mqtt.password_file; on the broker: mosquitto_passwd FILE USER",
         ),
-        Unseen::Odd(..) => Line::wrong("broker", what, "mqtt.url: MQTT without TLS, 1883 as a rule"),
+        Unseen::Untrusted(address, _) => Line::misconfigured(
+            "broker",
+            what,
+            format!("openssl s_client -connect {address} </dev/null shows what it has"),
+        ),
+        Unseen::Odd(..) => Line::wrong(
+            "broker",
+            what,
+            "mqtt.url: mqtt:// on its plain port, 1883 as a rule, or mqtts:// on its TLS port, 8883",
+        ),
     }
 }
 
@@ -135,7 +148,7 @@ mod tests {
     use super::*;
 
     fn mqtt() -> Mqtt {
-        Mqtt { host: "h".into(), port: 1, user: None, password_file: None, site: "home".into(), device: "pi".into() }
+        Mqtt { host: "h".into(), port: 1, site: "home".into(), device: "pi".into(), ..Mqtt::default() }
     }
 
     fn kept(status: &str, streams: &[u64]) -> Kept {
@@ -170,6 +183,8 @@ mod tests {
         assert!(away(&Unseen::Unreachable(a.clone(), b.clone())).advice.contains("firewall"));
         let refused = away(&Unseen::Credentials(a.clone(), b.clone()));
         assert!(refused.state == State::Misconfigured && refused.advice.contains("mqtt.password_file"));
+        let untrusted = away(&Unseen::Untrusted(a.clone(), b.clone()));
+        assert!(untrusted.state == State::Misconfigured && untrusted.advice.contains("s_client -connect h:1883"));
         assert!(away(&Unseen::Odd(a, b)).advice.contains("TLS"));
     }
 }
