@@ -6,13 +6,17 @@
 #![allow(clippy::panic, clippy::expect_used, reason = "a harness may fail a test")]
 
 pub mod browser;
+pub mod dice;
 pub mod glass;
 pub mod guest;
 pub mod house;
 pub mod media;
 pub mod process;
+pub mod proxy;
 pub mod screen;
 pub mod services;
+pub mod spool;
+pub mod traffic;
 
 pub use house::House;
 pub use process::{Running, bin, wait_for};

@@ -96,19 +96,54 @@ pub struct Kafka {
     pub port: u16,
     /// The script that runs it, and ZooKeeper where there is one.
     pub process: Running,
+    version: String,
+    advertise: u16,
+    dir: PathBuf,
 }
 
 impl Kafka {
     /// Starts version "4" (KRaft) or "3.4" (with ZooKeeper), and waits until it answers.
     pub fn start(version: &str, dir: &Path) -> Kafka {
         let port = free_port();
-        let data = dir.join("kafka");
-        let mut command = Command::new(root().join("deploy/kafka/start"));
-        command.args([version, "--port", &port.to_string(), "--dir"]).arg(&data);
-        let process = Running::start("kafka", dir, &mut command);
-        let kafka = Kafka { port, process };
-        wait_for("Kafka to answer", START_LIMIT, || kafka.kcat(&["-L", "-m", "2"]).ok());
+        Kafka::behind(version, dir, port, port)
+    }
+
+    /// The same on `port`, telling its clients to come by `advertise`: something stands in front of it.
+    pub fn behind(version: &str, dir: &Path, port: u16, advertise: u16) -> Kafka {
+        let process = Kafka::run(version, dir, port, advertise);
+        let kafka = Kafka { port, process, version: version.to_string(), advertise, dir: dir.to_path_buf() };
+        kafka.wait();
         kafka
+    }
+
+    fn run(version: &str, dir: &Path, port: u16, advertise: u16) -> Running {
+        let mut command = Command::new(root().join("deploy/kafka/start"));
+        command.args([version, "--port", &port.to_string(), "--advertise", &advertise.to_string(), "--dir"]);
+        Running::start("kafka", dir, command.arg(dir.join("kafka")))
+    }
+
+    /// Waits until it answers.
+    pub fn wait(&self) {
+        wait_for("Kafka to answer", START_LIMIT, || self.kcat(&["-L", "-m", "2"]).ok());
+    }
+
+    /// Sends a signal to the Java programs themselves.
+    pub fn signal(&mut self, name: &str) {
+        for pid in self.process.children() {
+            // A process that ends at this very moment is no failure.
+            let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+        }
+    }
+
+    /// Kills it without warning, and waits until the script that ran it has noticed.
+    pub fn kill(&mut self) {
+        self.signal("KILL");
+        self.process.wait(START_LIMIT);
+    }
+
+    /// Starts it again on the same port and data, after a test killed it. It may not answer yet.
+    pub fn restart(&mut self) {
+        self.process = Kafka::run(&self.version, &self.dir, self.port, self.advertise);
     }
 
     /// Its URL for our programs.
