@@ -62,6 +62,8 @@ fn publish(first: u8, body: &[u8]) -> Option<(&str, &[u8])> {
 struct Stream {
     flying: BTreeSet<u64>,
     acked: BTreeSet<u64>,
+    /// Sent, and then given up by the edge before it was acknowledged.
+    given_up: BTreeSet<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -105,7 +107,7 @@ impl Traffic {
     pub fn sent(&self) -> Vec<(String, u64, u64)> {
         let seen = self.seen();
         let streams = seen.devices.iter().flat_map(|(device, streams)| streams.iter().map(move |s| (device, s)));
-        let each = |s: &Stream| s.flying.iter().chain(&s.acked).copied().collect::<Vec<_>>();
+        let each = |s: &Stream| s.flying.iter().chain(&s.acked).chain(&s.given_up).copied().collect::<Vec<_>>();
         streams.flat_map(|(d, (id, s))| each(s).into_iter().map(|seq| (d.clone(), *id, seq))).collect()
     }
 }
@@ -117,8 +119,19 @@ impl Seen {
             return;
         }
         let stream = self.devices.entry(device.to_owned()).or_default().entry(envelope.stream).or_default();
-        if stream.acked.contains(&envelope.seq) || !stream.flying.insert(envelope.seq) {
+        let (seq, is_done) = (envelope.seq, stream.acked.contains(&envelope.seq));
+        if is_done || stream.given_up.contains(&seq) || !stream.flying.insert(seq) {
             self.again += 1;
+        }
+    }
+
+    /// What lies below a window's floor is not held any more.
+    fn window(&mut self, device: &str, payload: &[u8]) {
+        let (Ok(window), Some(streams)) = (wire::decode_window(payload), self.devices.get_mut(device)) else { return };
+        for of in &window.streams {
+            let Some(stream) = streams.get_mut(&of.stream) else { continue };
+            let held = stream.flying.split_off(&of.floor);
+            stream.given_up.append(&mut std::mem::replace(&mut stream.flying, held));
         }
     }
 
@@ -146,6 +159,7 @@ impl Watch for Traffic {
             let mut words = topic.split('/').skip(2);
             match (words.next(), words.next(), up) {
                 (Some(device), Some("metrics" | "census" | "video"), true) => seen.record(device, payload),
+                (Some(device), Some("window"), true) => seen.window(device, payload),
                 (Some(device), Some("ack"), false) => seen.ack(device, payload),
                 _ => {}
             }
@@ -162,7 +176,7 @@ impl Watch for Traffic {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use firmware::custody::{Ack, JournalId, StreamAck};
+    use firmware::custody::{Ack, JournalId, StreamAck, StreamWindow, Window, WindowId};
 
     fn packet_of(topic: &str, payload: &[u8]) -> Vec<u8> {
         let body = [&(topic.len() as u16).to_be_bytes()[..], topic.as_bytes(), &[0, 7], payload].concat();
@@ -210,5 +224,11 @@ mod tests {
         assert!(traffic.is_acked("pi-1", 8, 2) && !traffic.is_acked("pi-1", 8, 0));
         traffic.passed(1, true, &record(2));
         assert_eq!((traffic.again(), traffic.sent().len()), (2, 3));
+        let id = WindowId { boot: 8, n: 1 };
+        let mut window = Window { id, journal: None, streams: Default::default() };
+        window.streams.push(StreamWindow { stream: 8, since: 0, floor: 1, next: 3 }).unwrap();
+        let n = wire::encode_window(&window, &mut buf).unwrap();
+        traffic.passed(1, true, &packet_of("hueflow/test/pi-1/window", &buf[..n]));
+        assert_eq!((traffic.in_flight(), traffic.sent().len()), (0, 3), "what the edge has given up does not fly");
     }
 }
