@@ -248,8 +248,9 @@ impl Cast {
             Fault::Fill => {
                 if let (Some(disk), Some(edge)) = (&self.disk, self.edges.last()) {
                     let said = edge.said("refused and counted");
-                    disk.fill();
                     wait_for("a frame to be refused", LIMIT, || {
+                        // Again and again: the spool makes room by itself as the journal takes what is in it.
+                        disk.fill();
                         (edge.said("refused and counted") > said).then_some(())
                     });
                 }

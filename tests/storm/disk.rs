@@ -35,7 +35,7 @@ impl Disk {
 
     /// Takes all room that is left.
     pub fn fill(&self) {
-        let mut file = File::create(self.filler()).expect("the filler");
+        let mut file = File::options().create(true).append(true).open(self.filler()).expect("the filler");
         for bytes in [1 << 16, 1 << 12, 1 << 8, 1] {
             while file.write_all(&vec![0; bytes]).is_ok() {}
         }
