@@ -17,6 +17,8 @@ const BEHIND_MAX: Duration = Duration::from_secs(2);
 /// A drain may take this share of the outage, and a moment.
 const DRAIN_MAX: fn(u64) -> Duration = |seconds| Duration::from_secs(10 + seconds / 2);
 const FPS: u64 = 30;
+/// Records are looked at for so long after the first that was stored, however soon the backlog has drained.
+const LOOK_US: u64 = 3_000_000;
 /// Frames of each edge before it is measured: buffers have their size by then.
 const WARM: u64 = 10 * FPS;
 const ASK: Duration = Duration::from_millis(100);
@@ -80,7 +82,7 @@ pub fn run(seconds: u64, edges: usize) -> bool {
 }
 
 /// How far behind live records were while the backlog drained: captured after the first record after the outage was
-/// stored, and stored before the last of the backlog.
+/// stored, and stored before the last of the backlog, or soon after.
 fn behind(cast: &Cast) -> (u64, u64, u64) {
     // The outage is the longest time in which nothing was stored.
     let rows = cast.rows("SELECT stored_at_us, captured_at_us FROM reports ORDER BY stored_at_us");
@@ -90,8 +92,8 @@ fn behind(cast: &Cast) -> (u64, u64, u64) {
         .collect();
     let gap = (1..times.len()).max_by_key(|&i| times[i].0 - times[i - 1].0).unwrap_or(0);
     let Some(&(back, _)) = times.get(gap) else { return (0, 0, 0) };
-    let end = times[gap..].iter().filter(|t| t.1 < back).map(|t| t.0).max().unwrap_or(back);
-    let live = times[gap..].iter().filter(|t| t.1 >= back && t.0 <= end.max(back + 1));
+    let end = times[gap..].iter().filter(|t| t.1 < back).map(|t| t.0).max().unwrap_or(back).max(back + LOOK_US);
+    let live = times[gap..].iter().filter(|t| t.1 >= back && t.0 <= end);
     let mut lags: Vec<u64> = live.map(|t| t.0.saturating_sub(t.1) / 1000).collect();
     lags.sort_unstable();
     (lags.get(lags.len() / 2).copied().unwrap_or(0), lags.last().copied().unwrap_or(0), lags.len() as u64)
