@@ -9,6 +9,7 @@ use firmware::custody::Envelope;
 use firmware::wire;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const PUBLISH: u8 = 3;
 
@@ -60,7 +61,8 @@ fn publish(first: u8, body: &[u8]) -> Option<(&str, &[u8])> {
 /// One stream of a device.
 #[derive(Debug, Default)]
 struct Stream {
-    flying: BTreeSet<u64>,
+    /// With the time of capture.
+    flying: BTreeMap<u64, u64>,
     acked: BTreeSet<u64>,
     /// Sent, and then given up by the edge before it was acknowledged.
     given_up: BTreeSet<u64>,
@@ -72,6 +74,7 @@ struct Seen {
     devices: BTreeMap<String, BTreeMap<u64, Stream>>,
     acked: u64,
     again: u64,
+    lags: Vec<(u64, u64)>,
 }
 
 /// What has passed on the wire between the edges and their broker.
@@ -103,11 +106,16 @@ impl Traffic {
         self.seen().devices.get(device).and_then(|d| d.get(&stream)).is_some_and(|s| s.acked.contains(&seq))
     }
 
+    /// When each record was acknowledged and when it was captured, in microseconds since the Unix epoch.
+    pub fn acked_at(&self) -> Vec<(u64, u64)> {
+        self.seen().lags.clone()
+    }
+
     /// Every record that was ever sent: device, stream, seq.
     pub fn sent(&self) -> Vec<(String, u64, u64)> {
         let seen = self.seen();
         let streams = seen.devices.iter().flat_map(|(device, streams)| streams.iter().map(move |s| (device, s)));
-        let each = |s: &Stream| s.flying.iter().chain(&s.acked).chain(&s.given_up).copied().collect::<Vec<_>>();
+        let each = |s: &Stream| s.flying.keys().chain(&s.acked).chain(&s.given_up).copied().collect::<Vec<_>>();
         streams.flat_map(|(d, (id, s))| each(s).into_iter().map(|seq| (d.clone(), *id, seq))).collect()
     }
 }
@@ -120,8 +128,10 @@ impl Seen {
         }
         let stream = self.devices.entry(device.to_owned()).or_default().entry(envelope.stream).or_default();
         let (seq, is_done) = (envelope.seq, stream.acked.contains(&envelope.seq));
-        if is_done || stream.given_up.contains(&seq) || !stream.flying.insert(seq) {
+        if is_done || stream.given_up.contains(&seq) || stream.flying.contains_key(&seq) {
             self.again += 1;
+        } else {
+            stream.flying.insert(seq, envelope.captured_at_us);
         }
     }
 
@@ -131,20 +141,22 @@ impl Seen {
         for of in &window.streams {
             let Some(stream) = streams.get_mut(&of.stream) else { continue };
             let held = stream.flying.split_off(&of.floor);
-            stream.given_up.append(&mut std::mem::replace(&mut stream.flying, held));
+            stream.given_up.extend(std::mem::replace(&mut stream.flying, held).into_keys());
         }
     }
 
     fn ack(&mut self, device: &str, payload: &[u8]) {
+        let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
         let (Ok(ack), Some(streams)) = (wire::decode_ack(payload), self.devices.get_mut(device)) else { return };
         for of in &ack.streams {
             let Some(stream) = streams.get_mut(&of.stream) else { continue };
             for &(from, to) in &of.ranges {
-                let now: Vec<u64> = stream.flying.range(from..to.max(from)).copied().collect();
-                self.acked += now.len() as u64;
-                for seq in now {
+                let named: Vec<(u64, u64)> = stream.flying.range(from..to.max(from)).map(|(s, c)| (*s, *c)).collect();
+                self.acked += named.len() as u64;
+                for (seq, captured_us) in named {
                     stream.flying.remove(&seq);
                     stream.acked.insert(seq);
+                    self.lags.push((now_us, captured_us));
                 }
             }
         }
