@@ -16,6 +16,8 @@ const GROWTH_MAX: [u64; 3] = [4 * MIB, 16 * MIB, 8 * MIB];
 /// with the backlog.
 const ACKED_MAX_MS: u64 = 2_000;
 const STORED_MAX_MS: u64 = 5_000;
+/// On a machine that is busy with other things.
+const BUSY_SLACK: u64 = 3;
 /// A drain may take this share of the outage, and a moment.
 const DRAIN_MAX: fn(u64) -> Duration = |seconds| Duration::from_secs(10 + seconds / 2);
 const FPS: u64 = 30;
@@ -81,11 +83,24 @@ pub fn run(seconds: u64, edges: usize) -> bool {
         claim(&format!("memory of {name} stays below {} KiB", bound / 1024), during[i].max(after[i]) <= bound);
     }
     claim(&format!("drained within {:?} of Kafka's return", DRAIN_MAX(seconds)), drained < DRAIN_MAX(seconds));
-    for (what, b, limit) in [("acknowledged", journal, ACKED_MAX_MS), ("stored", store, STORED_MAX_MS)] {
+    let slack = if is_busy() { BUSY_SLACK } else { 1 };
+    for (what, b, limit) in [("acknowledged", journal, ACKED_MAX_MS * slack), ("stored", store, STORED_MAX_MS * slack)]
+    {
         let holds = b.count > 0 && b.most_ms <= limit;
         claim(&format!("live records are {what} at most {limit} ms after capture while the backlog drains"), holds);
     }
     good
+}
+
+/// Whether this machine has much else to do: more than twice as many processes want to run as it has processors.
+fn is_busy() -> bool {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = text.split_whitespace().next().and_then(|w| w.parse().ok()).unwrap_or(0.0);
+    let busy = load > 2.0 * std::thread::available_parallelism().map_or(1, |n| n.get()) as f64;
+    if busy {
+        println!("the machine is busy (load {load}): live records may be {BUSY_SLACK} times as late");
+    }
+    busy
 }
 
 /// How far behind live records were while the backlog drained.
