@@ -276,7 +276,7 @@ impl Cast {
                 if let (Some(disk), Some(edge)) = (&self.disk, self.edges.last()) {
                     disk.clear();
                     // One that was killed has forgotten that it had refused anything.
-                    let takes = || edge.said("takes records again") >= edge.said("refused and counted");
+                    let takes = || edge.last_said("takes records again") > edge.last_said("refused and counted");
                     if !was_killed {
                         wait_for("the disk to take records again", LIMIT, || takes().then_some(()));
                     }
@@ -402,6 +402,11 @@ impl Edge {
     /// How often it has said something, over all runs.
     fn said(&self, text: &str) -> usize {
         std::fs::read_to_string(&self.log).unwrap_or_default().matches(text).count()
+    }
+
+    /// Where in its log it said something for the last time.
+    fn last_said(&self, text: &str) -> Option<usize> {
+        std::fs::read_to_string(&self.log).unwrap_or_default().rfind(text)
     }
 
     fn note_run(&mut self, summary: Option<Summary>) {
