@@ -14,6 +14,7 @@ use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions, Packet, Publish, QoS,
     StateError, SubscribeFilter, TlsConfiguration, Transport,
 };
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -37,11 +38,11 @@ const STOP: Duration = Duration::from_secs(2);
 /// What the bridge listens to, below `hueflow/<site>/+/`.
 const KINDS: [&str; 5] = ["metrics", "census", "video", "window", "status"];
 
-/// Acknowledges one delivery, on the connection it came by.
-#[derive(Debug, Clone)]
+/// Acknowledges one delivery, on the connection it came by. Small, for a broker may have 65,535 out at once.
+#[derive(Debug, Clone, Copy)]
 pub struct Token {
     epoch: u64,
-    publish: Option<Publish>,
+    packet: Option<NonZeroU16>,
 }
 
 /// A message of an edge.
@@ -90,7 +91,7 @@ pub trait Wire: Send + Sync {
 impl Token {
     /// A token that acknowledges nothing (QoS 0, and tests).
     pub fn none() -> Token {
-        Token { epoch: 0, publish: None }
+        Token { epoch: 0, packet: None }
     }
 }
 
@@ -168,9 +169,12 @@ impl Mqtt {
 
 impl Wire for Mqtt {
     fn ack(&self, token: &Token) -> Result<(), Full> {
-        match &token.publish {
-            Some(publish) if token.epoch == self.epoch.load(Ordering::Acquire) => {
-                self.client.try_ack(publish).map_err(|_| Full)
+        match token.packet {
+            Some(packet) if token.epoch == self.epoch.load(Ordering::Acquire) => {
+                // The client looks at these two fields only.
+                let mut publish = Publish::new("", QoS::AtLeastOnce, "");
+                publish.pkid = packet.get();
+                self.client.try_ack(&publish).map_err(|_| Full)
             }
             _ => Ok(()), // The broker delivers it again on the new connection.
         }
@@ -252,11 +256,11 @@ impl Poller {
                         return;
                     }
                 }
-                Ok(Event::Incoming(Packet::Publish(mut publish))) => {
-                    let payload = std::mem::take(&mut publish.payload).to_vec();
-                    let topic = publish.topic.clone();
+                Ok(Event::Incoming(Packet::Publish(publish))) => {
                     let acked = publish.qos != QoS::AtMostOnce;
-                    let token = Token { epoch: self.epoch.load(Ordering::Acquire), publish: acked.then_some(publish) };
+                    let packet = NonZeroU16::new(publish.pkid).filter(|_| acked);
+                    let token = Token { epoch: self.epoch.load(Ordering::Acquire), packet };
+                    let (topic, payload) = (publish.topic, publish.payload.to_vec());
                     let delivery = Delivery { topic, payload, token };
                     if !acked {
                         if self.pictures.try_send(delivery).is_err() {

@@ -1,7 +1,8 @@
 //! Relay: into the journal first, then the word back, to the broker and to the edge.
 //!
 //! Takes deliveries. Gives entries to the journal, MQTT acks in the order of receipt, and custody acks when due.
-//! Touches a receiver for each device, at most `INFLIGHT_MAX` records on their way, and one slot for pictures a device.
+//! Touches a receiver for each device, at most `INFLIGHT_MAX` records on their way, one slot for pictures a device, and
+//! for each delivery that MQTT waits to hear of (65,535 at most) a few bytes.
 //! Never acknowledges what the journal has not confirmed, and never lets a picture take a record's place.
 
 use crate::clock;
@@ -21,7 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Records that the journal has not confirmed yet, or whose MQTT ack waits for the socket. Past it nothing is read.
+/// Records that the journal has not confirmed yet. Past it nothing is read. MQTT acks that wait for the socket do not
+/// count: the socket is written to only while it is read from, and a broker may send all it has at once, so a relay that
+/// waits for these acks before it reads on waits for ever.
 pub const INFLIGHT_MAX: usize = 512;
 /// Pictures on their way to the journal; the rest waits in its device's slot, or is replaced there by a newer one.
 pub const PICTURES_INFLIGHT_MAX: usize = 8;
@@ -134,7 +137,7 @@ impl Relay {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let room = self.inflight.len() + self.unsent.len() < INFLIGHT_MAX;
+            let room = self.inflight.len() < INFLIGHT_MAX;
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|s| *s) => break,

@@ -208,6 +208,19 @@ async fn a_full_socket_delays_acks_and_loses_none() {
     h.until("said", || h.said.ranges("pi", 8) == [(0, 5)]).await;
 }
 
+/// The socket takes acks only while it is read from, and it is read from only while the relay takes what came.
+#[tokio::test]
+async fn acks_that_cannot_leave_keep_nothing_from_being_taken() {
+    let h = House::new(Fake::new(true));
+    h.said.full.store(true, Ordering::Relaxed);
+    for seq in 0..3 * INFLIGHT_MAX as u64 {
+        h.give("pi/metrics", record(8, seq)).await;
+    }
+    h.until("kept", || h.journal.kept().len() == 3 * INFLIGHT_MAX).await;
+    h.said.full.store(false, Ordering::Relaxed);
+    h.until("acked", || h.said.acked.load(Ordering::Relaxed) == 3 * INFLIGHT_MAX).await;
+}
+
 #[tokio::test]
 async fn dead_letters_are_kept_with_their_reason_and_then_acknowledged() {
     let h = House::new(Fake::new(true));

@@ -7,13 +7,17 @@
 
 pub mod browser;
 pub mod certs;
+pub mod dice;
 pub mod glass;
 pub mod guest;
 pub mod house;
 pub mod media;
 pub mod process;
+pub mod proxy;
 pub mod screen;
 pub mod services;
+pub mod spool;
+pub mod traffic;
 
 pub use house::House;
 pub use process::{Running, bin, wait_for};

@@ -26,10 +26,11 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> O
     }
 }
 
-/// The path of one of our programs, beside the test's own.
+/// The path of one of our programs, beside the test's own folder, or beside the test where that is a program itself.
 pub fn bin(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("the test's own path");
-    let dir = own.parent().and_then(Path::parent).expect("target/<profile>");
+    let dir = own.parent().expect("target/<profile>");
+    let dir = if dir.ends_with("deps") { dir.parent().expect("target/<profile>") } else { dir };
     let path = dir.join(name);
     assert!(path.exists(), "{} is not built: run ./tests/run", path.display());
     path
@@ -57,6 +58,25 @@ impl Running {
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The process ids of those that it has started itself, and that still run.
+    pub fn children(&self) -> Vec<u32> {
+        let pid = self.pid();
+        let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        text.split_whitespace().filter_map(|p| p.parse().ok()).collect()
+    }
+
+    /// Bytes of memory that it has resident; 0 if it has ended.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+        line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+    }
+
+    /// Where its standard error goes.
+    pub fn log(&self) -> &Path {
+        &self.err
     }
 
     /// What it wrote on standard output so far.
@@ -132,6 +152,8 @@ impl Drop for Running {
             return;
         }
         self.signal("TERM");
+        // One that a test has stopped cannot hear it.
+        self.signal("CONT");
         let start = Instant::now();
         while self.poll().is_none() && start.elapsed() < STOP_LIMIT {
             std::thread::sleep(POLL);

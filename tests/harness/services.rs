@@ -123,6 +123,8 @@ pub struct Kafka {
     pub port: u16,
     /// The script that runs it, and ZooKeeper where there is one.
     pub process: Running,
+    dir: PathBuf,
+    arguments: Vec<String>,
 }
 
 impl Kafka {
@@ -134,13 +136,51 @@ impl Kafka {
     /// The same with more arguments for `deploy/kafka/start`.
     pub fn start_with(version: &str, dir: &Path, more: &[String]) -> Kafka {
         let port = free_port();
-        let data = dir.join("kafka");
-        let mut command = Command::new(root().join("deploy/kafka/start"));
-        command.args([version, "--port", &port.to_string(), "--dir"]).arg(&data).args(more);
-        let process = Running::start("kafka", dir, &mut command);
-        let kafka = Kafka { port, process };
-        wait_for("Kafka to answer", START_LIMIT, || kafka.kcat(&["-L", "-m", "2"]).ok());
+        Kafka::with(version, dir, port, port, more)
+    }
+
+    /// The same on `port`, telling its clients to come by `advertise`: something stands in front of it.
+    pub fn behind(version: &str, dir: &Path, port: u16, advertise: u16) -> Kafka {
+        Kafka::with(version, dir, port, advertise, &[])
+    }
+
+    fn with(version: &str, dir: &Path, port: u16, advertise: u16, more: &[String]) -> Kafka {
+        let mut arguments = vec![version.to_string()];
+        arguments.extend(["--port", &port.to_string(), "--advertise", &advertise.to_string()].map(str::to_string));
+        arguments.extend_from_slice(more);
+        let process = Kafka::run(dir, &arguments);
+        let kafka = Kafka { port, process, dir: dir.to_path_buf(), arguments };
+        kafka.wait();
         kafka
+    }
+
+    fn run(dir: &Path, arguments: &[String]) -> Running {
+        let mut command = Command::new(root().join("deploy/kafka/start"));
+        Running::start("kafka", dir, command.args(arguments).arg("--dir").arg(dir.join("kafka")))
+    }
+
+    /// Waits until it answers.
+    pub fn wait(&self) {
+        wait_for("Kafka to answer", START_LIMIT, || self.kcat(&["-L", "-m", "2"]).ok());
+    }
+
+    /// Sends a signal to the Java programs themselves.
+    pub fn signal(&mut self, name: &str) {
+        for pid in self.process.children() {
+            // A process that ends at this very moment is no failure.
+            let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+        }
+    }
+
+    /// Kills it without warning, and waits until the script that ran it has noticed.
+    pub fn kill(&mut self) {
+        self.signal("KILL");
+        self.process.wait(START_LIMIT);
+    }
+
+    /// Starts it again on the same port and data, after a test killed it. It may not answer yet.
+    pub fn restart(&mut self) {
+        self.process = Kafka::run(&self.dir, &self.arguments);
     }
 
     /// Its URL for our programs.

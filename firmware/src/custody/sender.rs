@@ -4,7 +4,7 @@
 //! Touches its own bounded tables of streams and of records in flight.
 //! Never trusts a PUBACK: only the journal's ack settles a record. Never takes anything back for a stale or smaller ack.
 
-use super::{Ack, JournalId, StreamWindow, Window, WindowId};
+use super::{Ack, JournalId, StreamAck, StreamWindow, Window, WindowId};
 use crate::limits::{RANGES_MAX, STREAMS_MAX, WINDOW_RECORDS_MAX};
 use crate::ranges::Ranges;
 use heapless::Vec;
@@ -134,6 +134,8 @@ struct InFlight {
     sent_at_us: u64,
     bytes: usize,
     topic: u8,
+    /// Given up since: nobody waits for its ack, but what is between here and the journal may still hold it.
+    given_up: bool,
 }
 
 /// The state machine. About 200 KiB, all of it in the value.
@@ -239,12 +241,16 @@ impl Sender {
         (from < to).then_some((from, to))
     }
 
-    /// `from..to` of `stream` is given up; its loss record is accepted already.
+    /// `from..to` of `stream` is given up; its loss record is accepted already. What of it is in flight keeps its place in
+    /// the window until the journal shows that it takes records: a spool that rolls over while the journal is away would
+    /// send all that it ever held into the broker's queue.
     pub fn gone(&mut self, stream: u64, from: u64, to: u64) {
         let Some(s) = self.find_mut(stream) else { return };
         s.settled.insert(from, to);
         s.sent.insert(from, to);
-        self.drop_in_flight(|f| f.stream == stream && (from..to).contains(&f.seq));
+        for f in self.in_flight.iter_mut().filter(|f| f.stream == stream && (from..to).contains(&f.seq)) {
+            f.given_up = true;
+        }
         self.window_changed = true;
     }
 
@@ -309,7 +315,8 @@ impl Sender {
         let before = self.in_flight.iter().find(|f| same(f)).map(|f| f.proves);
         self.drop_in_flight(same);
         let proves = before.unwrap_or(if again { 0 } else { number });
-        let entry = InFlight { stream: t.stream, seq: t.seq, number, proves, sent_at_us: now_us, bytes, topic };
+        let (stream, seq, sent_at_us) = (t.stream, t.seq, now_us);
+        let entry = InFlight { stream, seq, number, proves, sent_at_us, bytes, topic, given_up: false };
         // Full only when more probes are out than have places: then a repeat is all that can come of it.
         if self.in_flight.push(entry).is_ok() {
             self.in_flight_bytes += bytes;
@@ -343,6 +350,13 @@ impl Sender {
             }
         }
         outcome.acked = before - self.held();
+        let names = |f: &InFlight| {
+            let of = |sa: &&StreamAck| sa.stream == f.stream;
+            ack.streams.iter().filter(of).any(|sa| sa.ranges.iter().any(|&(from, to)| (from..to).contains(&f.seq)))
+        };
+        if self.in_flight.iter().any(names) {
+            self.drop_in_flight(|f| f.given_up);
+        }
         outcome.lost = self.detect_losses(now_us);
         if outcome.acked > 0 {
             (self.probes, self.quiet_since_us, self.window_changed) = (0, now_us, true);
@@ -480,7 +494,7 @@ impl Sender {
     fn detect_losses(&mut self, now_us: u64) -> u32 {
         let mut highest = [0; TOPICS_MAX];
         let mut delay_us = None;
-        for f in &self.in_flight {
+        for f in self.in_flight.iter().filter(|f| !f.given_up) {
             if self.streams.iter().any(|s| s.id == f.stream && s.settled.contains(f.seq))
                 && let Some(h) = highest.get_mut(usize::from(f.topic))
                 && f.proves > *h
@@ -503,7 +517,7 @@ impl Sender {
             let highest = highest.get(usize::from(f.topic)).copied().unwrap_or(0);
             let late = f.number < highest && now_us.saturating_sub(f.sent_at_us) > age_us;
             let keep = if s.settled.contains(f.seq) {
-                false
+                f.given_up
             } else if f.seq < s.horizon && (f.number + PACKET_THRESHOLD < highest || late) {
                 s.sent.remove(f.seq);
                 s.again.insert(f.seq, f.seq + 1);

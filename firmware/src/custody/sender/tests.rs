@@ -5,7 +5,6 @@
 //! Never two rules in one test.
 
 use super::*;
-use crate::custody::StreamAck;
 
 const MS: u64 = 1_000;
 
@@ -236,7 +235,8 @@ fn what_is_given_up_is_neither_held_nor_sent() {
     let mut s = sender(8, 6);
     drain(&mut s, 0);
     s.gone(10, 0, 4);
-    assert_eq!((s.held(), s.floor(10), s.in_flight()), (2, Some(4), 2));
+    assert_eq!((s.held(), s.floor(10), s.in_flight()), (2, Some(4), 6));
+    assert_eq!(drain(&mut s, MS), []);
 }
 
 #[test]
@@ -249,4 +249,44 @@ fn what_is_to_be_declared_lost_is_just_what_the_journal_does_not_have() {
     assert_eq!((s.unsettled(10, 13, 18), s.unsettled(99, 4, 6)), (Some((13, 18)), Some((4, 6))));
     s.gone(10, 0, 10);
     assert_eq!((s.unsettled(10, 0, 10), s.floor(10), s.held()), (None, Some(10), 9));
+}
+
+/// Ten records accepted, and a window of eight that is full.
+fn full() -> Sender {
+    let mut s = sender(8, 8);
+    drain(&mut s, 0);
+    s.accepted(10, 10);
+    drain(&mut s, 0);
+    assert_eq!(s.in_flight(), 8);
+    s
+}
+
+#[test]
+fn what_is_given_up_keeps_its_place_until_the_journal_takes_something() {
+    let mut s = full();
+    s.bridge_status(false, 0);
+    s.accepted(10, 40);
+    s.gone(10, 0, 20);
+    assert_eq!(drain(&mut s, 2 * MS), [], "the broker's queue is as full as it was");
+    assert_eq!((s.in_flight(), s.held()), (8, 20));
+    // An ack of what is not in flight shows nothing; one of a record that was given up shows that the journal is back.
+    s.on_ack(&ack("j", None, &[(10, &[(50, 60)])]), 3 * MS);
+    assert_eq!(drain(&mut s, 3 * MS), []);
+    let out = s.on_ack(&ack("j", None, &[(10, &[(2, 4)])]), 4 * MS);
+    assert_eq!((out.acked, out.lost), (0, 0), "what was given up proves no loss");
+    assert!(drain(&mut s, 4 * MS).len() >= 6);
+}
+
+#[test]
+fn a_window_full_of_what_was_given_up_and_lost_on_the_way_is_opened_by_a_probe() {
+    let mut s = full();
+    s.gone(10, 0, 10);
+    s.accepted(10, 11);
+    assert_eq!(drain(&mut s, 10 * MS), []);
+    let due = s.deadline_us().unwrap().max(10_000 * MS);
+    let probe = s.poll(due).unwrap();
+    assert_eq!((probe.seq, probe.probe), (10, true));
+    s.sent(probe, 0, 100, due);
+    s.on_ack(&ack("j", None, &[(10, &[(10, 11)])]), due + MS);
+    assert_eq!((s.in_flight(), s.held()), (0, 0));
 }
