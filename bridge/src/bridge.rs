@@ -73,11 +73,11 @@ async fn relay(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
     };
     if standby {
         tokio::select! {
-            absent = mqtt::wait_for_absence(&url, &config.site) => absent?,
+            absent = mqtt::wait_for_absence(&url, &config.site, None) => absent?,
             _ = stop.wait_for(|s| *s) => return Ok(()),
         }
     }
-    let (mqtt, mut queues) = Mqtt::start(&url, &config.site, &stats)?;
+    let (mqtt, mut queues) = Mqtt::start(&url, &config.site, standby, &stats)?;
     let mqtt = Arc::new(mqtt);
     let opened = tokio::select! {
         journal = open(&config) => Some(journal),

@@ -125,7 +125,7 @@ pub struct BridgeFlags {
     /// Where /healthz and /metrics are: an address and a port, or a port of loopback [nowhere].
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Wait until the site's active bridge is gone, then take over.
+    /// Wait until the site's active bridge is gone, then take over; for both of two.
     #[arg(long)]
     pub standby: bool,
 }

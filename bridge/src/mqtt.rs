@@ -116,11 +116,13 @@ pub struct Mqtt {
 }
 
 impl Mqtt {
-    /// Connects in the background: client id `hueflow-bridge-<site>`, persistent session, manual acks.
+    /// Connects in the background: client id `hueflow-bridge-<site>`, persistent session, manual acks. With `standby` it
+    /// stands by again whenever it has lost the connection and another bridge has taken over meanwhile: two that took
+    /// the name from each other in turn would relay little.
     ///
     /// # Errors
     /// [`Failure::Config`] if a certificate cannot be read. A broker that cannot be reached is no failure.
-    pub fn start(url: &Url, site: &str, stats: &Arc<Stats>) -> Result<(Mqtt, Queues), Failure> {
+    pub fn start(url: &Url, site: &str, standby: bool, stats: &Arc<Stats>) -> Result<(Mqtt, Queues), Failure> {
         let mut options = options(url, format!("hueflow-bridge-{site}")).map_err(Failure::Config)?;
         options
             .set_clean_session(false)
@@ -137,8 +139,10 @@ impl Mqtt {
         let (epoch, stopping) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (journal, said) = watch::channel(false);
         let (up, connected) = watch::channel(0u64);
+        let own = format!("{:016x}", rand::random::<u64>());
         let poller = Poller {
             site: site.to_owned(),
+            own: standby.then(|| own.clone()),
             client: client.clone(),
             epoch: epoch.clone(),
             stopping: stopping.clone(),
@@ -149,7 +153,7 @@ impl Mqtt {
             stats: stats.clone(),
         };
         let poller = tokio::spawn(poller.run(events, url.clone()));
-        tokio::spawn(announce(client.clone(), site.to_owned(), said, connected));
+        tokio::spawn(announce(client.clone(), site.to_owned(), own, said, connected));
         let mqtt = Mqtt { client, site: site.to_owned(), epoch, journal, stopping, poller };
         Ok((mqtt, Queues { inbound, pictures, skipped }))
     }
@@ -207,12 +211,19 @@ fn status_topic(site: &str) -> String {
 }
 
 /// Keeps the retained status true: again at each connection, and when the journal comes or goes.
-async fn announce(client: AsyncClient, site: String, mut journal: watch::Receiver<bool>, mut up: watch::Receiver<u64>) {
+async fn announce(
+    client: AsyncClient,
+    site: String,
+    own: String,
+    mut journal: watch::Receiver<bool>,
+    mut up: watch::Receiver<u64>,
+) {
     loop {
         if *up.borrow_and_update() > 0 {
             let reachable = *journal.borrow_and_update();
             let version = env!("CARGO_PKG_VERSION");
-            let status = serde_json::json!({"state": "online", "journal": reachable, "version": version}).to_string();
+            let status = serde_json::json!({"state": "online", "journal": reachable, "version": version, "id": own});
+            let status = status.to_string();
             if client.publish(status_topic(&site), QoS::AtLeastOnce, true, status).await.is_err() {
                 return;
             }
@@ -226,6 +237,8 @@ async fn announce(client: AsyncClient, site: String, mut journal: watch::Receive
 
 struct Poller {
     site: String,
+    /// Its id in the status, if it stands by for others.
+    own: Option<String>,
     client: AsyncClient,
     epoch: Arc<AtomicU64>,
     stopping: Arc<AtomicBool>,
@@ -285,6 +298,10 @@ impl Poller {
                     let jitter = rand::rng().random_range(0.5..1.5);
                     tokio::time::sleep(backoff.mul_f64(jitter)).await;
                     backoff = (backoff * 2).min(BACKOFF_MAX);
+                    if self.own.is_some() && !self.stopping.load(Ordering::Relaxed) {
+                        // The certificates were read before, so there is no error; and if there is one now, try again.
+                        let _ = wait_for_absence(&url, &self.site, self.own.as_deref()).await;
+                    }
                 }
             }
         }
@@ -398,47 +415,63 @@ pub async fn look(url: &Url, site: &str) -> Result<bool, Unseen> {
     }
 }
 
-/// How long a standby waits for the active bridge's retained status before it takes it for gone.
+/// How long a standby that has connected waits for the active bridge's retained status before it takes it for gone.
 const ABSENT: Duration = Duration::from_secs(5);
 
-/// Returns when the site's active bridge is gone: its status says `offline`, or there is none.
+/// Returns when no other bridge is active for the site: its status says `offline`, or is that of `own`, or there is none.
 ///
 /// # Errors
 /// [`Failure::Config`] if a certificate cannot be read.
-pub async fn wait_for_absence(url: &Url, site: &str) -> Result<(), Failure> {
+pub async fn wait_for_absence(url: &Url, site: &str, own: Option<&str>) -> Result<(), Failure> {
     let id = format!("hueflow-standby-{site}-{:08x}", rand::random::<u32>());
     let mut options = options(url, id).map_err(Failure::Config)?;
     options.set_keep_alive(KEEP_ALIVE);
     let (client, mut events) = AsyncClient::new(options, 4);
-    let (mut heard, mut said) = (false, false);
-    log::info!("standing by for the active bridge of site {site}");
+    let (mut standing_by, mut connected, mut said) = (false, false, false);
+    // A broker that is away says nothing about the active bridge, and one that has forgotten its status may yet hear from it.
+    let mut deadline = None;
     loop {
-        let event = match heard {
-            true => events.poll().await,
-            false => match tokio::time::timeout(ABSENT, events.poll()).await {
+        let event = match deadline {
+            None => events.poll().await,
+            Some(at) => match tokio::time::timeout_at(at, events.poll()).await {
                 Ok(event) => event,
-                Err(_) => return Ok(()),
+                Err(_) => break,
             },
         };
         match event {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                connected = true;
                 let _ = client.try_subscribe(status_topic(site), QoS::AtLeastOnce);
             }
+            Ok(Event::Incoming(Packet::SubAck(_))) => deadline = Some(tokio::time::Instant::now() + ABSENT),
             Ok(Event::Incoming(Packet::Publish(p))) => {
-                heard = true;
                 let status = serde_json::from_slice::<serde_json::Value>(&p.payload).unwrap_or_default();
-                if status.get("state").and_then(|s| s.as_str()) != Some("online") {
-                    return Ok(());
+                let text = |key: &str| status.get(key).and_then(|s| s.as_str());
+                if text("state") != Some("online") || own.is_some() && text("id") == own {
+                    break;
+                }
+                deadline = None;
+                if !std::mem::replace(&mut standing_by, true) {
+                    log::info!("standing by for the active bridge of site {site}");
                 }
             }
             Ok(_) => {}
             Err(e) => {
                 if !std::mem::replace(&mut said, true) {
-                    log::warn!("MQTT: {url}: {}; trying again", fault(&e, url, heard));
+                    log::warn!("MQTT: {url}: {}; trying again", fault(&e, url, connected));
                 }
-                heard = true; // A broker that is away says nothing about the active bridge.
+                (deadline, connected) = (None, false);
                 tokio::time::sleep(BACKOFF_MIN * 5).await;
             }
         }
     }
+    if standing_by {
+        log::info!("the active bridge of site {site} is gone: taking over");
+    }
+    let _ = client.try_disconnect();
+    let _ = tokio::time::timeout(FAREWELL, async { while events.poll().await.is_ok() {} }).await;
+    Ok(())
 }
+
+/// How long saying goodbye may take.
+const FAREWELL: Duration = Duration::from_millis(500);

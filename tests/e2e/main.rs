@@ -14,4 +14,5 @@ mod doctor;
 mod kill;
 mod numbers;
 mod rollover;
+mod standby;
 mod tls;
