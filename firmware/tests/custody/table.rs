@@ -158,6 +158,25 @@ fn the_broker_dies_with_everything_it_pubacked() {
 }
 
 #[test]
+fn a_broker_that_dropped_all_before_the_bridge_first_came_is_given_it_again_at_once_and_not_one_by_one() {
+    let mut s = Scene::new();
+    s.edge = Edge::new(256);
+    (s.broker, s.bridge.connected) = (Broker::new(), false);
+    s.edge.connect(&s.broker, s.now);
+    s.accept(SEGMENT * SEGMENTS);
+    assert_eq!(s.say(), SEGMENT * SEGMENTS + 1, "and a window");
+    assert!(s.broker.queue.is_empty(), "nobody had subscribed");
+    s.now += 60 * S;
+    s.bridge.connect(&mut s.broker);
+    s.edge.sender.as_mut().unwrap().bridge_status(true, s.now);
+    let (before, since) = (s.edge.sends, s.now);
+    s.settle();
+    assert_eq!(s.data_rows(), SEGMENT * SEGMENTS);
+    assert!(s.now - since < 15 * S, "{}", s.now - since);
+    assert_eq!((s.edge.sends - before, s.store.duplicates), ((SEGMENT * SEGMENTS) as u64, 0));
+}
+
+#[test]
 fn the_journal_is_away_for_an_hour_and_no_probes_are_sent_while_the_bridge_says_so() {
     let mut s = Scene::new();
     s.accept(4);

@@ -4,6 +4,8 @@
 //! Touches nothing.
 //! Never two rules in one test.
 
+extern crate std;
+
 use super::*;
 use crate::custody::StreamAck;
 
@@ -149,6 +151,87 @@ fn no_probe_while_the_bridge_is_away_and_one_time_out_after_it_is_back() {
     assert_eq!((t.seq, t.probe), (0, true));
     s.sent(t, 0, 100, 3_607_000 * MS);
     assert!(s.poll(3_607_001 * MS).is_none(), "one");
+}
+
+/// Plays until all is acknowledged: an ack every quarter second has all sent since `from_us` that is at least `delay_us` old.
+/// Gives when that was, and how many transmissions it took.
+fn settle(s: &mut Sender, from_us: u64, delay_us: u64) -> (u64, usize) {
+    let (mut now, mut sends) = (from_us, std::vec::Vec::new());
+    while s.held() > 0 {
+        assert!(now < from_us + 600_000 * MS, "{} held after ten minutes", s.held());
+        while let Some(t) = s.poll(now) {
+            s.sent(t, 0, 100, now);
+            sends.push((t.seq, now));
+        }
+        now += 250 * MS;
+        let there = sends.iter().filter(|&&(_, at)| at + delay_us <= now);
+        let mut have = Ranges::<RANGES_MAX>::below(0);
+        there.for_each(|&(seq, _)| have.insert(seq, seq + 1));
+        let first = (have.floor() > 0).then_some((0, have.floor()));
+        let ranges: Vec<(u64, u64), 65> = first.into_iter().chain(have.above().iter().copied()).collect();
+        s.on_ack(&ack("j", None, &[(10, &ranges[..ranges.len().min(16)])]), now);
+    }
+    (now - from_us, sends.len())
+}
+
+#[test]
+fn a_broker_that_dropped_the_whole_window_is_given_it_again_within_a_few_time_outs() {
+    let mut s = sender(256, 95);
+    let mut sent = 0;
+    while let Some(t) = s.poll(0) {
+        s.sent(t, 0, 100, 0);
+        sent += 1;
+    }
+    assert_eq!(sent, 95);
+    // The bridge comes for the first time. No ack's delay was ever measured, so a time-out is six seconds and jitter.
+    s.bridge_status(true, 10_000 * MS);
+    let (took_us, sends) = settle(&mut s, 10_000 * MS, 300 * MS);
+    assert!(took_us < 10_000 * MS, "{took_us}");
+    assert_eq!(sends, 95, "each once more");
+}
+
+#[test]
+fn a_window_that_is_dropped_again_and_again_is_sent_once_each_time_it_is_known_to_be_lost() {
+    let mut s = sender(64, 40);
+    assert_eq!(drain(&mut s, 0).len(), 40);
+    settle(&mut s, 1_000 * MS, 300 * MS);
+    s.accepted(10, 80);
+    let (mut now, mut sends) = (300_000 * MS, 0);
+    for round in 0..4 {
+        // All is lost but the probe.
+        let mut probe = None;
+        while probe.is_none() {
+            now += 100 * MS;
+            while let Some(t) = s.poll(now) {
+                s.sent(t, 0, 100, now);
+                sends += 1;
+                probe = probe.or(t.probe.then_some(t.seq));
+            }
+        }
+        now += 300 * MS;
+        let seq = probe.unwrap();
+        assert_eq!(s.on_ack(&ack("j", None, &[(10, &[(0, seq + 1)])]), now).acked, 1, "round {round}");
+    }
+    assert!(sends <= 4 * 41, "{sends}");
+}
+
+#[test]
+fn a_late_ack_of_a_probed_record_calls_nothing_lost_as_long_as_others_follow() {
+    // Everything is on its way and slow: the probe is needless, and its record's ack is the first transmission's.
+    let mut s = sender(64, 0);
+    for n in 1..=40 {
+        s.accepted(10, n);
+        assert_eq!(drain(&mut s, 0), [n - 1]);
+    }
+    let t = s.poll(7_000 * MS).unwrap();
+    assert!(t.probe);
+    s.sent(t, 0, 100, 7_000 * MS);
+    for seq in 0..40 {
+        let now = (8_000 + seq * 900) * MS;
+        s.on_ack(&ack("j", None, &[(10, &[(0, seq + 1)])]), now);
+        assert!(s.poll(now + 899 * MS).is_none(), "{seq}");
+    }
+    assert_eq!(s.held(), 0);
 }
 
 #[test]
