@@ -85,12 +85,14 @@ impl Sender {
 
     /// A probe is due: for a whole time-out no ack has come. What was sent before something that has arrived would have
     /// come by now, so it is lost. Without this, a broker that dropped a whole window would be asked for it record by
-    /// record: each probe's ack is of a record that was sent twice, and by itself proves nothing.
+    /// record: each probe's ack is of a record that was sent twice, and by itself proves nothing. What the last ack had no
+    /// room for goes as well, although it may have arrived: else it would fill the window, and the holes below it, which
+    /// keep it from being acknowledged, would close one by one.
     pub(super) fn lose_what_was_passed(&mut self) {
         let (passed_us, streams, bytes) = (self.passed_us, &mut self.streams, &mut self.in_flight_bytes);
         self.in_flight.retain(|f| {
             let Some(s) = streams.iter_mut().find(|s| s.id == f.stream) else { return true };
-            let keep = f.sent_at_us >= passed_us || f.seq >= s.horizon;
+            let keep = f.sent_at_us >= passed_us;
             if !keep {
                 s.sent.remove(f.seq);
                 s.again.insert(f.seq, f.seq + 1);

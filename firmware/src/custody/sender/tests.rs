@@ -107,6 +107,27 @@ fn an_ack_without_room_for_more_ranges_proves_no_loss_beyond_them() {
 }
 
 #[test]
+fn after_a_silence_what_the_ack_had_no_room_for_makes_way_for_the_holes_below_it() {
+    let mut s = sender(64, 0);
+    for n in 1..=64 {
+        s.accepted(10, n);
+        drain(&mut s, n);
+    }
+    s.accepted(10, 200);
+    assert!(s.poll(100).is_none(), "the window is full");
+    let odd: Vec<(u64, u64), 16> = (0..16).map(|i| (2 * i + 1, 2 * i + 2)).collect();
+    s.on_ack(&ack("j", None, &[(10, &odd[..])]), MS);
+    drain(&mut s, 2 * MS);
+    // One of those that were sent again comes through, and then nothing for a time-out.
+    s.on_ack(&ack("j", None, &[(10, &[(0, 2)])]), 3 * MS);
+    let probe = s.poll(20_000 * MS).unwrap();
+    assert_eq!((probe.seq, probe.probe), (2, true));
+    s.sent(probe, 0, 100, 20_000 * MS);
+    let sent = drain(&mut s, 20_000 * MS);
+    assert!(sent.iter().any(|&seq| seq > 31 && seq < 64), "{sent:?}");
+}
+
+#[test]
 fn an_ack_of_a_record_that_was_sent_twice_proves_nothing_about_what_was_sent_between() {
     // A probe while all is in flight, and then the first transmission is acknowledged.
     let mut s = sender(64, 16);
