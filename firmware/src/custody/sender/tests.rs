@@ -4,8 +4,6 @@
 //! Touches nothing.
 //! Never two rules in one test.
 
-extern crate std;
-
 use super::*;
 use crate::custody::StreamAck;
 
@@ -177,12 +175,12 @@ fn no_probe_while_the_bridge_is_away_and_one_time_out_after_it_is_back() {
 /// Plays until all is acknowledged: an ack every quarter second has all sent since `from_us` that is at least `delay_us` old.
 /// Gives when that was, and how many transmissions it took.
 fn settle(s: &mut Sender, from_us: u64, delay_us: u64) -> (u64, usize) {
-    let (mut now, mut sends) = (from_us, std::vec::Vec::new());
+    let (mut now, mut sends) = (from_us, Vec::<(u64, u64), 1024>::new());
     while s.held() > 0 {
         assert!(now < from_us + 600_000 * MS, "{} held after ten minutes", s.held());
         while let Some(t) = s.poll(now) {
             s.sent(t, 0, 100, now);
-            sends.push((t.seq, now));
+            sends.push((t.seq, now)).unwrap();
         }
         now += 250 * MS;
         let there = sends.iter().filter(|&&(_, at)| at + delay_us <= now);
