@@ -8,8 +8,9 @@ use super::house::{Broker, Edge, Journal, Message, Name, Segment};
 use firmware::custody::{Ack, JournalId};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-/// Messages that the broker may hold: the window, twice over for repeats, and probes.
-const QUEUE_MAX: usize = 250;
+/// Records that the broker may hold: the window, twice over for repeats, for a few boots, and probes. Windows are not
+/// counted: an edge says one a second as long as it accepts records, also while the bridge says that the journal is away.
+const QUEUE_MAX: usize = 150;
 /// Records in flight beyond the window: probes.
 const PROBES_MAX: usize = 8;
 
@@ -68,8 +69,8 @@ impl Audit {
         self.read_journal(edge, journals)?;
         self.custody(edge, journals)?;
         self.edge(edge)?;
-        if broker.queue_max > QUEUE_MAX.max(4 * edge.size.window) {
-            return Err(Broken::TooMuch("broker", broker.queue_max));
+        if broker.records_max > QUEUE_MAX.max(4 * edge.size.window) {
+            return Err(Broken::TooMuch("broker", broker.records_max));
         }
         Ok(())
     }

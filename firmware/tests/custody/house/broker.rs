@@ -29,7 +29,8 @@ pub struct Broker {
     pub said: u64,
     /// The bridge that is connected.
     pub holder: Option<usize>,
-    pub queue_max: usize,
+    /// The most records that it ever had to hold at once.
+    pub records_max: usize,
 }
 
 impl Broker {
@@ -39,7 +40,7 @@ impl Broker {
 
     /// Killed and restarted: all is forgotten, PUBACKed or not.
     pub fn die(&mut self) {
-        *self = Broker { life: self.life + 1, said: self.said, queue_max: self.queue_max, ..Broker::default() };
+        *self = Broker { life: self.life + 1, said: self.said, records_max: self.records_max, ..Broker::default() };
     }
 
     pub fn publish(&mut self, message: Message, times: usize) {
@@ -49,7 +50,8 @@ impl Broker {
         if self.session {
             self.queue.extend(std::iter::repeat_n(message, times));
         }
-        self.queue_max = self.queue_max.max(self.queue.len());
+        let records = self.queue.iter().filter(|m| matches!(m, Message::Record(_))).count();
+        self.records_max = self.records_max.max(records);
     }
 
     pub fn say(&mut self, status: Status) {
