@@ -91,7 +91,8 @@ impl Chain {
                     self.damaged += 1;
                 }
                 Some(first) => found[i].segment.keep_below(first),
-                None => {}
+                // What an earlier run appended and did not sync may be in memory only, and from here on it is sent.
+                None => File::open(&path).and_then(|f| f.sync_all()).map_err(disk("sync", &path))?,
             }
             if found[i].damaged > 0 {
                 let n = found[i].damaged;

@@ -27,6 +27,8 @@ use firmware::custody::Envelope;
 use firmware::limits::ENVELOPE_BYTES;
 use firmware::wire::{self, Loss, LossReason, Payload};
 pub use state::State;
+use state::StreamState;
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -254,17 +256,8 @@ impl Spool {
         for s in &self.losses.segments {
             find_in(&mut self.older, &self.state, s.stream, s.first, s.end());
         }
-        let mut record = Vec::new();
         for o in self.older.clone() {
-            for seq in o.floor..o.next {
-                match self.losses.read(o.stream, seq, &mut record) {
-                    Ok(()) => {}
-                    // It will be found when it is to be sent.
-                    Err(ReadError::Damaged { .. }) => continue,
-                    Err(ReadError::Disk(e)) => return Err(e),
-                }
-                let Ok((envelope, payload)) = Envelope::open(&record) else { continue };
-                let Ok(loss) = wire::decode::<Loss>(envelope.payload_version, payload) else { continue };
+            for loss in self.losses_in(o.stream, o.floor..o.next)? {
                 if !self.data.segments.iter().any(|s| s.stream == loss.stream && s.end() > s.first) {
                     find_in(&mut self.older, &self.state, loss.stream, loss.to, loss.to);
                 }
@@ -277,6 +270,21 @@ impl Spool {
             o.floor = o.floor.min(o.next);
         }
         Ok(())
+    }
+
+    /// The loss records of a stream that can be read; one that is damaged is found when it is to be sent.
+    fn losses_in(&mut self, stream: u64, seqs: std::ops::Range<u64>) -> Result<Vec<Loss>, SpoolError> {
+        let (mut losses, mut record) = (Vec::new(), Vec::new());
+        for seq in seqs {
+            match self.losses.read(stream, seq, &mut record) {
+                Ok(()) => {}
+                Err(ReadError::Damaged { .. }) => continue,
+                Err(ReadError::Disk(e)) => return Err(e),
+            }
+            let Ok((envelope, payload)) = Envelope::open(&record) else { continue };
+            losses.extend(wire::decode::<Loss>(envelope.payload_version, payload).ok());
+        }
+        Ok(losses)
     }
 
     /// This open's stream.
@@ -431,11 +439,33 @@ impl Spool {
         self.losses.trim(&floor, &is_open)
     }
 
+    /// A stream that is through, but of which loss records are still here, is spoken of again after the next open: it must
+    /// not be forgotten then for what part of it an earlier journal was answerable.
+    fn remember_declared(&mut self, state: &mut State) -> Result<(), SpoolError> {
+        let changed = self.state.journal.is_some() && self.state.journal != state.journal;
+        let segments: Vec<_> = self.losses.segments.iter().map(|s| (s.stream, s.first..s.end())).collect();
+        let mut through = BTreeMap::new();
+        for (stream, seqs) in segments {
+            for loss in self.losses_in(stream, seqs)? {
+                if state.stream(loss.stream).is_none() {
+                    let end = through.entry(loss.stream).or_insert(loss.to);
+                    *end = loss.to.max(*end);
+                }
+            }
+        }
+        for (stream, end) in through {
+            let kept = self.state.stream(stream).copied();
+            state.streams.extend(if changed { Some(StreamState { stream, since: end, floor: end }) } else { kept });
+        }
+        Ok(())
+    }
+
     /// Keeps journal and streams on the disk, as a whole or not at all.
     ///
     /// # Errors
     /// [`SpoolError`].
-    pub fn save_state(&mut self, state: State) -> Result<(), SpoolError> {
+    pub fn save_state(&mut self, mut state: State) -> Result<(), SpoolError> {
+        self.remember_declared(&mut state)?;
         if state != self.state {
             let path = self.dir.join("state");
             state.store(&path).map_err(disk("write", &path))?;
@@ -455,7 +485,7 @@ fn find_in(older: &mut Vec<Older>, state: &State, stream: u64, first: u64, end: 
     match older.iter_mut().find(|o| o.stream == stream) {
         Some(o) => {
             // All below the end of a loss at the end is given up.
-            o.floor = if first == end && o.floor == o.next { o.floor.max(end) } else { o.floor };
+            o.floor = if first == end && o.floor >= o.next { o.floor.max(end) } else { o.floor };
             o.next = o.next.max(end);
         }
         None => {

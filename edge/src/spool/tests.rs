@@ -478,6 +478,50 @@ fn two_edges_cannot_share_a_spool_and_a_second_open_finds_the_first_ones_records
     assert_eq!(second.state().journal.as_deref(), Some("j"));
 }
 
+/// A spool of stream 2 with a record in each of its segments, opened again as stream 4.
+fn two_then_four(dir: &Path) -> Spool {
+    let mut spool = Spool::open(dir, TINY, 2).unwrap();
+    for seq in 0..4 {
+        spool.append(&entry(&payload(2, seq, 200))).unwrap();
+    }
+    spool.sync().unwrap();
+    drop(spool);
+    Spool::open(dir, TINY, 4).unwrap()
+}
+
+#[test]
+fn a_stream_that_is_through_stays_with_the_earlier_journal_while_its_loss_records_are_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = two_then_four(dir.path());
+    let state = |journal: &str| State {
+        journal: Some(journal.into()),
+        streams: vec![state::StreamState { stream: 4, since: 0, floor: 0 }],
+    };
+    spool.save_state(state("a")).unwrap();
+    while spool.evict(|_| Some(0), |_, from, to| Some((from, to)), Stamp::default()).unwrap().is_some() {}
+    // Stream 2 is settled and has left the sender's table; then the journal changes, and later it does not.
+    spool.save_state(state("b")).unwrap();
+    spool.save_state(state("b")).unwrap();
+    drop(spool);
+    let spool = Spool::open(dir.path(), TINY, 6).unwrap();
+    let two = spool.older().iter().find(|o| o.stream == 2);
+    assert_eq!(two, Some(&Older { stream: 2, since: 4, floor: 4, next: 4 }));
+}
+
+#[test]
+fn a_floor_beyond_the_first_loss_does_not_make_later_losses_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = two_then_four(dir.path());
+    let streams = vec![state::StreamState { stream: 2, since: 0, floor: 3 }];
+    spool.save_state(State { journal: Some("a".into()), streams }).unwrap();
+    let holds = |_, from, to| (from != 1 && from != 2).then_some((from, to));
+    while spool.evict(|_| None, holds, Stamp::default()).unwrap().is_some() {}
+    drop(spool);
+    let spool = Spool::open(dir.path(), TINY, 6).unwrap();
+    let two = spool.older().iter().find(|o| o.stream == 2);
+    assert_eq!(two, Some(&Older { stream: 2, since: 0, floor: 4, next: 4 }));
+}
+
 #[test]
 fn a_full_spool_refuses_and_takes_again_when_the_journal_has_some() {
     let dir = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Takes what was accepted, what the other side said, and the time. Gives what to send now, and what to say.
 //! Touches its own bounded tables. Both sides' rules are pure state machines, run alike by the edge, the bridge and the
-//! simulator in `firmware/tests/custody_sim.rs`; `firmware/model/custody.py` is an executable model of the same rules.
+//! simulator in `firmware/tests/custody`; `firmware/model/custody.py` is an executable model of the same rules.
 //! Never a clock, a socket or a file: MQTT in between may forget, repeat and die.
 //!
 //! The edge holds a record (accepted: appended and synced) until the **journal** has it. The edge's [`Window`] says what

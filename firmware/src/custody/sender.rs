@@ -8,11 +8,12 @@ use super::{Ack, JournalId, StreamAck, StreamWindow, Window, WindowId};
 use crate::limits::{RANGES_MAX, STREAMS_MAX, WINDOW_RECORDS_MAX};
 use crate::ranges::Ranges;
 use heapless::Vec;
+use losses::InFlight;
+
+mod losses;
 
 /// MQTT topics whose order the loss detection knows of.
 pub const TOPICS_MAX: usize = 4;
-/// A transmission this far before an acknowledged one is lost (RFC 9002, 6.1.1: `kPacketThreshold`).
-const PACKET_THRESHOLD: u64 = 3;
 /// Shortest probe time-out.
 const PROBE_US_MIN: u64 = 1_000_000;
 /// The delay of an ack before the first was measured: a journal's first record may wait for topics and producers.
@@ -21,8 +22,6 @@ const ACK_DELAY_US_START: u64 = 2_000_000;
 const PROBE_US_MAX: u64 = 60_000_000;
 /// Windows are said at most this often while they change.
 const WINDOW_EVERY_US: u64 = 1_000_000;
-/// A record is not called lost for its age before this (RFC 9002, 6.1.2, with the ack's own delay in mind).
-const LOSS_AGE_US_MIN: u64 = 500_000;
 /// Part of the window that is kept for live records: one in this many.
 const LIVE_SHARE: usize = 4;
 /// Ranges kept of records that were sent again; beyond that the highest is forgotten.
@@ -123,21 +122,6 @@ impl Stream {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct InFlight {
-    stream: u64,
-    seq: u64,
-    /// Its last transmission: what must be behind to be lost.
-    number: u64,
-    /// Its first transmission if that is known, else 0: what an ack of it proves to have arrived (Karn's rule).
-    proves: u64,
-    sent_at_us: u64,
-    bytes: usize,
-    topic: u8,
-    /// Given up since: nobody waits for its ack, but what is between here and the journal may still hold it.
-    given_up: bool,
-}
-
 /// The state machine. About 200 KiB, all of it in the value.
 #[derive(Debug)]
 pub struct Sender {
@@ -152,6 +136,8 @@ pub struct Sender {
     /// When progress was last made, a probe last sent, or the first record put in flight.
     quiet_since_us: u64,
     probes: u32,
+    /// When the youngest transmission of an acknowledged record was sent: the way was open then, or is since.
+    passed_us: u64,
     smoothed_us: u64,
     measured: bool,
     /// Where the present run of live records begins, in the boot's stream.
@@ -183,6 +169,7 @@ impl Sender {
             reachable: true,
             quiet_since_us: 0,
             probes: 0,
+            passed_us: 0,
             smoothed_us: ACK_DELAY_US_START,
             measured: false,
             live_from: 0,
@@ -266,9 +253,14 @@ impl Sender {
     ///
     /// When it is back, the broker most likely still has what was sent meanwhile: a probe at once would always cost a
     /// duplicate, so the first follows after one undoubled time-out in which no ack came.
+    /// Any such word, also one that brings no news, ends the doubling: a bridge that comes for the first time finds nothing
+    /// of what was sent before it, for the broker had nobody to keep that for.
     pub fn bridge_status(&mut self, journal_reachable: bool, now_us: u64) {
+        if journal_reachable {
+            (self.probes, self.window_repeats) = (0, 0);
+        }
         if journal_reachable && !self.reachable {
-            (self.probes, self.window_repeats, self.quiet_since_us) = (0, 0, now_us);
+            self.quiet_since_us = now_us;
             self.window_changed = true;
         }
         self.reachable = journal_reachable;
@@ -279,6 +271,7 @@ impl Sender {
         if self.probe_due_us().is_some_and(|due| now_us >= due)
             && let Some((stream, seq)) = self.oldest_held()
         {
+            self.lose_what_was_passed();
             return Some(Transmission { stream, seq, probe: true });
         }
         if self.in_flight_bytes >= self.config.window_bytes {
@@ -458,17 +451,6 @@ impl Sender {
         s.unsent_from(self.live_from).map(|seq| (s.id, seq))
     }
 
-    fn drop_in_flight(&mut self, gone: impl Fn(&InFlight) -> bool) {
-        let bytes = &mut self.in_flight_bytes;
-        self.in_flight.retain(|f| {
-            let keep = !gone(f);
-            if !keep {
-                *bytes -= f.bytes;
-            }
-            keep
-        });
-    }
-
     /// Another journal knows nothing of what lies above the floors: all that is on disk still, and is sent again.
     fn take_journal(&mut self, journal: &JournalId) -> bool {
         if self.journal.as_ref() == Some(journal) {
@@ -488,50 +470,6 @@ impl Sender {
         self.journal = Some(journal.clone());
         self.window_changed = true;
         true
-    }
-
-    /// Takes settled records out of flight, learns the ack's delay, and calls what lies too far behind lost.
-    fn detect_losses(&mut self, now_us: u64) -> u32 {
-        let mut highest = [0; TOPICS_MAX];
-        let mut delay_us = None;
-        for f in self.in_flight.iter().filter(|f| !f.given_up) {
-            if self.streams.iter().any(|s| s.id == f.stream && s.settled.contains(f.seq))
-                && let Some(h) = highest.get_mut(usize::from(f.topic))
-                && f.proves > *h
-            {
-                *h = f.proves;
-                // Of a record that was sent twice nobody knows which transmission the ack is for.
-                if f.proves == f.number {
-                    delay_us = Some(now_us.saturating_sub(f.sent_at_us));
-                }
-            }
-        }
-        if let Some(us) = delay_us {
-            self.smoothed_us = if self.measured { (self.smoothed_us * 7 + us) / 8 } else { us };
-            self.measured = true;
-        }
-        let age_us = (self.smoothed_us.max(delay_us.unwrap_or(0)) * 9 / 8).max(LOSS_AGE_US_MIN);
-        let (streams, bytes, mut lost) = (&mut self.streams, &mut self.in_flight_bytes, 0);
-        self.in_flight.retain(|f| {
-            let Some(s) = streams.iter_mut().find(|s| s.id == f.stream) else { return false };
-            let highest = highest.get(usize::from(f.topic)).copied().unwrap_or(0);
-            let late = f.number < highest && now_us.saturating_sub(f.sent_at_us) > age_us;
-            let keep = if s.settled.contains(f.seq) {
-                f.given_up
-            } else if f.seq < s.horizon && (f.number + PACKET_THRESHOLD < highest || late) {
-                s.sent.remove(f.seq);
-                s.again.insert(f.seq, f.seq + 1);
-                lost += 1;
-                false
-            } else {
-                true
-            };
-            if !keep {
-                *bytes -= f.bytes;
-            }
-            keep
-        });
-        lost
     }
 
     /// A window of this boot is in the journal: older streams that it said were settled leave the table.

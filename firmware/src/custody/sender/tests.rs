@@ -104,6 +104,27 @@ fn an_ack_without_room_for_more_ranges_proves_no_loss_beyond_them() {
 }
 
 #[test]
+fn after_a_silence_what_the_ack_had_no_room_for_makes_way_for_the_holes_below_it() {
+    let mut s = sender(64, 0);
+    for n in 1..=64 {
+        s.accepted(10, n);
+        drain(&mut s, n);
+    }
+    s.accepted(10, 200);
+    assert!(s.poll(100).is_none(), "the window is full");
+    let odd: Vec<(u64, u64), 16> = (0..16).map(|i| (2 * i + 1, 2 * i + 2)).collect();
+    s.on_ack(&ack("j", None, &[(10, &odd[..])]), MS);
+    drain(&mut s, 2 * MS);
+    // One of those that were sent again comes through, and then nothing for a time-out.
+    s.on_ack(&ack("j", None, &[(10, &[(0, 2)])]), 3 * MS);
+    let probe = s.poll(20_000 * MS).unwrap();
+    assert_eq!((probe.seq, probe.probe), (2, true));
+    s.sent(probe, 0, 100, 20_000 * MS);
+    let sent = drain(&mut s, 20_000 * MS);
+    assert!(sent.iter().any(|&seq| seq > 31 && seq < 64), "{sent:?}");
+}
+
+#[test]
 fn an_ack_of_a_record_that_was_sent_twice_proves_nothing_about_what_was_sent_between() {
     // A probe while all is in flight, and then the first transmission is acknowledged.
     let mut s = sender(64, 16);
@@ -148,6 +169,87 @@ fn no_probe_while_the_bridge_is_away_and_one_time_out_after_it_is_back() {
     assert_eq!((t.seq, t.probe), (0, true));
     s.sent(t, 0, 100, 3_607_000 * MS);
     assert!(s.poll(3_607_001 * MS).is_none(), "one");
+}
+
+/// Plays until all is acknowledged: an ack every quarter second has all sent since `from_us` that is at least `delay_us` old.
+/// Gives when that was, and how many transmissions it took.
+fn settle(s: &mut Sender, from_us: u64, delay_us: u64) -> (u64, usize) {
+    let (mut now, mut sends) = (from_us, Vec::<(u64, u64), 1024>::new());
+    while s.held() > 0 {
+        assert!(now < from_us + 600_000 * MS, "{} held after ten minutes", s.held());
+        while let Some(t) = s.poll(now) {
+            s.sent(t, 0, 100, now);
+            sends.push((t.seq, now)).unwrap();
+        }
+        now += 250 * MS;
+        let there = sends.iter().filter(|&&(_, at)| at + delay_us <= now);
+        let mut have = Ranges::<RANGES_MAX>::below(0);
+        there.for_each(|&(seq, _)| have.insert(seq, seq + 1));
+        let first = (have.floor() > 0).then_some((0, have.floor()));
+        let ranges: Vec<(u64, u64), 65> = first.into_iter().chain(have.above().iter().copied()).collect();
+        s.on_ack(&ack("j", None, &[(10, &ranges[..ranges.len().min(16)])]), now);
+    }
+    (now - from_us, sends.len())
+}
+
+#[test]
+fn a_broker_that_dropped_the_whole_window_is_given_it_again_within_a_few_time_outs() {
+    let mut s = sender(256, 95);
+    let mut sent = 0;
+    while let Some(t) = s.poll(0) {
+        s.sent(t, 0, 100, 0);
+        sent += 1;
+    }
+    assert_eq!(sent, 95);
+    // The bridge comes for the first time. No ack's delay was ever measured, so a time-out is six seconds and jitter.
+    s.bridge_status(true, 10_000 * MS);
+    let (took_us, sends) = settle(&mut s, 10_000 * MS, 300 * MS);
+    assert!(took_us < 10_000 * MS, "{took_us}");
+    assert_eq!(sends, 95, "each once more");
+}
+
+#[test]
+fn a_window_that_is_dropped_again_and_again_is_sent_once_each_time_it_is_known_to_be_lost() {
+    let mut s = sender(64, 40);
+    assert_eq!(drain(&mut s, 0).len(), 40);
+    settle(&mut s, 1_000 * MS, 300 * MS);
+    s.accepted(10, 80);
+    let (mut now, mut sends) = (300_000 * MS, 0);
+    for round in 0..4 {
+        // All is lost but the probe.
+        let mut probe = None;
+        while probe.is_none() {
+            now += 100 * MS;
+            while let Some(t) = s.poll(now) {
+                s.sent(t, 0, 100, now);
+                sends += 1;
+                probe = probe.or(t.probe.then_some(t.seq));
+            }
+        }
+        now += 300 * MS;
+        let seq = probe.unwrap();
+        assert_eq!(s.on_ack(&ack("j", None, &[(10, &[(0, seq + 1)])]), now).acked, 1, "round {round}");
+    }
+    assert!(sends <= 4 * 41, "{sends}");
+}
+
+#[test]
+fn a_late_ack_of_a_probed_record_calls_nothing_lost_as_long_as_others_follow() {
+    // Everything is on its way and slow: the probe is needless, and its record's ack is the first transmission's.
+    let mut s = sender(64, 0);
+    for n in 1..=40 {
+        s.accepted(10, n);
+        assert_eq!(drain(&mut s, 0), [n - 1]);
+    }
+    let t = s.poll(7_000 * MS).unwrap();
+    assert!(t.probe);
+    s.sent(t, 0, 100, 7_000 * MS);
+    for seq in 0..40 {
+        let now = (8_000 + seq * 900) * MS;
+        s.on_ack(&ack("j", None, &[(10, &[(0, seq + 1)])]), now);
+        assert!(s.poll(now + 899 * MS).is_none(), "{seq}");
+    }
+    assert_eq!(s.held(), 0);
 }
 
 #[test]
