@@ -24,7 +24,7 @@ pub mod state;
 
 use chain::Chain;
 use firmware::custody::Envelope;
-use firmware::limits::ENVELOPE_BYTES;
+use firmware::limits::{ENVELOPE_BYTES, SEQ_MAX};
 use firmware::wire::{self, Loss, LossReason, Payload};
 pub use state::State;
 use std::fs::{File, TryLockError};
@@ -254,10 +254,13 @@ impl Spool {
         for s in &self.losses.segments {
             find_in(&mut self.older, &self.state, s.stream, s.first, s.end());
         }
-        let mut record = Vec::new();
-        for o in self.older.clone() {
-            for seq in o.floor..o.next {
-                match self.losses.read(o.stream, seq, &mut record) {
+        let (mut record, older) = (Vec::new(), self.older.clone());
+        // Only what is there is asked for: how far a damaged state says that a stream goes is no guide.
+        let held: Vec<_> = self.losses.segments.iter().map(|s| (s.stream, s.first, s.end())).collect();
+        for (stream, first, end) in held {
+            let floor = older.iter().find(|o| o.stream == stream).map_or(end, |o| o.floor);
+            for seq in first.max(floor)..end {
+                match self.losses.read(stream, seq, &mut record) {
                     Ok(()) => {}
                     // It will be found when it is to be sent.
                     Err(ReadError::Damaged { .. }) => continue,
@@ -265,7 +268,8 @@ impl Spool {
                 }
                 let Ok((envelope, payload)) = Envelope::open(&record) else { continue };
                 let Ok(loss) = wire::decode::<Loss>(envelope.payload_version, payload) else { continue };
-                if !self.data.segments.iter().any(|s| s.stream == loss.stream && s.end() > s.first) {
+                let known = self.data.segments.iter().any(|s| s.stream == loss.stream && s.end() > s.first);
+                if !known && loss.to <= SEQ_MAX {
                     find_in(&mut self.older, &self.state, loss.stream, loss.to, loss.to);
                 }
             }
