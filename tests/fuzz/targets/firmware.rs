@@ -266,14 +266,14 @@ pub fn custody(data: &[u8]) {
                 }
             }
             3 => {
-                let mut streams = heapless::Vec::new();
+                let window = Some(WindowId { boot: feed.number(), n: feed.number() });
+                let journal = journals[feed.below(2)].clone();
+                let mut ack = Ack { journal, window, streams: Default::default() };
                 for _ in 0..feed.byte() % 4 {
                     let stream = feed.number();
                     let ranges = (0..feed.byte() % 5).map(|_| (feed.number(), feed.number())).filter(|r| r.0 < r.1);
-                    let _ = streams.push(StreamAck { stream, ranges: ranges.take(16).collect() });
+                    let _ = ack.streams.push(StreamAck { stream, ranges: ranges.collect() });
                 }
-                let window = Some(WindowId { boot: feed.number(), n: feed.number() });
-                let ack = Ack { journal: journals[feed.below(2)].clone(), window, streams };
                 sender.on_ack(&ack, now);
             }
             4 => {
