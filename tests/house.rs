@@ -33,9 +33,10 @@ fn sources() -> Vec<(String, String)> {
     found.iter().map(|p| (name(p), std::fs::read_to_string(p).unwrap())).collect()
 }
 
-/// The code without comments and without what stands behind `#[cfg(test)]` at a file's end.
+/// The code without comments and without the tests at a file's end.
 fn code(text: &str) -> String {
-    let body = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or(text);
+    let tests = ["\n#[cfg(test)]\nmod tests", "\n#[cfg(all(test, feature = \"simd\"))]\nmod tests"];
+    let body = tests.iter().fold(text, |text, tests| text.split(tests).next().unwrap_or(text));
     body.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 

@@ -65,12 +65,17 @@ impl Line {
         let stored = a.stored.count_from(a.since);
         let dead = a.dead.minus(&a.stored).count_from(a.since);
         let declared = a.lost.minus(&a.stored).minus(&a.dead).count_from(a.since);
-        self.produced += produced;
-        self.stored += stored;
-        self.dead += dead;
-        self.declared_lost += declared;
-        self.missing += produced.saturating_sub(stored + dead + declared);
-        self.duplicates += a.duplicates;
+        // The journal's windows and losses may be anybody's: what is too much to count stays at the most.
+        for (sum, more) in [
+            (&mut self.produced, produced),
+            (&mut self.stored, stored),
+            (&mut self.dead, dead),
+            (&mut self.declared_lost, declared),
+            (&mut self.missing, produced.saturating_sub(stored.saturating_add(dead).saturating_add(declared))),
+            (&mut self.duplicates, a.duplicates),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
         self.frames_seen = self.frames_seen.max(a.frames_seen);
         self.frames_dropped = self.frames_dropped.max(a.frames_dropped);
     }
@@ -173,5 +178,12 @@ mod tests {
         let a = Account { since: 10, next: 12, stored: set(&[(5, 20)]), ..Account::default() };
         let l = &lines(&Accounts::from([(("pi".to_owned(), 8), a)]))[0];
         assert_eq!((l.produced, l.stored, l.missing), (10, 10, 0));
+    }
+
+    #[test]
+    fn what_is_too_much_to_count_stays_at_the_most() {
+        let a = Account { next: u64::MAX, lost: set(&[(0, u64::MAX)]), ..Account::default() };
+        let accounts = Accounts::from([(("pi".to_owned(), 8), a.clone()), (("pi".to_owned(), 9), a)]);
+        assert_eq!((lines(&accounts)[0].produced, lines(&accounts)[0].declared_lost), (u64::MAX, u64::MAX));
     }
 }

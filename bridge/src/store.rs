@@ -301,7 +301,7 @@ impl Work<'_> {
 
     fn report(&mut self, e: &Entry, stream: u64, seq: u64) -> rusqlite::Result<bool> {
         let Some(r) = read_report(e, stream, seq) else { return Ok(false) };
-        let captured_us = clock::parse_rfc3339(&r.captured_at).unwrap_or(e.time_ms.unsigned_abs() * 1000);
+        let captured_us = clock::parse_rfc3339(&r.captured_at).unwrap_or(e.time_ms.unsigned_abs().saturating_mul(1000));
         let palette = serde_json::to_string(&r.palette).unwrap_or_default();
         let sql = "INSERT OR IGNORE INTO reports (device, stream, seq, frame, stored_at_us, captured_at_us, captured_at, dropped, width, height, \
                    pixels, lambda, coreset_size, method, w_open, seed, warm, coreset_points, scatter, iterations, converged, \

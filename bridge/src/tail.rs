@@ -130,7 +130,7 @@ fn line(e: &Entry, known: &mut Known) -> Option<String> {
             if before.as_deref() == Some(state.as_str()) {
                 return None;
             }
-            let time = clock::time_of_day(e.time_ms.unsigned_abs() * 1000);
+            let time = clock::time_of_day(e.time_ms.unsigned_abs().saturating_mul(1000));
             match state.as_str() {
                 "offline" => Some(format!("{time} {}: stream interrupted", e.key)),
                 "online" => Some(format!("{time} {}: stream begins", e.key)),

@@ -9,7 +9,7 @@ use crate::journal::{Entry, Topic};
 use crate::json::{LossJson, ReportJson, WindowJson};
 use firmware::census;
 use firmware::custody::{Envelope, Kind, Window};
-use firmware::limits::PAYLOAD_BYTES_MAX;
+use firmware::limits::{PAYLOAD_BYTES_MAX, SEQ_MAX};
 use firmware::wire::{self, Loss, OriginalHead, Payload, PictureHead, Report, WireError};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -18,9 +18,6 @@ use std::fmt::Write;
 pub const DEAD_BYTES_MAX: usize = 64 * 1024;
 /// Longest device name.
 pub const DEVICE_BYTES_MAX: usize = 64;
-
-/// Sequence numbers beyond this are a lie: a thousand records a second get there in 150 million years.
-pub const SEQ_MAX: u64 = 1 << 62;
 
 /// A capture time is an entry's time only within these bounds of now: journals delete by an entry's time, so an old
 /// backlog would be gone before it is read, and Kafka refuses times far ahead. `captured-at` has the true one.

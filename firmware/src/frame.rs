@@ -44,14 +44,29 @@ impl Layout {
     }
 
     /// Bytes of a whole frame whose first plane has rows of `stride` bytes. Chroma planes have rows of
-    /// `stride` bytes (NV12) or of `stride` shifted right and rounded up (planar).
+    /// `stride` bytes (NV12) or of `stride` shifted right and rounded up (planar). More than can be counted are
+    /// `usize::MAX`: no buffer has so many.
     pub const fn frame_bytes(self, stride: usize, height: usize) -> usize {
-        let luma = stride * height;
-        match self {
-            Layout::Rgb24 | Layout::Bgr24 | Layout::Grey | Layout::Yuyv => luma,
-            Layout::Nv12 => luma + stride.next_multiple_of(2) * height.div_ceil(2),
-            Layout::Planar { h, v } => luma + 2 * stride.div_ceil(1 << h) * height.div_ceil(1 << v),
-        }
+        let luma = stride.saturating_mul(height);
+        let chroma = match self {
+            Layout::Rgb24 | Layout::Bgr24 | Layout::Grey | Layout::Yuyv => 0,
+            Layout::Nv12 => stride.div_ceil(2).saturating_mul(2).saturating_mul(height.div_ceil(2)),
+            Layout::Planar { h, v } => thinned(stride, h).saturating_mul(2).saturating_mul(thinned(height, v)),
+        };
+        luma.saturating_add(chroma)
+    }
+
+    /// Whether its chroma is thinned no more than any camera's or decoder's.
+    const fn is_known(self) -> bool {
+        !matches!(self, Layout::Planar { h: 3.., .. } | Layout::Planar { v: 2.., .. })
+    }
+}
+
+/// Samples of a plane where there are `n` of luma: `1 << shift` times fewer, rounded up.
+const fn thinned(n: usize, shift: u8) -> usize {
+    match 1usize.checked_shl(shift as u32) {
+        Some(one_of) => n.div_ceil(one_of),
+        None => 1,
     }
 }
 
@@ -66,6 +81,8 @@ pub enum FrameError {
     StrideTooSmall,
     /// The buffer ends before the frame does.
     Truncated,
+    /// Chroma is thinned more than 4:1:1 or 4:2:0.
+    Chroma,
 }
 
 impl core::fmt::Display for FrameError {
@@ -75,6 +92,7 @@ impl core::fmt::Display for FrameError {
             FrameError::TooLarge => "the frame has more than 8,388,608 pixels or is wider than 8,192",
             FrameError::StrideTooSmall => "a row of the frame is longer than its stride",
             FrameError::Truncated => "the frame's buffer ends before its last row",
+            FrameError::Chroma => "the frame has fewer chroma samples than 4:1:1 or 4:2:0",
         })
     }
 }
@@ -127,6 +145,9 @@ impl<'a> Frame<'a> {
         if width > WIDTH_PX_MAX || width.checked_mul(height).is_none_or(|n| n > PIXELS_MAX) {
             return Err(FrameError::TooLarge);
         }
+        if !layout.is_known() {
+            return Err(FrameError::Chroma);
+        }
         let stride = if stride == 0 { layout.row_bytes(width) } else { stride };
         if stride < layout.row_bytes(width) {
             return Err(FrameError::StrideTooSmall);
@@ -134,7 +155,8 @@ impl<'a> Frame<'a> {
         // The last row may come without its padding.
         let padding = stride - layout.row_bytes(width);
         let slack = if matches!(layout, Layout::Nv12 | Layout::Planar { .. }) { 0 } else { padding };
-        if data.len() + slack < layout.frame_bytes(stride, height) {
+        let whole = layout.frame_bytes(stride, height);
+        if whole == usize::MAX || whole - slack > data.len() {
             return Err(FrameError::Truncated);
         }
         Ok(Frame { width, height, stride, layout, yuv, data, stamp })
@@ -202,7 +224,7 @@ impl<'a> Frame<'a> {
                 ycbcr::nv12(self.yuv, line, self.data.get(start..).unwrap_or(&[]), pixels);
             }
             Layout::Planar { h, v } => {
-                let (cs, ch) = (self.stride.div_ceil(1 << h), self.height.div_ceil(1 << v));
+                let (cs, ch) = (thinned(self.stride, h), thinned(self.height, v));
                 let cb = self.stride * self.height + (y >> v) * cs;
                 let (cb, cr) = (self.data.get(cb..).unwrap_or(&[]), self.data.get(cb + cs * ch..).unwrap_or(&[]));
                 ycbcr::planar(self.yuv, line, cb, cr, h, pixels);
@@ -277,5 +299,15 @@ mod tests {
         assert_eq!(new(4, 4, 3, 64), Err(FrameError::StrideTooSmall));
         assert_eq!(new(4, 4, 0, 23), Err(FrameError::Truncated));
         assert_eq!(new(4, 4, 0, 24), Ok(()));
+        // A stride whose frame has more bytes than can be counted: found by fuzzing.
+        for stride in [usize::MAX, usize::MAX / 2, usize::MAX / 4 + 1] {
+            for layout in [Layout::Rgb24, Layout::Yuyv, Layout::Nv12, Layout::I420] {
+                let huge = Frame::new(layout, Yuv::Bt601, 1, 5, stride, &[0; 64], Stamp::default());
+                assert_eq!(huge.err(), Some(FrameError::Truncated), "{layout:?} {stride}");
+            }
+        }
+        let thin = Layout::Planar { h: 64, v: 0 };
+        let thin = Frame::new(thin, Yuv::Bt601, 4, 4, 0, &[0; 64], Stamp::default());
+        assert_eq!(thin.err(), Some(FrameError::Chroma));
     }
 }

@@ -17,6 +17,8 @@ pub const ITERATIONS_MAX: u32 = 1_000;
 /// Coreset points to which the silhouette estimate takes distances.
 pub const SILHOUETTE_POINTS_MAX: usize = 1_024;
 
+/// Sequence numbers beyond this are a lie: a thousand records a second get there in 150 million years.
+pub const SEQ_MAX: u64 = 1 << 62;
 /// Bytes of a record's envelope, frozen for ever.
 pub const ENVELOPE_BYTES: usize = 40;
 /// Most bytes of a record's payload; larger things are cut into parts.

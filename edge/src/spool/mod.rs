@@ -24,7 +24,7 @@ pub mod state;
 
 use chain::Chain;
 use firmware::custody::Envelope;
-use firmware::limits::ENVELOPE_BYTES;
+use firmware::limits::{ENVELOPE_BYTES, SEQ_MAX};
 use firmware::wire::{self, Loss, LossReason, Payload};
 pub use state::State;
 use state::StreamState;
@@ -256,9 +256,14 @@ impl Spool {
         for s in &self.losses.segments {
             find_in(&mut self.older, &self.state, s.stream, s.first, s.end());
         }
-        for o in self.older.clone() {
-            for loss in self.losses_in(o.stream, o.floor..o.next)? {
-                if !self.data.segments.iter().any(|s| s.stream == loss.stream && s.end() > s.first) {
+        let older = self.older.clone();
+        // Only what is there is asked for: how far a damaged state says that a stream goes is no guide.
+        let held: Vec<_> = self.losses.segments.iter().map(|s| (s.stream, s.first, s.end())).collect();
+        for (stream, first, end) in held {
+            let floor = older.iter().find(|o| o.stream == stream).map_or(end, |o| o.floor);
+            for loss in self.losses_in(stream, first.max(floor)..end)? {
+                let known = self.data.segments.iter().any(|s| s.stream == loss.stream && s.end() > s.first);
+                if !known && loss.to <= SEQ_MAX {
                     find_in(&mut self.older, &self.state, loss.stream, loss.to, loss.to);
                 }
             }

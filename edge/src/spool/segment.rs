@@ -19,7 +19,7 @@
 use super::Entry;
 use firmware::custody::envelope::crc32;
 use firmware::custody::{Envelope, EnvelopeError};
-use firmware::limits::{ENVELOPE_BYTES, RECORD_BYTES_MAX};
+use firmware::limits::{ENVELOPE_BYTES, RECORD_BYTES_MAX, SEQ_MAX};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -43,7 +43,8 @@ pub fn name_of(prefix: &str, number: u64) -> String {
 /// The number in the file name of a segment of the chain `prefix`.
 pub fn number_of(prefix: &str, name: &OsStr) -> Option<u64> {
     let hex = name.to_str()?.strip_prefix(prefix)?.strip_prefix('-')?.strip_suffix(".log")?;
-    (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok()).flatten()
+    // One that leaves no numbers for those after it is not ours.
+    (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok()).flatten().filter(|&n| n <= SEQ_MAX)
 }
 
 /// Cuts a file to its first `bytes`, durably.
@@ -197,7 +198,8 @@ pub(super) fn scan(path: &Path, number: u64) -> io::Result<Found> {
         let (envelope, _, _) = Envelope::open_first(bytes.get(HEAD_BYTES..)?).ok()?;
         Some((envelope.stream, envelope.seq))
     };
-    let Some((stream, first)) = parse_head(&bytes).or_else(first_record) else {
+    let head = parse_head(&bytes).or_else(first_record).filter(|&(_, first)| first <= SEQ_MAX);
+    let Some((stream, first)) = head else {
         segment.bytes = bytes.len() as u64;
         // Shorter than a head: power failed while it was made, and nothing was ever in it.
         return Ok(Found { segment, torn_bytes: 0, damaged: u64::from(bytes.len() > HEAD_BYTES) });

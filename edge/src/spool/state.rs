@@ -4,7 +4,7 @@
 //! Touches one small file, replaced by renaming.
 //! Never half a state: an unreadable one counts as none, and the log says so.
 
-use firmware::limits::JOURNAL_ID_BYTES_MAX;
+use firmware::limits::{JOURNAL_ID_BYTES_MAX, SEQ_MAX};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Write};
@@ -38,6 +38,11 @@ impl State {
         self.streams.iter().find(|s| s.stream == stream)
     }
 
+    fn is_sound(&self) -> bool {
+        self.journal.as_ref().is_none_or(|j| j.len() <= JOURNAL_ID_BYTES_MAX)
+            && self.streams.iter().all(|s| s.since.max(s.floor) <= SEQ_MAX)
+    }
+
     pub(super) fn load(path: &Path) -> State {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -48,7 +53,7 @@ impl State {
             }
         };
         match serde_json::from_str::<State>(&text) {
-            Ok(state) if state.journal.as_ref().is_none_or(|j| j.len() <= JOURNAL_ID_BYTES_MAX) => state,
+            Ok(state) if state.is_sound() => state,
             _ => {
                 log::error!("{}: damaged; taking every record as not yet in the journal", path.display());
                 State::default()

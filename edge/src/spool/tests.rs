@@ -542,3 +542,29 @@ fn a_directory_that_cannot_be_written_is_a_clear_error() {
     let error = Spool::open(&file.join("spool"), TINY, 2).unwrap_err();
     assert!(error.to_string().contains("make the directory"), "{error}");
 }
+
+#[test]
+fn numbers_that_no_edge_ever_gave_are_damage() {
+    // Found by fuzzing: sums over them overflowed, and such a `state` made the open look for 2^64 records.
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = Spool::open(dir.path(), TINY, 10).unwrap();
+    spool.append(&entry(b"x")).unwrap();
+    spool.sync().unwrap();
+    let loss = |to| Loss { stream: 6, from: 1, to, reason: LossReason::Full };
+    spool.declare(&[loss(3), loss(u64::MAX)], Stamp::default()).unwrap();
+    drop(spool);
+    let mut bytes = std::fs::read(dir.path().join(segment::name_of("seg", 0))).unwrap();
+    std::fs::write(dir.path().join(segment::name_of("seg", u64::MAX)), &bytes).unwrap();
+    bytes[16..24].fill(255);
+    let crc = firmware::custody::envelope::crc32(0, &bytes[..24]);
+    bytes[24..28].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(dir.path().join(segment::name_of("seg", 7)), &bytes).unwrap();
+    let state = r#"{"journal":null,"streams":[{"stream":11,"since":18446744073709551615,"floor":0}]}"#;
+    std::fs::write(dir.path().join("state"), state).unwrap();
+    let mut spool = Spool::open(dir.path(), TINY, 20).unwrap();
+    let older: Vec<_> = spool.older().iter().map(|o| (o.stream, o.floor, o.next)).collect();
+    assert_eq!(older, [(11, 0, 2), (6, 3, 3), (10, 0, 1)]);
+    assert_eq!((spool.damaged(), spool.state()), (1, &State::default()));
+    spool.append(&entry(b"y")).unwrap();
+    assert!(spool.sync().is_ok() && dir.path().join(segment::name_of("seg", 8)).exists());
+}

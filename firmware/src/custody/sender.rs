@@ -405,7 +405,7 @@ impl Sender {
 
     /// Records accepted and not yet settled, over all streams.
     pub fn held(&self) -> u64 {
-        self.streams.iter().map(Stream::held).sum()
+        self.streams.iter().fold(0, |n, s| n.saturating_add(s.held()))
     }
 
     /// Records sent and not yet acknowledged by the journal.

@@ -1,0 +1,32 @@
+//! The program that searches, guided by coverage, for bytes that a target of `targets/edge.rs` does not stand.
+//!
+//! Takes the target's name in `HUEFLOW_FUZZ_TARGET`, and libFuzzer's arguments. Gives what libFuzzer writes.
+//! Touches what the target touches.
+//! Never a target of its own: the ordinary tests play the same ones.
+#![no_main]
+
+#[path = "../targets/feed.rs"]
+mod feed;
+#[path = "../targets/spool.rs"]
+mod spool;
+#[path = "../targets/edge.rs"]
+mod targets;
+
+use std::sync::OnceLock;
+
+fn target() -> fn(&[u8]) {
+    match std::env::var("HUEFLOW_FUZZ_TARGET").unwrap_or_default().as_str() {
+        "spool" => targets::spool,
+        "mjpeg" => targets::mjpeg,
+        "png" => targets::png,
+        "y4m" => targets::y4m,
+        "config" => targets::config,
+        "command" => targets::command,
+        other => panic!("HUEFLOW_FUZZ_TARGET={other} is not a target of this program"),
+    }
+}
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    static TARGET: OnceLock<fn(&[u8])> = OnceLock::new();
+    TARGET.get_or_init(target)(data);
+});

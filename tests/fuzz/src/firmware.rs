@@ -1,0 +1,29 @@
+//! The program that searches, guided by coverage, for bytes that a target of `targets/firmware.rs` does not stand.
+//!
+//! Takes the target's name in `HUEFLOW_FUZZ_TARGET`, and libFuzzer's arguments. Gives what libFuzzer writes.
+//! Touches what the target touches.
+//! Never a target of its own: the ordinary tests play the same ones.
+#![no_main]
+
+#[path = "../targets/feed.rs"]
+mod feed;
+#[path = "../targets/firmware.rs"]
+mod targets;
+
+use std::sync::OnceLock;
+
+fn target() -> fn(&[u8]) {
+    match std::env::var("HUEFLOW_FUZZ_TARGET").unwrap_or_default().as_str() {
+        "wire" => targets::wire,
+        "envelope" => targets::envelope,
+        "label_map" => targets::label_map,
+        "frame" => targets::frame,
+        "custody" => targets::custody,
+        other => panic!("HUEFLOW_FUZZ_TARGET={other} is not a target of this program"),
+    }
+}
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    static TARGET: OnceLock<fn(&[u8])> = OnceLock::new();
+    TARGET.get_or_init(target)(data);
+});
