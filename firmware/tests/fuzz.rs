@@ -71,7 +71,7 @@ fn frames() -> Vec<Vec<u8>> {
         frame(&[4, 1], [9, 5, 10], settings(4, 2), 80),
         frame(&[5, 2], [8, 8, 0], settings(0, 2), 96),
         frame(&[6, 2, 0, 3], [8, 8, 0], settings(0, 1), 128),
-        frame(&[0x80, 0], [40, 30, 0], settings(0, 2), 1_200),
+        frame(&[0x80, 0], [30, 20, 0], settings(0, 2), 1_200),
     ]
 }
 

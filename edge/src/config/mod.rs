@@ -197,7 +197,8 @@ impl Config {
                 out += &format!("{}[{s}]\n", if section.is_empty() { "" } else { "\n" });
                 section = s;
             }
-            out += &format!("{name} = {}  # {origin}\n", show(value));
+            // TOML's own way of writing: Rust's escapes are not TOML's.
+            out += &format!("{name} = {value}  # {origin}\n");
         }
         out
     }
@@ -431,6 +432,16 @@ mod tests {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/etc/edge.toml");
         let config = Config::check(Raw::gather(Some(file.as_ref()), []).unwrap()).unwrap();
         assert_eq!((config.panels, config.mqtt, config.spi), (vec!["auto".to_owned()], None, None));
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_whatever_is_in_it() {
+        // Found by fuzzing: Rust writes ESC as \u{1b}, which TOML does not read.
+        for dir in ["/a\u{1b}b", "a\nb", "'\"\\", "\u{ad}"] {
+            let config = check("", &[("HUEFLOW_EDGE__SPOOL__DIR", dir)], &[]).unwrap();
+            let again = check(&config.print(), &[], &[]).unwrap();
+            assert_eq!(again.spool_dir.unwrap(), PathBuf::from(dir));
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use std::fmt::Debug;
 
 /// Most pixels of a frame that is stepped.
-const PIXELS_MAX: usize = 2_048;
+const PIXELS_MAX: usize = 600;
 
 /// Every payload and control message: [which, version, bytes...].
 pub fn wire(data: &[u8]) {
