@@ -190,8 +190,10 @@ impl Chain {
     ) -> Result<(), SpoolError> {
         let mut trimmed = false;
         while let Some(front) = self.segments.front() {
-            let done = floor(front.stream).is_none_or(|f| f >= front.end());
-            let last = !self.segments.iter().skip(1).any(|s| s.stream == front.stream);
+            // Up to where the next one begins: what was at this one's end may have rotted, and is to be declared yet.
+            let next = self.segments.iter().skip(1).find(|s| s.stream == front.stream);
+            let end = next.map_or(front.end(), |s| s.first);
+            let (done, last) = (floor(front.stream).is_none_or(|f| f >= end), next.is_none());
             let active = front.stream == self.stream && last;
             if !done || active || (last && is_open(front.stream)) {
                 break;

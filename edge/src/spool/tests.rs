@@ -401,19 +401,41 @@ impl Model {
     }
 }
 
+fn run(actions: impl IntoIterator<Item = Action>) {
+    let mut model = Model::new();
+    for action in actions {
+        model.act(action);
+        model.check();
+    }
+    // In the end, whatever is held when the disk is sound again is still there.
+    DISK_BYTES.set(None);
+    model.act(Action::Reopen);
+    model.check();
+}
+
+#[test]
+fn a_record_that_rots_at_a_segments_end_while_the_disk_is_full_is_not_forgotten() {
+    use Action::{Append, DiskFull, EvictHalf, Rot, Settle, SettleLosses, Sync};
+    run([
+        Append(21),
+        Sync,
+        Settle(1),
+        Append(37),
+        Append(91),
+        DiskFull(1),
+        Sync,
+        Rot(30),
+        EvictHalf,
+        SettleLosses,
+        Append(0),
+    ]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
     #[test]
     fn it_equals_its_model_whatever_happens(actions in prop::collection::vec(action(), 1..120)) {
-        let mut model = Model::new();
-        for action in actions {
-            model.act(action);
-            model.check();
-        }
-        // In the end, whatever is held when the disk is sound again is still there.
-        DISK_BYTES.set(None);
-        model.act(Action::Reopen);
-        model.check();
+        run(actions);
     }
 
     #[test]
