@@ -153,6 +153,15 @@ mod tests {
     }
 
     #[test]
+    fn a_centroid_brighter_than_white_is_a_lie() {
+        // Found by fuzzing: its squared distance overflowed.
+        let all = parts(1, &[0, 0, 0], &[[0, 16_321, 0]]);
+        let joined = join(all.iter().map(|p| (1, &p[..])));
+        assert_eq!(joined.err(), Some(CensusError::Wire(WireError::Inconsistent)));
+        assert!(join(parts(1, &[0, 0, 0], &[[16_320; 3]]).iter().map(|p| (1, &p[..]))).is_ok());
+    }
+
+    #[test]
     fn on_a_tie_the_lowest_label_wins() {
         assert_eq!(nearest([1, 1, 1], &[[0, 0, 0], [128, 128, 128]]), 0);
         assert_eq!(nearest([1, 1, 1], &[[0, 0, 0], [127, 128, 128]]), 1);

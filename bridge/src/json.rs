@@ -247,6 +247,10 @@ mod tests {
         assert!(text.contains(r#""palette":[{"id":7,"rgb":[255.0,0.0,0.515625],"pixels":60}"#), "{text}");
         assert!(text.contains(r#""sse":384.0,"rms":2.0,"max_distance":5.0,"silhouette_estimate":0.5"#), "{text}");
         assert_eq!(serde_json::from_str::<ReportJson>(&text).unwrap(), json);
+        // Found by fuzzing: read without care, its last digit is another.
+        let exact = ReportJson { scatter: 40_159_635.0 / Q12, ..json };
+        let text = serde_json::to_string(&exact).unwrap();
+        assert_eq!(serde_json::from_str::<ReportJson>(&text).unwrap(), exact);
     }
 
     #[test]

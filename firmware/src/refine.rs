@@ -165,7 +165,8 @@ pub fn swap(
     beyond: impl Fn(&Clusters) -> u64,
 ) -> u32 {
     let mut masses: Masses = [[0; 4]; CLUSTERS_MAX];
-    let squares = points.iter().map(|p| saved_q12(p.rgb_q6, &p.mass) as u64).sum::<u64>() >> 12;
+    // A point that stands for others has rounded sums: near black it may save less than nothing.
+    let squares = points.iter().map(|p| saved_q12(p.rgb_q6, &p.mass)).sum::<i64>().max(0) as u64 >> 12;
     assign.fill(u8::MAX);
     let mut swept = sweeps(points, squares, clusters, assign, &mut masses, SWEEPS_TO_JUDGE);
     let beyond_max = beyond_max.max(beyond(clusters));
@@ -405,5 +406,20 @@ mod tests {
         let mut found: Vec<Q6> = clusters.iter().map(|c| c.rgb_q6).collect();
         found.sort_unstable();
         assert_eq!(found, [[0, 0, 12_800], [11 * 64, 640, 640], [12_800, 0, 0]]);
+    }
+
+    #[test]
+    fn rounded_sums_near_black_save_less_than_nothing_and_overflow_nothing() {
+        // Found by fuzzing: a point of `sensitivity` at 10/64 levels, whose sums are rounded to 0.
+        let points: Vec<Point> = (0..4u16)
+            .map(|i| {
+                let mut p = Point::ZERO;
+                (p.rgb_q6, p.mass) = ([10 + i, 10, 10], [0, 0, 0, 1]);
+                p
+            })
+            .collect();
+        let mut clusters = started(&points, 4);
+        swap(&points, &mut clusters, &mut [0; 4], 0, |_| 0);
+        assert_eq!(clusters.iter().map(|c| c.weight).sum::<u32>(), 4);
     }
 }

@@ -18,7 +18,7 @@
 //! [`Window`] and [`Ack`] travel without an envelope, behind one byte of version.
 
 use crate::custody::{Ack, Kind, Window};
-use crate::limits::{CLUSTERS_MAX, PARTS_MAX};
+use crate::limits::{CLUSTERS_MAX, LEVEL_Q6_MAX, PARTS_MAX};
 use heapless::Vec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -281,6 +281,11 @@ impl core::fmt::Display for WireError {
 
 impl core::error::Error for WireError {}
 
+/// Whether a colour is none that is brighter than white.
+fn is_colour(rgb_q6: &[u16; 3]) -> bool {
+    rgb_q6.iter().all(|&level| level <= LEVEL_Q6_MAX)
+}
+
 /// A payload, or the head of one.
 pub trait Payload: Serialize + DeserializeOwned {
     /// Its kind in the envelope.
@@ -300,6 +305,7 @@ impl Payload for Report {
     fn consistent(&self) -> bool {
         let pixels: u64 = self.palette.iter().map(|s| u64::from(s.pixels)).sum();
         pixels == u64::from(self.width) * u64::from(self.height)
+            && self.palette.iter().all(|s| is_colour(&s.rgb_q6))
             && self.silhouette_ppm.is_none_or(|s| (-1_000_000..=1_000_000).contains(&s))
     }
 }
@@ -313,6 +319,7 @@ impl Payload for CensusHead {
             && self.in_part <= self.colours
             && self.colours <= self.pixels
             && self.ids.len() == self.centroids_q6.len()
+            && self.centroids_q6.iter().all(is_colour)
     }
 }
 
