@@ -127,7 +127,7 @@ impl<'a> Device<'a> {
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
             self.put(seq);
-            if pace.is_some() || self.unacked % BATCH == 0 {
+            if pace.is_some() || self.unacked.is_multiple_of(BATCH) {
                 self.write()?;
                 self.wait(if pace.is_some() { 0 } else { WINDOW - BATCH })?;
             }
