@@ -29,11 +29,10 @@ const SAID_MAX: usize = 8;
 /// # Errors
 /// [`Failure`]: no runtime, no embedded broker, or a journal's client that has failed for good.
 pub fn run(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::io("runtime", e))?;
+    // One thread: each delivery would wake another one twice, which costs more than the work itself. Kafka's client and the
+    // local journal have threads of their own.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| Failure::io("runtime", e))?;
     let result = runtime.block_on(relay(config, standby));
     // A blocking question to a cluster that is away must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(500));

@@ -18,6 +18,7 @@
 //! [`cli`], [`config`] and [`settings`] read what the user asked for, [`failure`] says how a program ends;
 //! [`bridge`] and [`metrics`] put the two programs together.
 
+mod acks;
 pub mod bridge;
 #[cfg(feature = "embedded-broker")]
 pub mod broker;

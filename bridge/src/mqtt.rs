@@ -4,6 +4,7 @@
 //! Touches one connection, polled by its own task; it reconnects for ever, with backoff.
 //! Never acknowledges by itself, and never lets an old connection's token acknowledge on a new one.
 
+use crate::acks::Acks;
 use crate::failure::Failure;
 use crate::settings::Url;
 use crate::stats::Stats;
@@ -11,12 +12,12 @@ use crate::tls;
 use firmware::limits::PACKET_BYTES_MAX;
 use rand::RngExt;
 use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions, Packet, Publish, QoS,
-    StateError, SubscribeFilter, TlsConfiguration, Transport,
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions, Outgoing, Packet, PubAck,
+    Publish, QoS, StateError, SubscribeFilter, TlsConfiguration, Transport,
 };
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
@@ -26,13 +27,17 @@ pub const INBOUND_MAX: usize = 1_024;
 pub const PICTURES_MAX: usize = 8;
 /// Acks and messages that wait for the socket.
 pub const OUTBOUND_MAX: usize = 1_024;
-/// Messages of ours that the broker has not acknowledged.
-const INFLIGHT_MAX: u16 = 100;
+/// Messages of ours that the broker has not acknowledged. Past it the client sends nothing at all, MQTT acks neither.
+const INFLIGHT_MAX: u16 = 1_000;
+/// So custody acks leave room: a broker that empties a long queue answers behind it.
+const CUSTODY_INFLIGHT_MAX: usize = INFLIGHT_MAX as usize / 2;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
 /// Reasons without a connection that are told apart between two connections.
 const SAID_MAX: usize = 8;
+/// How long the socket may take for acks.
+const WRITE: Duration = Duration::from_secs(5);
 /// How long a clean stop may take.
 const STOP: Duration = Duration::from_secs(2);
 /// What the bridge listens to, below `hueflow/<site>/+/`.
@@ -110,6 +115,8 @@ pub struct Mqtt {
     client: AsyncClient,
     site: String,
     epoch: Arc<AtomicU64>,
+    acks: Arc<Acks>,
+    unanswered: Arc<AtomicUsize>,
     journal: watch::Sender<bool>,
     stopping: Arc<AtomicBool>,
     poller: tokio::task::JoinHandle<()>,
@@ -137,6 +144,7 @@ impl Mqtt {
         let (pictures_tx, pictures) = mpsc::channel(PICTURES_MAX);
         let skipped = Arc::new(AtomicU64::new(0));
         let (epoch, stopping) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (acks, unanswered) = (Arc::new(Acks::default()), Arc::new(AtomicUsize::new(0)));
         let (journal, said) = watch::channel(false);
         let (up, connected) = watch::channel(0u64);
         let own = format!("{:016x}", rand::random::<u64>());
@@ -145,6 +153,8 @@ impl Mqtt {
             own: standby.then(|| own.clone()),
             client: client.clone(),
             epoch: epoch.clone(),
+            acks: acks.clone(),
+            unanswered: unanswered.clone(),
             stopping: stopping.clone(),
             tx,
             pictures: pictures_tx,
@@ -154,7 +164,7 @@ impl Mqtt {
         };
         let poller = tokio::spawn(poller.run(events, url.clone()));
         tokio::spawn(announce(client.clone(), site.to_owned(), own, said, connected));
-        let mqtt = Mqtt { client, site: site.to_owned(), epoch, journal, stopping, poller };
+        let mqtt = Mqtt { client, site: site.to_owned(), epoch, acks, unanswered, journal, stopping, poller };
         Ok((mqtt, Queues { inbound, pictures, skipped }))
     }
 
@@ -173,20 +183,24 @@ impl Mqtt {
 
 impl Wire for Mqtt {
     fn ack(&self, token: &Token) -> Result<(), Full> {
-        match token.packet {
-            Some(packet) if token.epoch == self.epoch.load(Ordering::Acquire) => {
-                // The client looks at these two fields only.
-                let mut publish = Publish::new("", QoS::AtLeastOnce, "");
-                publish.pkid = packet.get();
-                self.client.try_ack(&publish).map_err(|_| Full)
-            }
-            _ => Ok(()), // The broker delivers it again on the new connection.
-        }
+        let Some(packet) = token.packet else { return Ok(()) };
+        let current = || token.epoch == self.epoch.load(Ordering::Acquire);
+        self.acks.push(packet, current, || {
+            // The client looks at these two fields only.
+            let mut publish = Publish::new("", QoS::AtLeastOnce, "");
+            publish.pkid = packet.get();
+            self.client.try_ack(&publish).map_err(|_| Full)
+        })
     }
 
     fn publish_ack(&self, device: &str, bytes: &[u8]) -> Result<(), Full> {
+        if self.unanswered.load(Ordering::Relaxed) >= CUSTODY_INFLIGHT_MAX {
+            return Err(Full);
+        }
         let topic = format!("hueflow/{}/{device}/ack", self.site);
-        self.client.try_publish(topic, QoS::AtLeastOnce, true, bytes).map_err(|_| Full)
+        self.client.try_publish(topic, QoS::AtLeastOnce, true, bytes).map_err(|_| Full)?;
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     fn journal(&self, reachable: bool) {
@@ -241,6 +255,8 @@ struct Poller {
     own: Option<String>,
     client: AsyncClient,
     epoch: Arc<AtomicU64>,
+    acks: Arc<Acks>,
+    unanswered: Arc<AtomicUsize>,
     stopping: Arc<AtomicBool>,
     tx: mpsc::Sender<Inbound>,
     pictures: mpsc::Sender<Delivery>,
@@ -255,7 +271,16 @@ impl Poller {
         // Each reason is said once between two connections.
         let mut said: Vec<String> = Vec::new();
         loop {
-            match events.poll().await {
+            let mut event = events.poll().await;
+            // Those still in the client's queue are left out: they are in what is kept free.
+            let unanswered = usize::from(events.state.inflight()) + events.pending.len();
+            self.unanswered.store(unanswered, Ordering::Relaxed);
+            if let Ok(Event::Outgoing(Outgoing::PubAck(packet))) = event
+                && let Err(e) = write(&mut events, self.acks.behind(packet)).await
+            {
+                event = Err(e);
+            }
+            match event {
                 Ok(Event::Incoming(Packet::ConnAck(ack))) => {
                     log::info!(
                         "MQTT: connected to {url}{}",
@@ -289,6 +314,7 @@ impl Poller {
                 Err(e) => {
                     // From here on no token of the old connection may acknowledge.
                     self.epoch.fetch_add(1, Ordering::AcqRel);
+                    self.acks.forget();
                     let fault = fault(&e, &url, std::mem::take(&mut connected));
                     self.stats.disconnected(&format!("{url}: {fault}"));
                     if said.len() < SAID_MAX && !said.contains(&fault) {
@@ -318,6 +344,24 @@ impl Poller {
         self.up.send_modify(|n| *n += 1);
         self.tx.send(Inbound::Connected).await.map_err(|_| ())
     }
+}
+
+/// Writes acks all at once: the client itself would make a system call of each, and read ten packets between two.
+async fn write(events: &mut EventLoop, acks: Vec<NonZeroU16>) -> Result<(), ConnectionError> {
+    let Some(network) = events.network.as_mut().filter(|_| !acks.is_empty()) else { return Ok(()) };
+    let all = async {
+        for packet in acks {
+            network.write(Packet::PubAck(PubAck::new(packet.get()))).await?;
+        }
+        network.flush().await
+    };
+    let error = match tokio::time::timeout(WRITE, all).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(e)) => ConnectionError::MqttState(e),
+        Err(_) => ConnectionError::FlushTimeout,
+    };
+    events.clean();
+    Err(error)
 }
 
 /// What is wrong, and what to do if only a person can mend it. `connected`: it was well until now.

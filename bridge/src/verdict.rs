@@ -19,6 +19,10 @@ pub const DEAD_BYTES_MAX: usize = 64 * 1024;
 /// Longest device name.
 pub const DEVICE_BYTES_MAX: usize = 64;
 
+/// What a report takes as JSON, about: without its swatches, and each of these.
+const JSON_BYTES: usize = 1_024;
+const JSON_SWATCH_BYTES: usize = 64;
+
 /// A capture time is an entry's time only within these bounds of now: journals delete by an entry's time, so an old
 /// backlog would be gone before it is read, and Kafka refuses times far ahead. `captured-at` has the true one.
 const BEHIND_US_MAX: u64 = 12 * 3_600_000_000;
@@ -161,7 +165,10 @@ impl Delivery<'_> {
         match kind {
             Kind::Report if self.format == ValueFormat::Json => {
                 let report = wire::decode::<Report>(version, payload)?;
-                json(serde_json::to_vec(&ReportJson::new(self.device, envelope, &report)).ok())
+                // Room for all of it at once.
+                let mut value = Vec::with_capacity(JSON_BYTES + JSON_SWATCH_BYTES * report.palette.len());
+                let written = serde_json::to_writer(&mut value, &ReportJson::new(self.device, envelope, &report));
+                json(written.ok().map(|()| value))
             }
             Kind::Report => binary("application/x-postcard", None),
             Kind::Loss => json(serde_json::to_vec(&LossJson::new(&wire::decode::<Loss>(version, payload)?)).ok()),

@@ -27,6 +27,7 @@ pub struct Mosquitto {
     pub port: u16,
     dir: PathBuf,
     access: Access,
+    more: String,
     /// The process.
     pub process: Running,
 }
@@ -34,9 +35,18 @@ pub struct Mosquitto {
 impl Mosquitto {
     /// Starts one with the settings of `deploy/mosquitto/hueflow.conf`.
     pub fn start(dir: &Path) -> Mosquitto {
+        Mosquitto::start_with(dir, "")
+    }
+
+    /// The same with more lines of settings, which win.
+    pub fn start_with(dir: &Path, more: &str) -> Mosquitto {
+        Mosquitto::on_a_port(dir, Access::Open, more)
+    }
+
+    fn on_a_port(dir: &Path, access: Access, more: &str) -> Mosquitto {
         let port = free_port();
-        let process = Mosquitto::run(dir, port, Access::Open);
-        Mosquitto { port, dir: dir.to_path_buf(), access: Access::Open, process }
+        let process = Mosquitto::run(dir, port, access, more);
+        Mosquitto { port, dir: dir.to_path_buf(), access, more: more.to_owned(), process }
     }
 
     /// Starts one with `deploy/mosquitto/closed.conf` too. Each user's password is in `NAME.password` in `dir`.
@@ -57,9 +67,7 @@ impl Mosquitto {
             let out = command.output().expect("add-user starts");
             assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         }
-        let port = free_port();
-        let process = Mosquitto::run(dir, port, access);
-        Mosquitto { port, dir: dir.to_path_buf(), access, process }
+        Mosquitto::on_a_port(dir, access, "")
     }
 
     /// A user's password, of a closed one.
@@ -68,7 +76,7 @@ impl Mosquitto {
         text.trim_end().to_string()
     }
 
-    fn run(dir: &Path, port: u16, access: Access) -> Running {
+    fn run(dir: &Path, port: u16, access: Access, more: &str) -> Running {
         let shipped = std::fs::read_to_string(root().join("deploy/mosquitto/hueflow.conf")).expect("the configuration");
         let listener = format!("listener {port} 127.0.0.1\n");
         let (listener, access) = if access == Access::Open {
@@ -88,7 +96,7 @@ impl Mosquitto {
             (if access == Access::Tls { tls() } else { listener.clone() }, shipped("closed.conf"))
         };
         let own = format!(
-            "{listener}{access}\npersistence_location {}/\nlog_dest stderr\n{}\n",
+            "{listener}{access}\npersistence_location {}/\nlog_dest stderr\n{}\n{more}",
             dir.display(),
             if is_root() { "user root" } else { "" }
         );
@@ -108,7 +116,7 @@ impl Mosquitto {
 
     /// Starts it again on the same port, after a test killed it.
     pub fn restart(&mut self) {
-        self.process = Mosquitto::run(&self.dir, self.port, self.access);
+        self.process = Mosquitto::run(&self.dir, self.port, self.access, &self.more);
     }
 }
 
