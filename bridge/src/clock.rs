@@ -4,6 +4,7 @@
 //! Touches the system's clocks, at the rim only: the rules get time as an argument.
 //! Never used to decide whether a record is a duplicate: clocks are for display.
 
+use std::fmt;
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,12 +22,23 @@ pub fn steady_us() -> u64 {
     u64::try_from(START.get_or_init(Instant::now).elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
-/// RFC 3339 in UTC with microseconds: `2026-11-23T10:11:12.131415Z`.
+/// Microseconds since the Unix epoch, shown as RFC 3339 in UTC: `2026-11-23T10:11:12.131415Z`.
+#[derive(Debug, Clone, Copy)]
+pub struct Rfc3339(pub u64);
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rfc3339(us) = *self;
+        let seconds = i64::try_from(us / SECOND_US).unwrap_or(i64::MAX);
+        let (y, m, d) = civil(seconds.div_euclid(DAY_S));
+        let s = seconds.rem_euclid(DAY_S);
+        write!(f, "{y:04}-{m:02}-{d:02}T{:02}:{:02}:{:02}.{:06}Z", s / 3600, s / 60 % 60, s % 60, us % SECOND_US)
+    }
+}
+
+/// The same as a text of its own.
 pub fn rfc3339(us: u64) -> String {
-    let seconds = i64::try_from(us / SECOND_US).unwrap_or(i64::MAX);
-    let (y, m, d) = civil(seconds.div_euclid(DAY_S));
-    let s = seconds.rem_euclid(DAY_S);
-    format!("{y:04}-{m:02}-{d:02}T{:02}:{:02}:{:02}.{:06}Z", s / 3600, s / 60 % 60, s % 60, us % SECOND_US)
+    Rfc3339(us).to_string()
 }
 
 /// The time of day of [`rfc3339`], with milliseconds.

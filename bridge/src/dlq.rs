@@ -246,7 +246,7 @@ impl Replay<'_> {
         } else if self.dry_run {
             self.tally.replayed += 1;
         } else if !stop.load(Ordering::Relaxed) {
-            self.pending.push(self.journal.append(entry));
+            self.pending.push(self.journal.append(Arc::new(entry)));
             if self.pending.len() >= PENDING_MAX {
                 self.settle()?;
             }
@@ -395,7 +395,7 @@ mod tests {
             Again::Skip("a window or a status, out of date")
         );
         let mut refused = newer.clone();
-        refused.headers.retain(|(name, _)| name != "mqtt-kind");
+        refused.headers = refused.headers.iter().filter(|(name, _)| *name != "mqtt-kind").collect();
         assert_eq!(judge(&refused, 5, ValueFormat::Json), Again::Skip("without its bytes"));
     }
 

@@ -7,25 +7,29 @@
 
 use crate::clock;
 use crate::failure::Failure;
-use crate::journal::{Entry, Journal, JournalError};
+use crate::journal::{Entry, Journal, JournalError, QUEUE_ENTRIES_MAX};
 use crate::mqtt::{Delivery, Inbound, Queues, Token, Wire};
 use crate::stats::Stats;
 use crate::verdict::{self, Effect, ValueFormat, Verdict};
 use firmware::custody::{Receiver, WindowId};
 use firmware::limits::CONTROL_BYTES_MAX;
 use firmware::wire;
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, FuturesUnordered};
+use futures::{FutureExt, StreamExt};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// Records that the journal has not confirmed yet. Past it nothing is read. MQTT acks that wait for the socket do not
 /// count: the socket is written to only while it is read from, and a broker may send all it has at once, so a relay that
 /// waits for these acks before it reads on waits for ever.
-pub const INFLIGHT_MAX: usize = 512;
+pub const INFLIGHT_MAX: usize = 2_048;
+/// The bytes of their values; the last one may go past it.
+pub const INFLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Deliveries and words of the journal that are taken in one turn, before the others have theirs.
+const TURN_MAX: usize = 64;
 /// Pictures on their way to the journal; the rest waits in its device's slot, or is replaced there by a newer one.
 pub const PICTURES_INFLIGHT_MAX: usize = 8;
 /// Devices that are answered. Those past it are journalled but hear nothing: they keep their records.
@@ -36,6 +40,9 @@ const ALTERNATIONS_WARN: u32 = 3;
 const TICK: Duration = Duration::from_millis(20);
 /// How long a clean stop waits for the journal's word.
 const STOP: Duration = Duration::from_secs(2);
+
+// What is handed to the journal goes into its queue at once, in order.
+const _: () = assert!(INFLIGHT_MAX + PICTURES_INFLIGHT_MAX <= QUEUE_ENTRIES_MAX);
 
 /// What went through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,10 +91,10 @@ impl Device {
 
 struct Done {
     result: Result<(), JournalError>,
-    device: String,
-    /// Why it is a dead letter, if it is one.
-    dead: Option<String>,
-    bytes: u64,
+    /// What the journal has; none if it was not asked.
+    entry: Option<Arc<Entry>>,
+    /// What it counted for among those in flight.
+    bytes: usize,
     effect: Effect,
     token: Token,
 }
@@ -99,6 +106,7 @@ pub struct Relay {
     format: ValueFormat,
     devices: HashMap<String, Device>,
     inflight: FuturesOrdered<BoxFuture<'static, Done>>,
+    inflight_bytes: usize,
     unsent: VecDeque<Token>,
     slots: HashMap<(String, String), Entry>,
     pictures: FuturesUnordered<BoxFuture<'static, Result<(), JournalError>>>,
@@ -115,6 +123,7 @@ impl Relay {
             format,
             devices: HashMap::new(),
             inflight: FuturesOrdered::new(),
+            inflight_bytes: 0,
             unsent: VecDeque::new(),
             slots: HashMap::new(),
             pictures: FuturesUnordered::new(),
@@ -137,16 +146,15 @@ impl Relay {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let room = self.inflight.len() < INFLIGHT_MAX;
+            let room = self.has_room();
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|s| *s) => break,
-                Some(done) = self.inflight.next(), if !self.inflight.is_empty() => self.settle(done)?,
+                Some(done) = self.inflight.next(), if !self.inflight.is_empty() => self.settle_ready(done)?,
                 Some(result) = self.pictures.next(), if !self.pictures.is_empty() => self.pictured(result)?,
                 _ = tick.tick() => self.say(),
                 inbound = queues.inbound.recv(), if room => match inbound {
-                    Some(Inbound::Delivery(d)) => self.deliver(d),
-                    Some(Inbound::Connected) => self.connected(),
+                    Some(first) => self.receive(first, &mut queues.inbound),
                     None => break,
                 },
                 Some(d) = queues.pictures.recv(), if self.slots.len() < DEVICES_MAX => self.deliver(d),
@@ -170,6 +178,41 @@ impl Relay {
         finished.map(|()| self.counters)
     }
 
+    fn has_room(&self) -> bool {
+        self.inflight.len() < INFLIGHT_MAX && self.inflight_bytes < INFLIGHT_BYTES_MAX
+    }
+
+    /// Takes what is there, `first` first: to wait anew for each would cost as much as a delivery itself.
+    fn receive(&mut self, first: Inbound, inbound: &mut mpsc::Receiver<Inbound>) {
+        self.take(first);
+        for _ in 1..TURN_MAX {
+            if !self.has_room() {
+                return;
+            }
+            let Ok(next) = inbound.try_recv() else { return };
+            self.take(next);
+        }
+    }
+
+    fn take(&mut self, inbound: Inbound) {
+        match inbound {
+            Inbound::Delivery(d) => self.deliver(d),
+            Inbound::Connected => self.connected(),
+        }
+    }
+
+    /// The same for the journal's words.
+    fn settle_ready(&mut self, first: Done) -> Result<(), Failure> {
+        self.settle(first)?;
+        for _ in 1..TURN_MAX {
+            match self.inflight.next().now_or_never().flatten() {
+                Some(done) => self.settle(done)?,
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
     fn connected(&mut self) {
         // Tokens of the old connection mean nothing any more; its deliveries come again.
         self.unsent.clear();
@@ -182,17 +225,17 @@ impl Relay {
         let Delivery { topic, payload, token } = delivery;
         match verdict::judge(&topic, &payload, clock::now_us(), self.format) {
             Verdict::Ignore => self.pass(token),
-            Verdict::Picture { device, entry } => {
+            Verdict::Picture { entry } => {
                 let kind = entry.header("content-type").unwrap_or_default().to_owned();
-                if self.slots.insert((device, kind), entry).is_some() {
+                if self.slots.insert((entry.key.clone(), kind), entry).is_some() {
                     self.counters.pictures_skipped += 1;
                     self.stats.pictures_skipped.add(1);
                 }
                 self.pass(token);
             }
-            Verdict::Keep { device, entry, effect } => {
+            Verdict::Keep { entry, effect } => {
                 if let Effect::Window(window) = &effect
-                    && let Some(d) = device_of(&mut self.devices, &self.journal, &device)
+                    && let Some(d) = device_of(&mut self.devices, &self.journal, &entry.key)
                 {
                     if d.receiver.is_foreign(window) {
                         d.receiver.window_foreign(clock::steady_us());
@@ -205,33 +248,31 @@ impl Relay {
                         return self.pass(token);
                     }
                 }
-                self.keep(device, entry, effect, token);
+                self.keep(entry, effect, token);
             }
         }
     }
 
     /// Acknowledges without a journal, but in its turn: MQTT wants acks in the order of receipt, and some brokers insist.
     fn pass(&mut self, token: Token) {
-        let done = Done { result: Ok(()), device: String::new(), dead: None, bytes: 0, effect: Effect::Nothing, token };
+        let done = Done { result: Ok(()), entry: None, bytes: 0, effect: Effect::Nothing, token };
         self.inflight.push_back(Box::pin(std::future::ready(done)));
     }
 
     /// Hands an entry to the journal, now; what its word means follows when it comes.
-    fn keep(&mut self, device: String, entry: Entry, effect: Effect, token: Token) {
-        let (mut dead, mut bytes) = (entry.dead.then(|| reason(&entry)), entry.value.len() as u64);
-        let (stone, stats) = (tombstone(&entry), self.stats.clone());
-        let (word, journal) = (self.journal.append(entry), self.journal.clone());
+    fn keep(&mut self, entry: Entry, effect: Effect, token: Token) {
+        let (bytes, mut entry, stats) = (entry.value.len(), Arc::new(entry), self.stats.clone());
+        let (word, journal) = (self.journal.append(entry.clone()), self.journal.clone());
+        self.inflight_bytes += bytes;
         self.inflight.push_back(Box::pin(async move {
-            let result = match word.await {
-                Err(JournalError::Refused(why)) => {
-                    log::error!("{device}: the journal refuses a record ({why}); it becomes a dead letter");
-                    stats.journal_errors.add(1);
-                    (dead, bytes) = (Some(reason(&stone)), 0);
-                    journal.append(stone).await
-                }
-                other => other,
-            };
-            Done { result, device, dead, bytes, effect, token }
+            let mut result = word.await;
+            if let Err(JournalError::Refused(why)) = &result {
+                log::error!("{}: the journal refuses a record ({why}); it becomes a dead letter", entry.key);
+                stats.journal_errors.add(1);
+                entry = Arc::new(tombstone(&entry));
+                result = journal.append(entry.clone()).await;
+            }
+            Done { result, entry: Some(entry), bytes, effect, token }
         }));
     }
 
@@ -239,10 +280,12 @@ impl Relay {
         if let Err(e) = done.result {
             return Err(Failure::Unavailable(e.to_string()));
         }
+        self.inflight_bytes = self.inflight_bytes.saturating_sub(done.bytes);
         let now_us = clock::steady_us();
-        let device = match done.effect {
-            Effect::Nothing => None,
-            _ => device_of(&mut self.devices, &self.journal, &done.device),
+        let entry = done.entry.as_deref();
+        let device = match (&done.effect, entry) {
+            (Effect::Nothing, _) | (_, None) => None,
+            (_, Some(entry)) => device_of(&mut self.devices, &self.journal, &entry.key),
         };
         match (&done.effect, device) {
             (Effect::Record { stream, seq }, Some(d)) => {
@@ -251,15 +294,15 @@ impl Relay {
             }
             (Effect::Window(window), Some(d)) => {
                 d.receiver.window_journalled(window, now_us);
-                d.notice(window.id, &done.device);
+                d.notice(window.id, entry.map_or("", |e| &e.key));
             }
             (Effect::Nothing, _) => {}
             (_, None) => self.counters.unanswered += 1,
         }
-        match (done.dead, done.effect) {
-            (Some(reason), _) => {
+        match (entry.filter(|e| e.dead), done.effect) {
+            (Some(letter), _) => {
                 self.counters.dead += 1;
-                self.stats.dead_letter(&reason);
+                self.stats.dead_letter(letter.headers.last("reason").unwrap_or("unknown"));
             }
             (_, Effect::Record { .. }) => {
                 self.counters.records += 1;
@@ -271,7 +314,7 @@ impl Relay {
             }
             _ => {}
         }
-        self.stats.bytes.add(done.bytes);
+        self.stats.bytes.add(entry.map_or(0, |e| e.value.len() as u64));
         self.stats.waiting(self.inflight.len(), true);
         self.unsent.push_back(done.token);
         Ok(())
@@ -303,7 +346,7 @@ impl Relay {
         while self.pictures.len() < PICTURES_INFLIGHT_MAX && self.inflight.len() < INFLIGHT_MAX / 2 {
             let Some(slot) = self.slots.keys().next().cloned() else { break };
             let Some(entry) = self.slots.remove(&slot) else { break };
-            self.pictures.push(self.journal.append(entry));
+            self.pictures.push(self.journal.append(Arc::new(entry)));
         }
     }
 
@@ -341,15 +384,11 @@ fn device_of<'a>(
     devices.get_mut(name)
 }
 
-fn reason(entry: &Entry) -> String {
-    entry.headers.iter().rfind(|(n, _)| n == "reason").map_or("unknown", |(_, v)| v).to_owned()
-}
-
 /// What is left of an entry that the journal refuses: all but its bytes.
 fn tombstone(entry: &Entry) -> Entry {
     let mut headers = entry.headers.clone();
-    headers.push(("reason".to_owned(), "refused".to_owned()));
-    headers.push(("bytes".to_owned(), entry.value.len().to_string()));
+    headers.push("reason", "refused");
+    headers.push("bytes", entry.value.len());
     Entry { dead: true, headers, value: Vec::new(), key: entry.key.clone(), ..*entry }
 }
 

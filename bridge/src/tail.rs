@@ -199,7 +199,7 @@ mod tests {
             dead: false,
             loose: false,
             key: "pi".to_owned(),
-            headers: vec![("schema".to_owned(), "hueflow.status/1".to_owned())],
+            headers: [("schema", "hueflow.status/1")].into_iter().collect(),
             time_ms: 1,
             value: format!(r#"{{"state":"{state}"}}"#).into_bytes(),
         };

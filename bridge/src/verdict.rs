@@ -4,8 +4,8 @@
 //! Touches nothing: every rule of what is kept, and what is dead and why, is here and can be tested here.
 //! Never loses bytes without a reason: what cannot be kept as it is becomes a dead letter.
 
-use crate::clock;
-use crate::journal::{Entry, Topic};
+use crate::clock::Rfc3339;
+use crate::journal::{Entry, Headers, Topic};
 use crate::json::{LossJson, ReportJson, WindowJson};
 use firmware::census;
 use firmware::custody::{Envelope, Kind, Window};
@@ -58,18 +58,14 @@ pub enum Effect {
 pub enum Verdict {
     /// Journal it, then acknowledge.
     Keep {
-        /// The device.
-        device: String,
-        /// The entry.
+        /// The entry; its key is the device.
         entry: Entry,
         /// What its delivery means.
         effect: Effect,
     },
     /// A picture without custody: into the device's slot.
     Picture {
-        /// The device.
-        device: String,
-        /// The entry.
+        /// The entry; its key is the device.
         entry: Entry,
     },
     /// Nothing to keep (our own status, an emptied retained message): acknowledge.
@@ -146,12 +142,11 @@ impl Delivery<'_> {
         }
         let written = self.write(kind, &envelope, payload).map_err(|e| dead(wire_word(e)))?;
         let entry = self.entry(kind, &envelope, written);
-        let device = self.device.to_owned();
         if loose {
-            return Ok(Verdict::Picture { device, entry });
+            return Ok(Verdict::Picture { entry });
         }
         let effect = Effect::Record { stream: envelope.stream, seq: envelope.seq };
-        Ok(Verdict::Keep { device, entry, effect })
+        Ok(Verdict::Keep { entry, effect })
     }
 
     /// The value of a record, its content type, and its part of so many.
@@ -202,11 +197,11 @@ impl Delivery<'_> {
             Kind::Original => "original",
             Kind::Loss => "loss",
         };
-        let mut headers = self.headers(&format!("{schema}/{}", envelope.payload_version), written.content_type);
-        headers.extend(envelope_headers(envelope));
+        let mut headers = self.headers(schema, envelope.payload_version, written.content_type);
+        say_envelope(&mut headers, envelope);
         if let Some((part, parts)) = written.parts {
-            headers.push(("part".to_owned(), part.to_string()));
-            headers.push(("parts".to_owned(), parts.to_string()));
+            headers.push("part", part);
+            headers.push("parts", parts);
         }
         let sane = self.now_us.saturating_sub(BEHIND_US_MAX)..=self.now_us.saturating_add(AHEAD_US_MAX);
         let trusted = envelope.clock_synced && sane.contains(&envelope.captured_at_us);
@@ -221,32 +216,32 @@ impl Delivery<'_> {
             return Err(malformed(WireError::Inconsistent));
         }
         let value = serde_json::to_vec(&WindowJson::new(&window)).map_err(|_| malformed(WireError::Full))?;
-        let headers = self.headers("window/1", "application/json");
+        let headers = self.headers("window", 1, "application/json");
         let entry = self.plain(Topic::Status, headers, self.now_us, value, false);
-        Ok(Verdict::Keep { device: self.device.to_owned(), entry, effect: Effect::Window(Box::new(window)) })
+        Ok(Verdict::Keep { entry, effect: Effect::Window(Box::new(window)) })
     }
 
     fn status(&self) -> Result<Verdict, Dead> {
         serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(self.payload)
             .map_err(|_| Dead { reason: "status-json".to_owned(), envelope: None })?;
-        let headers = self.headers("status/1", "application/json");
+        let headers = self.headers("status", 1, "application/json");
         let entry = self.plain(Topic::Status, headers, self.now_us, self.payload.to_vec(), false);
-        Ok(Verdict::Keep { device: self.device.to_owned(), entry, effect: Effect::Nothing })
+        Ok(Verdict::Keep { entry, effect: Effect::Nothing })
     }
 
     fn dead(&self, topic: Topic, dead: Dead) -> Verdict {
         // A name that may be anything is no key.
         let device = if is_device(self.device) { self.device } else { "unknown" };
-        let mut headers = vec![
-            ("reason".to_owned(), dead.reason),
-            ("device".to_owned(), device.to_owned()),
-            ("mqtt-kind".to_owned(), self.kind.chars().take(DEVICE_BYTES_MAX).collect()),
-            ("bytes".to_owned(), self.payload.len().to_string()),
-            ("sha256".to_owned(), sha256(self.payload)),
-        ];
+        let kind: String = self.kind.chars().take(DEVICE_BYTES_MAX).collect();
+        let mut headers = Headers::new();
+        headers.push("reason", dead.reason);
+        headers.push("device", device);
+        headers.push("mqtt-kind", kind);
+        headers.push("bytes", self.payload.len());
+        headers.push("sha256", sha256(self.payload));
         let mut effect = Effect::Nothing;
         if let Some(envelope) = dead.envelope {
-            headers.extend(envelope_headers(&envelope));
+            say_envelope(&mut headers, &envelope);
             if envelope.stream != 0 {
                 effect = Effect::Record { stream: envelope.stream, seq: envelope.seq };
             }
@@ -255,18 +250,18 @@ impl Delivery<'_> {
         let mut entry = self.plain(topic, headers, self.now_us, kept, false);
         entry.dead = true;
         entry.key = device.to_owned();
-        Verdict::Keep { device: device.to_owned(), entry, effect }
+        Verdict::Keep { entry, effect }
     }
 
-    fn headers(&self, schema: &str, content_type: &str) -> Vec<(String, String)> {
-        vec![
-            ("schema".to_owned(), format!("hueflow.{schema}")),
-            ("content-type".to_owned(), content_type.to_owned()),
-            ("device".to_owned(), self.device.to_owned()),
-        ]
+    fn headers(&self, schema: &str, version: u8, content_type: &str) -> Headers {
+        let mut headers = Headers::new();
+        headers.push("schema", format_args!("hueflow.{schema}/{version}"));
+        headers.push("content-type", content_type);
+        headers.push("device", self.device);
+        headers
     }
 
-    fn plain(&self, topic: Topic, headers: Vec<(String, String)>, time_us: u64, value: Vec<u8>, loose: bool) -> Entry {
+    fn plain(&self, topic: Topic, headers: Headers, time_us: u64, value: Vec<u8>, loose: bool) -> Entry {
         let time_ms = i64::try_from(time_us / 1000).unwrap_or(i64::MAX);
         Entry { topic, dead: false, loose, key: self.device.to_owned(), headers, time_ms, value }
     }
@@ -278,12 +273,10 @@ struct Written {
     parts: Option<(u16, u16)>,
 }
 
-fn envelope_headers(envelope: &Envelope) -> [(String, String); 3] {
-    [
-        ("stream".to_owned(), envelope.stream.to_string()),
-        ("seq".to_owned(), envelope.seq.to_string()),
-        ("captured-at".to_owned(), clock::rfc3339(envelope.captured_at_us)),
-    ]
+fn say_envelope(headers: &mut Headers, envelope: &Envelope) {
+    headers.push("stream", envelope.stream);
+    headers.push("seq", envelope.seq);
+    headers.push("captured-at", Rfc3339(envelope.captured_at_us));
 }
 
 /// SHA-256 in hexadecimal, as dead letters carry it.

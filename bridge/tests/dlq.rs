@@ -27,7 +27,7 @@ fn put(dir: &Path, entries: Vec<Entry>) {
     let journal = open(dir);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for e in entries {
-        runtime.block_on(journal.append(e)).unwrap();
+        runtime.block_on(journal.append(std::sync::Arc::new(e))).unwrap();
     }
 }
 
@@ -42,13 +42,12 @@ fn judged(kind: &str, bytes: &[u8]) -> Entry {
 fn not_yet_readable(seq: u64) -> Entry {
     let newer = seal(&Envelope { payload_version: 99, ..envelope(Kind::Report, 8, seq) }, &report(seq), &[]).unwrap();
     let (mut letter, value) = (judged("metrics", &newer), record(8, seq));
-    for (name, text) in &mut letter.headers {
-        match name.as_str() {
-            "sha256" => *text = hueflow_bridge::verdict::sha256(&value),
-            "bytes" => *text = value.len().to_string(),
-            _ => {}
-        }
-    }
+    let renewed = letter.headers.iter().map(|(name, text)| match name {
+        "sha256" => (name, hueflow_bridge::verdict::sha256(&value)),
+        "bytes" => (name, value.len().to_string()),
+        _ => (name, text.to_owned()),
+    });
+    letter.headers = renewed.collect();
     letter.value = value;
     letter
 }

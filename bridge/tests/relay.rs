@@ -15,8 +15,8 @@ use futures::future::BoxFuture;
 use hueflow_bridge::failure::Failure;
 use hueflow_bridge::journal::{Entry, Journal, JournalError, Offsets, Reader};
 use hueflow_bridge::mqtt::{Delivery, Full, Inbound, Queues, Token, Wire};
-use hueflow_bridge::relay::{Counters, INFLIGHT_MAX, Relay};
-use hueflow_bridge::verdict::ValueFormat;
+use hueflow_bridge::relay::{Counters, INFLIGHT_BYTES_MAX, INFLIGHT_MAX, Relay};
+use hueflow_bridge::verdict::{DEAD_BYTES_MAX, ValueFormat};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -52,7 +52,7 @@ impl Journal for Fake {
         JournalId::try_from("fake").unwrap()
     }
 
-    fn append(&self, entry: Entry) -> BoxFuture<'static, Result<(), JournalError>> {
+    fn append(&self, entry: Arc<Entry>) -> BoxFuture<'static, Result<(), JournalError>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let (mut open, kept) = (self.open.subscribe(), self.kept.clone());
         let (fatal, refused) = (self.fatal.load(Ordering::Relaxed), entry.value.len() > self.refuse_above);
@@ -64,7 +64,7 @@ impl Journal for Fake {
             if refused {
                 return Err(JournalError::Refused("too large".to_owned()));
             }
-            kept.lock().unwrap().push(entry);
+            kept.lock().unwrap().push(Entry::clone(&entry));
             Ok(())
         }
         .boxed()
@@ -192,6 +192,23 @@ async fn with_the_journal_away_only_so_much_is_taken() {
     h.journal.open.send(true).unwrap();
     h.until("all", || h.said.acked.load(Ordering::Relaxed) == 2 * INFLIGHT_MAX).await;
     h.until("said", || h.said.ranges("pi", 8) == [(0, 2 * INFLIGHT_MAX as u64)]).await;
+}
+
+#[tokio::test]
+async fn with_the_journal_away_only_so_many_bytes_are_taken() {
+    let h = House::new(Fake::new(false));
+    // The largest there are: what is too long is kept as far as it goes.
+    let dead = vec![7; DEAD_BYTES_MAX];
+    let taken = INFLIGHT_BYTES_MAX / DEAD_BYTES_MAX;
+    assert!(taken < INFLIGHT_MAX);
+    for _ in 0..taken + 10 {
+        h.give("pi/video", dead.clone()).await;
+    }
+    h.until("full", || h.journal.asked.load(Ordering::Relaxed) == taken).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(h.journal.asked.load(Ordering::Relaxed), taken);
+    h.journal.open.send(true).unwrap();
+    h.until("all", || h.said.acked.load(Ordering::Relaxed) == taken + 10).await;
 }
 
 #[tokio::test]

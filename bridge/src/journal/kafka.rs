@@ -7,8 +7,8 @@
 
 use super::reason::Said;
 use super::{
-    Access, Batch, Cluster, Entry, Journal, JournalConfig, JournalError, JournalUrl, Offsets, Reader, Record, TOPICS,
-    Topic,
+    Access, Batch, Cluster, Entry, Headers, Journal, JournalConfig, JournalError, JournalUrl, Offsets,
+    QUEUE_ENTRIES_MAX, Reader, Record, TOPICS, Topic,
 };
 use firmware::custody::JournalId;
 use futures::FutureExt;
@@ -18,14 +18,13 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::message::{Header, Headers as _, Message, OwnedHeaders};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Entries that may wait in the producer: more than the relay has in flight, so that pictures find room beside records.
-pub const QUEUE_ENTRIES_MAX: usize = 1_024;
 /// Bytes that may wait there.
 const QUEUE_KIB_MAX: usize = 64 * 1024;
 /// How long the cluster has to answer a question.
@@ -45,6 +44,8 @@ const RETENTION_WARN_MS: i64 = 86_400_000;
 pub struct KafkaJournal {
     id: JournalId,
     prefix: String,
+    /// Their full names: of each topic, and behind it that of its dead letters.
+    topics: [(Arc<str>, Arc<str>); TOPICS.len()],
     client: ClientConfig,
     producer: FutureProducer<Said>,
     said: Said,
@@ -83,7 +84,11 @@ impl KafkaJournal {
         let cluster = greet(&producer, &said)?;
         let id = JournalId::try_from(format!("{cluster}:{}", config.prefix).as_str())
             .map_err(|_| JournalError::Fatal("cluster id and prefix are too long together".to_owned()))?;
-        let journal = KafkaJournal { id, prefix: config.prefix.clone(), client, producer, said };
+        let topics = TOPICS.map(|t| {
+            let of = |dead| format!("{}{}", config.prefix, super::topic_name(t, dead)).into();
+            (of(false), of(true))
+        });
+        let journal = KafkaJournal { id, prefix: config.prefix.clone(), topics, client, producer, said };
         if append {
             journal.prepare(config)?;
         }
@@ -127,6 +132,17 @@ impl KafkaJournal {
             log::info!("Kafka: a single broker on this machine: its disk is the only copy");
         }
         Ok(())
+    }
+
+    fn topic_of(&self, entry: &Entry) -> Arc<str> {
+        let [metrics, census, video, status] = &self.topics;
+        let of = match entry.topic {
+            Topic::Metrics => metrics,
+            Topic::Census => census,
+            Topic::Video => video,
+            Topic::Status => status,
+        };
+        if entry.dead { of.1.clone() } else { of.0.clone() }
     }
 
     /// Looks at the topics and their settings; makes nothing. Blocks.
@@ -192,9 +208,9 @@ impl Journal for KafkaJournal {
         self.id.clone()
     }
 
-    fn append(&self, entry: Entry) -> BoxFuture<'static, Result<(), JournalError>> {
+    fn append(&self, entry: Arc<Entry>) -> BoxFuture<'static, Result<(), JournalError>> {
         let producer = self.producer.clone();
-        let topic = format!("{}{}", self.prefix, entry.topic_name());
+        let topic = self.topic_of(&entry);
         // Into the queue at once, so that entries of one key keep their order.
         let first = send(&producer, &topic, &entry);
         async move {
@@ -417,11 +433,11 @@ impl Reader for KafkaReader {
 
 fn entry(topic: Topic, dead: bool, message: &impl Message) -> Entry {
     let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-    let headers: Vec<(String, String)> = message
+    let headers: Headers = message
         .headers()
-        .map(|h| h.iter().map(|h| (h.key.to_owned(), h.value.map(text).unwrap_or_default())).collect())
+        .map(|h| h.iter().map(|h| (h.key, h.value.map(String::from_utf8_lossy).unwrap_or_default())).collect())
         .unwrap_or_default();
-    let loose = topic == Topic::Video && !dead && headers.iter().any(|(n, v)| n == "stream" && v == "0");
+    let loose = topic == Topic::Video && !dead && headers.get("stream") == Some("0");
     Entry {
         topic,
         dead,
@@ -439,7 +455,7 @@ fn send(
     entry: &Entry,
 ) -> Result<rdkafka::producer::DeliveryFuture, KafkaError> {
     let mut headers = OwnedHeaders::new_with_capacity(entry.headers.len());
-    for (key, value) in &entry.headers {
+    for (key, value) in entry.headers.iter() {
         headers = headers.insert(Header { key, value: Some(value) });
     }
     let record =

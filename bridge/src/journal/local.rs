@@ -4,7 +4,7 @@
 //! Touches its file (and the `-wal` and `-shm` beside it).
 //! Never gives its word before the commit is on the disk; a disk that refuses is tried again until it takes it.
 
-use super::{Batch, Entry, Journal, JournalConfig, JournalError, Offsets, Reader, Record, Topic};
+use super::{Batch, Entry, Journal, JournalConfig, JournalError, Offsets, QUEUE_ENTRIES_MAX, Reader, Record, Topic};
 use crate::sqlite::connect;
 use firmware::custody::JournalId;
 use futures::FutureExt;
@@ -16,8 +16,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// Entries that wait for the writer; beyond that `append` waits.
-pub const QUEUE_ENTRIES_MAX: usize = 1_024;
 /// Entries in one commit.
 const COMMIT_ENTRIES_MAX: usize = 512;
 /// Pictures without custody that are kept, for each device.
@@ -55,7 +53,7 @@ impl From<&JournalConfig> for Retention {
     }
 }
 
-type Waiting = (Entry, oneshot::Sender<()>);
+type Waiting = (Arc<Entry>, oneshot::Sender<()>);
 
 /// The journal in a file.
 pub struct LocalJournal {
@@ -110,7 +108,7 @@ impl Journal for LocalJournal {
         self.id.clone()
     }
 
-    fn append(&self, entry: Entry) -> BoxFuture<'static, Result<(), JournalError>> {
+    fn append(&self, entry: Arc<Entry>) -> BoxFuture<'static, Result<(), JournalError>> {
         let Some(queue) = self.queue.clone() else {
             return futures::future::ready(Err(JournalError::Fatal("opened for reading".to_owned()))).boxed();
         };
@@ -308,7 +306,7 @@ mod tests {
     const KEEP: Retention = Retention { days: 7, video_bytes_max: 1_000 };
 
     fn entry(topic: Topic, loose: bool, value: &[u8]) -> Entry {
-        let headers = vec![("schema".to_owned(), "x/1".to_owned())];
+        let headers = [("schema", "x/1")].into_iter().collect();
         Entry { topic, dead: false, loose, key: "pi".to_owned(), headers, time_ms: 5, value: value.to_vec() }
     }
 
@@ -323,7 +321,8 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let id = {
             let j = LocalJournal::open(&file, KEEP, true).unwrap();
-            let words: Vec<_> = (0..300u32).map(|i| j.append(entry(Topic::Metrics, false, &i.to_le_bytes()))).collect();
+            let words: Vec<_> =
+                (0..300u32).map(|i| j.append(entry(Topic::Metrics, false, &i.to_le_bytes()).into())).collect();
             runtime.block_on(async {
                 for w in words {
                     w.await.unwrap();
@@ -345,7 +344,7 @@ mod tests {
         let beyond = Offsets::from([((PLACE.to_owned(), 0), 999)]);
         let batch = read_all(&j, &beyond);
         assert_eq!(batch.restarted, [PLACE]);
-        assert!(runtime.block_on(j.append(entry(Topic::Status, false, b""))).is_err());
+        assert!(runtime.block_on(j.append(entry(Topic::Status, false, b"").into())).is_err());
     }
 
     #[test]
@@ -356,7 +355,7 @@ mod tests {
         let mut reader = j.reader(&Offsets::new()).unwrap();
         assert!(reader.read(10, Duration::ZERO).unwrap().records.is_empty());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(j.append(entry(Topic::Census, false, b"a"))).unwrap();
+        runtime.block_on(j.append(entry(Topic::Census, false, b"a").into())).unwrap();
         let batch = reader.read(10, Duration::from_secs(2)).unwrap();
         assert_eq!(batch.records.len(), 1);
         assert!(reader.read(10, Duration::from_millis(30)).unwrap().records.is_empty());
@@ -367,7 +366,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut c = connect(&dir.path().join("j.db")).unwrap();
         c.execute_batch(SCHEMA).unwrap();
-        let put = |c: &mut Connection, e: Entry| commit(c, &[(e, oneshot::channel().0)]).unwrap();
+        let put = |c: &mut Connection, e: Entry| commit(c, &[(e.into(), oneshot::channel().0)]).unwrap();
         for _ in 0..100 {
             put(&mut c, entry(Topic::Video, true, b"loose"));
             put(&mut c, entry(Topic::Video, false, &[0; 100]));

@@ -4,10 +4,12 @@
 //! Touches what the two doors below touch: `kafka` a cluster, `local` a file.
 //! Never forgets what it gave its word for, within its retention.
 
+mod headers;
 pub mod kafka;
 pub mod local;
 mod reason;
 
+pub use headers::Headers;
 pub(crate) use reason::names_settings;
 
 use crate::failure::Failure;
@@ -17,6 +19,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Entries that may wait in a journal's queue: more than the relay has in flight, so that pictures find room beside records.
+pub const QUEUE_ENTRIES_MAX: usize = 4_096;
 
 /// Topics that carry records, in the order they are made.
 pub const TOPICS: [Topic; 4] = [Topic::Metrics, Topic::Census, Topic::Video, Topic::Status];
@@ -64,7 +69,7 @@ pub struct Entry {
     /// The device.
     pub key: String,
     /// Headers, as text.
-    pub headers: Vec<(String, String)>,
+    pub headers: Headers,
     /// Milliseconds since the Unix epoch.
     pub time_ms: i64,
     /// The bytes.
@@ -79,7 +84,7 @@ impl Entry {
 
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.headers.get(name)
     }
 
     /// A header as a number.
@@ -147,7 +152,7 @@ pub trait Journal: Send + Sync {
     fn id(&self) -> JournalId;
 
     /// Takes an entry into its queue at once; the future gives its word, or why not.
-    fn append(&self, entry: Entry) -> BoxFuture<'static, Result<(), JournalError>>;
+    fn append(&self, entry: Arc<Entry>) -> BoxFuture<'static, Result<(), JournalError>>;
 
     /// Whether it answers, waiting at most `wait`. Blocks.
     fn reachable(&self, wait: Duration) -> bool;

@@ -217,6 +217,7 @@ impl Envelope {
     }
 }
 
+#[cfg(any(test, not(feature = "simd")))]
 const CRC_TABLE: [u32; 256] = {
     let mut table = [0; 256];
     let mut i = 0;
@@ -234,7 +235,21 @@ const CRC_TABLE: [u32; 256] = {
 };
 
 /// CRC-32 as in IEEE 802.3, going on from `crc` (0 at the start).
+#[cfg(feature = "simd")]
 pub fn crc32(crc: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(crc);
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+/// CRC-32 as in IEEE 802.3, going on from `crc` (0 at the start): small rather than fast.
+#[cfg(not(feature = "simd"))]
+pub fn crc32(crc: u32, bytes: &[u8]) -> u32 {
+    crc32_plain(crc, bytes)
+}
+
+#[cfg(any(test, not(feature = "simd")))]
+fn crc32_plain(crc: u32, bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!crc, |c, &b| CRC_TABLE[((c ^ u32::from(b)) & 255) as usize] ^ (c >> 8))
 }
 
@@ -261,6 +276,16 @@ mod tests {
                 3, 0, 0, 0, 144, 104, 9, 227
             ]
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_fast_checksum_is_the_plain_one(
+            start in proptest::num::u32::ANY,
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
+        ) {
+            proptest::prop_assert_eq!(crc32(start, &bytes), crc32_plain(start, &bytes));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use firmware::limits::SEQ_MAX;
 use firmware::wire::{self, PictureHead, Report};
 use hueflow_bridge::census;
 use hueflow_bridge::config::{BRIDGE_KEYS, BridgeConfig, DlqConfig, METRICS_KEYS, MetricsConfig, StoreConfig};
-use hueflow_bridge::journal::{Batch, Entry, JournalUrl, Record, TOPICS, Topic};
+use hueflow_bridge::journal::{Batch, Entry, Headers, JournalUrl, Record, TOPICS, Topic};
 use hueflow_bridge::json::{LossJson, ReportJson, WindowJson};
 use hueflow_bridge::ledger;
 use hueflow_bridge::live::Live;
@@ -63,19 +63,19 @@ fn judged(topic: &str, payload: &[u8]) {
     for format in [ValueFormat::Json, ValueFormat::Postcard] {
         let verdict = judge(topic, payload, NOW_US, format);
         assert_eq!(judge(topic, payload, NOW_US, format), verdict);
-        let (device, entry) = match &verdict {
-            Verdict::Keep { device, entry, effect } => {
+        let entry = match &verdict {
+            Verdict::Keep { entry, effect } => {
                 sound(entry, effect, payload);
-                (device, entry)
+                entry
             }
-            Verdict::Picture { device, entry } => {
+            Verdict::Picture { entry } => {
                 assert!(entry.loose && !entry.dead && entry.topic == Topic::Video);
-                (device, entry)
+                entry
             }
             Verdict::Ignore => continue,
         };
-        assert!(is_device(device) && entry.key == *device);
-        let names: std::collections::BTreeSet<_> = entry.headers.iter().map(|h| &h.0).collect();
+        assert!(is_device(&entry.key));
+        let names: std::collections::BTreeSet<_> = entry.headers.iter().map(|h| h.0).collect();
         assert_eq!(names.len(), entry.headers.len(), "a header twice: {:?}", entry.headers);
         // What is kept is understood by who reads it.
         let mut store = store();
@@ -163,18 +163,19 @@ fn foreign(feed: &mut Feed<'_>) -> Option<Entry> {
     let topic = TOPICS[feed.below(4)];
     let flags = feed.byte();
     let schema = ["metrics", "census", "video", "original", "loss", "window", "status", "x"][feed.below(8)];
-    let mut headers = vec![("schema".to_owned(), format!("hueflow.{schema}/{}", feed.byte() % 4))];
+    let mut headers = Headers::new();
+    headers.push("schema", format_args!("hueflow.{schema}/{}", feed.byte() % 4));
     for name in ["stream", "seq", "bytes"] {
         match feed.byte() {
             0..40 => {}
-            40..60 => headers.push((name.to_owned(), String::from_utf8_lossy(feed.stretch(32)).into_owned())),
-            _ => headers.push((name.to_owned(), feed.number().to_string())),
+            40..60 => headers.push(name, String::from_utf8_lossy(feed.stretch(32))),
+            _ => headers.push(name, feed.number()),
         }
     }
     let types = ["application/json", "application/x-postcard", "application/x-hueflow-original", "x"];
-    headers.push(("content-type".to_owned(), types[feed.below(4)].to_owned()));
+    headers.push("content-type", types[feed.below(4)]);
     for name in ["captured-at", "reason"].iter().take(feed.below(3)) {
-        headers.push(((*name).to_owned(), String::from_utf8_lossy(feed.stretch(64)).into_owned()));
+        headers.push(name, String::from_utf8_lossy(feed.stretch(64)));
     }
     let time_ms = feed.number() as i64;
     let (key, value) = (["pi", "desk", ""][feed.below(3)].to_owned(), feed.stretch(16 * 1024).to_vec());
