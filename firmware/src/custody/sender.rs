@@ -146,6 +146,8 @@ pub struct Sender {
     window_acked: u64,
     window_at_us: Option<u64>,
     window_changed: bool,
+    /// Acks have changed it: whoever gave them is there to hear of it.
+    window_answers: bool,
     window_repeats: u32,
 }
 
@@ -177,6 +179,7 @@ impl Sender {
             window_acked: 0,
             window_at_us: None,
             window_changed: true,
+            window_answers: false,
             window_repeats: 0,
         }
     }
@@ -241,9 +244,10 @@ impl Sender {
         self.window_changed = true;
     }
 
-    /// A connection to the broker stands: a window is due at once. Nothing else changes by it.
+    /// A connection to the broker stands: a window is due at once, unless there is nobody to hear it. Nothing else changes
+    /// by it.
     pub fn connected(&mut self, now_us: u64) {
-        self.window_at_us = None;
+        self.window_at_us = self.window_at_us.filter(|_| !self.reachable);
         self.window_changed = true;
         self.window_repeats = 0;
         self.quiet_since_us = self.quiet_since_us.max(now_us.saturating_sub(self.probe_after_us()));
@@ -352,7 +356,10 @@ impl Sender {
         }
         outcome.lost = self.detect_losses(now_us);
         if outcome.acked > 0 {
-            (self.probes, self.quiet_since_us, self.window_changed) = (0, now_us, true);
+            (self.probes, self.quiet_since_us) = (0, now_us);
+        }
+        if outcome.acked > 0 || outcome.journal_changed {
+            (self.window_changed, self.window_answers) = (true, true);
         }
         self.take_window_id(ack.window);
         outcome
@@ -367,7 +374,7 @@ impl Sender {
     pub fn window(&mut self, now_us: u64) -> Window {
         self.windows += 1;
         self.window_repeats = if self.window_changed { 0 } else { self.window_repeats.saturating_add(1) };
-        self.window_changed = false;
+        (self.window_changed, self.window_answers) = (false, false);
         self.window_at_us = Some(now_us);
         let n = self.windows;
         for s in self.streams.iter_mut().skip(2) {
@@ -499,9 +506,11 @@ impl Sender {
         (!self.in_flight.is_empty()).then(|| self.quiet_since_us + self.probe_after_us())
     }
 
+    /// While bridge or journal are away, what is accepted or given up is no reason for one: the broker would keep a window
+    /// a second of every device for as long as they are.
     fn window_due_us(&self) -> Option<u64> {
         let Some(at) = self.window_at_us else { return Some(0) };
-        if self.window_changed {
+        if self.window_changed && (self.reachable || self.window_answers) {
             return Some(at + WINDOW_EVERY_US);
         }
         let waiting = self.window_acked < self.windows && self.reachable;

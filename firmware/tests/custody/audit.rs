@@ -8,9 +8,10 @@ use super::house::{Broker, Edge, Journal, Message, Name, Segment};
 use firmware::custody::{Ack, JournalId};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-/// Records that the broker may hold: the window, twice over for repeats, for a few boots, and probes. Windows are not
-/// counted: an edge says one a second as long as it accepts records, also while the bridge says that the journal is away.
+/// Records that the broker may hold: the window, twice over for repeats, for a few boots, and probes.
 const QUEUE_MAX: usize = 150;
+/// Windows that the broker may hold, each counted once: those said until an edge hears that nobody takes them, again and again.
+const WINDOWS_MAX: usize = 48;
 /// Records in flight beyond the window: probes.
 const PROBES_MAX: usize = 8;
 
@@ -71,6 +72,9 @@ impl Audit {
         self.edge(edge)?;
         if broker.records_max > QUEUE_MAX.max(4 * edge.size.window) {
             return Err(Broken::TooMuch("broker", broker.records_max));
+        }
+        if broker.windows_max > WINDOWS_MAX {
+            return Err(Broken::TooMuch("windows", broker.windows_max));
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 
 use super::Message;
 use firmware::custody::{Ack, Window};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 /// What the bridge says of itself, or its last will.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Broker {
     pub holder: Option<usize>,
     /// The most records that it ever had to hold at once.
     pub records_max: usize,
+    /// The same of windows, each counted once.
+    pub windows_max: usize,
 }
 
 impl Broker {
@@ -40,7 +42,8 @@ impl Broker {
 
     /// Killed and restarted: all is forgotten, PUBACKed or not.
     pub fn die(&mut self) {
-        *self = Broker { life: self.life + 1, said: self.said, records_max: self.records_max, ..Broker::default() };
+        let (life, records_max, windows_max) = (self.life + 1, self.records_max, self.windows_max);
+        *self = Broker { life, said: self.said, records_max, windows_max, ..Broker::default() };
     }
 
     pub fn publish(&mut self, message: Message, times: usize) {
@@ -52,6 +55,10 @@ impl Broker {
         }
         let records = self.queue.iter().filter(|m| matches!(m, Message::Record(_))).count();
         self.records_max = self.records_max.max(records);
+        // A bridge that connects is given the retained one again; that is its own doing, and not an edge's.
+        let said = |m: &Message| if let Message::Window(w) = m { Some((w.id.boot, w.id.n)) } else { None };
+        let windows = self.queue.iter().filter_map(said).collect::<HashSet<_>>().len();
+        self.windows_max = self.windows_max.max(windows);
     }
 
     pub fn say(&mut self, status: Status) {
