@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// First bytes of a PNG.
 pub const MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 
+/// 256 colours (PNG specification, 11.2.2).
+const PALETTE_BYTES_MAX: usize = 768;
+
 /// A PNG.
 pub struct Still {
     path: PathBuf,
@@ -71,6 +74,11 @@ fn read(path: &Path) -> Result<Rgb, SourceError> {
     let (width, height) = (info.width as usize, info.height as usize);
     check_size(width, height)?;
     let mut reader = decoder.read_info().map_err(malformed)?;
+    // The decoder takes any length for granted, and would panic.
+    if reader.info().palette.as_ref().is_some_and(|p| p.len() % 3 != 0 || p.len() > PALETTE_BYTES_MAX) {
+        let why = "not a PNG that can be read: its palette is not one of whole colours".to_owned();
+        return Err(SourceError::Malformed { what: path.display().to_string(), why });
+    }
     let mut raw = vec![0; reader.output_buffer_size().unwrap_or(0)];
     let info = reader.next_frame(&mut raw).map_err(malformed)?;
     reader.finish().map_err(malformed)?;
@@ -103,6 +111,14 @@ mod tests {
         }
         encoder.write_header().unwrap().write_image_data(data).unwrap();
         out
+    }
+
+    #[test]
+    fn a_palette_of_odd_length_is_refused() {
+        for n in [1, 4, 769, 771] {
+            let bytes = png(ColorType::Indexed, BitDepth::Eight, Some(&vec![9; n]), &[0, 0], 2, 1);
+            assert!(matches!(load(&bytes), Err(SourceError::Malformed { .. })), "{n} bytes");
+        }
     }
 
     fn load(bytes: &[u8]) -> Result<Vec<u8>, SourceError> {
