@@ -295,8 +295,16 @@ impl Work<'_> {
     fn account(&mut self, device: &str, stream: u64) -> &mut Account {
         let key = (device.to_owned(), stream);
         self.dirty.insert(key.clone());
-        let order = self.accounts.len() as i64;
-        self.accounts.entry(key).or_insert_with(|| Account { order, ..Account::default() })
+        if !self.accounts.contains_key(&key) {
+            let order = self.next_order();
+            self.accounts.insert(key.clone(), Account { order, ..Account::default() });
+        }
+        self.accounts.entry(key).or_default()
+    }
+
+    /// Behind all that are there.
+    fn next_order(&self) -> i64 {
+        self.accounts.values().map(|a| a.order + 1).max().unwrap_or(0)
     }
 
     fn report(&mut self, e: &Entry, stream: u64, seq: u64) -> rusqlite::Result<bool> {
@@ -393,11 +401,23 @@ impl Work<'_> {
 
     fn window(&mut self, e: &Entry) -> rusqlite::Result<()> {
         let Ok(w) = serde_json::from_slice::<WindowJson>(&e.value) else { return Ok(()) };
-        for s in &w.streams {
-            let Ok(stream) = s.stream.parse() else { continue };
+        let boot = w.boot.parse::<u64>().unwrap_or_default();
+        let streams = w.streams.iter().filter_map(|s| Some((s.stream.parse::<u64>().ok()?, s)));
+        let (own, older): (Vec<_>, Vec<_>) = streams.partition(|(stream, _)| stream & !1 == boot);
+        // A device's boots are ordered by their first windows, whatever of their records was read before; a boot that never
+        // came to say one is named by the next, which is younger.
+        let first = !self
+            .t
+            .prepare_cached("SELECT 1 FROM windows WHERE device = ?1 AND boot = ?2")?
+            .exists([&e.key, &w.boot])?;
+        for (stream, s) in older.into_iter().chain(own) {
+            let order = self.next_order();
             let account = self.account(&e.key, stream);
             account.since = account.since.max(s.since);
             account.next = account.next.max(s.next);
+            if first && stream & !1 == boot {
+                account.order = order;
+            }
         }
         let streams = serde_json::to_string(&w.streams).unwrap_or_default();
         let sql = "INSERT INTO windows VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT DO UPDATE SET n = excluded.n, \

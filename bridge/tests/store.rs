@@ -108,6 +108,31 @@ fn the_ledger_names_what_is_missing_lost_and_dead() {
 }
 
 #[test]
+fn boots_are_ordered_by_their_first_windows_and_one_without_any_comes_before_the_boot_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&config(dir.path())).unwrap();
+    store.begin("j").unwrap();
+    let boots = |store: &Store| lines(store.accounts()).into_iter().map(|l| l.boot).collect::<Vec<_>>();
+    // The topics are not read in step: a record of boot 20 comes first. Of boot 30 all was lost but what 40 holds of it.
+    let first = [
+        ("metrics", record(20, 0)),
+        ("window", window(8, 1, None, &[(8, 0, 0, 1)])),
+        ("window", window(20, 1, None, &[(20, 0, 0, 1), (8, 0, 0, 1)])),
+        ("window", window(40, 1, None, &[(40, 0, 0, 1), (41, 0, 0, 0), (20, 0, 0, 1), (30, 0, 0, 1)])),
+    ];
+    store.apply(&batch(1, &first)).unwrap();
+    assert_eq!(boots(&store), ["8", "20", "30", "40"]);
+    // Later windows and records change nothing, also after the store was opened again.
+    let rest =
+        [("window", window(20, 2, None, &[(20, 0, 0, 1)])), ("metrics", record(8, 0)), ("metrics", record(40, 0))];
+    drop(store);
+    let mut store = Store::open(&config(dir.path())).unwrap();
+    store.begin("j").unwrap();
+    store.apply(&batch(5, &rest)).unwrap();
+    assert_eq!(boots(&store), ["8", "20", "30", "40"]);
+}
+
+#[test]
 fn a_second_writer_takes_the_file_and_the_first_one_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = Store::open(&config(dir.path())).unwrap();
