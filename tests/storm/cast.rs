@@ -247,11 +247,15 @@ impl Cast {
             Fault::Slow(link, rate) => (link, Mode::Slow(rate)),
             Fault::Fill => {
                 if let (Some(disk), Some(edge)) = (&self.disk, self.edges.last()) {
-                    let said = edge.said("refused and counted");
+                    // One that was killed on a full disk may refuse still, and says so only once.
+                    let refuses = || {
+                        let refused = edge.last_said("refused and counted");
+                        refused > edge.last_said("takes records again") && refused > edge.last_said("see] memory: ")
+                    };
                     wait_for("a frame to be refused", LIMIT, || {
                         // Again and again: the spool makes room by itself as the journal takes what is in it.
                         disk.fill();
-                        (edge.said("refused and counted") > said).then_some(())
+                        refuses().then_some(())
                     });
                 }
                 return false;
@@ -397,11 +401,6 @@ impl Edge {
             self.read += whole as u64;
         }
         self.frames
-    }
-
-    /// How often it has said something, over all runs.
-    fn said(&self, text: &str) -> usize {
-        std::fs::read_to_string(&self.log).unwrap_or_default().matches(text).count()
     }
 
     /// Where in its log it said something for the last time.
