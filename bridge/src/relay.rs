@@ -1,8 +1,8 @@
 //! Relay: into the journal first, then the word back, to the broker and to the edge.
 //!
 //! Takes deliveries. Gives entries to the journal, MQTT acks in the order of receipt, and custody acks when due.
-//! Touches a receiver for each device, at most `INFLIGHT_MAX` records on their way, one slot for pictures a device, and
-//! for each delivery that MQTT waits to hear of (65,535 at most) a few bytes.
+//! Touches a receiver for each device, at most `INFLIGHT_MAX` records and `INFLIGHT_BYTES_MAX` on their way, one slot for
+//! pictures a device, and for each delivery that MQTT waits to hear of (65,535 at most) a few bytes.
 //! Never acknowledges what the journal has not confirmed, and never lets a picture take a record's place.
 
 use crate::clock;
@@ -201,7 +201,7 @@ impl Relay {
         }
     }
 
-    /// The same for the journal's words.
+    /// Takes the journal's words that are there, likewise.
     fn settle_ready(&mut self, first: Done) -> Result<(), Failure> {
         self.settle(first)?;
         for _ in 1..TURN_MAX {

@@ -411,13 +411,11 @@ impl Work<'_> {
             .prepare_cached("SELECT 1 FROM windows WHERE device = ?1 AND boot = ?2")?
             .exists([&e.key, &w.boot])?;
         for (stream, s) in older.into_iter().chain(own) {
-            let order = self.next_order();
+            let order = (first && stream & !1 == boot).then(|| self.next_order());
             let account = self.account(&e.key, stream);
             account.since = account.since.max(s.since);
             account.next = account.next.max(s.next);
-            if first && stream & !1 == boot {
-                account.order = order;
-            }
+            account.order = order.unwrap_or(account.order);
         }
         let streams = serde_json::to_string(&w.streams).unwrap_or_default();
         let sql = "INSERT INTO windows VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT DO UPDATE SET n = excluded.n, \
