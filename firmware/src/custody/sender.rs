@@ -244,10 +244,9 @@ impl Sender {
         self.window_changed = true;
     }
 
-    /// A connection to the broker stands: a window is due at once, unless there is nobody to hear it. Nothing else changes
-    /// by it.
+    /// A connection to the broker stands: a window is due at once. Nothing else changes by it.
     pub fn connected(&mut self, now_us: u64) {
-        self.window_at_us = self.window_at_us.filter(|_| !self.reachable);
+        self.window_at_us = None;
         self.window_changed = true;
         self.window_repeats = 0;
         self.quiet_since_us = self.quiet_since_us.max(now_us.saturating_sub(self.probe_after_us()));
@@ -506,12 +505,13 @@ impl Sender {
         (!self.in_flight.is_empty()).then(|| self.quiet_since_us + self.probe_after_us())
     }
 
-    /// While bridge or journal are away, what is accepted or given up is no reason for one: the broker would keep a window
-    /// a second of every device for as long as they are.
+    /// While bridge or journal are away, what is accepted or given up is a reason for one a minute: the broker would keep a
+    /// window a second of every device for as long as they are. Not for none: what says that they are away may be out of date.
     fn window_due_us(&self) -> Option<u64> {
         let Some(at) = self.window_at_us else { return Some(0) };
-        if self.window_changed && (self.reachable || self.window_answers) {
-            return Some(at + WINDOW_EVERY_US);
+        if self.window_changed {
+            let awaited = self.reachable || self.window_answers;
+            return Some(at + if awaited { WINDOW_EVERY_US } else { PROBE_US_MAX });
         }
         let waiting = self.window_acked < self.windows && self.reachable;
         let after = (PROBE_US_MIN << self.window_repeats.min(6)).min(PROBE_US_MAX).max(self.smoothed_us * 3);

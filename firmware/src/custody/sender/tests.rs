@@ -322,20 +322,19 @@ fn windows_are_said_at_connect_and_at_most_once_a_second_while_they_change() {
 }
 
 #[test]
-fn while_the_journal_is_away_only_an_ack_is_a_reason_for_a_window() {
+fn while_the_journal_is_away_there_is_a_window_a_minute_unless_an_ack_comes() {
     let mut s = sender(8, 3);
     s.window(0);
     s.bridge_status(false, 0);
     s.accepted(10, 9);
     s.gone(10, 0, 2);
-    assert_eq!(s.deadline_us(), None);
-    s.connected(5_000 * MS);
-    assert!(!s.window_due(60_000 * MS));
+    assert_eq!(s.deadline_us(), Some(60_000 * MS));
+    assert!(!s.window_due(59_999 * MS));
     s.on_ack(&ack("j", None, &[(10, &[(0, 4)])]), 60_000 * MS);
     assert!(s.window_due(60_000 * MS), "somebody is there, whatever the status says");
     s.window(60_000 * MS);
     s.accepted(10, 14);
-    assert!(!s.window_due(90_000 * MS));
+    assert!(!s.window_due(90_000 * MS) && s.window_due(120_000 * MS));
     s.bridge_status(true, 91_000 * MS);
     assert!(s.window_due(91_000 * MS), "what was accepted meanwhile");
 }
