@@ -514,7 +514,7 @@ impl Sender {
             return Some(at + if awaited { WINDOW_EVERY_US } else { PROBE_US_MAX });
         }
         let waiting = self.window_acked < self.windows && self.reachable;
-        let after = (PROBE_US_MIN << self.window_repeats.min(6)).min(PROBE_US_MAX).max(self.smoothed_us * 3);
+        let after = (PROBE_US_MIN << self.window_repeats.min(6)).max(self.smoothed_us * 3).min(PROBE_US_MAX);
         waiting.then(|| at + after)
     }
 }

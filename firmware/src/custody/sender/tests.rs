@@ -351,6 +351,17 @@ fn an_unanswered_window_is_said_again() {
 }
 
 #[test]
+fn after_an_outage_of_hours_an_unanswered_window_is_said_again_within_a_minute() {
+    let mut s = sender(8, 1);
+    s.window(0);
+    drain(&mut s, 0);
+    let late = 7_200_000 * MS;
+    s.on_ack(&ack("j", None, &[(10, &[(0, 1)])]), late);
+    s.window(late);
+    assert_eq!(s.deadline_us(), Some(late + 60_000 * MS), "two hours were the outage's, not the way's");
+}
+
+#[test]
 fn what_is_given_up_is_neither_held_nor_sent() {
     let mut s = sender(8, 6);
     drain(&mut s, 0);
