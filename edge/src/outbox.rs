@@ -5,10 +5,14 @@
 //! Never queues: what does not fit into the few places towards the socket is refused, and stays in the spool. A PUBACK
 //! only moves the socket; only the journal's ack settles a record.
 
+mod look;
+
+pub use look::{Kept, Unseen, look};
+
 use crate::config::Mqtt;
 use crate::exit::{Failure, Reason};
 use crate::tls;
-use firmware::custody::{Ack, Envelope, Kind};
+use firmware::custody::{Ack, Kind};
 use firmware::limits::PACKET_BYTES_MAX;
 use firmware::wire;
 use rumqttc::{
@@ -347,135 +351,6 @@ fn hung_up(error: &ConnectionError) -> bool {
         next = error.source();
     }
     false
-}
-
-/// Why a look at the broker came to nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unseen {
-    /// The host's name means nothing here.
-    #[error("the name {0} cannot be resolved: {1}")]
-    Unresolved(String, String),
-    /// Nobody answers there.
-    #[error("{0} cannot be reached: {1}")]
-    Unreachable(String, String),
-    /// User or password are wrong, or nobody may come without.
-    #[error("{0} refuses: {1}")]
-    Credentials(String, String),
-    /// The two sides do not agree on TLS.
-    #[error("{0}: {1}")]
-    Untrusted(String, String),
-    /// It answers, and not as a broker.
-    #[error("{0} does not answer like an MQTT broker: {1}")]
-    Odd(String, String),
-}
-
-/// What the broker keeps of a device.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Kept {
-    /// Its status, if one is kept.
-    pub status: Option<Vec<u8>>,
-    /// Streams of which records came while we listened.
-    pub streams: Vec<u64>,
-}
-
-/// Streams that a look tells apart at most.
-const LOOK_STREAMS_MAX: usize = 8;
-/// What is kept comes at once; a broker that has said nothing for so long has nothing more.
-const LOOK_QUIET: Duration = Duration::from_millis(400);
-
-/// Looks at what the broker keeps of our device, under a name of its own, so that nobody is pushed off; if `listen` wants
-/// it after a look at that, also at which records come, for as long as it says.
-///
-/// # Errors
-/// [`Unseen`], and [`Failure`] if the password or a certificate cannot be read.
-pub async fn look(
-    mqtt: &Mqtt,
-    patience: Duration,
-    listen: impl Fn(&Kept) -> Option<Duration>,
-) -> Result<Result<Kept, Unseen>, Failure> {
-    use rand::TryRng;
-    let password = mqtt.user.as_ref().map(|_| password(mqtt)).transpose()?;
-    let address = format!("{}:{}", mqtt.host, mqtt.port);
-    if let Err(unseen) = knock(mqtt, &address, patience).await {
-        return Ok(Err(unseen));
-    }
-    let id = format!("hueflow-doctor-{:08x}", rand::rngs::SysRng.try_next_u32().unwrap_or(std::process::id()));
-    let mut options = MqttOptions::new(id, &mqtt.host, mqtt.port);
-    options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
-    if let (Some(user), Some(password)) = (&mqtt.user, password) {
-        options.set_credentials(user, password);
-    }
-    secure(&mut options, mqtt)?;
-    let (client, mut socket) = AsyncClient::new(options, REQUESTS_MAX);
-    let base = format!("hueflow/{}/{}", mqtt.site, mqtt.device);
-    let mut kept = Kept::default();
-    let mut until = Instant::now() + patience;
-    let (mut subscribed, mut listening) = (false, false);
-    loop {
-        let event = match tokio::time::timeout_at(until, socket.poll()).await {
-            Ok(Ok(event)) => event,
-            Ok(Err(error)) => return Ok(Err(unseen(address, &error, mqtt))),
-            Err(_) if !subscribed => return Ok(Err(Unseen::Odd(address, "it is silent".into()))),
-            Err(_) => match listen(&kept).filter(|_| !listening) {
-                Some(time) => {
-                    listening = client.try_subscribe(format!("{base}/metrics"), QoS::AtMostOnce).is_ok();
-                    until = Instant::now() + time;
-                    continue;
-                }
-                None => break,
-            },
-        };
-        match event {
-            rumqttc::Event::Incoming(Packet::ConnAck(_)) => {
-                // There is room: nothing was asked before.
-                let _ = client.try_subscribe(format!("{base}/status"), QoS::AtMostOnce);
-            }
-            rumqttc::Event::Incoming(Packet::SubAck(_)) if !subscribed => {
-                (subscribed, until) = (true, Instant::now() + LOOK_QUIET);
-            }
-            rumqttc::Event::Incoming(Packet::Publish(p)) if p.topic.ends_with("/status") => {
-                kept.status = Some(p.payload.to_vec()).filter(|s| !s.is_empty());
-            }
-            rumqttc::Event::Incoming(Packet::Publish(p)) => {
-                let stream = Envelope::peek(&p.payload).map_or(0, |(e, _)| e.stream);
-                if kept.streams.len() < LOOK_STREAMS_MAX && !kept.streams.contains(&stream) {
-                    kept.streams.push(stream);
-                }
-            }
-            _ => {}
-        }
-    }
-    let _ = client.try_disconnect();
-    let _ = tokio::time::timeout(HANG_UP, async { while socket.poll().await.is_ok() {} }).await;
-    Ok(Ok(kept))
-}
-
-/// Whether the name means something, and somebody answers.
-async fn knock(mqtt: &Mqtt, address: &str, patience: Duration) -> Result<(), Unseen> {
-    let late = || std::io::Error::from(std::io::ErrorKind::TimedOut);
-    let found = tokio::time::timeout(patience, tokio::net::lookup_host((mqtt.host.as_str(), mqtt.port))).await;
-    let found = found.unwrap_or_else(|_| Err(late()));
-    let mut hosts = found.map_err(|e| Unseen::Unresolved(mqtt.host.clone(), e.to_string()))?;
-    if hosts.next().is_none() {
-        return Err(Unseen::Unresolved(mqtt.host.clone(), "it has no address".into()));
-    }
-    drop(hosts);
-    // As rumqttc does: whichever of its addresses answers.
-    let reached = tokio::time::timeout(patience, tokio::net::TcpStream::connect((mqtt.host.as_str(), mqtt.port))).await;
-    let reached = reached.unwrap_or_else(|_| Err(late()));
-    reached.map(drop).map_err(|e| Unseen::Unreachable(address.to_owned(), e.to_string()))
-}
-
-fn unseen(address: String, error: &ConnectionError, mqtt: &Mqtt) -> Unseen {
-    match error {
-        ConnectionError::ConnectionRefused(
-            code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
-        ) => Unseen::Credentials(address, format!("{code:?}")),
-        other => match tls::fault(other, &mqtt.host) {
-            Some(why) => Unseen::Untrusted(address, why),
-            None => Unseen::Odd(address, fault(other, mqtt, false)),
-        },
-    }
 }
 
 #[derive(Deserialize)]

@@ -5,10 +5,12 @@
 //! Touches a Kafka cluster: 3.4 with ZooKeeper and 4.x alike.
 //! Never a consumer group's coordinator, and never a transaction.
 
+mod reader;
+
 use super::reason::Said;
 use super::{
-    Access, Batch, Cluster, Entry, Headers, Journal, JournalConfig, JournalError, JournalUrl, Offsets,
-    QUEUE_ENTRIES_MAX, Reader, Record, TOPICS, Topic,
+    Access, Cluster, Entry, Journal, JournalConfig, JournalError, JournalUrl, Offsets, QUEUE_ENTRIES_MAX, Reader,
+    TOPICS, Topic,
 };
 use firmware::custody::JournalId;
 use futures::FutureExt;
@@ -16,12 +18,12 @@ use futures::future::BoxFuture;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Headers as _, Message, OwnedHeaders};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
-use rdkafka::{Offset, TopicPartitionList};
+use reader::KafkaReader;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,10 +33,6 @@ const QUEUE_KIB_MAX: usize = 64 * 1024;
 const ANSWER: Duration = Duration::from_secs(10);
 /// How often it is looked whether the answer is one that no waiting makes better.
 const GLANCE: Duration = Duration::from_millis(250);
-/// How often a reader looks for partitions that are new.
-const DISCOVER: Duration = Duration::from_secs(10);
-/// The same while topics are missing: the bridge may be about to make them.
-const DISCOVER_MISSING: Duration = Duration::from_millis(500);
 /// How long a refused entry waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 /// A retention below this is worth a warning: an outage may last longer.
@@ -267,9 +265,7 @@ impl Journal for KafkaJournal {
             .set("queued.max.messages.kbytes", "8192")
             .create_with_context(self.said.clone())
             .map_err(|e| JournalError::Fatal(e.to_string()))?;
-        let (next, prefix) = (from.clone(), self.prefix.clone());
-        let said = self.said.clone();
-        Ok(Box::new(KafkaReader { consumer, said, prefix, next, assigned: Vec::new(), looked: None }))
+        Ok(Box::new(KafkaReader::new(consumer, self.said.clone(), self.prefix.clone(), from.clone())))
     }
 
     fn end(&self) -> Result<Offsets, JournalError> {
@@ -341,113 +337,6 @@ impl ClientContext for Said {
 }
 
 impl ConsumerContext for Said {}
-
-struct KafkaReader {
-    consumer: BaseConsumer<Said>,
-    said: Said,
-    prefix: String,
-    next: Offsets,
-    assigned: Vec<(String, i32)>,
-    looked: Option<Instant>,
-}
-
-impl KafkaReader {
-    fn all_topics(&self) -> bool {
-        names("").iter().all(|(name, ..)| self.assigned.iter().any(|(place, _)| place == name))
-    }
-
-    /// Looks for partitions that are new and assigns them all, each at its next offset. Gives what is out of range.
-    fn discover(&mut self) -> Result<Vec<String>, JournalError> {
-        let every = if self.all_topics() { DISCOVER } else { DISCOVER_MISSING };
-        if self.looked.is_some_and(|t| t.elapsed() < every) {
-            return Ok(Vec::new());
-        }
-        self.looked = Some(Instant::now());
-        let metadata = self.consumer.fetch_metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
-        let now = partitions(&metadata, &self.prefix);
-        if now == self.assigned {
-            return Ok(Vec::new());
-        }
-        let (mut list, mut restarted) = (TopicPartitionList::new(), Vec::new());
-        for (place, partition) in &now {
-            let topic = format!("{}{place}", self.prefix);
-            let key = (place.clone(), *partition);
-            if let Some(&next) = self.next.get(&key).filter(|_| !self.assigned.contains(&key)) {
-                let (low, high) = self.consumer.fetch_watermarks(&topic, *partition, ANSWER).map_err(away)?;
-                if next < low || next > high {
-                    restarted.push(format!("{topic}/{partition}"));
-                    self.next.remove(&key);
-                }
-            }
-            let offset = self.next.get(&key).map_or(Offset::Beginning, |&o| Offset::Offset(o));
-            list.add_partition_offset(&topic, *partition, offset).map_err(away)?;
-        }
-        self.consumer.assign(&list).map_err(away)?;
-        self.assigned = now;
-        Ok(restarted)
-    }
-}
-
-impl Reader for KafkaReader {
-    fn read(&mut self, max: usize, wait: Duration) -> Result<Batch, JournalError> {
-        let mut batch = Batch { records: Vec::new(), restarted: self.discover()? };
-        let deadline = Instant::now() + wait;
-        while batch.records.len() < max {
-            let left = if batch.records.is_empty() {
-                deadline.saturating_duration_since(Instant::now())
-            } else {
-                Duration::ZERO
-            };
-            match self.consumer.poll(left) {
-                None => break,
-                Some(Ok(message)) => {
-                    let place = message.topic().strip_prefix(self.prefix.as_str()).unwrap_or_default();
-                    let Some((topic, dead)) = Topic::parse(place) else { continue };
-                    let key = (place.to_owned(), message.partition());
-                    if let Some(&next) = self.next.get(&key)
-                        && message.offset() < next
-                    {
-                        batch.restarted.push(format!("{}/{}", message.topic(), message.partition()));
-                    }
-                    self.next.insert(key, message.offset() + 1);
-                    batch.records.push(Record {
-                        place: place.to_owned(),
-                        partition: message.partition(),
-                        offset: message.offset(),
-                        entry: entry(topic, dead, &message),
-                    });
-                }
-                Some(Err(KafkaError::MessageConsumptionFatal(e))) => return Err(JournalError::Fatal(e.to_string())),
-                Some(Err(KafkaError::PartitionEOF(_))) => {}
-                Some(Err(e)) => {
-                    if batch.records.is_empty() {
-                        return Err(self.said.away(e));
-                    }
-                    break;
-                }
-            }
-        }
-        Ok(batch)
-    }
-}
-
-fn entry(topic: Topic, dead: bool, message: &impl Message) -> Entry {
-    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-    let headers: Headers = message
-        .headers()
-        .map(|h| h.iter().map(|h| (h.key, h.value.map(String::from_utf8_lossy).unwrap_or_default())).collect())
-        .unwrap_or_default();
-    let loose = topic == Topic::Video && !dead && headers.get("stream") == Some("0");
-    Entry {
-        topic,
-        dead,
-        loose,
-        key: message.key().map(text).unwrap_or_default(),
-        headers,
-        time_ms: message.timestamp().to_millis().unwrap_or(0),
-        value: message.payload().unwrap_or_default().to_vec(),
-    }
-}
 
 fn send(
     producer: &FutureProducer<Said>,
