@@ -51,7 +51,7 @@ fn each_foreign_crate_has_one_door() {
         ("rdkafka::", &["bridge/src/journal/kafka.rs", "bridge/src/journal/kafka/reader.rs"]),
         ("rumqttd::", &["bridge/src/broker.rs"]),
         ("axum::", &["bridge/src/web.rs", "bridge/src/endpoint.rs"]),
-        ("postcard::", &["firmware/src/wire.rs"]),
+        ("postcard::", &["firmware/src/wire/mod.rs"]),
         ("minifb::", &["edge/src/panel/window.rs"]),
         ("use v4l::", &["edge/src/camera/v4l.rs"]),
         ("linux_embedded_hal::", &["edge/src/panel/spi.rs"]),

@@ -5,7 +5,7 @@
 //! Never guesses a label: a colour's is its nearest centroid in integers, the lowest label on a tie, as at the edge.
 
 use crate::silhouette::{self, Sample};
-use firmware::census::read_part;
+use firmware::wire::census::read_part;
 use firmware::wire::{WireError, rgb8};
 use std::collections::BTreeSet;
 
@@ -112,10 +112,10 @@ pub fn from_picture(rgb: &[u8], labels: &[u8]) -> Colours {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use firmware::census::Census;
     use firmware::frame::Frame;
     use firmware::limits::PAYLOAD_BYTES_MAX;
     use firmware::wire::CensusHead;
+    use firmware::wire::census::Census;
 
     pub(crate) fn parts(width: usize, rgb: &[u8], centroids_q6: &[[u16; 3]]) -> Vec<Vec<u8>> {
         let frame = Frame::rgb(width, rgb.len() / 3 / width, rgb).unwrap();

@@ -54,9 +54,9 @@ pub struct ReportJson {
     /// Frames lost so far.
     pub dropped: u64,
     /// Pixels across.
-    pub width: u16,
+    pub width: u32,
     /// Pixels down.
-    pub height: u16,
+    pub height: u32,
     /// Pixels in all.
     pub pixels: u32,
     /// Distance in force, in 8-bit levels.
@@ -113,7 +113,7 @@ fn none() -> String {
 impl ReportJson {
     /// The report of `device` as JSON has it.
     pub fn new(device: &str, envelope: &Envelope, r: &Report) -> ReportJson {
-        let pixels = u32::from(r.width) * u32::from(r.height);
+        let pixels = r.pixels() as u32;
         let sse = r.sse_q12 as f64 / Q12;
         let palette = r.palette.iter().map(|s| SwatchJson {
             id: s.id,
@@ -138,7 +138,7 @@ impl ReportJson {
             seed: r.seed.to_string(),
             warm: r.warm,
             coreset_points: r.coreset_points,
-            scatter: r.scatter_q12 as f64 / Q12,
+            scatter: r.scatter_q12.unwrap_or(0) as f64 / Q12,
             iterations: r.iterations,
             converged: r.converged,
             saturated: r.saturated,

@@ -4,8 +4,8 @@
 //! Touches memory for a few pictures that are not whole yet; past that the oldest goes.
 //! Never shows a picture that does not unpack to exactly its size.
 
-use firmware::labelmap;
 use firmware::limits::{CLUSTERS_MAX, PIXELS_MAX};
+use firmware::wire::label_map;
 use firmware::wire::{self, PictureHead};
 use std::collections::BTreeMap;
 
@@ -72,7 +72,7 @@ impl Parts {
             return None;
         }
         let mut labels = vec![0; pixels];
-        labelmap::unpack(usize::from(head.width), &packed, &mut labels).ok()?;
+        label_map::unpack(usize::from(head.width), &packed, &mut labels).ok()?;
         let mut palette = [[0; 3]; CLUSTERS_MAX + 1];
         palette.iter_mut().zip(&head.palette).for_each(|(to, from)| *to = *from);
         let rgb = labels.iter().flat_map(|&l| palette[usize::from(l)]).collect();
@@ -146,7 +146,7 @@ mod tests {
 
     fn payloads(frame: u64, labels: &[u8], width: u16, cut: usize) -> Vec<Vec<u8>> {
         let mut packed = vec![0; labels.len() * 2 + 64];
-        let n = labelmap::pack(usize::from(width), labels, &mut packed).unwrap();
+        let n = label_map::pack(usize::from(width), labels, &mut packed).unwrap();
         let chunks: Vec<&[u8]> = packed[..n].chunks(cut).collect();
         let palette = heapless::Vec::from_slice(&[[1, 2, 3], [4, 5, 6]]).unwrap();
         let height = (labels.len() / usize::from(width)) as u16;

@@ -7,9 +7,9 @@
 use crate::clock::Rfc3339;
 use crate::journal::{Entry, Headers, Topic};
 use crate::json::{LossJson, ReportJson, WindowJson};
-use firmware::census;
 use firmware::custody::{Envelope, Kind, Window};
 use firmware::limits::{PAYLOAD_BYTES_MAX, SEQ_MAX};
+use firmware::wire::census;
 use firmware::wire::{self, Loss, OriginalHead, Payload, PictureHead, Report, WireError};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;

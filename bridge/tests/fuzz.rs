@@ -12,10 +12,10 @@ mod play;
 #[path = "../../tests/fuzz/targets/bridge.rs"]
 mod targets;
 
-use firmware::census::Census;
 use firmware::custody::Envelope;
 use firmware::frame::Frame;
-use firmware::labelmap;
+use firmware::wire::census::Census;
+use firmware::wire::label_map;
 use firmware::wire::{self, CensusHead, Method, Micros, PictureHead, Refine, Report, Swatch};
 use hueflow_bridge::config::{BRIDGE_KEYS, METRICS_KEYS};
 use hueflow_bridge::json::ReportJson;
@@ -33,18 +33,22 @@ fn report() -> Report {
         lambda_q6: 3_200,
         coreset_size: 1_000,
         w_open: 4,
-        refine: Refine::Swap,
+        refine: Refine::Cover,
         seed: u64::MAX,
         warm: true,
         coreset_points: 90,
-        scatter_q12: 4_096,
+        scatter_q12: Some(4_096),
         iterations: 36,
         converged: true,
+        sweeps: 0,
         saturated: false,
+        beyond_px: Some(0),
+        missed: Some(0),
         sse_q12: 96 * 4_096 * 4,
         max_distance2_q12: 4_096 * 25,
         births: [7].into_iter().collect(),
         deaths: [3].into_iter().collect(),
+        regions: Default::default(),
         silhouette_ppm: Some(500_000),
         micros: Micros { coreset: 1, cluster: 2, label: 3, total: 4_100 },
         palette: palette.iter().zip(7..).map(|(&(rgb_q6, pixels), id)| Swatch { id, rgb_q6, pixels }).collect(),
@@ -61,7 +65,7 @@ fn report_bytes() -> Vec<u8> {
 fn payloads() -> [Vec<Vec<u8>>; 2] {
     let labels: Vec<u8> = (0..96).map(|i| (i % 12 / 6) as u8).collect();
     let mut packed = [0; 256];
-    let n = labelmap::pack(12, &labels, &mut packed).unwrap();
+    let n = label_map::pack(12, &labels, &mut packed).unwrap();
     let mut buf = vec![0; 32 * 1024];
     let halves = packed[..n].chunks(n.div_ceil(2)).enumerate().map(|(part, body)| {
         let head = PictureHead {

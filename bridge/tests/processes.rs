@@ -10,8 +10,8 @@ mod common;
 use common::edge::Edge;
 use common::{envelope, record};
 use firmware::custody::Kind;
-use firmware::labelmap;
 use firmware::wire::PictureHead;
+use firmware::wire::label_map;
 use hueflow_bridge::verdict::seal;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -89,7 +89,7 @@ fn clip(device: &str, frames: u64) -> Edge {
         }));
         let labels: Vec<u8> = (0..96).map(|i| ((i + frame) % 3) as u8).collect();
         let mut packed = vec![0; 512];
-        let n = labelmap::pack(12, &labels, &mut packed).unwrap();
+        let n = label_map::pack(12, &labels, &mut packed).unwrap();
         let palette = heapless::Vec::from_slice(&[[1, 2, 3], [40, 50, 60], [200, 100, frame as u8]]).unwrap();
         let head = PictureHead { frame, part: 0, parts: 1, width: 12, height: 8, packed_bytes: n as u32, palette };
         records.push((

@@ -62,7 +62,7 @@ struct Clustering {
     /// Pixels that a point must stand for to open a cluster, or auto (0.02 % of the frame)
     #[arg(long, value_name = "N")]
     w_open: Option<String>,
-    /// What to do for the centroids once lambda has decided how many: none, lloyd or swap [default: swap]
+    /// What to do for the centroids once lambda has decided how many: none, lloyd, cover or mse [default: cover]
     #[arg(long, value_name = "R")]
     refine: Option<String>,
     /// Seed of the methods that draw [default: 1]
@@ -371,7 +371,7 @@ mod tests {
             ("--coreset-size", "131073", "131072"),
             ("--coreset-size", "many", "131072"),
             ("--method", "magic", "streamkm or lightweight"),
-            ("--refine", "lots", "none, lloyd or swap"),
+            ("--refine", "lots", "none, lloyd, cover or mse"),
         ] {
             let cli = Cli::try_parse_from(["hueflow-edge", "cluster", "x.png", flag, value]).unwrap();
             let Command::Cluster(args) = cli.command else { panic!() };

@@ -153,8 +153,8 @@ struct Colour {
 #[derive(Debug, Serialize)]
 struct Line {
     frame: u64,
-    width: u16,
-    height: u16,
+    width: u32,
+    height: u32,
     pixels: u64,
     lambda: f64,
     coreset_size: u32,
@@ -172,7 +172,7 @@ struct Line {
 }
 
 fn line(r: &Report, micros: Times) -> Line {
-    let pixels = u64::from(r.width) * u64::from(r.height);
+    let pixels = r.pixels();
     let sse = r.sse_q12 as f64 / 4096.0;
     let palette = r.palette.iter();
     Line {
@@ -203,7 +203,7 @@ fn emit(job: &Job, report: &Report, labels: &[u8], micros: Times, picture: &mut 
         log::warn!("frame {}: more than {} colours at this lambda: saturated", report.frame, report.palette.len());
     }
     let name = format!("{:06}.png", report.frame);
-    let (width, height) = (u32::from(report.width), u32::from(report.height));
+    let (width, height) = (report.width, report.height);
     if let Some(dir) = &job.out {
         picture.resize(labels.len() * 3, 0);
         firmware::view::recolour(report, labels, picture);

@@ -5,10 +5,10 @@
 //! Never a record of more than `PAYLOAD_BYTES_MAX`: a picture or census is cut into parts.
 
 use crate::slot::empty_report;
-use firmware::census::Census;
 use firmware::frame::Frame;
-use firmware::labelmap;
 use firmware::limits::{PARTS_MAX, PAYLOAD_BYTES_MAX};
+use firmware::wire::census::Census;
+use firmware::wire::label_map;
 use firmware::wire::{self, CensusHead, HEAD_BYTES_MAX, OriginalHead, PictureHead, Report, WireError};
 
 /// Frames between See and Send at most. When all are under way, See waits: nothing is dropped here.
@@ -215,8 +215,11 @@ impl Parcel {
     pub fn picture(&self, payload_max: usize, packed: &mut Vec<u8>, parts: &mut Parts) -> Result<(), WireError> {
         parts.clear();
         packed.resize(self.labels.len() * 2 + 64, 0);
-        let width = usize::from(self.report.width);
-        let n = labelmap::pack(width, &self.labels, packed).map_err(|_| WireError::Full)?;
+        let (Ok(w), Ok(h)) = (u16::try_from(self.report.width), u16::try_from(self.report.height)) else {
+            return Err(WireError::Full);
+        };
+        let width = usize::from(w);
+        let n = label_map::pack(width, &self.labels, packed).map_err(|_| WireError::Full)?;
         let packed = packed.get(..n).unwrap_or(&[]);
         let body_max = payload_max.saturating_sub(HEAD_BYTES_MAX).max(1);
         let count = n.div_ceil(body_max).max(1);
@@ -224,8 +227,8 @@ impl Parcel {
             frame: self.report.frame,
             part: 0,
             parts: u16::try_from(count).ok().filter(|&c| c <= PARTS_MAX).ok_or(WireError::Full)?,
-            width: self.report.width,
-            height: self.report.height,
+            width: w,
+            height: h,
             packed_bytes: n as u32,
             palette: self.report.palette.iter().map(wire::Swatch::rgb8).collect(),
         };
@@ -265,7 +268,7 @@ mod tests {
 
     fn parcel(width: u16, height: u16, labels: Vec<u8>) -> Parcel {
         let mut p = Parcel { labels, ..Parcel::default() };
-        (p.report.width, p.report.height, p.report.frame) = (width, height, 7);
+        (p.report.width, p.report.height, p.report.frame) = (width.into(), height.into(), 7);
         for _ in 0..=p.labels.iter().copied().max().unwrap_or(0) {
             p.report.palette.push(Swatch { id: 1, rgb_q6: [64, 128, 640], pixels: 1 }).unwrap();
         }
@@ -283,7 +286,7 @@ mod tests {
         let head = last.unwrap();
         assert_eq!((packed.len(), parts.ends.len()), (head.packed_bytes as usize, usize::from(head.parts)));
         let mut labels = vec![0; usize::from(head.width) * usize::from(head.height)];
-        labelmap::unpack(usize::from(head.width), &packed, &mut labels).unwrap();
+        label_map::unpack(usize::from(head.width), &packed, &mut labels).unwrap();
         (head, labels)
     }
 

@@ -39,7 +39,7 @@ fn frame() -> (Report, Vec<u8>, Vec<u8>) {
     };
     let original = (0..labels.len()).flat_map(original).collect();
     let mut report = empty_report();
-    (report.width, report.height, report.frame, report.iterations) = (WIDTH as u16, HEIGHT as u16, 1234, 7);
+    (report.width, report.height, report.frame, report.iterations) = (WIDTH as u32, HEIGHT as u32, 1234, 7);
     report.micros.total = 4149;
     for (id, c) in COLOURS.iter().enumerate() {
         let pixels = labels.iter().filter(|&&l| usize::from(l) == id).count() as u32;

@@ -11,20 +11,18 @@
 //! 4. [`label`]: every pixel to its nearest centroid, exactly.
 //! 5. [`track`]: which cluster of this frame is which of the last.
 //! 6. [`silhouette`]: how well the clusters are apart, estimated from the coreset.
-//! 7. [`wire`]: what leaves: `Report`, `Census`, `Video`. [`view`]: what is shown.
+//! 7. [`wire`]: what leaves: reports, censuses, pictures. [`view`]: what is shown.
 //! 8. [`custody`]: how a record gets from the edge's disk into the journal, whatever dies on the way.
 //!
 //! [`node`] shows the whole machine in one function, [`node::Node::step`]; [`limits`] owns every maximum.
 #![no_std]
 
-pub mod census;
 pub mod cluster;
 pub mod coreset;
 pub mod custody;
 pub mod frame;
 mod gather;
 pub mod label;
-pub mod labelmap;
 pub mod limits;
 mod nearest;
 pub mod node;

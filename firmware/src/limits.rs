@@ -31,8 +31,13 @@ pub const RECORD_BYTES_MAX: usize = ENVELOPE_BYTES + PAYLOAD_BYTES_MAX;
 pub const PICTURE_BYTES_MAX: usize = 768 * 1024;
 /// Most bytes of an MQTT packet, on the edge and on the bridge alike.
 pub const PACKET_BYTES_MAX: usize = 1024 * 1024;
-/// Most bytes of an encoded [`crate::wire::Report`] with [`CLUSTERS_MAX`] clusters.
-pub const REPORT_BYTES_MAX: usize = 8 * 1024;
+/// Most regions of a picture that a report has shares of.
+pub const REGIONS_MAX: usize = 16;
+/// Most named colours of which a region has shares.
+pub const NAMED_MAX: usize = 16;
+/// Most bytes of an encoded [`crate::wire::Report`]: with [`CLUSTERS_MAX`] clusters, as many births and deaths, and
+/// [`REGIONS_MAX`] regions of [`NAMED_MAX`] colours it has 10,082.
+pub const REPORT_BYTES_MAX: usize = 10 * 1024;
 /// Most parts that a census or a picture may be cut into.
 pub const PARTS_MAX: u16 = 2_048;
 

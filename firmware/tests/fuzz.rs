@@ -13,7 +13,7 @@ mod play;
 mod targets;
 
 use firmware::custody::Envelope;
-use firmware::labelmap;
+use firmware::wire::label_map;
 use play::play;
 
 /// The golden records and control messages, by name.
@@ -49,7 +49,7 @@ fn payloads() -> Vec<Vec<u8>> {
 fn maps() -> Vec<Vec<u8>> {
     let map = |width: u16, labels: &[u8]| {
         let mut packed = vec![0; labels.len() * 2 + 64];
-        let n = labelmap::pack(usize::from(width), labels, &mut packed).unwrap();
+        let n = label_map::pack(usize::from(width), labels, &mut packed).unwrap();
         [&width.to_be_bytes()[..], &(labels.len() as u16).to_be_bytes(), &packed[..n]].concat()
     };
     let blocks: Vec<u8> = (0..32 * 24).map(|i| (i % 32 / 8 + i / 256) as u8).collect();

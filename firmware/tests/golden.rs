@@ -1,8 +1,8 @@
-//! Golden bytes: what is on the wire and what the machine computes must never change unnoticed.
+//! Golden bytes: what is on the wire and what the engine computes must not change unnoticed.
 //!
-//! Takes fixed values and drawn frames. Gives nothing; with `HUEFLOW_BLESS=1` it writes the files anew.
-//! Touches `tests/golden/`.
-//! Never a changed file without a changed version: a new layout gets a new payload version and a new file.
+//! The tests encode fixed values, step drawn frames and compare the results with the files in `tests/golden/`.
+//! `HUEFLOW_BLESS=1` writes the files anew. A new layout gets a new payload version, and the bytes of the version before it
+//! a file of its own (`report-1.hex`, `report-2.hex`), which nothing writes: they must decode for ever.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../bare/src/digest.rs"]
@@ -54,6 +54,7 @@ fn record<T: Payload>(value: &T, behind: &[u8]) -> String {
 
 fn report() -> Report {
     let swatch = |id, rgb_q6, pixels| wire::Swatch { id, rgb_q6, pixels };
+    let named = wire::NamedShare { colour: 2, pixels: 300, de00_q6: 777 };
     Report {
         frame: 299,
         dropped: 2,
@@ -63,18 +64,24 @@ fn report() -> Report {
         lambda_q6: 3_200,
         coreset_size: 1_000,
         w_open: 20,
-        refine: wire::Refine::Swap,
+        refine: wire::Refine::Cover,
         seed: 7,
         warm: true,
         coreset_points: 998,
-        scatter_q12: 123_456_789_012,
+        scatter_q12: Some(123_456_789_012),
         iterations: 36,
         converged: true,
+        sweeps: 21,
         saturated: false,
+        beyond_px: Some(500),
+        missed: Some(1),
         sse_q12: 98_765_432_109_876,
         max_distance2_q12: 799_027_200,
         births: [300].into_iter().collect(),
         deaths: [1, 70_000].into_iter().collect(),
+        regions: [wire::RegionShare { region: 3, pixels: 40_000, named: [named].into_iter().collect() }]
+            .into_iter()
+            .collect(),
         silhouette_ppm: Some(-421_337),
         micros: Micros { coreset: 300, cluster: 900, label: 400, total: 1_600 },
         palette: [swatch(0, [0, 64, 16_320], 95_999), swatch(300, [8_000, 1, 2], 1)].into_iter().collect(),
@@ -113,6 +120,45 @@ fn every_kind_of_record_has_the_bytes_it_had() {
     ];
     golden("records.hex", &all.iter().map(|(name, hex)| format!("{name}\n{hex}")).collect::<String>());
     assert_eq!(Kind::from_byte(6), None, "a new kind needs its line above");
+}
+
+/// The report of a golden record.
+fn golden_report(hex: &str) -> Report {
+    let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    let record: Vec<u8> = digits.chunks(2).map(byte).collect();
+    let (envelope, payload) = Envelope::open(&record).unwrap();
+    wire::decode(envelope.payload_version, payload).unwrap()
+}
+
+#[test]
+fn reports_of_every_version_say_what_they_said() {
+    let unknown = Report { sweeps: 0, beyond_px: None, missed: None, regions: Default::default(), ..report() };
+    let v2 = Report { refine: wire::Refine::Mse, ..unknown.clone() };
+    let (births, deaths) = (Default::default(), Default::default());
+    let v1 = Report { refine: wire::Refine::None, births, deaths, ..unknown };
+    assert_eq!(golden_report(include_str!("../../tests/golden/report-1.hex")), v1);
+    assert_eq!(golden_report(include_str!("../../tests/golden/report-2.hex")), v2);
+    assert_eq!(golden_report(&record(&report(), &[])), report());
+}
+
+#[test]
+fn a_certificate_of_0_in_an_old_report_is_one_only_where_the_method_gives_one() {
+    let uniform = golden_report(include_str!("../../tests/golden/report-2.hex"));
+    let scatter_q12 = |method, coreset_points, scatter_q12: u8| {
+        // A report of version 2, field by field as postcard has it: 4 pixels in one cluster.
+        let head = [0, 0, 4, 1, method as u8, 50, 100, 1, 2, 7, 0, coreset_points, scatter_q12, 5, 1, 0, 0, 0, 0];
+        let rest = [1, 2, 3, 4, 1, 0, 0, 0, 0, 4, 0, 0];
+        wire::decode::<Report>(2, &[&head[..], &rest[..]].concat()).unwrap().scatter_q12
+    };
+    assert_eq!(uniform.scatter_q12, Some(123_456_789_012));
+    for method in [Method::Uniform, Method::Sensitivity, Method::Lightweight] {
+        assert_eq!(scatter_q12(method, 3, 0), None);
+        assert_eq!(scatter_q12(method, 4, 0), Some(0), "no pixel was moved");
+    }
+    for method in [Method::Octree, Method::StreamKm] {
+        assert_eq!(scatter_q12(method, 3, 0), Some(0));
+    }
 }
 
 #[test]
@@ -163,12 +209,16 @@ fn any_bytes_decode_to_a_value_or_an_error() {
                 (x >> 56) as u8
             })
             .collect();
-        let _ = wire::decode::<Report>(2, &bytes);
+        for version in 1..=3 {
+            let _ = wire::decode::<Report>(version, &bytes);
+        }
         let _ = wire::decode_head::<CensusHead>(1, &bytes);
         let _ = wire::decode_head::<PictureHead>(1, &bytes);
         let _ = wire::decode::<Loss>(1, &bytes);
         let _ = wire::decode_window(&bytes);
         let _ = wire::decode_ack(&bytes);
     }
-    assert_eq!(wire::decode::<Report>(1, &[]), Err(wire::WireError::Version(1)));
+    for version in [0, 4] {
+        assert_eq!(wire::decode::<Report>(version, &[]), Err(wire::WireError::Version(version)));
+    }
 }

@@ -156,14 +156,17 @@ fn report(dice: &mut Dice) -> Report {
         lambda_q6: 3_200,
         coreset_size: 1_000,
         w_open: 4,
-        refine: Refine::Swap,
+        refine: Refine::Cover,
         seed: dice.below(u64::MAX),
         warm: true,
         coreset_points: 940,
-        scatter_q12: dice.below(1 << 34),
+        scatter_q12: Some(dice.below(1 << 34)),
         iterations: 6,
         converged: true,
+        sweeps: 0,
         saturated: false,
+        beyond_px: Some(0),
+        missed: Some(0),
         sse_q12: dice.below(1 << 40),
         max_distance2_q12: dice.below(1 << 24) as u32,
         silhouette_ppm: Some(412_345),
@@ -171,6 +174,7 @@ fn report(dice: &mut Dice) -> Report {
         palette,
         births: Default::default(),
         deaths: Default::default(),
+        regions: Default::default(),
     }
 }
 

@@ -55,7 +55,7 @@ pub const KEYS: &[Key] = &[
     key("clustering.method", || text("octree"), "octree, uniform, sensitivity, streamkm or lightweight"),
     key("clustering.cold", || Value::Boolean(false), "true or false"),
     key("clustering.w_open", || text("auto"), "auto or a whole number from 1 to 8388608 (pixels)"),
-    key("clustering.refine", || text("swap"), "none, lloyd or swap"),
+    key("clustering.refine", || text("cover"), "none, lloyd, cover or mse"),
     key("clustering.seed", || Value::Integer(1), "a whole number from 0 to 18446744073709551615"),
     key(
         "display.panels",

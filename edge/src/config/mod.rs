@@ -241,10 +241,7 @@ impl Raw {
             lambda_q6: lambda_q6(lambda.decimal()?).ok_or_else(|| lambda.refuse())?,
             coreset_size: self.look("clustering.coreset_size").whole(1, POINTS_MAX as u64)? as u32,
             method: method(&coreset_method.text()?).ok_or_else(|| coreset_method.refuse())?,
-            refine: {
-                let word = refine.text()?;
-                Refine::ALL.into_iter().find(|r| r.word() == word).ok_or_else(|| refine.refuse())?
-            },
+            refine: Refine::from_word(&refine.text()?).ok_or_else(|| refine.refuse())?,
             cold: self.look("clustering.cold").flag()?,
             w_open: match w_open.value.as_str() {
                 Some("auto") => None,

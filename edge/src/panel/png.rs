@@ -60,7 +60,7 @@ impl Files {
 
 impl Panel for Files {
     fn show(&mut self, shot: &Shot) -> Result<(), PanelError> {
-        let (width, height) = (usize::from(shot.report.width), usize::from(shot.report.height));
+        let (width, height) = (shot.report.width as usize, shot.report.height as usize);
         self.clustered.resize(width * height * 3, 0);
         view::recolour(&shot.report, &shot.labels, &mut self.clustered);
         let path = self.dir.join(format!("{:06}.png", shot.report.frame));

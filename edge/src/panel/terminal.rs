@@ -118,7 +118,7 @@ fn picture(canvas: &mut Canvas, view: ViewChoice, shot: &Shot) {
     use embedded_graphics::pixelcolor::Rgb888;
     use embedded_graphics::prelude::*;
     use embedded_graphics::primitives::Rectangle;
-    let (width, height) = (usize::from(shot.report.width), usize::from(shot.report.height));
+    let (width, height) = (shot.report.width as usize, shot.report.height as usize);
     let Ok(()) = canvas.clear(Rgb888::BLACK);
     if width == 0 || height == 0 || shot.labels.len() < width * height {
         return;

@@ -78,7 +78,7 @@ pub fn digest(memory: &mut Memory, say: &mut dyn FnMut(&[u8])) -> Option<()> {
     let settings = Settings { coreset_size: 256, ..Settings::default() };
     let mut node = Node::new(settings, workspace).ok()?;
     for (name, rgb) in STILLS {
-        for (word, refine) in [("swap", Refine::Swap), ("none", Refine::None)] {
+        for (word, refine) in [("swap", Refine::Mse), ("none", Refine::None)] {
             node.set(Settings { refine, ..settings }).ok()?;
             node.forget();
             line(&mut node, name, word, &Frame::rgb(WIDTH, HEIGHT, rgb).ok()?, say)?;

@@ -267,7 +267,7 @@ impl<'a> Node<'a> {
                 self.beyond = beyond;
             }
         }
-        if s.refine == Refine::Swap && (!warm || steered) {
+        if matches!(s.refine, Refine::Mse | Refine::Cover) && (!warm || steered) {
             let points = ws.points.get(..used.points).unwrap_or(&[]);
             let assign = ws.assign.get_mut(..used.points).unwrap_or(&mut []);
             let beyond = |c: &Clusters| cluster::uncovered(deciding, c, params).0;
@@ -302,11 +302,13 @@ impl<'a> Node<'a> {
         let assign = self.ws.assign.get_mut(..drawn.points).unwrap_or(&mut []);
         let r = &mut self.report;
         (r.frame, r.dropped) = (frame.stamp.number, frame.stamp.dropped);
-        (r.width, r.height) = (frame.width() as u16, frame.height() as u16);
+        (r.width, r.height) = (frame.width() as u32, frame.height() as u32);
         let s = &self.settings;
         (r.method, r.lambda_q6, r.coreset_size, r.seed) = (s.method, s.lambda_q6, s.coreset_size, s.seed);
         (r.refine, r.w_open, r.warm) = (s.refine, p.w_open, done.warm);
-        (r.coreset_points, r.scatter_q12) = (drawn.points as u32, drawn.scatter_q12);
+        r.coreset_points = drawn.points as u32;
+        let is_certified = s.method.is_certified() || drawn.points == frame.pixels();
+        r.scatter_q12 = is_certified.then_some(drawn.scatter_q12);
         (r.iterations, r.converged, r.saturated) = (done.iterations, done.converged, done.saturated);
         (r.sse_q12, r.max_distance2_q12) = (found.sse_q12, found.max_distance2_q12);
         r.silhouette_ppm = None;
@@ -350,14 +352,18 @@ fn blank_report(s: &Settings) -> Report {
         seed: s.seed,
         warm: false,
         coreset_points: 0,
-        scatter_q12: 0,
+        scatter_q12: None,
         iterations: 0,
         converged: false,
+        sweeps: 0,
         saturated: false,
+        beyond_px: None,
+        missed: None,
         sse_q12: 0,
         max_distance2_q12: 0,
         births: Vec::new(),
         deaths: Vec::new(),
+        regions: Vec::new(),
         silhouette_ppm: None,
         micros: Micros::default(),
         palette: Vec::new(),

@@ -42,7 +42,7 @@ impl Default for Settings {
             cold: false,
             w_open: None,
             iterations_max: ITERATIONS_MAX,
-            refine: Refine::Swap,
+            refine: Refine::Cover,
             seed: 0,
             silhouette: true,
         }

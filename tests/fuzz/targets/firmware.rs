@@ -5,14 +5,14 @@
 //! Never only "no panic": what decodes must come back from its own encoding, and a step's report must be true.
 
 use super::feed::Feed;
-use firmware::census::{self, Census};
 use firmware::coreset::{Cell, Merge, Point};
 use firmware::custody::{Ack, Envelope, JournalId, Kind, Receiver, Sender, SenderConfig, StreamAck, Window};
 use firmware::custody::{StreamWindow, WindowId};
 use firmware::frame::{Frame, Layout, Stamp, Yuv};
-use firmware::labelmap::{self, LabelMapError};
 use firmware::limits::{CONTROL_BYTES_MAX, ENVELOPE_BYTES, PAYLOAD_BYTES_MAX, REPORT_BYTES_MAX, SEQ_MAX};
 use firmware::node::{Node, Settings, Workspace};
+use firmware::wire::census::{self, Census};
+use firmware::wire::label_map::{self, LabelMapError};
 use firmware::wire::{
     self, CensusHead, HEAD_BYTES_MAX, Loss, Method, OriginalHead, Payload, PictureHead, Refine, Report,
 };
@@ -104,9 +104,9 @@ pub fn label_map(data: &[u8]) {
     let mut feed = Feed(data);
     let (width, pixels) = (usize::from(feed.short()), usize::from(feed.short() % 4_096));
     let mut labels = vec![0; pixels];
-    if labelmap::unpack(width, feed.0, &mut labels).is_ok() {
+    if label_map::unpack(width, feed.0, &mut labels).is_ok() {
         let cut = feed.0.len().saturating_sub(1);
-        assert_eq!(labelmap::unpack(width, &feed.0[..cut], &mut labels.clone()), Err(LabelMapError::Length));
+        assert_eq!(label_map::unpack(width, &feed.0[..cut], &mut labels.clone()), Err(LabelMapError::Length));
         round(width, &labels);
     }
     round(width, feed.stretch(4_096));
@@ -114,9 +114,9 @@ pub fn label_map(data: &[u8]) {
 
 fn round(width: usize, labels: &[u8]) {
     let mut packed = vec![0; labels.len() * 2 + 64];
-    let n = labelmap::pack(width, labels, &mut packed).unwrap();
+    let n = label_map::pack(width, labels, &mut packed).unwrap();
     let mut back = vec![0; labels.len()];
-    assert_eq!(labelmap::unpack(width, &packed[..n], &mut back), Ok(()));
+    assert_eq!(label_map::unpack(width, &packed[..n], &mut back), Ok(()));
     assert_eq!(back, labels);
 }
 
@@ -139,7 +139,7 @@ pub fn frame(data: &[u8]) {
         lambda_q6: u32::from(feed.short()) % (442 * 64) + 1,
         coreset_size: u32::from(feed.short()) % 4_096 + 1,
         method: Method::ALL[feed.below(5)],
-        refine: Refine::ALL[feed.below(3)],
+        refine: Refine::ALL[feed.below(4)],
         cold: feed.byte() & 1 == 1,
         w_open: Some(u32::from(feed.byte())).filter(|&w| w > 0),
         iterations_max: u32::from(feed.byte()) + 1,

@@ -162,7 +162,7 @@ impl Preview {
 /// A canvas on which the frame is as large as it is, if it is neither tiny nor huge.
 fn size(shot: &Shot, view: ViewChoice) -> (usize, usize) {
     let halves = if view == ViewChoice::SideBySide { 2 } else { 1 };
-    let (w, h) = (usize::from(shot.report.width).max(1) * halves, usize::from(shot.report.height).max(1));
+    let (w, h) = ((shot.report.width as usize).max(1) * halves, (shot.report.height as usize).max(1));
     let width = if w < WIDTH_MIN { w * WIDTH_MIN.div_ceil(w) } else { w.min(WIDTH_MAX) };
     let rows = (h * width).div_ceil(w).min(2 * WIDTH_MAX);
     (width, target_height(rows as u32) as usize)

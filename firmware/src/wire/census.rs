@@ -1,17 +1,53 @@
-//! Census: a frame's unique colours with their counts: all that an exact silhouette needs.
+//! The census: a frame's unique colours with their counts, which is all that an exact silhouette needs.
 //!
-//! Takes a frame, its centroids and a buffer of one `u32` a pixel. Gives the payloads of its parts, and colours back.
-//! Touches the buffers it is lent; the colours are sorted in place.
-//! Never allocates; a part that lies about itself gives an error, not a panic.
+//! [`Census`] sorts a frame's colours in a buffer that the caller lends (one `u32` a pixel) and writes the payloads of its
+//! parts. [`read_part`] reads the colours of a part back; a part that contradicts itself gives an error. Nothing allocates.
 
+use super::{HEAD_BYTES_MAX, Payload, WireError, decode_head, encode, is_colour};
+use crate::custody::Kind;
 use crate::frame::Frame;
-use crate::limits::{PARTS_MAX, PAYLOAD_BYTES_MAX};
-use crate::wire::{self, CensusHead, HEAD_BYTES_MAX, WireError};
+use crate::limits::{CLUSTERS_MAX, PARTS_MAX, PAYLOAD_BYTES_MAX};
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
 
 /// Bytes of colours in a part: what a payload has room for behind the largest head.
 const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - HEAD_BYTES_MAX;
 /// Most bytes of one colour and its count: a delta of 24 bits and a count of 23.
 const ENTRY_BYTES_MAX: usize = 8;
+
+/// What stands in front of each part of a census: a frame's unique colours with their counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CensusHead {
+    /// The frame.
+    pub frame: u64,
+    /// This part, from 0.
+    pub part: u16,
+    /// Parts in all.
+    pub parts: u16,
+    /// Pixels in the frame.
+    pub pixels: u32,
+    /// Unique colours in the frame.
+    pub colours: u32,
+    /// Unique colours in this part.
+    pub in_part: u32,
+    /// Centroids by label, in 1/64 levels: a colour's label is its nearest centroid, the lowest label on a tie.
+    pub centroids_q6: Vec<[u16; 3], CLUSTERS_MAX>,
+    /// Ids of the clusters over frames, by label.
+    pub ids: Vec<u32, CLUSTERS_MAX>,
+}
+
+impl Payload for CensusHead {
+    const KIND: Kind = Kind::Census;
+    const VERSION: u8 = 1;
+    fn consistent(&self) -> bool {
+        self.part < self.parts
+            && self.parts <= PARTS_MAX
+            && self.in_part <= self.colours
+            && self.colours <= self.pixels
+            && self.ids.len() == self.centroids_q6.len()
+            && self.centroids_q6.iter().all(is_colour)
+    }
+}
 
 /// A census on its way out, part by part.
 pub struct Census<'a> {
@@ -75,7 +111,7 @@ impl<'a> Census<'a> {
         // The head has the number of colours in front of them: count first, then write.
         let start = self.at;
         (_, self.head.in_part) = self.body(&mut []);
-        let head_bytes = wire::encode(&self.head, buf)?;
+        let head_bytes = encode(&self.head, buf)?;
         self.at = start;
         let body = buf.get_mut(head_bytes..).ok_or(WireError::Full)?;
         let room = body.len();
@@ -109,7 +145,7 @@ impl<'a> Census<'a> {
 /// # Errors
 /// [`WireError`]; the iterator gives [`WireError::Inconsistent`] once and then ends if a colour is out of order.
 pub fn read_part(version: u8, payload: &[u8]) -> Result<(CensusHead, Colours<'_>), WireError> {
-    let (head, body) = wire::decode_head::<CensusHead>(version, payload)?;
+    let (head, body) = decode_head::<CensusHead>(version, payload)?;
     let left = head.in_part;
     Ok((head, Colours { left, last: None, body }))
 }

@@ -1,9 +1,8 @@
-//! Label map: the picture of labels, packed without loss into a few tenths of a bit to two bits a pixel.
+//! The label map: the picture of labels, packed without loss into a few tenths of a bit to two bits a pixel.
 //!
-//! Takes a row-major map of label bytes. Gives bytes of an adaptive binary range coder (G. N. N. Martin, 1979, in the
-//! carry-less form of LZMA's `rc`), and the map back from them.
-//! Touches the caller's slices and 6 KiB of probabilities on the stack.
-//! Never allocates, never reads or writes past a slice: bytes that end early or lie give an error, not a panic.
+//! A row-major map of label bytes becomes the bytes of an adaptive binary range coder (G. N. N. Martin, 1979, in the
+//! carry-less form of LZMA's `rc`), and comes back from them. The coder works in the caller's slices and in 6 KiB of
+//! probabilities on the stack, and allocates nothing. Bytes that end early or are not such a map give an error.
 //!
 //! A pixel is coded by asking, in order: is it its left neighbour? the one above? above right? above left? (candidates
 //! that repeat an earlier one are skipped), and else by its eight bits. The first question's context is which of the
