@@ -8,7 +8,7 @@
 //! mean distances to the pixels of another cluster, s = (b - a) / max(a, b); s = 0 where A is that one pixel, and
 //! where a = b = 0. With counts w: a_i = sum over A of w_j d_ij / (W_A - 1), for d_ii = 0 counts the pixel's twins.
 
-use firmware::simd::{self, TILE, Tile};
+use firmware::kernel::{self, TILE, Tile};
 use ndarray::{Array2, s};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -226,12 +226,12 @@ fn add(sums: &mut Array2<f64>, part: &Part, cluster: usize, more: &[f32; TILE]) 
 }
 
 fn pair_sums(rows: &Tile, columns: &Tile, row_sums: &mut [f32; TILE], column_sums: &mut [f32; TILE]) {
-    if !simd::pair_sums(rows, columns, row_sums, column_sums) {
+    if !kernel::pair_sums(rows, columns, row_sums, column_sums) {
         pair_sums_plain(rows, columns, row_sums, column_sums);
     }
 }
 
-/// What [`simd::pair_sums`] is held to. Squared distances are whole numbers below 2^18, which 32 bits hold exactly: only
+/// What [`kernel::pair_sums`] is held to. Squared distances are whole numbers below 2^18, which 32 bits hold exactly: only
 /// the root, its product and the sums are rounded, 16 terms a lane.
 fn pair_sums_plain(rows: &Tile, columns: &Tile, row_sums: &mut [f32; TILE], column_sums: &mut [f32; TILE]) {
     let lanes = |of: &[f32; TILE], at: usize| -> [f32; LANES] { std::array::from_fn(|l| of[at + l]) };

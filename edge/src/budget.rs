@@ -5,7 +5,7 @@
 //! Never a measurement: a test compares it with what the program really has.
 
 use crate::config::{Config, Video, ViewChoice};
-use crate::memory::Plan;
+use crate::memory::capacity;
 use crate::parcel::{ORIGINAL_WIDTH_PX_MAX, PARCELS_MAX, Parcel};
 use crate::slot::Shot;
 use crate::spool::SEGMENT_BYTES;
@@ -46,14 +46,14 @@ impl Budget {
     /// What `config` needs for frames of `size`.
     pub fn new(config: &Config, size: Size) -> Budget {
         let pixels = (size.width * size.height) as u64;
-        let plan = Plan::new(pixels as usize, size.width, config.settings.coreset_size);
+        let memory = capacity(pixels as usize, size.width, config.settings.coreset_size).sizes();
         Budget {
             size,
             parts: [
                 ("program", PROGRAM_BYTES),
                 ("stacks", STACKS_BYTES),
                 ("camera", camera(&config.source, config.ask.format, pixels)),
-                ("clustering", plan.bytes()),
+                ("clustering", memory.total_bytes() as u64),
                 ("displays", displays(config, size)),
                 ("sending", sending(config, pixels, size.width as u64)),
                 ("spool", config.spool_bytes_max.div_ceil(SEGMENT_BYTES) * INDEX_BYTES_PER_MIB),

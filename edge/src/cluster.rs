@@ -88,7 +88,7 @@ fn size(frame: &Frame<'_>) -> (usize, usize) {
 
 /// A node, or what is wrong with its settings.
 pub fn new_node(settings: Settings, memory: &mut Memory) -> Result<Node<'_>, Failure> {
-    Node::new(settings, memory.workspace()).map_err(|e| Failure::new(Reason::Usage, e))
+    memory.workspace().and_then(|ws| Node::new(settings, ws)).map_err(|e| Failure::new(Reason::Usage, e))
 }
 
 /// The random numbers of one frame: decided by seed and frame number alone.

@@ -7,12 +7,13 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use firmware::cluster::{self, Clusters, Params};
-use firmware::coreset::{self, Cell, Counted, Merge, Point, SCOUT_POINTS_MAX};
+use firmware::cluster::cover::Cover;
+use firmware::cluster::{self, Clusters, Params, lloyd, silhouette, swap};
+use firmware::coreset::{self, Counted, Features, Merge, Point, SCOUT_POINTS_MAX};
 use firmware::frame::{Frame, Layout, Stamp, Yuv};
-use firmware::label::{self, Q6};
-use firmware::node::{Node, Settings, Workspace};
-use firmware::{refine, silhouette};
+use firmware::color::Q6;
+use firmware::label::{self, FarPixels};
+use firmware::node::{Capacity, HistogramBits, Node, Settings, Workspace};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use std::path::Path;
@@ -46,7 +47,7 @@ fn photo() -> Vec<u8> {
 /// What the stages before left.
 struct Left {
     rgb: Vec<u8>,
-    hist: Vec<Cell>,
+    hist: Vec<Features>,
     cells: Vec<Point>,
     counted: Counted,
     parents: Vec<Point>,
@@ -58,7 +59,7 @@ struct Left {
 impl Left {
     fn new() -> Left {
         let rgb = photo();
-        let (mut hist, mut cells) = (vec![Cell::default(); CELLS], vec![Point::default(); CELLS]);
+        let (mut hist, mut cells) = (vec![Features::ZERO; CELLS], vec![Point::default(); CELLS]);
         let counted = coreset::count(&Frame::rgb(WIDTH, HEIGHT, &rgb).unwrap(), &mut hist, &mut cells, &mut []);
         cells.truncate(counted.cells);
         let (mut parents, mut merges) = (vec![Point::default(); CELLS / 8], vec![Merge::default(); CELLS / 8]);
@@ -80,7 +81,7 @@ impl Left {
     }
 }
 
-const PARAMS: Params = Params { lambda_q6: LAMBDA_Q6, w_open: PIXELS as u32 / 4_800, iterations_max: 1_000 };
+const PARAMS: Params = Params { lambda_q6: LAMBDA_Q6, w_open: PIXELS as u32 / 5_000, iterations_max: 1_000, clusters_max: 255 };
 
 #[divan::bench(args = [Layout::Yuyv, Layout::Nv12, Layout::I420, Layout::Bgr24])]
 fn a0_rows_to_rgb(bencher: Bencher<'_, '_>, layout: Layout) {
@@ -140,10 +141,9 @@ fn b1_dc_dp_means(bencher: Bencher<'_, '_>) {
 fn b2_swaps(bencher: Bencher<'_, '_>) {
     let left = Left::new();
     let mut assign = vec![0; left.points.len()];
-    let cover = |clusters: &Clusters| cluster::uncovered(&left.scout, clusters, PARAMS).0;
     bencher
         .with_inputs(|| left.clusters.clone())
-        .bench_local_refs(|clusters| refine::swap(&left.points, clusters, &mut assign, PIXELS as u64 / 100, cover));
+        .bench_local_refs(|clusters| swap::swap(&left.points, clusters, &mut assign, 0, |_| 0));
 }
 
 #[divan::bench]
@@ -153,7 +153,17 @@ fn b3_lloyd_on_all_cells(bencher: Bencher<'_, '_>) {
     bencher
         .counter(ItemsCount::new(left.cells.len()))
         .with_inputs(|| left.clusters.clone())
-        .bench_local_refs(|clusters| refine::lloyd(&left.cells, left.counted.squares, clusters, &mut assign));
+        .bench_local_refs(|clusters| lloyd::lloyd(&left.cells, left.counted.squares, clusters, &mut assign, 6));
+}
+
+#[divan::bench]
+fn b4_cover(bencher: Bencher<'_, '_>) {
+    let left = Left::new();
+    let cover = Cover::new(PARAMS, 4 * 64);
+    bencher
+        .counter(ItemsCount::new(left.cells.len()))
+        .with_inputs(|| left.clusters.clone())
+        .bench_local_refs(|clusters| cover.open_missed(&left.cells, clusters));
 }
 
 #[divan::bench(args = [4, 16, 64, 255])]
@@ -162,7 +172,13 @@ fn c_labels(bencher: Bencher<'_, '_>, clusters: usize) {
     let spread = left.cells.iter().step_by(left.cells.len() / clusters);
     let centroids: Vec<Q6> = spread.take(clusters).map(|p| p.rgb_q6).collect();
     let (frame, mut labels) = (left.frame(), vec![0; PIXELS]);
-    bencher.counter(ItemsCount::new(PIXELS)).bench_local(|| label::label(&frame, &centroids, &mut [], &mut labels));
+    let mut hist = vec![Features::ZERO; CELLS];
+    bencher.counter(ItemsCount::new(PIXELS)).bench_local(|| {
+        let mut far = FarPixels::new(&mut hist);
+        let found = label::label(&frame, &centroids, LAMBDA_Q6, &mut [], &mut labels, &mut far);
+        far.clear();
+        found
+    });
 }
 
 #[divan::bench]
@@ -177,20 +193,11 @@ fn d_silhouette_estimate(bencher: Bencher<'_, '_>) {
 #[divan::bench(args = ["cold", "warm"])]
 fn e_frame(bencher: Bencher<'_, '_>, start: &str) {
     let left = Left::new();
-    let (mut hist, mut cells, mut points) =
-        (vec![Cell::default(); CELLS], vec![Point::default(); CELLS], vec![Point::default(); PIXELS]);
-    let (mut scout, mut merges) = (vec![Point::default(); CELLS / 8], vec![Merge::default(); CELLS / 8]);
-    let (mut assign, mut labels, mut row) = (vec![0; PIXELS], vec![0; PIXELS], vec![0; 3 * WIDTH]);
-    let workspace = Workspace {
-        hist: &mut hist,
-        cells: &mut cells,
-        points: &mut points,
-        scout: &mut scout,
-        merges: &mut merges,
-        assign: &mut assign,
-        labels: &mut labels,
-        row: &mut row,
-    };
+    let capacity = Capacity { pixels: PIXELS, width_px: WIDTH, coreset_size: CORESET_SIZE as u32, bits: HistogramBits::Five };
+    let sizes = capacity.sizes();
+    let (mut features, mut points) = (vec![Features::ZERO; sizes.features], vec![Point::ZERO; sizes.points]);
+    let (mut merges, mut bytes) = (vec![Merge::ZERO; sizes.merges], vec![0; sizes.bytes]);
+    let workspace = Workspace::in_slices(&capacity, &mut features, &mut points, &mut merges, &mut bytes).unwrap();
     let settings = Settings { cold: start == "cold", silhouette: false, ..Settings::default() };
     let (mut node, frame) = (Node::new(settings, workspace).unwrap(), left.frame());
     let (mut rng, mut clock) = (Xoshiro256PlusPlus::seed_from_u64(1), || 0);

@@ -1,25 +1,15 @@
-//! Label: every pixel to its nearest centroid, exactly, with the exact cost of the whole.
+//! Labelling: every pixel to its nearest centroid, exactly, with the exact cost of the whole.
 //!
-//! Takes a frame and centroids. Gives a label byte for every pixel, the sum of squared distances, and counts.
-//! Touches the labels and the row buffer that it is lent.
-//! Never approximates: the nearest centroid in integers, the lowest label on a tie.
+//! Inputs are a frame, centroids and lambda. Results are a label byte for every pixel, the sum of squared distances, the
+//! pixels of each label, and the pixels farther than lambda from their centroid, collected in [`FarPixels`]. Distances are
+//! integers, and a tie goes to the lowest label, so every machine gives the same bits.
 
+use crate::color::{Features, Q6, distance2_q12, q6};
 use crate::frame::Frame;
+use crate::kernel::{self, LABEL_BLOCK_PX, Packed, Tally, Targets, for_each_nearest, targets};
 use crate::limits::CLUSTERS_MAX;
-#[cfg(feature = "simd")]
-use crate::nearest::LABEL_BLOCK_PX;
-use crate::nearest::{BLOCK, Block, Packed, Tally, targets};
 
-/// A colour in 1/64 levels: red, green, blue, 0 to 16,320.
-pub type Q6 = [u16; 3];
-
-/// The squared distance of two colours in 1/4096 squared levels, at most 799,027,200.
-#[inline]
-pub fn distance2_q12(a: Q6, b: Q6) -> u32 {
-    a.iter().zip(b).map(|(&x, y)| u32::from(x.abs_diff(y))).map(|d| d * d).sum()
-}
-
-/// What labelling found besides the labels.
+/// Totals of a labelled frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Labelled {
     /// Sum over all pixels of the squared distance to their centroid, in 1/4096 squared levels.
@@ -28,82 +18,162 @@ pub struct Labelled {
     pub max_distance2_q12: u32,
     /// Pixels of each label.
     pub pixels: [u32; CLUSTERS_MAX],
+    /// Pixels farther than lambda from their centroid.
+    pub beyond_px: u32,
 }
 
-impl Labelled {
-    /// Writes a block's labels out and adds what they cost; `labels` is as long as the block is filled.
-    fn take(&mut self, block: &Block, labels: &mut [u8]) {
-        let distances = block.distance2.get(..labels.len()).unwrap_or(&block.distance2);
-        // A block's sum needs 36 bits, so that it can be summed in vectors of 64.
-        self.sse_q12 += distances.iter().map(|&d| d as u64).sum::<u64>();
-        let max = distances.iter().copied().max().unwrap_or(0);
-        self.max_distance2_q12 = self.max_distance2_q12.max(max as u32);
-        for (label, &nearest) in labels.iter_mut().zip(&block.nearest) {
-            *label = nearest as u8;
-            if let Some(n) = self.pixels.get_mut(nearest as usize) {
-                *n += 1;
+/// Cells of 16 levels a side in which far pixels are collected: promise 1 counts the support of a colour in them.
+pub const FAR_CELLS: usize = 1 << 12;
+
+/// The pixels farther than lambda from their centroid, by cells of 16 levels a side.
+///
+/// It borrows the first [`FAR_CELLS`] entries of a histogram, which are zero outside of labelling.
+#[derive(Debug)]
+pub struct FarPixels<'h> {
+    cells: &'h mut [Features],
+    pixels: u32,
+}
+
+impl<'h> FarPixels<'h> {
+    /// Uses the front of `histogram`, which must be all zeroes.
+    pub fn new(histogram: &'h mut [Features]) -> FarPixels<'h> {
+        let len = histogram.len().min(FAR_CELLS);
+        FarPixels { cells: histogram.get_mut(..len).unwrap_or(&mut []), pixels: 0 }
+    }
+
+    /// The cells with at least `w_open` far pixels, as the sums of these pixels: each is a missed colour.
+    pub fn missed(&self, w_open: u32) -> impl Iterator<Item = &Features> {
+        let any = if self.pixels >= w_open { &*self.cells } else { &[] };
+        any.iter().filter(move |cell| cell.weight() >= w_open)
+    }
+
+    /// Sets all cells to zero.
+    pub fn clear(&mut self) {
+        if self.pixels > 0 {
+            self.cells.fill(Features::ZERO);
+            self.pixels = 0;
+        }
+    }
+
+    #[cold]
+    fn add(&mut self, rgb: [u8; 3]) {
+        self.pixels += 1;
+        if let Some(cell) = self.cells.get_mut(kernel::key5(rgb) >> 3) {
+            *cell = cell.plus(&Features::of_pixels(rgb, 1));
+        }
+    }
+}
+
+/// One labelling under way.
+struct Pass<'c, 'f, 'h> {
+    centroids: &'c [Q6],
+    lambda2_q12: u32,
+    targets: Targets,
+    packed: Option<Packed>,
+    tally: Tally,
+    found: Labelled,
+    far: &'f mut FarPixels<'h>,
+}
+
+/// Labels every pixel of `frame` and collects the pixels farther than `lambda_q6` (in 1/64 levels) in `far`.
+///
+/// `labels` holds a byte a pixel, `row` three bytes a pixel of a row. Pixels beyond a slice that is too short stay without
+/// a label; `Node` checks the sizes before.
+pub fn label(
+    frame: &Frame<'_>,
+    centroids: &[Q6],
+    lambda_q6: u32,
+    row: &mut [u8],
+    labels: &mut [u8],
+    far: &mut FarPixels<'_>,
+) -> Labelled {
+    far.clear();
+    let lambda2_q12 = lambda_q6.saturating_mul(lambda_q6);
+    let targets = targets(centroids.iter().copied());
+    let packed = Packed::of(&targets, lambda2_q12);
+    let found = Labelled { sse_q12: 0, max_distance2_q12: 0, pixels: [0; CLUSTERS_MAX], beyond_px: 0 };
+    let mut pass = Pass { centroids, lambda2_q12, targets, packed, tally: Tally::EMPTY, found, far };
+    let (width, mut vector_px) = (frame.width().max(1), 0);
+    for (y, labels) in labels.chunks_mut(width).enumerate().take(frame.height()) {
+        let pixels = frame.row(y, row).as_chunks::<3>().0;
+        let done = pass.label_blocks(pixels, labels);
+        vector_px += done;
+        pass.label_rest(pixels.get(done..).unwrap_or(&[]), labels.get_mut(done..).unwrap_or(&mut []));
+    }
+    if vector_px > 0 {
+        pass.add_blocks(labels.get(..width * frame.height()).unwrap_or(labels));
+    }
+    pass.found.beyond_px = pass.far.pixels;
+    pass.found
+}
+
+impl Pass<'_, '_, '_> {
+    /// Labels as many whole blocks as the row has, if this machine has a vector version. Returns the pixels labelled.
+    fn label_blocks(&mut self, pixels: &[[u8; 3]], labels: &mut [u8]) -> usize {
+        let Some(packed) = &self.packed else { return 0 };
+        let (blocks, label_blocks) = (pixels.as_chunks::<LABEL_BLOCK_PX>().0, labels.as_chunks_mut().0);
+        self.tally.far_blocks.fill(0);
+        if !kernel::label(blocks, packed, label_blocks, &mut self.tally) {
+            return 0;
+        }
+        if self.tally.far_blocks.iter().any(|&bits| bits != 0) {
+            for (n, (pixels, labels)) in blocks.iter().zip(label_blocks.iter()).enumerate() {
+                if self.tally.is_far(n) {
+                    self.collect_far(pixels, labels);
+                }
+            }
+        }
+        blocks.len().min(label_blocks.len()) * LABEL_BLOCK_PX
+    }
+
+    /// Collects the far pixels of a labelled block.
+    fn collect_far(&mut self, pixels: &[[u8; 3]], labels: &[u8]) {
+        for (&rgb, &label) in pixels.iter().zip(labels) {
+            let centroid = self.centroids.get(usize::from(label)).copied().unwrap_or_default();
+            if distance2_q12(q6(rgb), centroid) > self.lambda2_q12 {
+                self.far.add(rgb);
             }
         }
     }
 
-    /// Adds the blocks that the vectors labelled, to what `take` took of the same rows.
-    fn add(&mut self, packed: &Packed, tally: &Tally, labels: &[u8], k: usize) {
-        let mut pixels = [0; CLUSTERS_MAX];
-        count(labels, pixels.get_mut(..k).unwrap_or(&mut []));
-        let of_vectors = core::array::from_fn(|l| pixels[l].saturating_sub(self.pixels[l]));
-        let (sse_q12, max) = packed.costs(tally, &of_vectors);
-        self.sse_q12 += sse_q12;
-        self.max_distance2_q12 = self.max_distance2_q12.max(max);
-        self.pixels = pixels;
+    /// Labels pixels that no vector version takes.
+    fn label_rest(&mut self, pixels: &[[u8; 3]], labels: &mut [u8]) {
+        let (found, far, lambda2) = (&mut self.found, &mut *self.far, self.lambda2_q12);
+        for_each_nearest(pixels, |&rgb| q6(rgb), &self.targets, |i, &rgb, nearest, distance2| {
+            if let Some(label) = labels.get_mut(i) {
+                *label = nearest as u8;
+            }
+            if let Some(n) = found.pixels.get_mut(nearest) {
+                *n += 1;
+            }
+            found.sse_q12 += u64::from(distance2);
+            found.max_distance2_q12 = found.max_distance2_q12.max(distance2);
+            if distance2 > lambda2 {
+                far.add(rgb);
+            }
+        });
     }
-}
 
-/// Labels every pixel of `frame`. `labels` holds a byte a pixel, `row` three bytes a pixel of a row.
-/// Pixels beyond a slice that is too short stay without a label; `Node` checks the sizes before.
-pub fn label(frame: &Frame<'_>, centroids: &[Q6], row: &mut [u8], labels: &mut [u8]) -> Labelled {
-    let mut found = Labelled { sse_q12: 0, max_distance2_q12: 0, pixels: [0; CLUSTERS_MAX] };
-    let (mut block, targets) = (Block::EMPTY, targets(centroids.iter().copied()));
-    let (packed, mut tally) = (Packed::of(&targets), Tally::EMPTY);
-    let (width, mut by_vectors_px) = (frame.width().max(1), 0);
-    for (y, labels) in labels.chunks_mut(width).enumerate().take(frame.height()) {
-        let pixels = frame.row(y, row).as_chunks::<3>().0;
-        let done = packed.as_ref().map_or(0, |packed| by_vectors(pixels, packed, labels, &mut tally));
-        by_vectors_px += done;
-        let (pixels, labels) = (pixels.get(done..).unwrap_or(&[]), labels.get_mut(done..).unwrap_or(&mut []));
-        for (pixels, labels) in pixels.chunks(BLOCK).zip(labels.chunks_mut(BLOCK)) {
-            block.fill_rgb(pixels);
-            block.find(&targets);
-            found.take(&block, labels);
-        }
+    /// Adds the totals of the blocks that the vector version labelled.
+    fn add_blocks(&mut self, labels: &[u8]) {
+        let Some(packed) = &self.packed else { return };
+        let mut pixels = [0; CLUSTERS_MAX];
+        count(labels, pixels.get_mut(..self.targets.len()).unwrap_or(&mut []));
+        let by_vectors = core::array::from_fn(|l| pixels[l].saturating_sub(self.found.pixels[l]));
+        let (sse_q12, max) = packed.costs(&self.tally, &by_vectors);
+        self.found.sse_q12 += sse_q12;
+        self.found.max_distance2_q12 = self.found.max_distance2_q12.max(max);
+        self.found.pixels = pixels;
     }
-    if let Some(packed) = packed.filter(|_| by_vectors_px > 0) {
-        let labelled = labels.get(..width * frame.height()).unwrap_or(labels);
-        found.add(&packed, &tally, labelled, targets.len());
-    }
-    found
 }
 
 /// Adds to `counts[l]` how often label l is in `labels`.
 fn count(labels: &[u8], counts: &mut [u32]) {
-    #[cfg(feature = "simd")]
-    let labels = crate::simd::count_labels(labels, counts);
-    for &l in labels {
+    for &l in kernel::count_labels(labels, counts) {
         if let Some(n) = counts.get_mut(usize::from(l)) {
             *n += 1;
         }
     }
-}
-
-/// Labels as many whole blocks as there are, if this machine can, and gives how many pixels that were.
-#[cfg(feature = "simd")]
-fn by_vectors(pixels: &[[u8; 3]], packed: &Packed, labels: &mut [u8], tally: &mut Tally) -> usize {
-    let (pixels, labels) = (pixels.as_chunks().0, labels.as_chunks_mut().0);
-    if crate::simd::label(pixels, packed, labels, tally) { pixels.len().min(labels.len()) * LABEL_BLOCK_PX } else { 0 }
-}
-
-#[cfg(not(feature = "simd"))]
-fn by_vectors(_: &[[u8; 3]], _: &Packed, _: &mut [u8], _: &mut Tally) -> usize {
-    0
 }
 
 #[cfg(test)]
@@ -111,37 +181,49 @@ mod tests {
     extern crate std;
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
     use std::vec;
 
     proptest! {
         #[test]
-        fn every_label_is_the_brute_force_one_ties_included(
-            rgb in prop::collection::vec(0u8..6, 3..600),
-            centroids in prop::collection::vec([0u16..400, 0u16..400, 0u16..400], 1..20),
+        fn labels_costs_and_far_pixels_are_the_brute_force_ones_ties_included(
+            rgb in prop_oneof![prop::collection::vec(0u8..6, 3..600), prop::collection::vec(any::<u8>(), 3..900)],
+            centroids in prop::collection::vec([0u16..16_321, 0u16..400, 0u16..16_321], 1..20),
+            lambda_q6 in 1u32..20_000, w_open in 1u32..5,
         ) {
             let n = rgb.len() / 3;
             let width = if n.is_multiple_of(7) { 7 } else { n };
             let frame = Frame::rgb(width, n / width, &rgb[..n * 3]).unwrap();
-            let mut labels = vec![0; n];
-            let found = label(&frame, &centroids, &mut [], &mut labels);
+            let (mut labels, mut hist) = (vec![0; n], vec![Features::ZERO; FAR_CELLS]);
+            let mut far = FarPixels::new(&mut hist);
+            let found = label(&frame, &centroids, lambda_q6, &mut [], &mut labels, &mut far);
             let (mut sse, mut max, mut pixels) = (0u64, 0, [0; CLUSTERS_MAX]);
+            let mut cells: BTreeMap<[u8; 3], u32> = BTreeMap::new();
             for (px, &l) in rgb.chunks(3).zip(&labels) {
-                let q6 = [u16::from(px[0]) << 6, u16::from(px[1]) << 6, u16::from(px[2]) << 6];
-                let brute = (0..centroids.len()).min_by_key(|&k| distance2_q12(q6, centroids[k])).unwrap();
+                let color = q6([px[0], px[1], px[2]]);
+                let brute = (0..centroids.len()).min_by_key(|&k| distance2_q12(color, centroids[k])).unwrap();
                 prop_assert_eq!(usize::from(l), brute);
-                let d = distance2_q12(q6, centroids[brute]);
+                let d = distance2_q12(color, centroids[brute]);
                 sse += u64::from(d);
                 max = max.max(d);
                 pixels[brute] += 1;
+                if d > lambda_q6 * lambda_q6 {
+                    *cells.entry([px[0] >> 4, px[1] >> 4, px[2] >> 4]).or_default() += 1;
+                }
             }
-            prop_assert_eq!(found, Labelled { sse_q12: sse, max_distance2_q12: max, pixels });
+            let beyond_px = cells.values().sum();
+            prop_assert_eq!(found, Labelled { sse_q12: sse, max_distance2_q12: max, pixels, beyond_px });
+            prop_assert_eq!(far.missed(w_open).count(), cells.values().filter(|&&n| n >= w_open).count());
+            far.clear();
+            prop_assert!(hist.iter().all(|cell| *cell == Features::ZERO));
         }
     }
 
     #[test]
     fn the_farthest_corners_stay_inside_their_integers() {
         let frame = Frame::rgb(1, 1, &[255, 255, 255]).unwrap();
-        let found = label(&frame, &[[0, 0, 0]], &mut [], &mut [0]);
-        assert_eq!(found.max_distance2_q12, 3 * (255 * 64) * (255 * 64));
+        let mut hist = [Features::ZERO; 1];
+        let found = label(&frame, &[[0, 0, 0]], 64, &mut [], &mut [0], &mut FarPixels::new(&mut hist));
+        assert_eq!((found.max_distance2_q12, found.beyond_px), (3 * (255 * 64) * (255 * 64), 1));
     }
 }

@@ -1,37 +1,34 @@
-//! Hueflow's thinking part: which colours are here, how much of each, and how good is that answer?
+//! Hueflow's core: which colours are in a frame, how much of each, and how good that answer is.
 //!
-//! Takes frames, a clock, random numbers and memory as arguments. Gives reports, labels, pictures and records.
-//! Touches nothing of its own. Never std, the heap, a clock, a file, a socket, a thread, or a panic on any input.
+//! The crate has no std, no heap and no I/O. Frames, time, random numbers and memory are arguments; results are reports,
+//! labels, pictures and records. No input makes it panic. The one piece of global state is a cached answer of the processor
+//! to the question whether it has AVX2, in `kernel`.
 //!
-//! One frame's way, in the order of the modules:
+//! One frame's path, in the order of the modules:
 //!
 //! 1. [`frame`]: a borrowed camera buffer, read row by row as RGB.
 //! 2. [`coreset`]: pixels to at most `coreset_size` weighted points, with an error certificate.
-//! 3. [`cluster`]: points to clusters by DC-DP-means; a distance, lambda, decides how many.
-//! 4. [`label`]: every pixel to its nearest centroid, exactly.
-//! 5. [`track`]: which cluster of this frame is which of the last.
-//! 6. [`silhouette`]: how well the clusters are apart, estimated from the coreset.
-//! 7. [`wire`]: what leaves: reports, censuses, pictures. [`view`]: what is shown.
-//! 8. [`custody`]: how a record gets from the edge's disk into the journal, whatever dies on the way.
+//! 3. [`cluster`]: points to clusters by DC-DP-means, improved under the cover; and the silhouette estimate.
+//! 4. [`stream`]: what is carried from frame to frame: scene cuts, opening and retiring clusters, identities.
+//! 5. [`label`]: every pixel to its nearest centroid, exactly.
+//! 6. [`wire`]: records as bytes: reports, censuses, pictures. [`view`]: drawing them.
+//! 7. [`custody`]: how a record gets from the edge's disk into the journal without loss.
 //!
-//! [`node`] shows the whole machine in one function, [`node::Node::step`]; [`limits`] owns every maximum.
+//! [`color`] has colours and sums, `kernel` the hot loops with their vector versions, and [`limits`] every maximum.
+//! [`node`] puts it together: [`node::Node::step`] is one frame.
 #![no_std]
 
 pub mod cluster;
+pub mod color;
 pub mod coreset;
 pub mod custody;
 pub mod frame;
 mod gather;
+pub mod kernel;
 pub mod label;
 pub mod limits;
-mod nearest;
 pub mod node;
 pub mod ranges;
-pub mod refine;
-pub mod silhouette;
-#[cfg(feature = "simd")]
-pub mod simd;
-pub mod track;
+pub mod stream;
 pub mod view;
 pub mod wire;
-mod ycbcr;

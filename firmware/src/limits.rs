@@ -6,8 +6,7 @@
 
 /// Most clusters a frame can have: labels are bytes, and 255 stays free as "no label".
 pub const CLUSTERS_MAX: usize = 255;
-/// The brightest level of a centroid, in 1/64 levels.
-pub const LEVEL_Q6_MAX: u16 = 255 * 64;
+pub use crate::color::LEVEL_Q6_MAX;
 /// Most coreset points a workspace may hold (the smallest that a user may ask for is 1).
 pub const POINTS_MAX: usize = 131_072;
 /// Most pixels in a frame (a 4K UHD frame has 8,294,400).

@@ -194,7 +194,7 @@ fn the_machine_computes_what_it_computed() {
     golden("engine.txt", &lines());
     #[cfg(feature = "simd")]
     {
-        firmware::simd::forbid_avx2();
+        firmware::kernel::forbid_avx2();
         golden("engine.txt", &lines());
     }
 }

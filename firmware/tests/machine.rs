@@ -5,50 +5,38 @@
 //! Never a clock: reports come from one that stands still, so their bytes can be compared.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use firmware::coreset::{Cell, Merge, Point};
+use firmware::coreset::{Features, Merge, Point};
 use firmware::frame::Frame;
 use firmware::limits::REPORT_BYTES_MAX;
-use firmware::node::{Node, Settings, SettingsError, StepError, Workspace};
+use firmware::node::{Capacity, HistogramBits, Node, Settings, SettingsError, StepError, Workspace};
 use firmware::wire::{self, Method, Report};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
 struct Memory {
-    hist: Vec<Cell>,
-    cells: Vec<Point>,
-    scout: Vec<Point>,
+    capacity: Capacity,
+    features: Vec<Features>,
     points: Vec<Point>,
     merges: Vec<Merge>,
-    assign: Vec<u8>,
-    labels: Vec<u8>,
-    row: Vec<u8>,
+    bytes: Vec<u8>,
 }
 
 impl Memory {
-    fn new(cells: usize, pixels: usize) -> Memory {
+    fn new(bits: HistogramBits, pixels: usize) -> Memory {
+        let capacity = Capacity { pixels, width_px: pixels, coreset_size: 4_096, bits };
+        let sizes = capacity.sizes();
         Memory {
-            hist: vec![Cell::default(); cells],
-            cells: vec![Point::default(); cells],
-            scout: vec![Point::default(); cells / 8],
-            points: vec![Point::default(); 32_768],
-            merges: vec![Merge::default(); cells / 8],
-            assign: vec![0; 32_768],
-            labels: vec![0; pixels],
-            row: vec![0; pixels * 3],
+            capacity,
+            features: vec![Features::ZERO; sizes.features],
+            points: vec![Point::ZERO; sizes.points],
+            merges: vec![Merge::ZERO; sizes.merges],
+            bytes: vec![0; sizes.bytes],
         }
     }
 
     fn lend(&mut self) -> Workspace<'_> {
-        Workspace {
-            hist: &mut self.hist,
-            cells: &mut self.cells,
-            scout: &mut self.scout,
-            points: &mut self.points,
-            merges: &mut self.merges,
-            assign: &mut self.assign,
-            labels: &mut self.labels,
-            row: &mut self.row,
-        }
+        let Memory { capacity, features, points, merges, bytes } = self;
+        Workspace::in_slices(capacity, features, points, merges, bytes).unwrap()
     }
 }
 
@@ -81,7 +69,7 @@ fn step<'n>(node: &'n mut Node<'_>, rgb: &[u8], seed: u64) -> &'n Report {
 #[test]
 fn a_report_says_what_the_labels_say() {
     for method in Method::ALL {
-        let mut memory = Memory::new(32_768, W * H);
+        let mut memory = Memory::new(HistogramBits::Five, W * H);
         let mut node = Node::new(Settings { method, ..Settings::default() }, memory.lend()).unwrap();
         let rgb = scene(1, 0);
         let report = step(&mut node, &rgb, 1).clone();
@@ -102,7 +90,7 @@ fn a_report_says_what_the_labels_say() {
 #[test]
 fn the_same_frames_give_the_same_bytes_and_another_seed_changes_only_what_is_drawn() {
     let bytes = |method, seed| {
-        let mut memory = Memory::new(32_768, W * H);
+        let mut memory = Memory::new(HistogramBits::Five, W * H);
         let settings = Settings { method, coreset_size: 200, ..Settings::default() };
         let mut node = Node::new(settings, memory.lend()).unwrap();
         let mut all = Vec::new();
@@ -121,7 +109,7 @@ fn the_same_frames_give_the_same_bytes_and_another_seed_changes_only_what_is_dra
 
 #[test]
 fn ids_stay_while_the_scene_moves_and_across_a_cut_and_back() {
-    let mut memory = Memory::new(32_768, W * H);
+    let mut memory = Memory::new(HistogramBits::Five, W * H);
     let mut node = Node::new(Settings::default(), memory.lend()).unwrap();
     let ids = |r: &Report| r.palette.iter().map(|s| s.id).collect::<Vec<_>>();
     let first = ids(step(&mut node, &scene(0, 0), 0));
@@ -139,7 +127,7 @@ fn ids_stay_while_the_scene_moves_and_across_a_cut_and_back() {
 
 #[test]
 fn cold_frames_do_not_know_of_one_another() {
-    let mut memory = Memory::new(32_768, W * H);
+    let mut memory = Memory::new(HistogramBits::Five, W * H);
     let mut node = Node::new(Settings { cold: true, ..Settings::default() }, memory.lend()).unwrap();
     let alone = step(&mut node, &scene(3, 3), 0).clone();
     step(&mut node, &scene(9, 40), 0);
@@ -151,7 +139,7 @@ fn cold_frames_do_not_know_of_one_another() {
 
 #[test]
 fn degenerate_frames_have_their_plain_answers() {
-    let mut memory = Memory::new(4_096, 64 * 64);
+    let mut memory = Memory::new(HistogramBits::Four, 64 * 64);
     let mut node = Node::new(Settings { coreset_size: 1, ..Settings::default() }, memory.lend()).unwrap();
     let one = Frame::rgb(1, 1, &[255, 255, 255]).unwrap();
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
@@ -170,7 +158,7 @@ fn degenerate_frames_have_their_plain_answers() {
 
 #[test]
 fn a_report_of_64_clusters_fits_768_bytes() {
-    let mut memory = Memory::new(32_768, W * H);
+    let mut memory = Memory::new(HistogramBits::Five, W * H);
     let mut node = Node::new(Settings::default(), memory.lend()).unwrap();
     let mut report = step(&mut node, &scene(1, 0), 1).clone();
     let swatch = wire::Swatch { id: 16_383, rgb_q6: [16_320; 3], pixels: 1 << 20 };
@@ -181,13 +169,13 @@ fn a_report_of_64_clusters_fits_768_bytes() {
 
 #[test]
 fn settings_and_frames_that_do_not_fit_are_refused_by_name() {
-    let mut memory = Memory::new(32_768, 100);
+    let mut memory = Memory::new(HistogramBits::Five, 100);
     let refused = |s: Settings, m: &mut Memory| Node::new(s, m.lend()).err();
     let ok = Settings::default();
     assert_eq!(refused(Settings { lambda_q6: 0, ..ok }, &mut memory), Some(SettingsError::Lambda));
     assert_eq!(refused(Settings { lambda_q6: 443 * 64, ..ok }, &mut memory), Some(SettingsError::Lambda));
     assert_eq!(refused(Settings { coreset_size: 0, ..ok }, &mut memory), Some(SettingsError::CoresetSize));
-    assert_eq!(refused(Settings { coreset_size: 78_141, ..ok }, &mut memory), Some(SettingsError::Points));
+    assert_eq!(refused(Settings { coreset_size: 78_141, ..ok }, &mut memory), Some(SettingsError::Memory));
     assert_eq!(refused(Settings { w_open: Some(0), ..ok }, &mut memory), Some(SettingsError::WOpen));
     let mut node = Node::new(ok, memory.lend()).unwrap();
     let frame = Frame::rgb(101, 1, &[0; 303]).unwrap();

@@ -16,7 +16,7 @@ use crate::camera::ask::{self, Ask};
 use crate::camera::locks::{Lock, Locks};
 use crate::panel::board::Board;
 use crate::tls::Tls;
-use firmware::limits::{ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
+use firmware::limits::{CLUSTERS_MAX, ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
 use firmware::node::Settings;
 use firmware::wire::{Method, Refine};
 use layers::show;
@@ -248,6 +248,7 @@ impl Raw {
                 _ => Some(w_open.whole(1, 1 << 23)? as u32),
             },
             iterations_max: ITERATIONS_MAX,
+            clusters_max: CLUSTERS_MAX as u32,
             seed: self.look("clustering.seed").whole(0, u64::MAX)?,
             silhouette: true,
         })

@@ -9,18 +9,18 @@
 //! the labels and of the report's bytes.
 
 use super::scene;
-use firmware::coreset::{Cell, Merge, Point};
+use firmware::coreset::{Features, Merge, Point};
 use firmware::custody::envelope::crc32;
 use firmware::frame::Frame;
 use firmware::limits::REPORT_BYTES_MAX;
-use firmware::node::{Node, Settings, Workspace};
+use firmware::node::{Capacity, HistogramBits, Node, Settings, Sizes, Workspace};
 use firmware::wire::{self, Method, Refine, Report};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
 const WIDTH: usize = 160;
 const HEIGHT: usize = 120;
-const CELLS: usize = 4_096;
+const CORESET_SIZE: u32 = 256;
 const CLIP_WIDTH: usize = 80;
 const CLIP_HEIGHT: usize = 60;
 const SCENES: u32 = 6;
@@ -35,75 +35,63 @@ const STILLS: [(&str, &[u8]); 6] = [
 ];
 const CLIP: &[u8] = include_bytes!("../../../tests/golden/stills/clip.rgb");
 
+const CAPACITY: Capacity =
+    Capacity { pixels: WIDTH * HEIGHT, width_px: WIDTH, coreset_size: CORESET_SIZE, bits: HistogramBits::Four };
+const SIZES: Sizes = CAPACITY.sizes();
+
 /// The memory of a node on a microcontroller.
 pub struct Memory {
-    hist: [Cell; CELLS],
-    cells: [Point; CELLS],
-    points: [Point; CELLS],
-    scout: [Point; CELLS / 8],
-    merges: [Merge; CELLS / 8],
-    assign: [u8; CELLS],
-    labels: [u8; WIDTH * HEIGHT],
-    row: [u8; WIDTH * 3],
+    features: [Features; SIZES.features],
+    points: [Point; SIZES.points],
+    merges: [Merge; SIZES.merges],
+    bytes: [u8; SIZES.bytes],
     scene: [u8; scene::BYTES],
 }
 
 impl Memory {
     /// Empty, for a static.
     pub const EMPTY: Memory = Memory {
-        hist: [Cell::ZERO; CELLS],
-        cells: [Point::ZERO; CELLS],
-        points: [Point::ZERO; CELLS],
-        scout: [Point::ZERO; CELLS / 8],
-        merges: [Merge::ZERO; CELLS / 8],
-        assign: [0; CELLS],
-        labels: [0; WIDTH * HEIGHT],
-        row: [0; WIDTH * 3],
+        features: [Features::ZERO; SIZES.features],
+        points: [Point::ZERO; SIZES.points],
+        merges: [Merge::ZERO; SIZES.merges],
+        bytes: [0; SIZES.bytes],
         scene: [0; scene::BYTES],
     };
 }
 
-/// Computes all lines and hands them to `say`; none if a step failed.
-pub fn digest(memory: &mut Memory, say: &mut dyn FnMut(&[u8])) -> Option<()> {
-    let workspace = Workspace {
-        hist: &mut memory.hist,
-        cells: &mut memory.cells,
-        points: &mut memory.points,
-        scout: &mut memory.scout,
-        merges: &mut memory.merges,
-        assign: &mut memory.assign,
-        labels: &mut memory.labels,
-        row: &mut memory.row,
-    };
-    let settings = Settings { coreset_size: 256, ..Settings::default() };
+/// Computes all lines and passes them to `write`; `None` if a step failed.
+pub fn digest(memory: &mut Memory, write: &mut dyn FnMut(&[u8])) -> Option<()> {
+    let Memory { features, points, merges, bytes, .. } = memory;
+    let workspace = Workspace::in_slices(&CAPACITY, features, points, merges, bytes).ok()?;
+    let settings = Settings { coreset_size: CORESET_SIZE, ..Settings::default() };
     let mut node = Node::new(settings, workspace).ok()?;
     for (name, rgb) in STILLS {
-        for (word, refine) in [("swap", Refine::Mse), ("none", Refine::None)] {
+        for (word, refine) in [("cover", Refine::Cover), ("mse", Refine::Mse), ("none", Refine::None)] {
             node.set(Settings { refine, ..settings }).ok()?;
             node.forget();
-            line(&mut node, name, word, &Frame::rgb(WIDTH, HEIGHT, rgb).ok()?, say)?;
+            line(&mut node, name, word, &Frame::rgb(WIDTH, HEIGHT, rgb).ok()?, write)?;
         }
     }
     let (name, rgb) = STILLS.first()?;
     for method in Method::ALL {
         node.set(Settings { method, refine: Refine::Lloyd, ..settings }).ok()?;
         node.forget();
-        line(&mut node, name, method.word(), &Frame::rgb(WIDTH, HEIGHT, rgb).ok()?, say)?;
+        line(&mut node, name, method.word(), &Frame::rgb(WIDTH, HEIGHT, rgb).ok()?, write)?;
     }
     node.set(settings).ok()?;
     node.forget();
     for rgb in CLIP.chunks_exact(CLIP_WIDTH * CLIP_HEIGHT * 3) {
-        line(&mut node, "clip", "swap", &Frame::rgb(CLIP_WIDTH, CLIP_HEIGHT, rgb).ok()?, say)?;
+        line(&mut node, "clip", "cover", &Frame::rgb(CLIP_WIDTH, CLIP_HEIGHT, rgb).ok()?, write)?;
     }
     node.forget();
     for number in 0..SCENES {
         scene::draw(number, &mut memory.scene);
-        line(&mut node, "scene", "swap", &Frame::rgb(scene::WIDTH, scene::HEIGHT, &memory.scene).ok()?, say)?;
+        line(&mut node, "scene", "cover", &Frame::rgb(scene::WIDTH, scene::HEIGHT, &memory.scene).ok()?, write)?;
     }
     Some(())
 }
 
-fn line(node: &mut Node<'_>, name: &str, how: &str, frame: &Frame<'_>, say: &mut dyn FnMut(&[u8])) -> Option<()> {
+fn line(node: &mut Node<'_>, name: &str, how: &str, frame: &Frame<'_>, write: &mut dyn FnMut(&[u8])) -> Option<()> {
     let report = step(node, frame)?;
     let mut bytes = [0; REPORT_BYTES_MAX];
     let n = encode(report, &mut bytes)?;
@@ -117,17 +105,17 @@ fn line(node: &mut Node<'_>, name: &str, how: &str, frame: &Frame<'_>, say: &mut
         (u64::from(crc32(0, node.labels())), 8),
         (u64::from(crc32(0, bytes.get(..n)?)), 8),
     ];
-    say(name.as_bytes());
-    say(b" ");
-    say(how.as_bytes());
+    write(name.as_bytes());
+    write(b" ");
+    write(how.as_bytes());
     for (number, digits) in numbers {
-        say(b" ");
+        write(b" ");
         for digit in (0..digits).rev() {
             let nibble = (number >> (4 * digit)) as u8 & 15;
-            say(&[if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }]);
+            write(&[if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }]);
         }
     }
-    say(b"\n");
+    write(b"\n");
     Some(())
 }
 

@@ -10,8 +10,8 @@
 //! `sensitivity`: bounds on what a cell can make out of any solution's cost, from a rough one (Bachem, Lucic and Krause,
 //! 2015, for DP-means; constants as in their practical coresets of 2017).
 
-use super::{Drawn, Point, below, centroid, copy, sum};
-use crate::label::distance2_q12;
+use super::points::{Drawn, Point, below, copy};
+use crate::color::{Features, distance2_q12};
 use crate::limits::CLUSTERS_MAX;
 use rand::Rng;
 
@@ -20,15 +20,15 @@ const FRACTION: u32 = 16;
 
 /// Draws about `size` of `cells` by half weight and half squared distance to their mean.
 pub fn lightweight(cells: &[Point], size: usize, points: &mut [Point], rng: &mut impl Rng) -> Drawn {
-    let mass = cells.iter().fold([0; 4], |mass, p| sum(&mass, &p.mass));
-    let mean = centroid(&mass);
+    let features = cells.iter().fold(Features::ZERO, |sum, p| sum.plus(&p.features));
+    let mean = features.mean_q6();
     let Some(scratch) = points.get_mut(..cells.len()) else { return Drawn::default() };
     let mut spread = 0;
     for (p, cell) in scratch.iter_mut().zip(cells) {
         *p = Point { spread_q12: distance2_q12(cell.rgb_q6, mean), ..*cell };
         spread += u64::from(p.spread_q12) * u64::from(p.weight());
     }
-    let weight = u64::from(mass[3]);
+    let weight = u64::from(features.weight());
     draw(scratch, size, weight, rng, |p| (1 << FRACTION) + scaled(u64::from(p.spread_q12), weight, spread))
 }
 
@@ -105,7 +105,7 @@ fn draw(
     let size = size.max(1);
     if points.len() <= size {
         points.iter_mut().for_each(|p| p.spread_q12 = 0);
-        return Drawn { points: points.len(), scatter_q12: 0 };
+        return Drawn { points: points.len(), scatter_q12: None };
     }
     let total: u128 = points.iter().map(|p| u128::from(importance(p)) * u128::from(p.weight())).sum();
     let offset = (u128::from(rng.next_u64()) * (total / size as u128)) >> 64;
@@ -136,5 +136,5 @@ fn draw(
             given = until;
         }
     }
-    Drawn { points: len, scatter_q12: 0 }
+    Drawn { points: len, scatter_q12: None }
 }

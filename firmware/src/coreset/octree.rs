@@ -7,8 +7,8 @@
 //! Level by level from the leaves, the groups of sister cells whose merging adds least scatter for each point saved
 //! become one point. From the bottom up rare colours far from the rest keep their points, which a sample loses.
 
-use super::{Drawn, Point, copy, scatter_q12, sum};
-use crate::label::distance2_q12;
+use super::points::{Drawn, Point, copy, scatter_q12};
+use crate::color::{Features, distance2_q12};
 
 /// Points of a scout at most.
 pub const SCOUT_POINTS_MAX: usize = 512;
@@ -105,7 +105,7 @@ pub fn octree(
         points.iter_mut().take(len).for_each(|p| p.key = coarse(p));
         len = collapse(points, merges, len, size);
     }
-    Drawn { points: len, scatter_q12: scatter_q12(points.get(..len).unwrap_or(&[]), squares) }
+    Drawn { points: len, scatter_q12: Some(scatter_q12(points.get(..len).unwrap_or(&[]), squares)) }
 }
 
 /// The runs of equal keys, as `chunk_by` gives them; but that could panic for all the compiler knows.
@@ -126,14 +126,14 @@ fn level(p: &Point) -> u32 {
 
 /// Sisters as one point.
 fn merged(sisters: &[Point], key: u16) -> Point {
-    let mass = sisters.iter().fold([0; 4], |mass, p| sum(&mass, &p.mass));
-    let mut parent = Point::of(mass, key, 0);
+    let features = sisters.iter().fold(Features::ZERO, |sum, p| sum.plus(&p.features));
+    let mut parent = Point::of(features, key, 0);
     let mut apart = 0;
     for p in sisters {
         let distance2 = distance2_q12(p.rgb_q6, parent.rgb_q6);
         apart += (u64::from(distance2) + u64::from(p.spread_q12)) * u64::from(p.weight());
     }
-    parent.spread_q12 = (apart / u64::from(mass[3].max(1))) as u32;
+    parent.spread_q12 = (apart / u64::from(features.weight().max(1))) as u32;
     parent
 }
 

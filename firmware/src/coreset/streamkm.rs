@@ -9,8 +9,8 @@
 //! and the leaf is parted by the nearer seed. Its buckets for a stream are not needed: the cells are all there.
 
 use super::octree::Merge;
-use super::{Drawn, Point, below, copy, scatter_q12, sum};
-use crate::label::distance2_q12;
+use super::points::{Drawn, Point, below, copy, scatter_q12};
+use crate::color::{Features, distance2_q12};
 use rand::Rng;
 
 /// Leaves whose costs are summed up, so that choosing one does not look at all of them.
@@ -31,7 +31,7 @@ pub fn stream_km(
     let Some(points) = points.get_mut(..cells.len()) else { return Drawn::default() };
     copy(cells, points);
     if cells.len() <= size {
-        return Drawn { points: cells.len(), scatter_q12: scatter_q12(cells, squares) };
+        return Drawn { points: cells.len(), scatter_q12: Some(scatter_q12(cells, squares)) };
     }
     let mut groups = [0u64; GROUPS];
     let weight: u64 = points.iter().map(|p| u64::from(p.weight())).sum();
@@ -70,15 +70,15 @@ pub fn stream_km(
     for (i, leaf) in leaves.iter().enumerate() {
         let start = leaf.start as usize;
         let stretch = points.get(start..start + leaf.cells as usize).unwrap_or(&[]);
-        let mass = stretch.iter().fold([0; 4], |mass, p| sum(&mass, &p.mass));
+        let features = stretch.iter().fold(Features::ZERO, |sum, p| sum.plus(&p.features));
         let Some(&seed) = stretch.first() else { continue };
-        let spread_q12 = (leaf.cost_q12 / u64::from(mass[3].max(1))) as u32;
+        let spread_q12 = (leaf.cost_q12 / u64::from(features.weight().max(1))) as u32;
         // Leaves are in the order of their stretches, so this one's place is not behind its stretch.
         if let Some(slot) = points.get_mut(i) {
-            *slot = Point { mass, spread_q12, ..seed };
+            *slot = Point { features, spread_q12, ..seed };
         }
     }
-    Drawn { points: len, scatter_q12: scatter_q12(points.get(..len).unwrap_or(&[]), squares) }
+    Drawn { points: len, scatter_q12: Some(scatter_q12(points.get(..len).unwrap_or(&[]), squares)) }
 }
 
 /// Whether a threshold lies behind the next `part` of the line; if so it becomes what is left of it.

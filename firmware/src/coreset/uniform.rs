@@ -4,7 +4,7 @@
 //! Touches the points, and one mark a pixel.
 //! Never the same pixel twice, and never a certificate: a draw knows nothing of what it missed.
 
-use super::{Drawn, Point};
+use super::points::{Drawn, Point};
 use crate::frame::Frame;
 use rand::Rng;
 
@@ -44,7 +44,7 @@ pub fn uniform(
             }
         }
     }
-    Drawn { points: len, scatter_q12: 0 }
+    Drawn { points: len, scatter_q12: (m == n).then_some(0) }
 }
 
 /// A number below `n`, without bias (D. Lemire, 2019).

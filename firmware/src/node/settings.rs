@@ -1,15 +1,15 @@
-//! Settings: what decides a node's results, and the memory that it works in.
+//! Settings: what decides a node's results, with their ranges.
 //!
-//! Takes nothing. Gives the types, and a check that they go together.
-//! Touches nothing.
-//! Never a default that depends on the machine.
+//! The defaults do not depend on the machine.
 
-use crate::coreset::{self, Cell, Merge, Point};
-use crate::limits::{ITERATIONS_MAX, POINTS_MAX};
+use crate::limits::{CLUSTERS_MAX, ITERATIONS_MAX, POINTS_MAX};
 use crate::wire::{Method, Refine};
 
 /// The largest lambda: no two colours are farther apart than 441.7 levels.
 pub const LAMBDA_Q6_MAX: u32 = 442 * 64;
+/// Without a `w_open` of its own a colour needs one pixel in this many of the frame (0.02 %) to open a cluster.
+const W_OPEN_SHARE: u32 = 5_000;
+
 /// What decides a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
@@ -21,11 +21,14 @@ pub struct Settings {
     pub method: Method,
     /// Start every frame from nothing instead of from the last frame's centroids.
     pub cold: bool,
-    /// Pixels that a point must stand for to open a cluster; 1 is the literature, none is 0.02 % of the frame.
+    /// Pixels that a colour needs to open a cluster; 1 is the literature, `None` is 0.02 % of the frame.
     pub w_open: Option<u32>,
-    /// Iterations at most, 1 to [`ITERATIONS_MAX`].
+    /// DC-DP-means iterations at most, 1 to [`ITERATIONS_MAX`].
     pub iterations_max: u32,
-    /// What is done for the centroids after lambda has decided how many there are.
+    /// Clusters at most, 1 to [`CLUSTERS_MAX`]. A lower cap than the scene has colours breaks promise 1; the report then
+    /// says `saturated`, and how many colours are missed.
+    pub clusters_max: u32,
+    /// What improves the centroids after lambda has decided how many there are.
     pub refine: Refine,
     /// The seed behind the random numbers, for the report.
     pub seed: u64,
@@ -42,9 +45,40 @@ impl Default for Settings {
             cold: false,
             w_open: None,
             iterations_max: ITERATIONS_MAX,
+            clusters_max: CLUSTERS_MAX as u32,
             refine: Refine::Cover,
             seed: 0,
             silhouette: true,
+        }
+    }
+}
+
+impl Settings {
+    /// The support in pixels that a colour needs in a frame of `pixels` pixels.
+    pub fn w_open_px(&self, pixels: u32) -> u32 {
+        self.w_open.unwrap_or(pixels.div_ceil(W_OPEN_SHARE)).max(1)
+    }
+
+    /// Returns true if going from `self` to `other` changes what decides clusters, so that the next frame starts cold.
+    pub(super) fn decides_otherwise(&self, other: &Settings) -> bool {
+        let deciding = |s: &Settings| Settings { cold: false, seed: 0, silhouette: false, ..*s };
+        deciding(self) != deciding(other)
+    }
+
+    /// Checks the ranges.
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        if !(1..=LAMBDA_Q6_MAX).contains(&self.lambda_q6) {
+            Err(SettingsError::Lambda)
+        } else if !(1..=POINTS_MAX as u32).contains(&self.coreset_size) {
+            Err(SettingsError::CoresetSize)
+        } else if self.w_open == Some(0) {
+            Err(SettingsError::WOpen)
+        } else if !(1..=ITERATIONS_MAX).contains(&self.iterations_max) {
+            Err(SettingsError::Iterations)
+        } else if !(1..=CLUSTERS_MAX as u32).contains(&self.clusters_max) {
+            Err(SettingsError::ClustersMax)
+        } else {
+            Ok(())
         }
     }
 }
@@ -60,10 +94,10 @@ pub enum SettingsError {
     WOpen,
     /// The cap on iterations is not in 1 ..= 1,000.
     Iterations,
-    /// The workspace's histogram has neither 4,096 nor 32,768 cells.
-    Histogram,
-    /// The workspace has too few places for cells, points, merges or assignments.
-    Points,
+    /// The cap on clusters is not in 1 ..= 255.
+    ClustersMax,
+    /// The workspace is too small.
+    Memory,
 }
 
 impl core::fmt::Display for SettingsError {
@@ -73,8 +107,8 @@ impl core::fmt::Display for SettingsError {
             SettingsError::CoresetSize => "coreset-size must be from 1 to 131072",
             SettingsError::WOpen => "w-open must be at least 1",
             SettingsError::Iterations => "the cap on iterations must be from 1 to 1000",
-            SettingsError::Histogram => "the workspace's histogram must have 4096 or 32768 cells",
-            SettingsError::Points => "the workspace has fewer places for points than the coreset may need",
+            SettingsError::ClustersMax => "the cap on clusters must be from 1 to 255",
+            SettingsError::Memory => "the workspace is too small for this coreset-size; plan it for the largest one",
         })
     }
 }
@@ -95,50 +129,3 @@ impl core::fmt::Display for StepError {
 }
 
 impl core::error::Error for StepError {}
-
-/// The memory of a node, sized by its caller.
-#[derive(Debug)]
-pub struct Workspace<'a> {
-    /// 32,768 cells (5 bits a channel) or 4,096 (4 bits), all zeroes.
-    pub hist: &'a mut [Cell],
-    /// One for each cell of the histogram.
-    pub cells: &'a mut [Point],
-    /// As many as the coreset may have, and at least one for each cell of the histogram.
-    pub points: &'a mut [Point],
-    /// One for every eight cells of the histogram.
-    pub scout: &'a mut [Point],
-    /// One for every eight cells of the histogram: as many as there are parents. For `streamkm` also as many as the
-    /// coreset may have, or as the histogram has cells if these are fewer.
-    pub merges: &'a mut [Merge],
-    /// As many as points.
-    pub assign: &'a mut [u8],
-    /// One for each pixel of the largest frame.
-    pub labels: &'a mut [u8],
-    /// Three bytes for each pixel of the widest row.
-    pub row: &'a mut [u8],
-}
-
-/// Whether settings and memory are in their ranges.
-pub(super) fn check(s: &Settings, ws: &Workspace<'_>) -> Result<(), SettingsError> {
-    let cells = ws.hist.len();
-    let leaves = if s.method == Method::StreamKm { cells.min(s.coreset_size as usize) } else { 0 };
-    let places = ws.points.len().min(ws.assign.len()) >= cells.max(s.coreset_size as usize)
-        && ws.cells.len() >= cells
-        && ws.scout.len() >= cells / 8
-        && ws.merges.len() >= leaves.max(cells / 8);
-    if !(1..=LAMBDA_Q6_MAX).contains(&s.lambda_q6) {
-        Err(SettingsError::Lambda)
-    } else if !(1..=POINTS_MAX as u32).contains(&s.coreset_size) {
-        Err(SettingsError::CoresetSize)
-    } else if s.w_open == Some(0) {
-        Err(SettingsError::WOpen)
-    } else if !(1..=ITERATIONS_MAX).contains(&s.iterations_max) {
-        Err(SettingsError::Iterations)
-    } else if coreset::bits(cells).is_none() {
-        Err(SettingsError::Histogram)
-    } else if !places {
-        Err(SettingsError::Points)
-    } else {
-        Ok(())
-    }
-}

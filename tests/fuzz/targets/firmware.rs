@@ -5,12 +5,12 @@
 //! Never only "no panic": what decodes must come back from its own encoding, and a step's report must be true.
 
 use super::feed::Feed;
-use firmware::coreset::{Cell, Merge, Point};
+use firmware::coreset::{Features, Merge, Point};
 use firmware::custody::{Ack, Envelope, JournalId, Kind, Receiver, Sender, SenderConfig, StreamAck, Window};
 use firmware::custody::{StreamWindow, WindowId};
 use firmware::frame::{Frame, Layout, Stamp, Yuv};
 use firmware::limits::{CONTROL_BYTES_MAX, ENVELOPE_BYTES, PAYLOAD_BYTES_MAX, REPORT_BYTES_MAX, SEQ_MAX};
-use firmware::node::{Node, Settings, Workspace};
+use firmware::node::{Capacity, HistogramBits, Node, Settings, Workspace};
 use firmware::wire::census::{self, Census};
 use firmware::wire::label_map::{self, LabelMapError};
 use firmware::wire::{
@@ -143,6 +143,7 @@ pub fn frame(data: &[u8]) {
         cold: feed.byte() & 1 == 1,
         w_open: Some(u32::from(feed.byte())).filter(|&w| w > 0),
         iterations_max: u32::from(feed.byte()) + 1,
+        clusters_max: u32::from(feed.byte()).max(1),
         seed: 1,
         silhouette: true,
     };
@@ -168,21 +169,12 @@ pub fn frame(data: &[u8]) {
 }
 
 fn step(frame: &Frame<'_>, settings: Settings) {
-    const CELLS: usize = 4_096;
-    let (mut hist, mut cells) = (vec![Cell::default(); CELLS], vec![Point::default(); CELLS]);
-    let (mut scout, mut points) = (vec![Point::default(); CELLS / 8], vec![Point::default(); CELLS]);
-    let (mut merges, mut assign) = (vec![Merge::default(); CELLS], vec![0; CELLS]);
-    let (mut labels, mut row) = (vec![0; frame.pixels()], vec![0; frame.width() * 3]);
-    let workspace = Workspace {
-        hist: &mut hist,
-        cells: &mut cells,
-        scout: &mut scout,
-        points: &mut points,
-        merges: &mut merges,
-        assign: &mut assign,
-        labels: &mut labels,
-        row: &mut row,
-    };
+    let (pixels, width_px) = (frame.pixels(), frame.width());
+    let capacity = Capacity { pixels, width_px, coreset_size: settings.coreset_size, bits: HistogramBits::Four };
+    let sizes = capacity.sizes();
+    let (mut features, mut points) = (vec![Features::ZERO; sizes.features], vec![Point::ZERO; sizes.points]);
+    let (mut merges, mut bytes) = (vec![Merge::ZERO; sizes.merges], vec![0; sizes.bytes]);
+    let workspace = Workspace::in_slices(&capacity, &mut features, &mut points, &mut merges, &mut bytes).unwrap();
     let mut node = Node::new(settings, workspace).unwrap();
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(settings.seed);
     // Twice: cold, and from the first one's clusters.

@@ -1,12 +1,12 @@
-//! x86-64: AVX2 where the machine has it, else SSE2. See `simd` for why the unsafe is sound.
+//! x86-64: AVX2 where the machine has it, else SSE2. See `kernel` for why the unsafe is sound.
 //!
 //! Takes blocks of colours, or rows of pixels. Gives what the plain versions give.
 //! Touches the arrays it is lent.
 //! Never AVX2 unasked.
 
 use super::{TILE, Tile, pair};
-use crate::coreset::Cell;
-use crate::nearest::{BLOCK, Block, LABEL_BLOCK_PX, Packed, Tally, Targets};
+use crate::color::Features;
+use super::nearest::{BLOCK, Block, LABEL_BLOCK_PX, Packed, Tally, Targets};
 use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -147,10 +147,10 @@ pub(super) fn label_avx2(
 ) {
     // Bytes of a pixel to the high bytes of 16-bit lanes: red and green, blue and nothing. The second half of a register
     // is loaded 4 bytes early, so that the last load ends with the block.
-    let (n, rg, b0) = (-1, [-1, 0, -1, 1], [-1, 2, -1, -1]);
+    let (none, rg, b0) = (-1, [-1, 0, -1, 1], [-1, 2, -1, -1]);
     let spread = |of: [i8; 4]| {
         let at = |half: usize, i: usize| -> i8 {
-            if of[i % 4] == n { n } else { of[i % 4] + 3 * (i / 4) as i8 + 4 * half as i8 }
+            if of[i % 4] == none { none } else { of[i % 4] + 3 * (i / 4) as i8 + 4 * half as i8 }
         };
         let bytes: [i8; 32] = core::array::from_fn(|i| at(i / 16, i % 16));
         // SAFETY: an unaligned load of the 32 bytes of `bytes`.
@@ -161,7 +161,8 @@ pub(super) fn label_avx2(
     let (low7, zero) = (_mm256_set1_epi32(127), _mm256_setzero_si256());
     let mut sums = zero;
     let mut max = zero;
-    for (pixels, labels) in pixels.iter().zip(labels) {
+    let far_above = _mm256_set1_epi32(packed.far_above);
+    for (n, (pixels, labels)) in pixels.iter().zip(labels).enumerate() {
         let bytes = pixels.as_ptr().cast::<u8>();
         let mut x = [zero; SIDE_BY_SIDE];
         let mut y = [zero; SIDE_BY_SIDE];
@@ -180,17 +181,20 @@ pub(super) fn label_avx2(
                 key[i] = _mm256_min_epi32(key[i], _mm256_sub_epi32(k, _mm256_madd_epi16(y[i], c_b0)));
             }
         }
-        let mut floors = zero;
+        let (mut floors, mut block_max) = (zero, zero);
         for i in 0..SIDE_BY_SIDE {
             let norm = _mm256_add_epi32(
                 _mm256_srli_epi32::<2>(_mm256_madd_epi16(x[i], x[i])),
                 _mm256_srli_epi32::<2>(_mm256_madd_epi16(y[i], y[i])),
             );
             let distance2 = _mm256_add_epi32(norm, key[i]);
-            max = _mm256_max_epi32(max, distance2);
+            block_max = _mm256_max_epi32(block_max, distance2);
             floors = _mm256_add_epi32(floors, _mm256_srli_epi32::<7>(distance2));
             key[i] = _mm256_and_si256(key[i], low7);
         }
+        max = _mm256_max_epi32(max, block_max);
+        let far = _mm256_movemask_epi8(_mm256_cmpgt_epi32(block_max, far_above));
+        tally.mark_far(n, far != 0);
         // Four times 23 bits fit a lane; their sums over a frame do not.
         sums = _mm256_add_epi64(
             sums,
@@ -243,7 +247,7 @@ pub(super) fn count_labels_avx2(first: u8, blocks: &[[u8; LABEL_BLOCK_PX]]) -> [
 #[target_feature(enable = "avx2")]
 pub(super) fn count_avx2<const BITS: u32, const CELLS: usize>(
     pixels: &[[[u8; 3]; LANES_AVX2]],
-    hist: &mut [Cell; CELLS],
+    hist: &mut [Features; CELLS],
 ) -> u64 {
     // A pixel's bytes to a lane of 32 bits, the fourth byte empty; the second half is loaded 4 bytes early.
     let lanes = _mm256_setr_epi8(

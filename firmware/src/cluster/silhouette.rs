@@ -11,9 +11,9 @@
 //! would be 2/3 of them, for only what is across lengthens a distance. Half is too little and two thirds are too much on
 //! fourteen frames at three lambdas, where 9/16 is within 0.008 of the exact score.)
 
-use crate::coreset::{Point, centroid, sum};
+use crate::color::{Features, Q6, distance2_q12};
+use crate::coreset::Point;
 use crate::gather::gather;
-use crate::label::{Q6, distance2_q12};
 use crate::limits::{CLUSTERS_MAX, SILHOUETTE_POINTS_MAX};
 use heapless::Vec;
 
@@ -59,17 +59,17 @@ impl<'p> Groups<'p> {
     fn of(points: &'p [Point], assign: &[u8], clusters: usize, inside_q12: u32) -> Groups<'p> {
         let every = points.len().div_ceil(SILHOUETTE_POINTS_MAX);
         let sample = || (0..).zip(points.iter().zip(assign)).step_by(every.max(1));
-        let (mut masses, mut counts) = ([[0; 4]; CLUSTERS_MAX], [0; CLUSTERS_MAX]);
+        let (mut masses, mut counts) = ([Features::ZERO; CLUSTERS_MAX], [0; CLUSTERS_MAX]);
         for (_, (p, &label)) in sample() {
             let k = usize::from(label);
             if let (Some(mass), Some(n)) = (masses.get_mut(k), counts.get_mut(k)) {
-                *mass = sum(mass, &p.mass);
+                *mass = mass.plus(&p.features);
                 *n += 1;
             }
         }
         let mut start = 0;
         let starts = masses.iter().zip(counts).take(clusters).map(|(mass, n)| {
-            let cluster = (start, u64::from(mass[3]), centroid(mass));
+            let cluster = (start, u64::from(mass.weight()), mass.mean_q6());
             start += n;
             cluster
         });

@@ -1,27 +1,32 @@
-//! SIMD: the innermost loop with the machine's vectors. The one place with unsafe code.
+//! The hot loops: nearest centroid, labelling, counting, YCbCr rows and distance sums.
 //!
-//! Takes a block of colours and prepared centroids. Gives what `Block::find_plain` gives, bit for bit.
-//! Touches the block's own arrays, through vector loads and stores of exactly their size.
-//! Never an instruction that the machine does not have: AVX2 is asked for at run time, without std; SSE2 is part of
-//! x86-64, and NEON of aarch64. Elsewhere the plain version runs.
+//! Each loop has a plain version and, with the feature `simd`, vector versions for AVX2, SSE2 and NEON that give the same
+//! bits; tests hold them to that. AVX2 is detected at run time without std; SSE2 is part of x86-64, and NEON of aarch64.
+//! Elsewhere the plain version runs. This module imports [`crate::color`] only, and it is the one place with unsafe code.
 //!
-//! Why the unsafe is sound: a load or store of 8 (4) lanes begins at lane 8n (4n) of an array of 64 lanes of 32 bits,
-//! with n below 8 (16), unaligned forms throughout; and an AVX2 function is called only after CPUID and XGETBV said that
-//! both the processor and the operating system know those registers.
-#![allow(unsafe_code, reason = "vectors; why it is sound is said above, and that it gives the plain bits is tested")]
+//! Why the unsafe code is sound: a vector load or store accesses only whole arrays of a known length, at constant strides
+//! within it, in unaligned form; and an AVX2 function is called only after CPUID and XGETBV have reported that both the
+//! processor and the operating system support AVX2. Each unsafe block states which bytes it accesses.
+#![cfg_attr(feature = "simd", allow(unsafe_code, reason = "vector intrinsics; see the module documentation"))]
 
-#[cfg(target_arch = "aarch64")]
+mod count;
+mod nearest;
+#[cfg(all(feature = "simd", target_arch = "aarch64"))]
 mod neon;
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(feature = "simd", target_arch = "aarch64"))]
 mod neon_ycbcr;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "simd", target_arch = "x86_64"))]
 mod x86;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "simd", target_arch = "x86_64"))]
 mod x86_ycbcr;
+pub(crate) mod ycbcr;
 
-use crate::coreset::Cell;
-use crate::nearest::{Block, LABEL_BLOCK_PX, Packed, Tally, Targets};
-use crate::ycbcr::{Halved, Matrix};
+pub(crate) use count::key5;
+pub(crate) use nearest::{LABEL_BLOCK_PX, Packed, Tally, Targets, for_each_nearest, targets};
+
+use crate::color::Features;
+use nearest::Block;
+use ycbcr::{Halved, Matrix};
 
 /// Finds the nearest target of every colour of the block. False: this machine has no version here.
 #[inline]
@@ -29,7 +34,7 @@ pub(crate) fn find(block: &mut Block, targets: &Targets) -> bool {
     if targets.is_empty() {
         return false;
     }
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "simd", target_arch = "x86_64"))]
     {
         if x86::has_avx2() {
             // SAFETY: the processor and the operating system have AVX2.
@@ -39,12 +44,12 @@ pub(crate) fn find(block: &mut Block, targets: &Targets) -> bool {
         }
         true
     }
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(all(feature = "simd", target_arch = "aarch64"))]
     {
         neon::find(block, targets);
         true
     }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[cfg(not(all(feature = "simd", any(target_arch = "x86_64", target_arch = "aarch64"))))]
     {
         let _ = block;
         false
@@ -59,7 +64,7 @@ pub(crate) fn label(
     labels: &mut [[u8; LABEL_BLOCK_PX]],
     tally: &mut Tally,
 ) -> bool {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "simd", target_arch = "x86_64"))]
     {
         if !x86::has_avx2() {
             return false;
@@ -68,12 +73,12 @@ pub(crate) fn label(
         unsafe { x86::label_avx2(pixels, packed, labels, tally) };
         true
     }
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(all(feature = "simd", target_arch = "aarch64"))]
     {
         neon::label(pixels, packed, labels, tally);
         true
     }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[cfg(not(all(feature = "simd", any(target_arch = "x86_64", target_arch = "aarch64"))))]
     {
         let _ = (pixels, packed, labels, tally);
         false
@@ -87,54 +92,43 @@ pub(crate) fn label(
 /// the same label would wait for one another.
 #[inline]
 pub(crate) fn count_labels<'l>(labels: &'l [u8], counts: &mut [u32]) -> &'l [u8] {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "simd", target_arch = "x86_64"))]
     if !x86::has_avx2() {
         return labels;
     }
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[cfg(all(feature = "simd", any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
         let (blocks, rest) = labels.as_chunks::<LABEL_BLOCK_PX>();
         // A lane of 8 bits counts to 255.
         for blocks in blocks.chunks(255) {
             for (first, counts) in (0..=u8::MAX).step_by(4).zip(counts.chunks_mut(4)) {
-                #[cfg(target_arch = "x86_64")]
+                #[cfg(all(feature = "simd", target_arch = "x86_64"))]
                 // SAFETY: the processor and the operating system have AVX2.
                 let more = unsafe { x86::count_labels_avx2(first, blocks) };
-                #[cfg(target_arch = "aarch64")]
+                #[cfg(all(feature = "simd", target_arch = "aarch64"))]
                 let more = neon::count_labels(first, blocks);
                 counts.iter_mut().zip(more).for_each(|(n, more)| *n += more);
             }
         }
         rest
     }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[cfg(not(all(feature = "simd", any(target_arch = "x86_64", target_arch = "aarch64"))))]
     {
         let _ = counts;
         labels
     }
 }
 
-/// Counts pixels into cells, all but a few, which it gives back behind the sum of the others' squares. None: this machine
-/// has no version here.
+/// Counts a row of pixels into the cells of a histogram with `BITS` bits a channel. Returns the sum of their squares.
 #[inline]
-pub(crate) fn count<'p, const BITS: u32, const CELLS: usize>(
-    pixels: &'p [[u8; 3]],
-    hist: &mut [Cell; CELLS],
-) -> Option<(u64, &'p [[u8; 3]])> {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if !x86::has_avx2() {
-            return None;
-        }
+pub(crate) fn count<const BITS: u32, const CELLS: usize>(pixels: &[[u8; 3]], hist: &mut [Features; CELLS]) -> u64 {
+    #[cfg(all(feature = "simd", target_arch = "x86_64"))]
+    if x86::has_avx2() {
         let (blocks, rest) = pixels.as_chunks();
         // SAFETY: the processor and the operating system have AVX2.
-        Some((unsafe { x86::count_avx2::<BITS, CELLS>(blocks, hist) }, rest))
+        return unsafe { x86::count_avx2::<BITS, CELLS>(blocks, hist) } + count::count_plain::<BITS, CELLS>(rest, hist);
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        let _ = (pixels, hist);
-        None
-    }
+    count::count_plain::<BITS, CELLS>(pixels, hist)
 }
 
 /// Pixels that are converted at a time.
@@ -148,7 +142,7 @@ type Sixteen = [[u8; 3]; YCBCR_PX];
 #[inline]
 pub(crate) fn rgb_of(m: Matrix, row: Halved<'_>, pixels: &mut [[u8; 3]]) -> usize {
     let pixels = pixels.as_chunks_mut::<YCBCR_PX>().0;
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "simd", target_arch = "x86_64"))]
     {
         if !x86::has_avx2() {
             return 0;
@@ -156,11 +150,11 @@ pub(crate) fn rgb_of(m: Matrix, row: Halved<'_>, pixels: &mut [[u8; 3]]) -> usiz
         // SAFETY: the processor and the operating system have AVX2.
         YCBCR_PX * unsafe { x86_ycbcr::rgb_of_avx2(m, row, pixels) }
     }
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(all(feature = "simd", target_arch = "aarch64"))]
     {
         YCBCR_PX * neon_ycbcr::rgb_of(m, row, pixels)
     }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[cfg(not(all(feature = "simd", any(target_arch = "x86_64", target_arch = "aarch64"))))]
     {
         let _ = (m, row, pixels);
         0
@@ -187,7 +181,7 @@ pub struct Tile {
 /// Sums run in lanes of 8, as in the plain version, and so do their roundings. False: this machine has no version here.
 #[inline]
 pub fn pair_sums(rows: &Tile, columns: &Tile, row_sums: &mut [f32; TILE], column_sums: &mut [f32; TILE]) -> bool {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "simd", target_arch = "x86_64"))]
     {
         if !x86::has_avx2() {
             return false;
@@ -196,7 +190,7 @@ pub fn pair_sums(rows: &Tile, columns: &Tile, row_sums: &mut [f32; TILE], column
         unsafe { x86::pair_sums_avx2(rows, columns, row_sums, column_sums) };
         true
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(all(feature = "simd", target_arch = "x86_64")))]
     {
         let _ = (rows, columns, row_sums, column_sums);
         false
@@ -205,22 +199,23 @@ pub fn pair_sums(rows: &Tile, columns: &Tile, row_sums: &mut [f32; TILE], column
 
 /// From now on this process computes as a machine without AVX2 does: for tests and comparisons.
 pub fn forbid_avx2() {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "simd", target_arch = "x86_64"))]
     x86::forbid_avx2();
 }
 
 /// Two 16-bit numbers as one of 32 bits, the first in the low half.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "simd", target_arch = "x86_64"))]
 fn pair([low, high]: [i16; 2]) -> i32 {
     i32::from(low as u16) | i32::from(high) << 16
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "simd"))]
 mod tests {
     use super::*;
-    use crate::label::Q6;
-    use crate::nearest::BLOCK;
-    use crate::nearest::targets;
+    use crate::color::Q6;
+    use crate::color::Q6;
+    
+    
     use proptest::prelude::*;
 
     /// Whole levels, coarse ones so that ties are common, and the corners.

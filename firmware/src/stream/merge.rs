@@ -1,18 +1,16 @@
-//! Track: which cluster of this frame is which of the last, and what a warm start may begin with.
+//! Structural edits before a warm start of DC-DP-means alone (`--refine none`): merging near duplicates, and dropping
+//! clusters that the cover does not need.
 //!
-//! Takes the last frame's clusters and points. Gives clusters to start from, and ids that stay.
-//! Touches the clusters and assignments that it is lent; all edits happen before a run, so the objective of each frame
-//! falls from its first sweep on.
-//! Never merges what the merged centroid would not cover, and never reuses an id.
+//! DC-DP-means only opens clusters. Lloyd's steps drift centroids together, and a passing colour leaves its cluster behind;
+//! without these edits K would only grow. They run before the clustering, so the objective of a frame falls from its first
+//! sweep on.
 
 use crate::cluster::{Cluster, Clusters};
+use crate::color::{Q6, distance2_q12};
 use crate::coreset::Point;
-use crate::gather::gather;
-use crate::label::{Q6, distance2_q12};
 use crate::limits::CLUSTERS_MAX;
-use heapless::Vec;
 
-/// Pairs that are looked at for merging in one frame.
+/// Pairs examined for merging in one frame: enough, as near duplicates arise one at a time.
 const MERGE_TRIES: u32 = 8;
 
 /// Merges near-duplicate clusters, closest first, where every point of both lies within `reach2_q12` of the merged
@@ -37,7 +35,7 @@ pub fn merge_close(points: &[Point], assign: &mut [u8], clusters: &mut Clusters,
         if let Some(c) = clusters.get_mut(i) {
             *c = Cluster { rgb_q6: merged, id, weight: a.weight.saturating_add(b.weight) };
         }
-        take_out(clusters, j);
+        remove(clusters, j);
         for label in assign.iter_mut() {
             *label = match usize::from(*label) {
                 l if l == j => i as u8,
@@ -49,8 +47,8 @@ pub fn merge_close(points: &[Point], assign: &mut [u8], clusters: &mut Clusters,
     }
 }
 
-/// Takes a cluster out; those behind it move up.
-fn take_out(clusters: &mut Clusters, place: usize) {
+/// Removes a cluster; those behind it move up.
+fn remove(clusters: &mut Clusters, place: usize) {
     let mut at = 0;
     clusters.retain(|_| {
         at += 1;
@@ -77,9 +75,8 @@ fn weighted_mean(a: Cluster, b: Cluster) -> Q6 {
     mean
 }
 
-/// Lets the lightest cluster go that the cover does not need: one whose every point of at least `w_open` pixels lies
-/// within `reach2_q12` of another centroid. It is what a cold start would not have opened; without this K only ever grows,
-/// for nothing else takes a cluster back that a passing colour once opened.
+/// Drops the lightest cluster that the cover does not need: one whose every point of at least `w_open` pixels lies within
+/// `reach2_q12` of another centroid. A cold start would not have opened it.
 pub fn drop_redundant(points: &[Point], assign: &[u8], clusters: &mut Clusters, w_open: u32, reach2_q12: u32) {
     let mut needed = [false; CLUSTERS_MAX];
     for (p, &label) in points.iter().zip(assign).filter(|(p, _)| p.weight() >= w_open) {
@@ -92,61 +89,8 @@ pub fn drop_redundant(points: &[Point], assign: &[u8], clusters: &mut Clusters, 
     if let Some((k, _)) = idle.min_by_key(|(_, (c, _))| c.weight)
         && clusters.len() > 1
     {
-        take_out(clusters, k);
+        remove(clusters, k);
     }
-}
-
-/// Makes one of the two clusters that cost least as one (Ward, 1963); the heavier keeps its id.
-pub fn join_cheapest(clusters: &mut Clusters) {
-    let pairs = clusters.iter().enumerate().flat_map(|(i, a)| {
-        let later = clusters.iter().enumerate().skip(i + 1);
-        later.map(move |(j, b)| {
-            let (wa, wb) = (u64::from(a.weight), u64::from(b.weight));
-            (u64::from(distance2_q12(a.rgb_q6, b.rgb_q6)) * (wa * wb / (wa + wb).max(1)), i, j)
-        })
-    });
-    let Some((_, i, j)) = pairs.min() else { return };
-    let (Some(&a), Some(&b)) = (clusters.get(i), clusters.get(j)) else { return };
-    let id = if a.weight >= b.weight { a.id } else { b.id };
-    if let Some(c) = clusters.get_mut(i) {
-        *c = Cluster { rgb_q6: weighted_mean(a, b), id, weight: a.weight.saturating_add(b.weight) };
-    }
-    take_out(clusters, j);
-}
-
-/// Lets clusters go that have shrunk below `weight_min` pixels: support to stay is less than support to open, so that a
-/// cluster at the border does not come and go with every frame.
-pub fn drop_light(clusters: &mut Clusters, weight_min: u32) {
-    if clusters.iter().any(|c| c.weight >= weight_min) {
-        clusters.retain(|c| c.weight >= weight_min);
-    }
-}
-
-/// Gives every cluster an id: after a cold start that of the nearest old cluster within `reach2_q12` (closest pairs
-/// first, one to one), else the next unused one.
-pub fn adopt(old: &[Cluster], clusters: &mut Clusters, reach2_q12: u32, next_id: &mut u32) {
-    if clusters.iter().all(|c| c.id == Cluster::NEW) {
-        loop {
-            let fresh = clusters.iter().enumerate().filter(|(_, c)| c.id == Cluster::NEW);
-            let pairs = fresh.flat_map(|(k, c)| {
-                let free = old.iter().filter(|o| clusters.iter().all(|c| c.id != o.id));
-                free.map(move |o| (distance2_q12(c.rgb_q6, o.rgb_q6), k, o.id))
-            });
-            let Some((_, k, id)) = pairs.filter(|p| p.0 <= reach2_q12).min() else { break };
-            if let Some(c) = clusters.get_mut(k) {
-                c.id = id;
-            }
-        }
-    }
-    for c in clusters.iter_mut().filter(|c| c.id == Cluster::NEW) {
-        c.id = *next_id;
-        *next_id = next_id.wrapping_add(1) % Cluster::NEW;
-    }
-}
-
-/// Writes down the ids that are in `now` and not in `before`.
-pub fn not_in(before: &[Cluster], now: &[Cluster], ids: &mut Vec<u32, CLUSTERS_MAX>) {
-    *ids = gather(now.iter().map(|c| c.id).filter(|id| before.iter().all(|o| o.id != *id)));
 }
 
 #[cfg(test)]
@@ -159,15 +103,6 @@ mod tests {
 
     fn ids(c: &Clusters) -> heapless::Vec<u32, 8> {
         c.iter().map(|c| c.id).collect()
-    }
-
-    #[test]
-    fn a_cold_start_takes_the_ids_of_the_nearest_old_clusters_one_to_one() {
-        let (old, mut next) = (clusters(&[(3, 0, 1), (5, 1_000, 1)]), 6);
-        let mut new = clusters(&[(Cluster::NEW, 990, 1), (Cluster::NEW, 900, 1), (Cluster::NEW, 9_000, 1)]);
-        adopt(&old, &mut new, 1_000 * 1_000, &mut next);
-        // 990 is closest to 5; 900 would like 5 too and gets 3; 9,000 is out of reach.
-        assert_eq!((ids(&new).as_slice(), next), (&[5, 3, 6][..], 7));
     }
 
     #[test]
@@ -200,14 +135,5 @@ mod tests {
         assert_eq!(ids_after(1, 100).as_slice(), &[1, 3, 4], "all but 4 are covered by a neighbour; 2 is the lightest");
         assert_eq!(ids_after(1, 99).as_slice(), &[1, 2, 3, 4]);
         assert_eq!(ids_after(3, 99).as_slice(), &[1, 2, 3], "what 4 stands for is too little to have opened it");
-    }
-
-    #[test]
-    fn light_clusters_go_but_never_all_of_them() {
-        let mut c = clusters(&[(1, 0, 3), (2, 9, 30)]);
-        drop_light(&mut c, 5);
-        assert_eq!(ids(&c).as_slice(), &[2]);
-        drop_light(&mut c, 500);
-        assert_eq!(c.len(), 1);
     }
 }

@@ -1,23 +1,20 @@
-//! Nearest: which centroid is nearest to each of a block of colours: the innermost loop of clustering and labelling.
+//! Which centroid is nearest to each of a block of colours: the innermost loop of clustering and labelling.
 //!
-//! Takes a block of colours and the centroids. Gives for each colour its nearest centroid, the lowest on a tie, and the
-//! squared distance.
-//! Touches the block.
-//! Never a float, and never another answer than `find_plain`: the vector versions in `simd` are held to it by test.
+//! For each colour the result is the nearest centroid, the lowest one on a tie, and the squared distance, all exact.
 //!
 //! |x - c|^2 = |x|^2 + (|c|^2 - 2 x c), and |x|^2 is the same for all c, so only the bracket (the key) is compared. In
 //! 1/64 levels a channel is at most 16,320, so 2x is at most 32,640 and fits 16 bits; 2 x c is at most 1,598,054,400 and
 //! |c|^2 at most 799,027,200, so a key fits 32 bits.
 
+use crate::color::Q6;
 use crate::gather::gather;
-use crate::label::Q6;
-use crate::limits::CLUSTERS_MAX;
+use crate::limits::{CLUSTERS_MAX, WIDTH_PX_MAX};
 use heapless::Vec;
 
 /// Colours in a block.
 pub(crate) const BLOCK: usize = 64;
 
-/// The centroids in the form that the loop wants them in.
+/// Centroids prepared for the loop.
 pub(crate) type Targets = Vec<Target, CLUSTERS_MAX>;
 
 /// A centroid: red and green, blue and nothing, and |c|^2.
@@ -28,7 +25,7 @@ pub(crate) struct Target {
     pub(crate) norm: i32,
 }
 
-/// Prepares centroids; what does not fit is left out, and cannot be: a frame has no more clusters than that.
+/// Prepares centroids. Centroids beyond [`CLUSTERS_MAX`] are ignored; callers pass at most that many.
 pub(crate) fn targets(centroids: impl Iterator<Item = Q6>) -> Targets {
     gather(centroids.map(|c| {
         let [r, g, b] = c.map(|v| v as i16);
@@ -38,7 +35,6 @@ pub(crate) fn targets(centroids: impl Iterator<Item = Q6>) -> Targets {
 }
 
 /// Pixels that the vector versions label at a time.
-#[cfg(feature = "simd")]
 pub(crate) const LABEL_BLOCK_PX: usize = 32;
 /// Targets at most in the packed form.
 pub(crate) const PACKED_MAX: usize = 128;
@@ -51,19 +47,28 @@ pub(crate) struct Packed {
     pub(crate) targets: Targets,
     pub(crate) label_of_rank: [u8; PACKED_MAX],
     low7_of_label: [u8; PACKED_MAX],
+    /// A pixel is farther than lambda from its centroid if its packed squared distance is greater than this.
+    pub(crate) far_above: i32,
 }
 
 impl Packed {
-    /// Packs targets, if there are some and no more than fit.
-    pub(crate) fn of(targets: &Targets) -> Option<Packed> {
+    /// Packs targets, if there are some and no more than fit. `lambda2_q12` is the square of lambda.
+    pub(crate) fn of(targets: &Targets, lambda2_q12: u32) -> Option<Packed> {
         if !(1..=PACKED_MAX).contains(&targets.len()) {
             return None;
         }
         let low7 = |t: &Target| (t.norm & 127) as u8;
         let mut ranked: Vec<(u8, u8), PACKED_MAX> = gather((0..).zip(targets).map(|(l, t)| (low7(t), l)));
         ranked.sort_unstable();
-        let mut packed =
-            Packed { targets: targets.clone(), label_of_rank: [0; PACKED_MAX], low7_of_label: [0; PACKED_MAX] };
+        // Ranks are in the order of the low bits, so those within lambda are the first ranks.
+        let lambda2 = lambda2_q12.min(i32::MAX as u32) as i32;
+        let ranks_within = ranked.iter().filter(|r| i32::from(r.0) <= lambda2 & 127).count() as i32;
+        let mut packed = Packed {
+            targets: targets.clone(),
+            label_of_rank: [0; PACKED_MAX],
+            low7_of_label: [0; PACKED_MAX],
+            far_above: (lambda2 & !127) + ranks_within - 1,
+        };
         for ((rank, &(low7, label)), slot) in (0..).zip(&ranked).zip(&mut packed.label_of_rank) {
             *slot = label;
             let label = usize::from(label);
@@ -86,16 +91,52 @@ impl Packed {
     }
 }
 
-/// What labelling pixels in packed form comes to.
+/// Blocks in the widest row.
+const ROW_BLOCKS: usize = WIDTH_PX_MAX / LABEL_BLOCK_PX;
+
+/// Totals over the pixels labelled in packed form.
 pub(crate) struct Tally {
     /// Sum of the squared distances without their low 7 bits, in units of these.
     pub(crate) floors: u64,
     /// The largest squared distance, its low 7 bits a rank.
     pub(crate) max: i32,
+    /// A bit for each block of the row labelled last: set if one of its pixels is farther than lambda from its centroid.
+    pub(crate) far_blocks: [u64; ROW_BLOCKS / 64],
 }
 
 impl Tally {
-    pub(crate) const EMPTY: Tally = Tally { floors: 0, max: 0 };
+    pub(crate) const EMPTY: Tally = Tally { floors: 0, max: 0, far_blocks: [0; ROW_BLOCKS / 64] };
+
+    /// Returns true if block `n` of the row labelled last has a pixel farther than lambda.
+    pub(crate) fn is_far(&self, n: usize) -> bool {
+        self.far_blocks.get(n / 64).is_some_and(|bits| bits >> (n % 64) & 1 == 1)
+    }
+
+    /// Marks block `n` of the current row if `far`.
+    #[inline]
+    pub(crate) fn mark_far(&mut self, n: usize, far: bool) {
+        if let Some(bits) = self.far_blocks.get_mut(n / 64) {
+            *bits |= u64::from(far) << (n % 64);
+        }
+    }
+}
+
+/// Calls `visit(place, item, nearest target, squared distance)` for every item, in order.
+#[inline]
+pub(crate) fn for_each_nearest<T>(
+    items: &[T],
+    color: impl Fn(&T) -> Q6,
+    targets: &Targets,
+    mut visit: impl FnMut(usize, &T, usize, u32),
+) {
+    let mut block = Block::EMPTY;
+    for (start, items) in (0..).step_by(BLOCK).zip(items.chunks(BLOCK)) {
+        block.fill(items.iter().map(&color));
+        block.find(targets);
+        for (i, ((item, &nearest), &distance2)) in items.iter().zip(&block.nearest).zip(&block.distance2).enumerate() {
+            visit(start + i, item, nearest as usize, distance2 as u32);
+        }
+    }
 }
 
 /// A block of colours, twice their value in 1/64 levels, and what was found for each.
@@ -121,20 +162,12 @@ impl Block {
         }
     }
 
-    /// Fills the block from its first place on with 8-bit colours.
-    #[inline]
-    pub(crate) fn fill_rgb(&mut self, pixels: &[[u8; 3]]) {
-        self.fill(pixels.iter().map(|px| px.map(|v| u16::from(v) << 6)));
-    }
-
     /// Finds the nearest target of every colour, by whatever this machine does fastest.
     #[inline]
     pub(crate) fn find(&mut self, targets: &Targets) {
-        #[cfg(feature = "simd")]
-        if crate::simd::find(self, targets) {
-            return;
+        if !super::find(self, targets) {
+            self.find_plain(targets);
         }
-        self.find_plain(targets);
     }
 
     /// Finds the nearest target of every colour, plainly: what the others are measured against.

@@ -1,11 +1,11 @@
-//! x86-64: YCbCr to RGB with AVX2. See `simd` for why the unsafe is sound.
+//! x86-64: YCbCr to RGB with AVX2. See `kernel` for why the unsafe is sound.
 //!
 //! Takes samples of a row. Gives RGB, as `ycbcr` does.
 //! Touches the pixels that it is lent.
 //! Never AVX2 unasked.
 
 use super::Sixteen;
-use crate::ycbcr::{Halved, Matrix};
+use super::ycbcr::{Halved, Matrix};
 use core::arch::x86_64::*;
 
 /// Two luma samples and their chroma in each of eight lanes of 32 bits.

@@ -1,10 +1,10 @@
-//! aarch64: NEON, which every such machine has. See `simd` for why the unsafe is sound.
+//! aarch64: NEON, which every such machine has. See `kernel` for why the unsafe is sound.
 //!
 //! Takes blocks of colours, or rows of pixels. Gives what the plain versions give.
 //! Touches the arrays it is lent.
 //! Never an instruction beyond ARMv8-A.
 
-use crate::nearest::{BLOCK, Block, LABEL_BLOCK_PX, Packed, Tally, Targets};
+use super::nearest::{BLOCK, Block, LABEL_BLOCK_PX, Packed, Tally, Targets};
 use core::arch::aarch64::*;
 
 const LANES: usize = 4;
@@ -56,8 +56,8 @@ pub(super) fn label(
     tally: &mut Tally,
 ) {
     const HALF_PX: usize = 16;
-    for (pixels, labels) in pixels.iter().zip(labels) {
-        let (mut floors, mut max) = (0, tally.max);
+    for (n, (pixels, labels)) in pixels.iter().zip(labels).enumerate() {
+        let (mut floors, mut max) = (0, 0);
         for half in 0..LABEL_BLOCK_PX / HALF_PX {
             // SAFETY: NEON is part of aarch64; loads and stores stay inside the block: 48 bytes from 48 half, 16 from
             // 16 half, and 64 of the table.
@@ -104,7 +104,8 @@ pub(super) fn label(
             }
         }
         tally.floors += floors;
-        tally.max = max;
+        tally.max = tally.max.max(max);
+        tally.mark_far(n, max > packed.far_above);
     }
 }
 

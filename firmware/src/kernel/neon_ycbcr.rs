@@ -1,11 +1,11 @@
-//! aarch64: YCbCr to RGB with NEON. See `simd` for why the unsafe is sound.
+//! aarch64: YCbCr to RGB with NEON. See `kernel` for why the unsafe is sound.
 //!
 //! Takes samples of a row. Gives RGB, as `ycbcr` does.
 //! Touches the pixels that it is lent.
 //! Never an instruction beyond ARMv8-A.
 
 use super::Sixteen;
-use crate::ycbcr::{Halved, Matrix};
+use super::ycbcr::{Halved, Matrix};
 use core::arch::aarch64::*;
 
 /// Even and odd luma samples of sixteen pixels, and the chroma of each two.

@@ -48,7 +48,7 @@ impl Yuv {
 }
 
 /// Samples of a row in which two pixels share one chroma.
-#[cfg_attr(not(feature = "simd"), expect(dead_code))]
+#[cfg_attr(not(feature = "simd"), expect(dead_code, reason = "only the vector versions read the samples"))]
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Halved<'a> {
     /// Y0 Cb Y1 Cr.
@@ -92,15 +92,7 @@ pub(crate) fn planar(yuv: Yuv, luma: &[u8], cb: &[u8], cr: &[u8], h: u8, pixels:
 
 /// Converts as many pixels from the first on as this machine's vectors take, and gives how many that were: an even number.
 fn by_vectors(m: Matrix, row: Halved<'_>, pixels: &mut [[u8; 3]]) -> usize {
-    #[cfg(feature = "simd")]
-    {
-        crate::simd::rgb_of(m, row, pixels)
-    }
-    #[cfg(not(feature = "simd"))]
-    {
-        let _ = (m, row, pixels);
-        0
-    }
+    super::rgb_of(m, row, pixels)
 }
 
 /// Pixels that share one chroma.

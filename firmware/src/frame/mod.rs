@@ -5,8 +5,8 @@
 //! Never copies a whole frame, and never reads past the buffer: its size is checked once, in `Frame::new`.
 
 use crate::limits::{PIXELS_MAX, WIDTH_PX_MAX};
-use crate::ycbcr;
-pub use crate::ycbcr::Yuv;
+use crate::kernel::ycbcr;
+pub use crate::kernel::ycbcr::Yuv;
 
 /// How the bytes of a frame lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,75 +1,61 @@
-//! Cluster: weighted points to clusters by DC-DP-means; a distance, lambda, decides how many.
-//!
-//! Takes points, lambda and the centroids to start from. Gives centroids, and the cluster of every point.
-//! Touches the assignment bytes it is lent and 8 KiB of sums on the stack.
-//! Never a float, and never an order: the farthest point is the lowest of the equally far. The objective never rises,
-//! which a debug build asserts in every iteration.
+//! DC-DP-means: weighted points to clusters; a distance, lambda, decides how many.
 //!
 //! DP-means (Kulis and Jordan, 2012) minimises sum w ||x - c||^2 + lambda^2 K. With delayed creation (Dinari and
-//! Freifeld, 2022) an iteration is one k-means sweep, after which at most one cluster opens, at the farthest point, if
-//! that is farther than lambda. The point leaves its old cluster *before* the means are taken, without which the
-//! objective can rise. Centroids are rounded to 1/64 levels: of all points of that grid the rounded mean is the nearest
-//! to the mean, so a sweep cannot raise the cost, and integers end where floats may wander.
+//! Freifeld, 2022) an iteration is one k-means sweep, after which at most one cluster opens: at the farthest point, if
+//! that is farther than lambda. The point leaves its old cluster *before* the means are computed; otherwise the objective
+//! could rise. A debug build asserts in every iteration that it does not.
+//!
+//! Inputs are points, lambda and the centroids to start from; results are centroids and the cluster of every point. The
+//! order of points does not matter, except that the lowest of equally far points opens. Centroids are rounded to 1/64
+//! levels: the rounded mean is the grid point nearest to the mean, so a sweep cannot raise the cost.
 
+use super::assign::{Cluster, Clusters, targets_of};
+use crate::color::Q6;
 use crate::coreset::Point;
 use crate::gather::gather;
-use crate::label::Q6;
+use crate::kernel::for_each_nearest;
 use crate::limits::CLUSTERS_MAX;
-use crate::nearest::{BLOCK, Block, targets};
-use heapless::Vec;
-
-/// A cluster under way: its centroid and who it is over frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cluster {
-    /// Centroid in 1/64 levels.
-    pub rgb_q6: Q6,
-    /// Identity over frames; [`Cluster::NEW`] until it has one.
-    pub id: u32,
-    /// Pixels of the coreset's points in it.
-    pub weight: u32,
-}
-
-impl Cluster {
-    /// The id of a cluster that has just opened.
-    pub const NEW: u32 = u32::MAX;
-
-    /// A cluster that has just opened at `rgb_q6`.
-    pub const fn new(rgb_q6: Q6) -> Cluster {
-        Cluster { rgb_q6, id: Cluster::NEW, weight: 0 }
-    }
-}
-
-/// The clusters of a frame, by label.
-pub type Clusters = Vec<Cluster, CLUSTERS_MAX>;
 
 /// What decides a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Params {
     /// Lambda in 1/64 levels; a point opens a cluster when it is farther than this.
     pub lambda_q6: u32,
-    /// Pixels that a point must stand for to open a cluster; 1 is the literature.
+    /// Pixels that a point must represent to open a cluster; 1 is the literature.
     pub w_open: u32,
     /// Iterations after which the run stops unconverged.
     pub iterations_max: u32,
+    /// Clusters at most, up to [`CLUSTERS_MAX`].
+    pub clusters_max: usize,
+}
+
+impl Params {
+    /// The square of lambda, in 1/4096 squared levels.
+    pub fn lambda2_q12(&self) -> u32 {
+        self.lambda_q6.saturating_mul(self.lambda_q6)
+    }
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
-    /// Iterations done.
+    /// Number of iterations.
     pub iterations: u32,
-    /// Nothing changed any more.
+    /// It ended because nothing changed any more, not at the cap.
     pub converged: bool,
-    /// [`CLUSTERS_MAX`] kept a point farther than lambda from opening a cluster.
+    /// [`Params::clusters_max`] kept a point farther than lambda from opening a cluster.
     pub saturated: bool,
     /// Sum of weighted squared distances to the centroids, in 1/4096 squared levels.
     pub cost_q12: u64,
 }
 
 /// Sums over the points of each cluster: weight, red, green, blue (in 1/64 levels).
+///
+/// These are sums of the points' rounded means, not of their pixels as in [`crate::color::Features`]: the objective that
+/// must not rise is that of the points.
 type Sums = [[u64; 4]; CLUSTERS_MAX];
 
-/// One sweep's findings.
+/// Findings of one sweep.
 struct Sweep {
     cost_q12: u64,
     changed: bool,
@@ -77,10 +63,10 @@ struct Sweep {
     farthest2_q12: u32,
 }
 
-/// Runs DC-DP-means on `points` from `clusters` (none: from the weighted mean). `assign` holds a byte a point and
-/// afterwards the label of each; `clusters` afterwards holds at least one cluster, unless there are no points.
+/// Runs DC-DP-means on `points` from `clusters` (empty: from the weighted mean). `assign` holds a byte a point and receives
+/// the label of each. Afterwards `clusters` holds at least one cluster, unless there are no points.
 pub fn run(points: &[Point], params: Params, clusters: &mut Clusters, assign: &mut [u8]) -> Run {
-    let lambda2 = params.lambda_q6.saturating_mul(params.lambda_q6);
+    let lambda2 = params.lambda2_q12();
     if clusters.is_empty() {
         *clusters = gather(mean(points).map(Cluster::new).into_iter());
     }
@@ -94,7 +80,7 @@ pub fn run(points: &[Point], params: Params, clusters: &mut Clusters, assign: &m
         let objective = sweep.cost_q12 + u64::from(lambda2) * clusters.len() as u64;
         debug_assert!(objective <= objective_before, "the objective rose: {objective_before} to {objective}");
         let far = sweep.farthest2_q12 > lambda2;
-        let open = far && !clusters.is_full();
+        let open = far && clusters.len() < params.clusters_max.min(CLUSTERS_MAX);
         (run.cost_q12, run.saturated) = (sweep.cost_q12, far && !open);
         if !open && (!sweep.changed || objective >= objective_before) {
             run.converged = true;
@@ -102,70 +88,11 @@ pub fn run(points: &[Point], params: Params, clusters: &mut Clusters, assign: &m
         }
         objective_before = objective;
         if open {
-            move_out(points, sweep.farthest, clusters, assign, &mut sums);
+            open_at(points, sweep.farthest, clusters, assign, &mut sums);
         }
         recentre(clusters, &sums, assign);
     }
     run
-}
-
-/// What `points` cost with `clusters` as they are, in 1/4096 squared levels.
-pub fn cost_q12(points: &[Point], clusters: &Clusters) -> u64 {
-    let targets = targets(clusters.iter().map(|c| c.rgb_q6));
-    let (mut block, mut cost) = (Block::EMPTY, 0);
-    for points in points.chunks(BLOCK) {
-        block.fill(points.iter().map(|p| p.rgb_q6));
-        block.find(&targets);
-        let costs = points.iter().zip(&block.distance2).map(|(p, &d)| u64::from(p.weight()) * d as u64);
-        cost += costs.sum::<u64>();
-    }
-    cost
-}
-
-/// Writes the nearest cluster of every point to `assign`.
-pub fn assign(points: &[Point], clusters: &Clusters, assign: &mut [u8]) {
-    let targets = targets(clusters.iter().map(|c| c.rgb_q6));
-    let mut block = Block::EMPTY;
-    for (points, assign) in points.chunks(BLOCK).zip(assign.chunks_mut(BLOCK)) {
-        block.fill(points.iter().map(|p| p.rgb_q6));
-        block.find(&targets);
-        assign.iter_mut().zip(&block.nearest).for_each(|(a, &k)| *a = k as u8);
-    }
-}
-
-/// Pixels of points that lie farther than lambda from every centroid, and whether one of these points has at least
-/// `w_open`.
-pub fn uncovered(points: &[Point], clusters: &Clusters, params: Params) -> (u64, bool) {
-    let targets = targets(clusters.iter().map(|c| c.rgb_q6));
-    let lambda2 = params.lambda_q6.saturating_mul(params.lambda_q6);
-    let (mut block, mut pixels, mut heavy) = (Block::EMPTY, 0, false);
-    for points in points.chunks(BLOCK) {
-        block.fill(points.iter().map(|p| p.rgb_q6));
-        block.find(&targets);
-        for (p, _) in points.iter().zip(&block.distance2).filter(|&(_, &d)| d as u32 > lambda2) {
-            pixels += u64::from(p.weight());
-            heavy |= p.weight() >= params.w_open;
-        }
-    }
-    (pixels, heavy)
-}
-
-/// Opens a cluster at the farthest point of at least `w_open` pixels, if there is room.
-pub fn open_farthest(points: &[Point], clusters: &mut Clusters, params: Params) {
-    let targets = targets(clusters.iter().map(|c| c.rgb_q6));
-    let (mut block, mut farthest) = (Block::EMPTY, (0, None));
-    for points in points.chunks(BLOCK) {
-        block.fill(points.iter().map(|p| p.rgb_q6));
-        block.find(&targets);
-        for (p, &d) in points.iter().zip(&block.distance2).filter(|(p, _)| p.weight() >= params.w_open) {
-            if d > farthest.0 {
-                farthest = (d, Some(p.rgb_q6));
-            }
-        }
-    }
-    if let Some(rgb_q6) = farthest.1 {
-        let _ = clusters.push(Cluster::new(rgb_q6));
-    }
 }
 
 fn mean(points: &[Point]) -> Option<Q6> {
@@ -190,33 +117,26 @@ fn add(sum: &mut [u64; 4], p: &Point) {
 
 /// Assigns every point to its nearest centroid, and finds the farthest point that may open a cluster.
 fn sweep(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], sums: &mut Sums) -> Sweep {
-    let targets = targets(clusters.iter().map(|c| c.rgb_q6));
     let mut found = Sweep { cost_q12: 0, changed: false, farthest: 0, farthest2_q12: 0 };
     sums.fill([0; 4]);
-    let mut block = Block::EMPTY;
-    let blocks = points.chunks(BLOCK).zip(assign.chunks_mut(BLOCK));
-    for (start, (points, assign)) in (0..).step_by(BLOCK).zip(blocks) {
-        block.fill(points.iter().map(|p| p.rgb_q6));
-        block.find(&targets);
-        let nearest = block.nearest.iter().zip(&block.distance2);
-        for (i, ((p, a), (&k, &d))) in points.iter().zip(assign.iter_mut()).zip(nearest).enumerate() {
-            let d = d as u32;
-            found.changed |= i32::from(*a) != k;
-            *a = k as u8;
-            found.cost_q12 += u64::from(p.weight()) * u64::from(d);
-            if d > found.farthest2_q12 && p.weight() >= w_open {
-                (found.farthest, found.farthest2_q12) = (start + i, d);
-            }
-            if let Some(sum) = sums.get_mut(k as usize) {
-                add(sum, p);
-            }
+    for_each_nearest(points, |p| p.rgb_q6, &targets_of(clusters), |i, p, nearest, distance2| {
+        if let Some(label) = assign.get_mut(i) {
+            found.changed |= usize::from(*label) != nearest;
+            *label = nearest as u8;
         }
-    }
+        found.cost_q12 += u64::from(p.weight()) * u64::from(distance2);
+        if distance2 > found.farthest2_q12 && p.weight() >= w_open {
+            (found.farthest, found.farthest2_q12) = (i, distance2);
+        }
+        if let Some(sum) = sums.get_mut(nearest) {
+            add(sum, p);
+        }
+    });
     found
 }
 
-/// Opens a cluster at point `j`, and takes it out of the sums of its old one.
-fn move_out(points: &[Point], j: usize, clusters: &mut Clusters, assign: &mut [u8], sums: &mut Sums) {
+/// Opens a cluster at point `j`, and takes the point out of the sums of its old cluster.
+fn open_at(points: &[Point], j: usize, clusters: &mut Clusters, assign: &mut [u8], sums: &mut Sums) {
     let (Some(p), Some(a)) = (points.get(j), assign.get_mut(j)) else { return };
     let new = clusters.len();
     if clusters.push(Cluster::new(p.rgb_q6)).is_err() {
@@ -235,7 +155,7 @@ fn move_out(points: &[Point], j: usize, clusters: &mut Clusters, assign: &mut [u
     *a = new as u8;
 }
 
-/// Moves every centroid to its mean. A cluster without points goes: the only choice that never raises the objective.
+/// Moves every centroid to its mean. A cluster without points is deleted: the only choice that never raises the objective.
 fn recentre(clusters: &mut Clusters, sums: &Sums, assign: &mut [u8]) {
     let (mut place, mut kept, mut label) = (0, 0u8, [0u8; CLUSTERS_MAX]);
     clusters.retain_mut(|c| {
@@ -262,15 +182,15 @@ fn recentre(clusters: &mut Clusters, sums: &Sums, assign: &mut [u8]) {
 mod tests {
     extern crate std;
     use super::*;
-    use crate::coreset::{self, Cell, Merge};
+    use crate::coreset::{self, Features, Merge};
     use crate::frame::Frame;
-    use crate::label::distance2_q12;
+    use crate::color::distance2_q12;
     use proptest::prelude::*;
     use std::vec;
 
     fn points(rgb: &[u8], size: usize) -> std::vec::Vec<Point> {
         let frame = Frame::rgb(rgb.len() / 3, 1, rgb).unwrap();
-        let (mut hist, mut merges) = (vec![Cell::default(); 32_768], vec![Merge::default(); 4_096]);
+        let (mut hist, mut merges) = (vec![Features::ZERO; 32_768], vec![Merge::default(); 4_096]);
         let mut cells = vec![Point::default(); 32_768];
         let n = coreset::count(&frame, &mut hist, &mut cells, &mut []);
         let mut points = vec![Point::default(); n.cells];
@@ -283,7 +203,7 @@ mod tests {
     }
 
     fn params(lambda: u32, w_open: u32) -> Params {
-        Params { lambda_q6: lambda * 64, w_open, iterations_max: 1_000 }
+        Params { lambda_q6: lambda * 64, w_open, iterations_max: 1_000, clusters_max: CLUSTERS_MAX }
     }
 
     proptest! {

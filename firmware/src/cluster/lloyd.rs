@@ -1,0 +1,119 @@
+//! Lloyd's sweeps over all cells of a frame (Lloyd, 1957, 1982): assign every cell, move every centroid to its mean.
+//!
+//! Inputs are a frame's cells with their sums and the clusters to improve; a sweep never raises the cost. A cluster without
+//! pixels is deleted. `assign` holds a byte a cell and receives its cluster.
+
+use super::assign::{Clusters, targets_of};
+use crate::color::Features;
+use crate::coreset::Point;
+use crate::kernel::for_each_nearest;
+use crate::limits::CLUSTERS_MAX;
+
+/// The sums of each cluster's pixels, by label.
+pub(super) type ClusterSums = [Features; CLUSTERS_MAX];
+
+/// Clusters of a frame that only noise moves may stay if one sweep would lower the cost by at most one part in 2^8: a sweep
+/// gains most of what all sweeps together gain, and 0.4 % of the cost is less than what noise changes from frame to frame.
+const STILL_SHIFT: u32 = 8;
+/// Sweeps have converged when one lowers the cost by at most one part in 2^9 (0.2 %).
+const TOLERANCE_SHIFT: u32 = 9;
+
+/// What sweeps achieved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Number of sweeps.
+    pub sweeps: u32,
+    /// The last sweep changed no assignment, or lowered the cost by no more than the tolerance.
+    pub converged: bool,
+    /// Cost of all pixels with the centroid of their cell's cluster, in 1/4096 squared levels.
+    pub cost_q12: u64,
+}
+
+/// Returns true if one sweep over `cells` would lower the cost by no more than one part in 256; the clusters then keep
+/// their centroids, so a scene that only noise moves keeps its colours to the bit. Sets the clusters' weights if so.
+pub fn is_still(cells: &[Point], squares: u64, clusters: &mut Clusters, assign: &mut [u8]) -> bool {
+    let mut sums = [Features::ZERO; CLUSTERS_MAX];
+    sweep(cells, clusters, assign, &mut sums);
+    let before = cost_of_sums_q12(clusters, &sums, squares);
+    let mut moved = clusters.clone();
+    recentre(&mut moved, &mut sums);
+    let still = moved.len() == clusters.len()
+        && before.saturating_sub(cost_of_sums_q12(&moved, &sums, squares)) <= before >> STILL_SHIFT;
+    if still {
+        clusters.iter_mut().zip(&moved).for_each(|(c, m)| c.weight = m.weight);
+    }
+    still
+}
+
+/// Moves `clusters` by at most `sweeps_max` sweeps over `cells`, until they converge. `squares` is what
+/// [`crate::coreset::count`] returned with the cells.
+pub fn lloyd(cells: &[Point], squares: u64, clusters: &mut Clusters, assign: &mut [u8], sweeps_max: u32) -> Swept {
+    let mut sums = [Features::ZERO; CLUSTERS_MAX];
+    assign.fill(u8::MAX);
+    sweeps(cells, squares, clusters, assign, &mut sums, sweeps_max)
+}
+
+/// As [`lloyd`]; also leaves each cluster's sums.
+pub(super) fn sweeps(
+    points: &[Point],
+    squares: u64,
+    clusters: &mut Clusters,
+    assign: &mut [u8],
+    sums: &mut ClusterSums,
+    sweeps_max: u32,
+) -> Swept {
+    let mut swept = Swept { cost_q12: u64::MAX, ..Swept::default() };
+    while swept.sweeps < sweeps_max && !swept.converged {
+        swept.sweeps += 1;
+        let changed = sweep(points, clusters, assign, sums);
+        recentre(clusters, sums);
+        let cost = cost_of_sums_q12(clusters, sums, squares);
+        swept.converged = !changed || swept.cost_q12.saturating_sub(cost) <= cost >> TOLERANCE_SHIFT;
+        swept.cost_q12 = cost;
+    }
+    swept
+}
+
+/// Assigns every cell to its nearest centroid and adds up the clusters' sums. Returns true if any assignment changed.
+fn sweep(points: &[Point], clusters: &Clusters, assign: &mut [u8], sums: &mut ClusterSums) -> bool {
+    // Neighbouring points mostly belong to one cluster: with two sets of sums an addition need not wait for the one before.
+    let mut sets = [[Features::ZERO; CLUSTERS_MAX]; 2];
+    let mut changed = 0;
+    for_each_nearest(points, |p| p.rgb_q6, &targets_of(clusters), |i, p, nearest, _| {
+        if let Some(label) = assign.get_mut(i) {
+            changed |= *label ^ nearest as u8;
+            *label = nearest as u8;
+        }
+        if let Some(sum) = sets.get_mut(i & 1).and_then(|set| set.get_mut(nearest)) {
+            *sum = sum.plus(&p.features);
+        }
+    });
+    for ((sum, a), b) in sums.iter_mut().zip(&sets[0]).zip(&sets[1]).take(clusters.len()) {
+        *sum = a.plus(b);
+    }
+    changed != 0
+}
+
+/// Moves every centroid to its mean; a cluster without pixels is deleted, and its place in `sums` with it.
+fn recentre(clusters: &mut Clusters, sums: &mut ClusterSums) {
+    let (mut place, mut kept) = (0, 0);
+    clusters.retain_mut(|c| {
+        let sum = sums.get(place).copied().unwrap_or_default();
+        place += 1;
+        if sum.weight() == 0 {
+            return false;
+        }
+        if let Some(slot) = sums.get_mut(kept) {
+            *slot = sum;
+        }
+        kept += 1;
+        (c.rgb_q6, c.weight) = (sum.mean_q6(), sum.weight());
+        true
+    });
+}
+
+/// The cost of the clusters' pixels, in 1/4096 squared levels.
+fn cost_of_sums_q12(clusters: &Clusters, sums: &ClusterSums, squares: u64) -> u64 {
+    let saved: i64 = clusters.iter().zip(sums).map(|(c, sum)| sum.saved_q12(c.rgb_q6)).sum();
+    (4096 * squares as i64 - saved).max(0) as u64
+}

@@ -1,0 +1,198 @@
+//! Clustering one frame: from nothing, or from the previous frame's clusters.
+//!
+//! Cold: DC-DP-means decides how many clusters there are; with `cover`, swaps then look for the lowest cost alone, and the
+//! cover opens what they have lost. Warm: Lloyd's sweeps follow the scene, the cover opens what has appeared, and a cold
+//! trial now and then keeps the stream from drifting. With `--refine none`, DC-DP-means itself runs in every frame.
+
+use super::points::Points;
+use super::settings::Settings;
+use crate::cluster::cover::Cover;
+use crate::cluster::lloyd::{self, is_still};
+use crate::cluster::{self, Cluster, Clusters, Params, cost_q12, swap};
+use crate::coreset::Point;
+use crate::stream::cut::Start;
+use crate::stream::merge;
+use crate::stream::steer::{Quality, Steer, drop_light};
+use crate::wire::{Method, Refine};
+
+/// Lloyd's sweeps over all cells, at most: they have mostly converged by then, and the next frame goes on from there.
+const SWEEPS_MAX: u32 = 6;
+/// Sweeps after clusters have opened, so that they and their neighbours find their means.
+const SWEEPS_AFTER_OPENING: u32 = 2;
+/// Rounds of opening and sweeping. Each sweep may uncover another colour; the last round opens without sweeping.
+const COVER_ROUNDS: u32 = 4;
+/// With `mse`, swaps may leave one pixel in this many farther than lambda from its centroid.
+const MSE_BEYOND_SHARE: u64 = 100;
+/// A cluster keeps its place with a quarter of the support that it needs to open, so that noise does not make it come and go.
+const SUPPORT_TO_STAY_PART: u32 = 4;
+/// Without refinement, a warm frame in this many merges near duplicates, and one in half as many drops a cluster that the
+/// others cover.
+const MERGE_EVERY: u64 = 8;
+const DROP_EVERY: u64 = 4;
+/// Merged clusters must be covered to this part of lambda, in 1/16: with all of it they would part again at once.
+const MERGE_REACH_16: u32 = 12;
+/// A cluster is not needed when others cover it to this part of lambda, in 1/16.
+const DROP_REACH_16: u32 = 15;
+
+/// What clustering a frame came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outcome {
+    pub(super) start: Start,
+    /// Iterations of DC-DP-means; 0 if it did not run.
+    pub(super) iterations: u32,
+    /// DC-DP-means ended because nothing changed any more, or did not run.
+    pub(super) converged: bool,
+    /// Sweeps of the refinement over cells or points.
+    pub(super) sweeps: u32,
+    /// The cap on clusters kept a cluster from opening.
+    pub(super) saturated: bool,
+    /// A cold trial has replaced the stream's clusters.
+    pub(super) replaced: bool,
+}
+
+impl Outcome {
+    fn new(start: Start) -> Outcome {
+        Outcome { start, iterations: 0, converged: true, sweeps: 0, saturated: false, replaced: false }
+    }
+}
+
+/// Clusters a frame from nothing.
+pub(super) fn start_cold(points: &mut Points<'_>, s: &Settings, params: Params, clusters: &mut Clusters, start: Start) -> Outcome {
+    let mut outcome = Outcome::new(start);
+    clusters.clear();
+    decide(points, s, params, clusters, &mut outcome);
+    match s.refine {
+        Refine::None => {}
+        Refine::Lloyd => sweep(points, clusters, SWEEPS_MAX, &mut outcome),
+        Refine::Mse => {
+            let weight: u64 = points.deciding.iter().map(|p| u64::from(p.weight())).sum();
+            let deciding = points.deciding;
+            let beyond = |c: &Clusters| cluster::beyond_px(deciding, c, params.lambda2_q12());
+            swap_clusters(points, clusters, weight / MSE_BEYOND_SHARE, beyond, &mut outcome);
+            sweep(points, clusters, SWEEPS_MAX, &mut outcome);
+        }
+        Refine::Cover => {
+            swap_clusters(points, clusters, 0, |_| 0, &mut outcome);
+            sweep(points, clusters, SWEEPS_MAX, &mut outcome);
+            restore_cover(points, params, &[], clusters, &mut outcome);
+        }
+    }
+    outcome
+}
+
+/// Clusters a frame from the previous frame's clusters. `frames` counts the frames of the stream.
+pub(super) fn continue_warm(
+    points: &mut Points<'_>,
+    s: &Settings,
+    params: Params,
+    steer: &mut Steer,
+    clusters: &mut Clusters,
+    frames: u64,
+) -> Outcome {
+    let mut outcome = Outcome::new(Start::Warm);
+    let previous = clusters.clone();
+    if s.refine == Refine::None {
+        edit(points, clusters, params, frames);
+        decide(points, s, params, clusters, &mut outcome);
+        return outcome;
+    }
+    drop_light(clusters, params.w_open / SUPPORT_TO_STAY_PART);
+    let assign = points.assign.get_mut(..points.cells.len()).unwrap_or(&mut []);
+    if clusters.len() == previous.len() && is_still(points.cells, points.squares, clusters, assign) {
+        outcome.sweeps += 1;
+    } else {
+        sweep(points, clusters, SWEEPS_MAX, &mut outcome);
+    }
+    if s.refine == Refine::Cover {
+        restore_cover(points, params, &previous, clusters, &mut outcome);
+    }
+    if steer.is_trial_due(clusters.len()) {
+        try_cold(points, s, params, steer, clusters, &mut outcome);
+    }
+    outcome
+}
+
+/// Clusters the frame from nothing, and takes the result if steering judges it better.
+fn try_cold(
+    points: &mut Points<'_>,
+    s: &Settings,
+    params: Params,
+    steer: &mut Steer,
+    clusters: &mut Clusters,
+    outcome: &mut Outcome,
+) {
+    let mut trial = Clusters::new();
+    let tried = start_cold(points, s, params, &mut trial, Start::Warm);
+    let quality = |c: &Clusters| Quality { clusters: c.len(), cost_q12: cost_q12(points.cells, c) };
+    outcome.sweeps += tried.sweeps;
+    if steer.judge(quality(clusters), quality(&trial), s.refine == Refine::Cover) {
+        (*clusters, outcome.saturated, outcome.replaced) = (trial, tried.saturated, true);
+    }
+}
+
+/// Runs DC-DP-means on the points that decide.
+fn decide(points: &mut Points<'_>, s: &Settings, params: Params, clusters: &mut Clusters, outcome: &mut Outcome) {
+    let deciding = points.deciding;
+    let assign = points.assign.get_mut(..deciding.len()).unwrap_or(&mut []);
+    // A pixel drawn by `uniform` represents a share of the frame; asking for more than that share would open nothing.
+    let represents = deciding.first().map_or(1, Point::weight).max(1);
+    let w_open = if s.method == Method::Uniform { params.w_open.min(represents) } else { params.w_open };
+    let run = cluster::run(deciding, Params { w_open, ..params }, clusters, assign);
+    (outcome.iterations, outcome.converged, outcome.saturated) = (run.iterations, run.converged, run.saturated);
+}
+
+fn sweep(points: &mut Points<'_>, clusters: &mut Clusters, sweeps_max: u32, outcome: &mut Outcome) {
+    let assign = points.assign.get_mut(..points.cells.len()).unwrap_or(&mut []);
+    outcome.sweeps += lloyd::lloyd(points.cells, points.squares, clusters, assign, sweeps_max).sweeps;
+}
+
+fn swap_clusters(
+    points: &mut Points<'_>,
+    clusters: &mut Clusters,
+    deficit_max: u64,
+    deficit: impl Fn(&Clusters) -> u64,
+    outcome: &mut Outcome,
+) {
+    let on = if points.cell_spread_q6 == 0 { points.cells } else { points.coreset };
+    let assign = points.assign.get_mut(..on.len()).unwrap_or(&mut []);
+    outcome.sweeps += swap::swap(on, clusters, assign, deficit_max, deficit);
+}
+
+/// Opens clusters until no colour is missed, as far as the cells show it. Clusters that drifted away from a small colour
+/// first go back to where they were in `previous`.
+fn restore_cover(
+    points: &mut Points<'_>,
+    params: Params,
+    previous: &[Cluster],
+    clusters: &mut Clusters,
+    outcome: &mut Outcome,
+) {
+    let cover = Cover::new(params, points.cell_spread_q6);
+    for _ in 0..COVER_ROUNDS {
+        cover.hold(points.cells, previous, clusters);
+        if cover.open_missed(points.cells, clusters) == 0 {
+            return;
+        }
+        sweep(points, clusters, SWEEPS_AFTER_OPENING, outcome);
+    }
+    cover.hold(points.cells, previous, clusters);
+    cover.open_missed(points.cells, clusters);
+}
+
+/// Structural edits before a warm start of DC-DP-means.
+fn edit(points: &mut Points<'_>, clusters: &mut Clusters, params: Params, frames: u64) {
+    let reach2 = |sixteenths| {
+        let reach = params.lambda_q6 * sixteenths / 16;
+        reach * reach
+    };
+    if frames.is_multiple_of(DROP_EVERY) {
+        let assign = points.assign.get_mut(..points.deciding.len()).unwrap_or(&mut []);
+        cluster::assign(points.deciding, clusters, assign);
+        if frames.is_multiple_of(MERGE_EVERY) {
+            merge::merge_close(points.deciding, assign, clusters, reach2(MERGE_REACH_16));
+        } else {
+            merge::drop_redundant(points.deciding, assign, clusters, params.w_open, reach2(DROP_REACH_16));
+        }
+    }
+    drop_light(clusters, params.w_open / SUPPORT_TO_STAY_PART);
+}

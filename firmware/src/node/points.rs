@@ -1,0 +1,151 @@
+//! Sampling: from a frame's pixels to the points that the rest of a step works on.
+//!
+//! | points | what they are | used for |
+//! |---|---|---|
+//! | cells | the occupied histogram cells; with a small lambda and few colours, the exact colours | refinement, the cover |
+//! | coreset | what the method made of the cells or pixels | swaps, the silhouette, `--refine none` |
+//! | deciding | the points on which DC-DP-means decides how many clusters there are | see [`Deciding`] |
+
+use super::settings::Settings;
+use super::workspace::Workspace;
+use crate::coreset::{self, Drawn, Point, SCOUT_POINTS_MAX};
+use crate::frame::Frame;
+use crate::wire::{Method, Refine};
+use rand::Rng;
+
+/// With a smaller lambda than this, a scout of 16-level cells (26 levels across the diagonal) is too coarse to decide on.
+const SCOUT_LAMBDA_Q6_MIN: u32 = 32 * 64;
+
+/// Half the width of a 5-bit cell and of a 4-bit cell, in 1/64 levels: about how far a cell's pixels reach from its mean.
+const FINE_CELL_SPREAD_Q6: u32 = 4 * 64;
+const COARSE_CELL_SPREAD_Q6: u32 = 8 * 64;
+
+/// The points on which DC-DP-means decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Deciding {
+    /// The coreset: without refinement, and with the methods that draw.
+    #[default]
+    Coreset,
+    /// At most 512 cells of 16 levels or more: fast, and fine enough for a lambda of 32 or more.
+    Scout,
+    /// All cells, or the exact colours.
+    Cells,
+}
+
+/// Where a frame's points are in the workspace.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sample {
+    /// Places of the cells.
+    cells: (usize, usize),
+    /// Sum of r^2 + g^2 + b^2 over the frame.
+    squares: u64,
+    /// Mean squared distance of a pixel to its cell's mean, in 1/4096 squared levels.
+    pub(super) inside_q12: u64,
+    /// See [`Points::cell_spread_q6`].
+    cell_spread_q6: u32,
+    points: usize,
+    scout: usize,
+    deciding: Deciding,
+    /// The coreset's certificate, if its method gives one.
+    pub(super) scatter_q12: Option<u64>,
+}
+
+/// The points of a frame, borrowed from the workspace.
+pub(super) struct Points<'w> {
+    /// On which DC-DP-means decides.
+    pub(super) deciding: &'w [Point],
+    /// The coreset.
+    pub(super) coreset: &'w [Point],
+    /// The cells, in Morton order; empty if nothing needs them.
+    pub(super) cells: &'w [Point],
+    /// Sum of r^2 + g^2 + b^2 over the frame.
+    pub(super) squares: u64,
+    /// About how far a cell's pixels reach from its mean along any direction, in 1/64 levels.
+    pub(super) cell_spread_q6: u32,
+    /// A label a point, for the longest of these lists.
+    pub(super) assign: &'w mut [u8],
+}
+
+impl Sample {
+    /// Counts the frame's cells if anything needs them, draws the coreset, and prepares the points that decide.
+    pub(super) fn draw(s: &Settings, ws: &mut Workspace<'_>, frame: &Frame<'_>, rng: &mut impl Rng) -> Sample {
+        let size = s.coreset_size as usize;
+        let mut sample = Sample::default();
+        if s.method != Method::Uniform || s.refine != Refine::None {
+            sample.count(ws, frame);
+        }
+        let cells = ws.cells.get(..sample.cells.1).unwrap_or(&[]);
+        let squares = sample.squares;
+        let drawn = match s.method {
+            Method::Octree => {
+                let parents = coreset::parents(cells, ws.scout);
+                let found = ws.scout.get(..parents).unwrap_or(&[]);
+                let drawn = coreset::octree(cells, found, squares, size, ws.points, ws.merges);
+                if s.refine != Refine::None {
+                    sample.scout = coreset::collapse(ws.scout, ws.merges, parents, size.min(SCOUT_POINTS_MAX));
+                    sample.deciding = Deciding::Scout;
+                }
+                drawn
+            }
+            Method::Uniform => coreset::uniform(frame, size, ws.points, ws.labels, ws.row, rng),
+            Method::Sensitivity => coreset::sensitivity(cells, size, s.lambda_q6, ws.points, rng),
+            Method::StreamKm => coreset::stream_km(cells, squares, size, ws.points, ws.merges, rng),
+            Method::Lightweight => coreset::lightweight(cells, size, ws.points, rng),
+        };
+        sample.take(drawn, s.method);
+        if sample.deciding == Deciding::Scout && s.lambda_q6 < SCOUT_LAMBDA_Q6_MIN {
+            sample.deciding = Deciding::Cells;
+            sample.use_exact_colors(ws, frame);
+        }
+        sample
+    }
+
+    fn count(&mut self, ws: &mut Workspace<'_>, frame: &Frame<'_>) {
+        let counted = coreset::count(frame, ws.histogram, ws.cells, ws.row);
+        (self.cells, self.squares) = ((0, counted.cells), counted.squares);
+        let fine = coreset::bits(ws.histogram.len()) == Some(5);
+        self.cell_spread_q6 = if fine { FINE_CELL_SPREAD_Q6 } else { COARSE_CELL_SPREAD_Q6 };
+        let cells = ws.cells.get(..counted.cells).unwrap_or(&[]);
+        self.inside_q12 = coreset::scatter_q12(cells, self.squares) / frame.pixels().max(1) as u64;
+    }
+
+    fn take(&mut self, drawn: Drawn, method: Method) {
+        (self.points, self.scatter_q12) = (drawn.points, drawn.scatter_q12);
+        if method == Method::Uniform {
+            // The points are pixels, not cells: nothing is scattered inside them.
+            self.inside_q12 = 0;
+        }
+    }
+
+    /// Replaces the cells by the frame's distinct colours, if it has few.
+    fn use_exact_colors(&mut self, ws: &mut Workspace<'_>, frame: &Frame<'_>) {
+        let end = self.cells.1;
+        let Some((_, places)) = ws.cells.split_at_mut_checked(end) else { return };
+        if let Some(colors) = coreset::exact_colors(frame, ws.histogram, places, ws.row) {
+            (self.cells, self.cell_spread_q6) = ((end, end + colors), 0);
+        }
+    }
+
+    /// The points, borrowed from the workspace that they were drawn in.
+    pub(super) fn points<'w>(&self, ws: &'w mut Workspace<'_>) -> Points<'w> {
+        let coreset = ws.points.get(..self.points).unwrap_or(&[]);
+        let cells = ws.cells.get(self.cells.0..self.cells.1).unwrap_or(&[]);
+        let deciding = match self.deciding {
+            Deciding::Coreset => coreset,
+            Deciding::Scout => ws.scout.get(..self.scout).unwrap_or(&[]),
+            Deciding::Cells => cells,
+        };
+        let (squares, cell_spread_q6) = (self.squares, self.cell_spread_q6);
+        Points { deciding, coreset, cells, squares, cell_spread_q6, assign: ws.assign }
+    }
+
+    /// The cells, borrowed from the workspace that they were counted in.
+    pub(super) fn cells<'w>(&self, ws: &'w Workspace<'_>) -> &'w [Point] {
+        ws.cells.get(self.cells.0..self.cells.1).unwrap_or(&[])
+    }
+
+    /// Number of coreset points.
+    pub(super) fn coreset_points(&self) -> usize {
+        self.points
+    }
+}

@@ -1,0 +1,131 @@
+//! Identity: which cluster of this frame is which of the frames before.
+//!
+//! A warm start carries ids along. A cluster that has just opened takes the id of the nearest cluster that has recently gone
+//! and is within reach, closest pairs first, one to one; otherwise it gets the next unused id. So a cold start, a swap or a
+//! colour that comes back keeps its id. An id is never used for two clusters of one frame.
+
+use crate::cluster::{Cluster, Clusters};
+use crate::color::distance2_q12;
+use crate::gather::gather;
+use crate::limits::CLUSTERS_MAX;
+use heapless::{Deque, Vec};
+
+/// Clusters that have gone and whose ids may come back. At 30 frames a second a colour that flickers is among the last few;
+/// when full, the oldest is forgotten.
+const GONE_MAX: usize = 64;
+
+/// What is remembered of clusters: the next unused id, and those that have gone.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    next_id: u32,
+    gone: Deque<Cluster, GONE_MAX>,
+}
+
+/// Ids that changed with a frame.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// Ids that the frame before did not have.
+    pub births: Vec<u32, CLUSTERS_MAX>,
+    /// Ids that the frame before had and this one has not.
+    pub deaths: Vec<u32, CLUSTERS_MAX>,
+}
+
+impl Identity {
+    /// Nothing has been seen; ids begin at 0.
+    pub const fn new() -> Identity {
+        Identity { next_id: 0, gone: Deque::new() }
+    }
+
+    /// Gives every new cluster an id. `previous` are the clusters of the frame before; `reach2_q12` is the squared distance
+    /// within which a new cluster may take an id of one of them. A cluster that went earlier must be within half of that
+    /// distance. Returns what changed.
+    pub fn identify(&mut self, previous: &[Cluster], clusters: &mut Clusters, reach2_q12: u32) -> Changes {
+        self.adopt(previous, clusters, reach2_q12);
+        for cluster in clusters.iter_mut().filter(|c| c.id == Cluster::NEW) {
+            cluster.id = self.next_id;
+            self.next_id = self.next_id.wrapping_add(1) % Cluster::NEW;
+        }
+        self.remember_gone(previous, clusters);
+        Changes { births: not_in(previous, clusters), deaths: not_in(clusters, previous) }
+    }
+
+    /// Gives new clusters the ids of old ones that are within reach, closest pairs first.
+    fn adopt(&self, previous: &[Cluster], clusters: &mut Clusters, reach2_q12: u32) {
+        loop {
+            let new = clusters.iter().enumerate().filter(|(_, c)| c.id == Cluster::NEW);
+            let pairs = new.flat_map(|(k, c)| {
+                let previous = previous.iter().map(|old| (old, reach2_q12));
+                let old = previous.chain(self.gone.iter().map(|old| (old, reach2_q12 / 4)));
+                let free = old.filter(|(old, _)| clusters.iter().all(|c| c.id != old.id));
+                free.filter_map(move |(old, reach2)| {
+                    let distance2 = distance2_q12(c.rgb_q6, old.rgb_q6);
+                    (distance2 <= reach2).then_some((distance2, k, old.id))
+                })
+            });
+            let Some((_, k, id)) = pairs.min() else { return };
+            if let Some(cluster) = clusters.get_mut(k) {
+                cluster.id = id;
+            }
+        }
+    }
+
+    /// Remembers the clusters that went with this frame, and forgets those that came back.
+    fn remember_gone(&mut self, previous: &[Cluster], clusters: &Clusters) {
+        self.gone.retain(|gone| clusters.iter().all(|c| c.id != gone.id));
+        for old in previous.iter().filter(|old| clusters.iter().all(|c| c.id != old.id)) {
+            if self.gone.is_full() {
+                self.gone.pop_front();
+            }
+            let _ = self.gone.push_back(*old);
+        }
+    }
+}
+
+/// The ids in `now` that are not in `before`.
+fn not_in(before: &[Cluster], now: &[Cluster]) -> Vec<u32, CLUSTERS_MAX> {
+    gather(now.iter().map(|c| c.id).filter(|id| before.iter().all(|o| o.id != *id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clusters(of: &[(u32, u16)]) -> Clusters {
+        of.iter().map(|&(id, red)| Cluster { rgb_q6: [red, 0, 0], id, weight: 1 }).collect()
+    }
+
+    fn ids(clusters: &Clusters) -> Vec<u32, 8> {
+        clusters.iter().map(|c| c.id).collect()
+    }
+
+    #[test]
+    fn new_clusters_take_the_ids_of_the_nearest_old_ones_one_to_one() {
+        let mut identity = Identity { next_id: 6, ..Identity::new() };
+        let old = clusters(&[(3, 0), (5, 1_000)]);
+        let mut new = clusters(&[(Cluster::NEW, 990), (Cluster::NEW, 900), (Cluster::NEW, 9_000)]);
+        let changes = identity.identify(&old, &mut new, 1_000 * 1_000);
+        // 990 is closest to 5; 900 would be closer to 5 than to 3 and gets 3; 9,000 is out of reach.
+        assert_eq!((ids(&new).as_slice(), changes.births.as_slice()), (&[5, 3, 6][..], &[6][..]));
+        assert!(changes.deaths.is_empty());
+    }
+
+    #[test]
+    fn a_colour_that_comes_back_has_its_id_again() {
+        let mut identity = Identity::new();
+        let mut first = clusters(&[(Cluster::NEW, 0), (Cluster::NEW, 5_000)]);
+        identity.identify(&[], &mut first, 1_000_000);
+        let mut without = clusters(&[(0, 0)]);
+        assert_eq!(identity.identify(&first, &mut without, 1_000_000).deaths.as_slice(), &[1]);
+        for _ in 0..100 {
+            let before = without.clone();
+            identity.identify(&before, &mut without, 1_000_000);
+        }
+        let mut again = clusters(&[(0, 0), (Cluster::NEW, 5_400)]);
+        assert_eq!(identity.identify(&without, &mut again, 1_000_000).births.as_slice(), &[1]);
+        assert_eq!(ids(&again).as_slice(), &[0, 1]);
+        // Out of half the reach it is another colour.
+        let mut other = clusters(&[(0, 0), (Cluster::NEW, 9_000)]);
+        identity.identify(&without, &mut other, 1_000_000);
+        assert_eq!(ids(&other).as_slice(), &[0, 2]);
+    }
+}

@@ -1,0 +1,125 @@
+//! Steering a warm stream: when clusters open, when they retire, and when a cold start replaces them.
+//!
+//! | state of the stream | test | when | what happens |
+//! |---|---|---|---|
+//! | a colour is missed | [`crate::cluster::cover`] on the cells, exact counts after labelling | every frame | the cluster that drifted is held, or a new one opens |
+//! | a cluster has lost its support | weight below a quarter of `w_open` | every frame | it is dropped |
+//! | too many clusters | more than [`CLUSTERS_SLACK`] above the last cold trial | every frame | a cold trial is due at once |
+//! | clusters have become poor | cost above a cold trial's, twice in a row | every [`TRIAL_EVERY`] frames | the trial's clusters replace them |
+//!
+//! A cold trial clusters the same frame from nothing. Without it a warm stream only drifts from one local optimum to the
+//! next, and K only grows: a passing colour opens a cluster that nothing takes back.
+
+use crate::cluster::Clusters;
+
+/// Frames between cold trials. A trial costs about as much as clustering a frame cold, so an eighth of that is added to
+/// each frame.
+pub const TRIAL_EVERY: u32 = 8;
+/// Clusters that a warm stream may have more than the last cold trial.
+pub const CLUSTERS_SLACK: usize = 2;
+/// A trial is better if the stream costs more than one part in 2^6 (1.6 %) more: less is not worth a change of labels.
+const COST_SLACK_SHIFT: u32 = 6;
+/// Trials in a row that must be better by cost before one replaces the stream's clusters: one frame's noise is no reason.
+const BETTER_TRIALS: u32 = 2;
+
+/// What steering remembers between frames.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Steer {
+    frames_since_trial: u32,
+    trial_clusters: usize,
+    better_trials: u32,
+    /// Pixels beyond lambda that a stream without a cover has accepted since its last change of clusters.
+    accepted_beyond_px: u32,
+}
+
+/// Number of clusters and cost of a solution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quality {
+    /// Number of clusters.
+    pub clusters: usize,
+    /// Cost over the frame's cells, in 1/4096 squared levels.
+    pub cost_q12: u64,
+}
+
+impl Steer {
+    /// A cold start is its own trial.
+    pub fn after_cold(clusters: usize) -> Steer {
+        Steer { trial_clusters: clusters, ..Steer::default() }
+    }
+
+    /// Returns true if the frame needs a cold trial. Called once in every warm frame.
+    pub fn is_trial_due(&mut self, clusters: usize) -> bool {
+        self.frames_since_trial += 1;
+        self.frames_since_trial >= TRIAL_EVERY || clusters > self.trial_clusters + CLUSTERS_SLACK
+    }
+
+    /// Judges a trial. Returns true if it replaces the stream's clusters.
+    ///
+    /// `covered`: the stream keeps the cover, so it never has too few clusters.
+    pub fn judge(&mut self, stream: Quality, trial: Quality, covered: bool) -> bool {
+        (self.frames_since_trial, self.trial_clusters) = (0, trial.clusters);
+        let too_many = stream.clusters > trial.clusters + CLUSTERS_SLACK;
+        let too_few = !covered && stream.clusters < trial.clusters;
+        let too_costly = stream.cost_q12 > trial.cost_q12 + (trial.cost_q12 >> COST_SLACK_SHIFT);
+        self.better_trials = if too_few || too_costly { self.better_trials + 1 } else { 0 };
+        let replace = too_many || self.better_trials >= BETTER_TRIALS;
+        if replace {
+            self.better_trials = 0;
+        }
+        replace
+    }
+
+    /// Without a cover: returns true if so many more pixels lie beyond lambda than the stream has accepted that a new colour
+    /// has appeared. The reference only falls, so slow growth adds up.
+    pub fn has_newcomer(&mut self, beyond_px: u32, w_open: u32, changed: bool) -> bool {
+        if changed {
+            self.accepted_beyond_px = beyond_px;
+        }
+        self.accepted_beyond_px = self.accepted_beyond_px.min(beyond_px);
+        // Noise moves pixels across lambda: an eighth of those accepted, and twice the support of a colour.
+        beyond_px > self.accepted_beyond_px + self.accepted_beyond_px / 8 + 2 * w_open
+    }
+}
+
+/// Drops clusters whose weight has fallen below `weight_min`, but never all of them.
+pub fn drop_light(clusters: &mut Clusters, weight_min: u32) {
+    if clusters.iter().any(|c| c.weight >= weight_min) {
+        clusters.retain(|c| c.weight >= weight_min);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Cluster;
+
+    #[test]
+    fn light_clusters_are_dropped_but_never_all_of_them() {
+        let of = |id, weight| Cluster { rgb_q6: [0; 3], id, weight };
+        let mut clusters: Clusters = [of(1, 3), of(2, 30)].into_iter().collect();
+        drop_light(&mut clusters, 5);
+        assert_eq!(clusters.iter().map(|c| c.id).collect::<heapless::Vec<_, 4>>().as_slice(), &[2]);
+        drop_light(&mut clusters, 500);
+        assert_eq!(clusters.len(), 1);
+    }
+
+    #[test]
+    fn a_trial_replaces_at_once_for_too_many_clusters_and_at_the_second_time_for_cost() {
+        let of = |clusters, cost_q12| Quality { clusters, cost_q12 };
+        let mut steer = Steer::after_cold(4);
+        assert!(!steer.is_trial_due(6) && steer.is_trial_due(7), "three above the trial's four");
+        assert!(steer.judge(of(7, 100), of(4, 100), true));
+        assert!(!steer.judge(of(4, 1_100), of(4, 1_000), true), "one better trial may be noise");
+        assert!(steer.judge(of(4, 1_100), of(4, 1_000), true));
+        assert!(!steer.judge(of(3, 1_000), of(4, 1_000), true) && !steer.judge(of(3, 1_000), of(4, 1_000), true));
+        assert!(!steer.judge(of(3, 1_000), of(4, 1_000), false) && steer.judge(of(3, 1_000), of(4, 1_000), false));
+    }
+
+    #[test]
+    fn without_a_cover_slow_growth_adds_up_to_a_newcomer() {
+        let mut steer = Steer::after_cold(1);
+        assert!(!steer.has_newcomer(100, 10, true));
+        let grown = (0..50).map(|i| 100 + 2 * i).find(|&px| steer.has_newcomer(px, 10, false));
+        assert_eq!(grown, Some(134), "an eighth of 100 and twice 10 above 100");
+    }
+}
