@@ -12,13 +12,16 @@ pub const LEVEL_Q6_MAX: u16 = 255 * 64;
 /// The squared Euclidean distance of two colours in 1/4096 squared levels, at most 799,027,200.
 #[inline]
 pub fn distance2_q12(a: Q6, b: Q6) -> u32 {
-    a.iter().zip(b).map(|(&x, y)| u32::from(x.abs_diff(y))).map(|d| d * d).sum()
+    let ([ar, ag, ab], [br, bg, bb]) = (a, b);
+    let [r, g, b] = [u32::from(ar.abs_diff(br)), u32::from(ag.abs_diff(bg)), u32::from(ab.abs_diff(bb))];
+    r * r + g * g + b * b
 }
 
 /// An 8-bit colour in 1/64 levels.
 #[inline]
 pub fn q6(rgb: [u8; 3]) -> Q6 {
-    rgb.map(|level| u16::from(level) << 6)
+    let [r, g, b] = rgb;
+    [u16::from(r) << 6, u16::from(g) << 6, u16::from(b) << 6]
 }
 
 /// Returns true if every channel is at most [`LEVEL_Q6_MAX`].
@@ -53,7 +56,9 @@ impl Features {
     #[inline]
     #[must_use]
     pub fn plus(&self, other: &Features) -> Features {
-        Features(core::array::from_fn(|i| self.0[i].wrapping_add(other.0[i])))
+        // Written out: as a loop or a closure it is not always one vector addition.
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        Features([a.wrapping_add(e), b.wrapping_add(f), c.wrapping_add(g), d.wrapping_add(h)])
     }
 
     /// The sums of this set without the pixels of `part`, which must be a subset.

@@ -4,7 +4,7 @@
 //! pixels of each label, and the pixels farther than lambda from their centroid, collected in [`FarPixels`]. Distances are
 //! integers, and a tie goes to the lowest label, so every machine gives the same bits.
 
-use crate::color::{Features, Q6, distance2_q12, q6};
+use crate::color::{Features, Q6, q6};
 use crate::frame::Frame;
 use crate::kernel::{self, LABEL_BLOCK_PX, Packed, Tally, Targets, for_each_nearest, targets};
 use crate::limits::CLUSTERS_MAX;
@@ -55,7 +55,6 @@ impl<'h> FarPixels<'h> {
         }
     }
 
-    #[cold]
     fn add(&mut self, rgb: [u8; 3]) {
         self.pixels += 1;
         if let Some(cell) = self.cells.get_mut(kernel::key5(rgb) >> 3) {
@@ -65,8 +64,7 @@ impl<'h> FarPixels<'h> {
 }
 
 /// One labelling under way.
-struct Pass<'c, 'f, 'h> {
-    centroids: &'c [Q6],
+struct Pass<'f, 'h> {
     lambda2_q12: u32,
     targets: Targets,
     packed: Option<Packed>,
@@ -92,7 +90,7 @@ pub fn label(
     let targets = targets(centroids.iter().copied());
     let packed = Packed::of(&targets, lambda2_q12);
     let found = Labelled { sse_q12: 0, max_distance2_q12: 0, pixels: [0; CLUSTERS_MAX], beyond_px: 0 };
-    let mut pass = Pass { centroids, lambda2_q12, targets, packed, tally: Tally::EMPTY, found, far };
+    let mut pass = Pass { lambda2_q12, targets, packed, tally: Tally::EMPTY, found, far };
     let (width, mut vector_px) = (frame.width().max(1), 0);
     for (y, labels) in labels.chunks_mut(width).enumerate().take(frame.height()) {
         let pixels = frame.row(y, row).as_chunks::<3>().0;
@@ -107,33 +105,20 @@ pub fn label(
     pass.found
 }
 
-impl Pass<'_, '_, '_> {
+impl Pass<'_, '_> {
     /// Labels as many whole blocks as the row has, if this machine has a vector version. Returns the pixels labelled.
     fn label_blocks(&mut self, pixels: &[[u8; 3]], labels: &mut [u8]) -> usize {
         let Some(packed) = &self.packed else { return 0 };
         let (blocks, label_blocks) = (pixels.as_chunks::<LABEL_BLOCK_PX>().0, labels.as_chunks_mut().0);
-        self.tally.far_blocks.fill(0);
+        self.tally.far_blocks.clear();
         if !kernel::label(blocks, packed, label_blocks, &mut self.tally) {
             return 0;
         }
-        if self.tally.far_blocks.iter().any(|&bits| bits != 0) {
-            for (n, (pixels, labels)) in blocks.iter().zip(label_blocks.iter()).enumerate() {
-                if self.tally.is_far(n) {
-                    self.collect_far(pixels, labels);
-                }
-            }
+        for &(n, far) in &self.tally.far_blocks {
+            let Some(block) = blocks.get(usize::from(n)) else { continue };
+            block.iter().enumerate().filter(|(i, _)| far >> i & 1 == 1).for_each(|(_, &rgb)| self.far.add(rgb));
         }
         blocks.len().min(label_blocks.len()) * LABEL_BLOCK_PX
-    }
-
-    /// Collects the far pixels of a labelled block.
-    fn collect_far(&mut self, pixels: &[[u8; 3]], labels: &[u8]) {
-        for (&rgb, &label) in pixels.iter().zip(labels) {
-            let centroid = self.centroids.get(usize::from(label)).copied().unwrap_or_default();
-            if distance2_q12(q6(rgb), centroid) > self.lambda2_q12 {
-                self.far.add(rgb);
-            }
-        }
     }
 
     /// Labels pixels that no vector version takes.
@@ -180,6 +165,7 @@ fn count(labels: &[u8], counts: &mut [u32]) {
 mod tests {
     extern crate std;
     use super::*;
+    use crate::color::distance2_q12;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
     use std::vec;

@@ -25,6 +25,7 @@ pub mod custody;
 pub mod frame;
 mod gather;
 pub mod kernel;
+pub mod knobs;
 pub mod label;
 pub mod limits;
 pub mod node;

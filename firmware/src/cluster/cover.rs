@@ -12,38 +12,40 @@ use super::assign::{Cluster, Clusters, targets_of};
 use super::dcdp::Params;
 use crate::color::{Features, Q6, distance2_q12};
 use crate::coreset::Point;
-use crate::kernel::for_each_nearest;
+use crate::kernel::for_each_beyond;
 use crate::limits::CLUSTERS_MAX;
-use heapless::Vec;
 
 /// Far cells that are examined together. A frame whose clusters nearly cover it has a few dozen; more are examined in
 /// several windows, in which support is counted separately.
 const WINDOW: usize = 512;
 
-/// A cell with pixels beyond lambda.
-#[derive(Debug, Clone, Copy)]
-struct FarCell {
-    /// Its place among the cells.
-    at: u32,
-    /// Squared distance of its mean to the nearest centroid, in 1/4096 squared levels.
-    distance2_q12: u32,
-    /// Estimated number of its pixels beyond lambda.
-    far_px: u32,
-    /// The nearest cluster.
-    nearest: u8,
-    /// Its support has been found to be too small; opening clusters only lowers it further.
-    rejected: bool,
+/// Cells with pixels beyond lambda, a list for each property, so that the support of one cell is added up in vectors.
+struct Window {
+    /// Places among the cells.
+    at: [u32; WINDOW],
+    /// Means in 1/64 levels, channel by channel.
+    rgb_q6: [[i32; WINDOW]; 3],
+    /// Squared distances of the means to the nearest centroid, in 1/4096 squared levels.
+    distance2_q12: [u32; WINDOW],
+    /// Estimated numbers of pixels beyond lambda; 0 once covered.
+    far_px: [u32; WINDOW],
+    /// The nearest clusters.
+    nearest: [u8; WINDOW],
+    /// The support has been found to be too small; opening clusters only lowers it further.
+    rejected: [bool; WINDOW],
+    len: usize,
 }
 
 /// What decides whether a colour is covered.
 #[derive(Debug, Clone, Copy)]
 pub struct Cover {
-    lambda_q6: u32,
     w_open: u32,
     clusters_max: usize,
     /// Squared distances of a cell's mean at which none and all of its pixels are taken to lie beyond lambda.
     none2_q12: u32,
     all2_q12: u32,
+    /// The square of the radius in which support is counted.
+    support2_q12: u32,
 }
 
 impl Cover {
@@ -52,11 +54,11 @@ impl Cover {
     pub fn new(params: Params, spread_q6: u32) -> Cover {
         let square = |v: u32| v.saturating_mul(v);
         Cover {
-            lambda_q6: params.lambda_q6,
             w_open: params.w_open,
             clusters_max: params.clusters_max.min(CLUSTERS_MAX),
             none2_q12: square(params.lambda_q6.saturating_sub(spread_q6)),
             all2_q12: square(params.lambda_q6.saturating_add(spread_q6)),
+            support2_q12: square((crate::knobs::knob(0)).min(params.lambda_q6 / 2)),
         }
     }
 
@@ -77,16 +79,16 @@ impl Cover {
     pub fn open_missed(&self, cells: &[Point], clusters: &mut Clusters) -> usize {
         let (before, mut start) = (clusters.len(), 0);
         while start < cells.len() {
-            let (mut window, next) = self.far_cells(cells, start, clusters);
+            let mut window = Window::EMPTY;
+            start = self.fill(&mut window, cells, start, clusters);
             while clusters.len() < self.clusters_max {
-                let Some(seed) = self.farthest_supported(cells, &mut window) else { break };
+                let Some(seed) = self.farthest_supported(&mut window) else { break };
                 let rgb_q6 = self.mean_of_ball(cells, &window, seed);
                 if clusters.push(Cluster::new(rgb_q6)).is_err() {
                     break;
                 }
-                self.cover_window(cells, &mut window, rgb_q6);
+                self.cover(&mut window, cells, rgb_q6);
             }
-            start = next;
         }
         clusters.len() - before
     }
@@ -95,11 +97,11 @@ impl Cover {
     pub fn is_broken(&self, cells: &[Point], clusters: &Clusters) -> bool {
         let mut start = 0;
         while start < cells.len() {
-            let (mut window, next) = self.far_cells(cells, start, clusters);
-            if self.farthest_supported(cells, &mut window).is_some() {
+            let mut window = Window::EMPTY;
+            start = self.fill(&mut window, cells, start, clusters);
+            if self.farthest_supported(&mut window).is_some() {
                 return true;
             }
-            start = next;
         }
         false
     }
@@ -108,19 +110,28 @@ impl Cover {
     ///
     /// A centroid that drifts a little away from a small colour would otherwise open a new cluster in every such frame.
     pub fn hold(&self, cells: &[Point], before: &[Cluster], clusters: &mut Clusters) -> bool {
+        if before.is_empty() {
+            return false;
+        }
+        let by_index = before.iter().all(|c| c.id == Cluster::NEW) && before.len() == clusters.len();
         let (mut start, mut moved) = (0, false);
         let mut to_hold = [false; CLUSTERS_MAX];
         while start < cells.len() {
-            let (mut window, next) = self.far_cells(cells, start, clusters);
-            while let Some(seed) = self.farthest_supported(cells, &mut window) {
-                if let Some(far) = window.get_mut(seed) {
-                    far.rejected = true;
-                    if let Some(hold) = to_hold.get_mut(usize::from(far.nearest)) {
-                        *hold = true;
-                    }
+            let mut window = Window::EMPTY;
+            start = self.fill(&mut window, cells, start, clusters);
+            while let Some(seed) = self.farthest_supported(&mut window) {
+                let nearest = window.nearest.get(seed).map_or(0, |&k| usize::from(k));
+                if let (Some(rejected), Some(hold)) = (window.rejected.get_mut(seed), to_hold.get_mut(nearest)) {
+                    (*rejected, *hold) = (true, true);
                 }
             }
-            start = next;
+        }
+        if by_index {
+            for ((cluster, old), _) in clusters.iter_mut().zip(before).zip(to_hold).filter(|c| c.1) {
+                cluster.rgb_q6 = old.rgb_q6;
+                moved = true;
+            }
+            return moved;
         }
         for (cluster, _) in clusters.iter_mut().zip(to_hold).filter(|c| c.1 && c.0.id != Cluster::NEW) {
             if let Some(old) = before.iter().find(|old| old.id == cluster.id && old.rgb_q6 != cluster.rgb_q6) {
@@ -131,79 +142,94 @@ impl Cover {
         moved
     }
 
-    /// The far cells from place `start` on, as many as a window holds, and the place after the last one examined.
-    fn far_cells(&self, cells: &[Point], start: usize, clusters: &Clusters) -> (Vec<FarCell, WINDOW>, usize) {
-        let (mut window, mut next) = (Vec::new(), cells.len());
+    /// Fills an empty window with the far cells from place `start` on. Returns the place after the last one examined.
+    fn fill(&self, window: &mut Window, cells: &[Point], start: usize, clusters: &Clusters) -> usize {
+        let mut next = cells.len();
         let rest = cells.get(start..).unwrap_or(&[]);
-        for_each_nearest(rest, |p| p.rgb_q6, &targets_of(clusters), |i, p, nearest, distance2_q12| {
-            if distance2_q12 <= self.none2_q12 || next < cells.len() {
-                return;
-            }
+        let targets = targets_of(clusters);
+        for_each_beyond(rest, |p| p.rgb_q6, &targets, self.none2_q12, |i, p, nearest, distance2_q12| {
             let far_px = self.far_px(p.weight(), distance2_q12);
-            let at = start + i;
-            let far = FarCell { at: at as u32, distance2_q12, far_px, nearest: nearest as u8, rejected: false };
-            if far_px > 0 && window.push(far).is_err() {
-                next = at;
+            if far_px > 0 && next == cells.len() && !window.push((start + i) as u32, p.rgb_q6, distance2_q12, far_px, nearest as u8) {
+                next = start + i;
             }
         });
-        (window, next)
+        next
     }
 
-    /// The farthest far cell with enough support, as a place in `window`.
-    fn farthest_supported(&self, cells: &[Point], window: &mut Vec<FarCell, WINDOW>) -> Option<usize> {
-        let total: u64 = window.iter().map(|far| u64::from(far.far_px)).sum();
-        if total < u64::from(self.w_open) {
-            return None;
-        }
-        loop {
-            let candidates = window.iter().enumerate().filter(|(_, far)| !far.rejected && far.far_px > 0);
-            // Ties go to the lowest place.
-            let (seed, _) = candidates.max_by_key(|&(i, far)| (far.distance2_q12, core::cmp::Reverse(i)))?;
-            if self.support_px(cells, window, seed) >= self.w_open {
-                return Some(seed);
+    /// The farthest far cell with enough support; of equally far ones the first.
+    fn farthest_supported(&self, window: &mut Window) -> Option<usize> {
+        let (mut farthest2, mut found) = (0, None);
+        for seed in 0..window.len.min(WINDOW) {
+            if window.far_px[seed] == 0 || window.rejected[seed] || window.distance2_q12[seed] <= farthest2 {
+                continue;
             }
-            if let Some(far) = window.get_mut(seed) {
-                far.rejected = true;
+            if window.support_px(seed, self.support2_q12) >= self.w_open {
+                (farthest2, found) = (window.distance2_q12[seed], Some(seed));
+            } else {
+                window.rejected[seed] = true;
             }
         }
+        found
     }
 
-    /// Estimated far pixels around a far cell: in its cell of 16 levels, or in a ball of lambda / 2, whichever has more.
-    fn support_px(&self, cells: &[Point], window: &[FarCell], seed: usize) -> u32 {
-        let Some(center) = window.get(seed).and_then(|far| cells.get(far.at as usize)) else { return 0 };
-        let (mut in_cell, mut in_ball) = (0u32, 0u32);
-        for far in window {
-            let Some(p) = cells.get(far.at as usize) else { continue };
-            if p.shares_support_cell(center) {
-                in_cell = in_cell.saturating_add(far.far_px);
-            }
-            if self.is_in_ball(p.rgb_q6, center.rgb_q6) {
-                in_ball = in_ball.saturating_add(far.far_px);
-            }
+    /// The mean of the far cells that support a far cell.
+    fn mean_of_ball(&self, cells: &[Point], window: &Window, seed: usize) -> Q6 {
+        let cell = |&at: &u32| cells.get(at as usize).copied().unwrap_or_default();
+        let center = window.at.get(seed).map(cell).unwrap_or_default().rgb_q6;
+        let far = window.at.iter().zip(&window.far_px).take(window.len).filter(|far| *far.1 > 0).map(|far| cell(far.0));
+        let near = far.filter(|p| distance2_q12(p.rgb_q6, center) <= self.support2_q12);
+        near.fold(Features::ZERO, |sum, p| sum.plus(&p.features)).mean_q6()
+    }
+
+    /// Lowers the distances of far cells to those of a new centroid.
+    fn cover(&self, window: &mut Window, cells: &[Point], rgb_q6: Q6) {
+        let far = window.at.iter().zip(&mut window.distance2_q12).zip(&mut window.far_px).take(window.len);
+        for ((&at, distance2), far_px) in far {
+            let Some(p) = cells.get(at as usize) else { continue };
+            *distance2 = (*distance2).min(distance2_q12(p.rgb_q6, rgb_q6));
+            *far_px = self.far_px(p.weight(), *distance2);
         }
-        in_cell.max(in_ball)
+    }
+}
+
+impl Window {
+    const EMPTY: Window = Window {
+        at: [0; WINDOW],
+        rgb_q6: [[0; WINDOW]; 3],
+        distance2_q12: [0; WINDOW],
+        far_px: [0; WINDOW],
+        nearest: [0; WINDOW],
+        rejected: [false; WINDOW],
+        len: 0,
+    };
+
+    /// Adds a far cell. Returns false if there is no room.
+    fn push(&mut self, at: u32, rgb_q6: Q6, distance2_q12: u32, far_px: u32, nearest: u8) -> bool {
+        let i = self.len;
+        if i >= WINDOW {
+            return false;
+        }
+        (self.at[i], self.distance2_q12[i], self.far_px[i], self.nearest[i]) = (at, distance2_q12, far_px, nearest);
+        for (channel, level) in self.rgb_q6.iter_mut().zip(rgb_q6) {
+            channel[i] = i32::from(level);
+        }
+        self.len += 1;
+        true
     }
 
-    fn is_in_ball(&self, a: Q6, center: Q6) -> bool {
-        4 * u64::from(distance2_q12(a, center)) <= u64::from(self.lambda_q6) * u64::from(self.lambda_q6)
-    }
-
-    /// The mean of the far cells in the ball around a far cell.
-    fn mean_of_ball(&self, cells: &[Point], window: &[FarCell], seed: usize) -> Q6 {
-        let far_cell = |far: &FarCell| cells.get(far.at as usize).copied().unwrap_or_default();
-        let center = window.get(seed).map(far_cell).unwrap_or_default();
-        let in_ball = window.iter().map(far_cell).filter(|p| self.is_in_ball(p.rgb_q6, center.rgb_q6));
-        in_ball.fold(Features::ZERO, |sum, p| sum.plus(&p.features)).mean_q6()
-    }
-
-    /// Lowers the distances of far cells to those of a new centroid, and removes cells that are no longer far.
-    fn cover_window(&self, cells: &[Point], window: &mut Vec<FarCell, WINDOW>, rgb_q6: Q6) {
-        window.retain_mut(|far| {
-            let Some(p) = cells.get(far.at as usize) else { return false };
-            far.distance2_q12 = far.distance2_q12.min(distance2_q12(p.rgb_q6, rgb_q6));
-            far.far_px = self.far_px(p.weight(), far.distance2_q12);
-            far.far_px > 0
+    /// Estimated far pixels in the ball around a far cell.
+    fn support_px(&self, seed: usize, support2_q12: u32) -> u32 {
+        let Some(seed) = Some(seed).filter(|&seed| seed < WINDOW) else { return 0 };
+        let [r, g, b] = &self.rgb_q6;
+        let center = [r[seed], g[seed], b[seed]];
+        // Whole lanes: places behind the last far cell have no pixels.
+        let len = self.len.next_multiple_of(8).min(WINDOW);
+        let colors = r.iter().zip(g).zip(b).zip(&self.far_px).take(len);
+        let px = colors.map(|(((r, g), b), &px)| {
+            let [r, g, b] = [r - center[0], g - center[1], b - center[2]];
+            if (r * r + g * g + b * b) as u32 <= support2_q12 { px } else { 0 }
         });
+        px.sum()
     }
 }
 

@@ -50,10 +50,11 @@ pub fn is_still(cells: &[Point], squares: u64, clusters: &mut Clusters, assign: 
 pub fn lloyd(cells: &[Point], squares: u64, clusters: &mut Clusters, assign: &mut [u8], sweeps_max: u32) -> Swept {
     let mut sums = [Features::ZERO; CLUSTERS_MAX];
     assign.fill(u8::MAX);
-    sweeps(cells, squares, clusters, assign, &mut sums, sweeps_max)
+    sweeps(cells, squares, clusters, assign, &mut sums, sweeps_max, u64::MAX)
 }
 
-/// As [`lloyd`]; also leaves each cluster's sums.
+/// As [`lloyd`]; also leaves each cluster's sums. Gives up as soon as the cost is not expected to fall below `worth_q12`:
+/// the gains of sweeps shrink roughly geometrically, so all later ones together are taken as a few times the last one.
 pub(super) fn sweeps(
     points: &[Point],
     squares: u64,
@@ -61,6 +62,7 @@ pub(super) fn sweeps(
     assign: &mut [u8],
     sums: &mut ClusterSums,
     sweeps_max: u32,
+    worth_q12: u64,
 ) -> Swept {
     let mut swept = Swept { cost_q12: u64::MAX, ..Swept::default() };
     while swept.sweeps < sweeps_max && !swept.converged {
@@ -68,8 +70,12 @@ pub(super) fn sweeps(
         let changed = sweep(points, clusters, assign, sums);
         recentre(clusters, sums);
         let cost = cost_of_sums_q12(clusters, sums, squares);
-        swept.converged = !changed || swept.cost_q12.saturating_sub(cost) <= cost >> TOLERANCE_SHIFT;
+        let gain = swept.cost_q12.saturating_sub(cost);
+        swept.converged = !changed || gain <= cost >> TOLERANCE_SHIFT;
         swept.cost_q12 = cost;
+        if swept.sweeps > 1 && cost.saturating_sub(crate::knobs::knob(5) as u64 * gain) > worth_q12 {
+            break;
+        }
     }
     swept
 }

@@ -36,6 +36,8 @@ pub fn swap(
     points: &[Point],
     clusters: &mut Clusters,
     assign: &mut [u8],
+    tries_max: u32,
+    weight_min: u32,
     deficit_max: u64,
     deficit: impl Fn(&Clusters) -> u64,
 ) -> u32 {
@@ -43,17 +45,17 @@ pub fn swap(
     // The sums of a drawn point are rounded: near black it may save less than nothing.
     let squares = points.iter().map(|p| p.features.saved_q12(p.rgb_q6)).sum::<i64>().max(0) as u64 >> 12;
     assign.fill(u8::MAX);
-    let mut swept = sweeps(points, squares, clusters, assign, &mut sums, SWEEPS_TO_JUDGE);
+    let mut swept = sweeps(points, squares, clusters, assign, &mut sums, SWEEPS_TO_JUDGE, u64::MAX);
     let deficit_max = deficit_max.max(deficit(clusters));
     let (mut swaps, mut tries) = (0, 0);
     let mut cuts = cuts(points, clusters, assign);
     // Rejected since the last accepted swap.
     let mut rejected: Vec<Exchange, { TRIES_MAX as usize }> = Vec::new();
-    while tries < TRIES_MAX && swaps < SWAPS_MAX && clusters.len() > 2 {
-        let Some((s, i, j)) = best(clusters, &cuts, &rejected) else { break };
+    while tries < TRIES_MAX.min(tries_max) && swaps < SWAPS_MAX && clusters.len() > 2 {
+        let Some((s, i, j)) = best(clusters, &cuts, &rejected, weight_min) else { break };
         let (before, sums_before) = (clusters.clone(), sums);
         exchange(clusters, &sums, &cuts, (s, i, j));
-        let trial = sweeps(points, squares, clusters, assign, &mut sums, SWEEPS_TO_JUDGE);
+        let trial = sweeps(points, squares, clusters, assign, &mut sums, SWEEPS_TO_JUDGE, swept.cost_q12);
         swept.sweeps += trial.sweeps;
         if trial.cost_q12 < swept.cost_q12 && clusters.len() == before.len() && deficit(clusters) <= deficit_max {
             swept = Swept { sweeps: swept.sweeps, ..trial };
@@ -84,7 +86,7 @@ fn exchange(clusters: &mut Clusters, sums: &ClusterSums, cuts: &[Cut], (s, i, j)
 }
 
 /// The swap that promises most: which cluster to cut, and which two to merge.
-fn best(clusters: &Clusters, cuts: &[Cut], rejected: &[Exchange]) -> Option<Exchange> {
+fn best(clusters: &Clusters, cuts: &[Cut], rejected: &[Exchange], weight_min: u32) -> Option<Exchange> {
     // The clusters that gain most by a cut. A pair to merge excludes two of them, and each rejected swap at most one more.
     let mut costly: Vec<(u64, usize), { TRIES_MAX as usize + 3 }> = Vec::new();
     for (s, cut) in cuts.iter().enumerate().take(clusters.len()) {
@@ -97,6 +99,7 @@ fn best(clusters: &Clusters, cuts: &[Cut], rejected: &[Exchange]) -> Option<Exch
     let mut found: Option<(i64, Exchange)> = None;
     for (i, a) in clusters.iter().enumerate() {
         for (j, b) in clusters.iter().enumerate().skip(i + 1) {
+            if a.weight.min(b.weight) < weight_min { continue; }
             let loss = ward_q12((a.rgb_q6, a.weight), (b.rgb_q6, b.weight)) as i64;
             let free = costly.iter().find(|&&(_, s)| s != i && s != j && !rejected.contains(&(s, i, j)));
             let Some(&(gain, s)) = free else { continue };

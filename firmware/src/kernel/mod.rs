@@ -22,7 +22,7 @@ mod x86_ycbcr;
 pub(crate) mod ycbcr;
 
 pub(crate) use count::key5;
-pub(crate) use nearest::{LABEL_BLOCK_PX, Packed, Tally, Targets, for_each_nearest, targets};
+pub(crate) use nearest::{LABEL_BLOCK_PX, Packed, Tally, Targets, for_each_beyond, for_each_nearest, targets};
 
 use crate::color::Features;
 use nearest::Block;

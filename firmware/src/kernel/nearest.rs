@@ -100,24 +100,19 @@ pub(crate) struct Tally {
     pub(crate) floors: u64,
     /// The largest squared distance, its low 7 bits a rank.
     pub(crate) max: i32,
-    /// A bit for each block of the row labelled last: set if one of its pixels is farther than lambda from its centroid.
-    pub(crate) far_blocks: [u64; ROW_BLOCKS / 64],
+    /// Blocks of the row labelled last that have pixels farther than lambda from their centroid: the block's place in the
+    /// row, and a bit for each such pixel.
+    pub(crate) far_blocks: Vec<(u16, u32), ROW_BLOCKS>,
 }
 
 impl Tally {
-    pub(crate) const EMPTY: Tally = Tally { floors: 0, max: 0, far_blocks: [0; ROW_BLOCKS / 64] };
+    pub(crate) const EMPTY: Tally = Tally { floors: 0, max: 0, far_blocks: Vec::new() };
 
-    /// Returns true if block `n` of the row labelled last has a pixel farther than lambda.
-    pub(crate) fn is_far(&self, n: usize) -> bool {
-        self.far_blocks.get(n / 64).is_some_and(|bits| bits >> (n % 64) & 1 == 1)
-    }
-
-    /// Marks block `n` of the current row if `far`.
-    #[inline]
-    pub(crate) fn mark_far(&mut self, n: usize, far: bool) {
-        if let Some(bits) = self.far_blocks.get_mut(n / 64) {
-            *bits |= u64::from(far) << (n % 64);
-        }
+    /// Notes the far pixels of block `n` of the current row.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn push_far(&mut self, n: usize, pixels: u32) {
+        let _ = self.far_blocks.push((n as u16, pixels));
     }
 }
 
@@ -135,6 +130,31 @@ pub(crate) fn for_each_nearest<T>(
         block.find(targets);
         for (i, ((item, &nearest), &distance2)) in items.iter().zip(&block.nearest).zip(&block.distance2).enumerate() {
             visit(start + i, item, nearest as usize, distance2 as u32);
+        }
+    }
+}
+
+/// Calls `visit(place, item, nearest target, squared distance)` for every item farther than `above_q12`, in order.
+#[inline]
+pub(crate) fn for_each_beyond<T>(
+    items: &[T],
+    color: impl Fn(&T) -> Q6,
+    targets: &Targets,
+    above_q12: u32,
+    mut visit: impl FnMut(usize, &T, usize, u32),
+) {
+    let mut block = Block::EMPTY;
+    for (start, items) in (0..).step_by(BLOCK).zip(items.chunks(BLOCK)) {
+        block.fill(items.iter().map(&color));
+        block.find(targets);
+        // Most blocks have nothing beyond, and their maximum is taken in vectors.
+        if block.distance2.iter().copied().max().is_none_or(|max| max as u32 <= above_q12) {
+            continue;
+        }
+        for (i, ((item, &nearest), &distance2)) in items.iter().zip(&block.nearest).zip(&block.distance2).enumerate() {
+            if distance2 as u32 > above_q12 {
+                visit(start + i, item, nearest as usize, distance2 as u32);
+            }
         }
     }
 }
@@ -157,8 +177,8 @@ impl Block {
     #[inline]
     pub(crate) fn fill(&mut self, colours: impl Iterator<Item = Q6>) {
         for ((rg, b0), c) in self.rg.iter_mut().zip(&mut self.b0).zip(colours) {
-            let [r, g, b] = c.map(|v| (v << 1) as i16);
-            (*rg, *b0) = ([r, g], [b, 0]);
+            let [r, g, b] = c;
+            (*rg, *b0) = ([(r << 1) as i16, (g << 1) as i16], [(b << 1) as i16, 0]);
         }
     }
 

@@ -56,8 +56,11 @@ pub(super) fn label(
     tally: &mut Tally,
 ) {
     const HALF_PX: usize = 16;
+    // SAFETY: NEON is part of aarch64, and the load is of the array's 16 bytes.
+    let (zero, bits) = unsafe { (vdupq_n_s32(0), vld1q_u32([1, 2, 4, 8].as_ptr())) };
     for (n, (pixels, labels)) in pixels.iter().zip(labels).enumerate() {
         let (mut floors, mut max) = (0, 0);
+        let mut distances = [zero; LABEL_BLOCK_PX / LANES];
         for half in 0..LABEL_BLOCK_PX / HALF_PX {
             // SAFETY: NEON is part of aarch64; loads and stores stay inside the block: 48 bytes from 48 half, 16 from
             // 16 half, and 64 of the table.
@@ -90,6 +93,7 @@ pub(super) fn label(
                     let (r, g, b) = (part(r), part(g), part(b));
                     let norm = vmlal_s16(vmlal_s16(vmull_s16(r, r), g, g), b, b);
                     let distance2 = vaddq_s32(norm, *key);
+                    distances[4 * half + i] = distance2;
                     max = max.max(vmaxvq_s32(distance2));
                     floors += vaddlvq_u32(vreinterpretq_u32_s32(vshrq_n_s32::<7>(distance2)));
                 }
@@ -105,7 +109,15 @@ pub(super) fn label(
         }
         tally.floors += floors;
         tally.max = tally.max.max(max);
-        tally.mark_far(n, max > packed.far_above);
+        if max > packed.far_above {
+            let mut far = 0;
+            for (i, distance2) in distances.iter().enumerate() {
+                // SAFETY: NEON is part of aarch64.
+                let lanes = unsafe { vaddvq_u32(vandq_u32(vcgtq_s32(*distance2, vdupq_n_s32(packed.far_above)), bits)) };
+                far |= lanes << (LANES * i);
+            }
+            tally.push_far(n, far);
+        }
     }
 }
 

@@ -137,6 +137,75 @@ pub(super) fn find_sse2(block: &mut Block, targets: &Targets) {
     }
 }
 
+/// Where a register of 16-bit lanes takes its bytes from: `of` names the byte of a pixel for each of four bytes, or -1 for
+/// zero. The second half of a register is loaded 4 bytes early, so that the last load ends with the block.
+const fn spread(of: [i8; 4]) -> [i8; 32] {
+    let (mut bytes, mut i) = ([-1; 32], 0);
+    while i < 32 {
+        let (half, i16) = (i as i8 / 16, i % 16);
+        if of[i16 % 4] >= 0 {
+            bytes[i] = of[i16 % 4] + 3 * (i16 as i8 / 4) + 4 * half;
+        }
+        i += 1;
+    }
+    bytes
+}
+/// Red and green to the high bytes of lanes; blue and nothing.
+const TO_RED_GREEN: [i8; 32] = spread([-1, 0, -1, 1]);
+const TO_BLUE: [i8; 32] = spread([-1, 2, -1, -1]);
+
+/// The packed squared distance of each pixel of a block to its nearest target.
+///
+/// A function of its own, so that the sixteen registers are all for its loop.
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+fn packed_distances(pixels: &[[u8; 3]; LABEL_BLOCK_PX], targets: &Targets) -> [__m256i; SIDE_BY_SIDE] {
+    let zero = _mm256_setzero_si256();
+    let (mut x, mut y) = ([zero; SIDE_BY_SIDE], [zero; SIDE_BY_SIDE]);
+    let bytes = pixels.as_ptr().cast::<u8>();
+    for i in 0..SIDE_BY_SIDE {
+        // SAFETY: bytes 24 i to 24 i + 23 of the block's 96, and unaligned loads of the 32 bytes of the tables.
+        let (raw, to_rg, to_b) = unsafe {
+            (
+                _mm256_loadu2_m128i(bytes.add(24 * i + 8).cast(), bytes.add(24 * i).cast()),
+                _mm256_loadu_si256(TO_RED_GREEN.as_ptr().cast()),
+                _mm256_loadu_si256(TO_BLUE.as_ptr().cast()),
+            )
+        };
+        x[i] = _mm256_srli_epi16::<1>(_mm256_shuffle_epi8(raw, to_rg));
+        y[i] = _mm256_srli_epi16::<1>(_mm256_shuffle_epi8(raw, to_b));
+    }
+    let mut key = [_mm256_set1_epi32(i32::MAX); SIDE_BY_SIDE];
+    for t in targets {
+        let (c_rg, c_b0) = (_mm256_set1_epi32(pair(t.rg)), _mm256_set1_epi32(pair(t.b0)));
+        let norm = _mm256_set1_epi32(t.norm);
+        for i in 0..SIDE_BY_SIDE {
+            let k = _mm256_sub_epi32(norm, _mm256_madd_epi16(x[i], c_rg));
+            key[i] = _mm256_min_epi32(key[i], _mm256_sub_epi32(k, _mm256_madd_epi16(y[i], c_b0)));
+        }
+    }
+    for i in 0..SIDE_BY_SIDE {
+        // (2r)^2 + (2g)^2 is at most 2,130,739,200; a quarter of it is r^2 + g^2.
+        let red_green = _mm256_srli_epi32::<2>(_mm256_madd_epi16(x[i], x[i]));
+        let blue = _mm256_srli_epi32::<2>(_mm256_madd_epi16(y[i], y[i]));
+        key[i] = _mm256_add_epi32(key[i], _mm256_add_epi32(red_green, blue));
+    }
+    key
+}
+
+/// A bit for each pixel of a block whose packed squared distance is above `far_above`.
+#[cold]
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+fn far_pixels(distance2: [__m256i; SIDE_BY_SIDE], far_above: __m256i) -> u32 {
+    let mut far = 0;
+    for (i, distance2) in distance2.into_iter().enumerate() {
+        let lanes = _mm256_castsi256_ps(_mm256_cmpgt_epi32(distance2, far_above));
+        far |= (_mm256_movemask_ps(lanes) as u32) << (LANES_AVX2 * i);
+    }
+    far
+}
+
 /// Labels whole blocks of pixels; the machine must have AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) fn label_avx2(
@@ -145,62 +214,31 @@ pub(super) fn label_avx2(
     labels: &mut [[u8; LABEL_BLOCK_PX]],
     tally: &mut Tally,
 ) {
-    // Bytes of a pixel to the high bytes of 16-bit lanes: red and green, blue and nothing. The second half of a register
-    // is loaded 4 bytes early, so that the last load ends with the block.
-    let (none, rg, b0) = (-1, [-1, 0, -1, 1], [-1, 2, -1, -1]);
-    let spread = |of: [i8; 4]| {
-        let at = |half: usize, i: usize| -> i8 {
-            if of[i % 4] == none { none } else { of[i % 4] + 3 * (i / 4) as i8 + 4 * half as i8 }
-        };
-        let bytes: [i8; 32] = core::array::from_fn(|i| at(i / 16, i % 16));
-        // SAFETY: an unaligned load of the 32 bytes of `bytes`.
-        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
-    };
-    let (to_rg, to_b0) = (spread(rg), spread(b0));
     let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     let (low7, zero) = (_mm256_set1_epi32(127), _mm256_setzero_si256());
     let mut sums = zero;
     let mut max = zero;
     let far_above = _mm256_set1_epi32(packed.far_above);
     for (n, (pixels, labels)) in pixels.iter().zip(labels).enumerate() {
-        let bytes = pixels.as_ptr().cast::<u8>();
-        let mut x = [zero; SIDE_BY_SIDE];
-        let mut y = [zero; SIDE_BY_SIDE];
-        for i in 0..SIDE_BY_SIDE {
-            // SAFETY: bytes 24 i to 24 i + 23 of the block's 96.
-            let raw = unsafe { _mm256_loadu2_m128i(bytes.add(24 * i + 8).cast(), bytes.add(24 * i).cast()) };
-            x[i] = _mm256_srli_epi16::<1>(_mm256_shuffle_epi8(raw, to_rg));
-            y[i] = _mm256_srli_epi16::<1>(_mm256_shuffle_epi8(raw, to_b0));
-        }
-        let mut key = [_mm256_set1_epi32(i32::MAX); SIDE_BY_SIDE];
-        for t in &packed.targets {
-            let (c_rg, c_b0) = (_mm256_set1_epi32(pair(t.rg)), _mm256_set1_epi32(pair(t.b0)));
-            let norm = _mm256_set1_epi32(t.norm);
-            for i in 0..SIDE_BY_SIDE {
-                let k = _mm256_sub_epi32(norm, _mm256_madd_epi16(x[i], c_rg));
-                key[i] = _mm256_min_epi32(key[i], _mm256_sub_epi32(k, _mm256_madd_epi16(y[i], c_b0)));
-            }
-        }
+        let distance2 = packed_distances(pixels, &packed.targets);
         let (mut floors, mut block_max) = (zero, zero);
-        for i in 0..SIDE_BY_SIDE {
-            let norm = _mm256_add_epi32(
-                _mm256_srli_epi32::<2>(_mm256_madd_epi16(x[i], x[i])),
-                _mm256_srli_epi32::<2>(_mm256_madd_epi16(y[i], y[i])),
-            );
-            let distance2 = _mm256_add_epi32(norm, key[i]);
+        for distance2 in distance2 {
             block_max = _mm256_max_epi32(block_max, distance2);
             floors = _mm256_add_epi32(floors, _mm256_srli_epi32::<7>(distance2));
-            key[i] = _mm256_and_si256(key[i], low7);
         }
         max = _mm256_max_epi32(max, block_max);
-        let far = _mm256_movemask_epi8(_mm256_cmpgt_epi32(block_max, far_above));
-        tally.mark_far(n, far != 0);
+        if _mm256_movemask_epi8(_mm256_cmpgt_epi32(block_max, far_above)) != 0 {
+            let far = far_pixels(distance2, far_above);
+            tally.push_far(n, far);
+        }
         // Four times 23 bits fit a lane; their sums over a frame do not.
         sums = _mm256_add_epi64(
             sums,
             _mm256_add_epi64(_mm256_unpacklo_epi32(floors, zero), _mm256_unpackhi_epi32(floors, zero)),
         );
-        let (a, b) = (_mm256_packs_epi32(key[0], key[1]), _mm256_packs_epi32(key[2], key[3]));
+        // The norm of a pixel is a multiple of 4,096, so the low 7 bits of the distance are the rank.
+        let rank = |i: usize| _mm256_and_si256(distance2[i], low7);
+        let (a, b) = (_mm256_packs_epi32(rank(0), rank(1)), _mm256_packs_epi32(rank(2), rank(3)));
         let ranks = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order);
         let mut found = zero;
         for (t, table) in

@@ -68,13 +68,22 @@ pub(super) fn start_cold(points: &mut Points<'_>, s: &Settings, params: Params, 
             let weight: u64 = points.deciding.iter().map(|p| u64::from(p.weight())).sum();
             let deciding = points.deciding;
             let beyond = |c: &Clusters| cluster::beyond_px(deciding, c, params.lambda2_q12());
-            swap_clusters(points, clusters, weight / MSE_BEYOND_SHARE, beyond, &mut outcome);
+            swap_clusters(points, clusters, 6, 0, 0, weight / MSE_BEYOND_SHARE, beyond, &mut outcome);
             sweep(points, clusters, SWEEPS_MAX, &mut outcome);
         }
         Refine::Cover => {
-            swap_clusters(points, clusters, 0, |_| 0, &mut outcome);
-            sweep(points, clusters, SWEEPS_MAX, &mut outcome);
+            swap_clusters(points, clusters, crate::knobs::knob(6), 0, crate::knobs::knob(9)&1, 0, |_| 0, &mut outcome);
+            sweep(points, clusters, crate::knobs::knob(8), &mut outcome);
             restore_cover(points, params, &[], clusters, &mut outcome);
+            if crate::knobs::knob(4) > 0 {
+                let cover = Cover::new(params, points.cell_spread_q6);
+                let cells = points.cells;
+                for _ in 0..crate::knobs::knob(4) {
+                swap_clusters(points, clusters, crate::knobs::knob(7), if crate::knobs::knob(10) > 0 {params.w_open * 5000 / crate::knobs::knob(10) } else {0}, crate::knobs::knob(9)&2, 0, |c| u64::from(cover.is_broken(cells, c)), &mut outcome);
+                sweep(points, clusters, 2, &mut outcome);
+                restore_cover(points, params, &[], clusters, &mut outcome);
+                }
+            }
         }
     }
     outcome
@@ -149,13 +158,16 @@ fn sweep(points: &mut Points<'_>, clusters: &mut Clusters, sweeps_max: u32, outc
 fn swap_clusters(
     points: &mut Points<'_>,
     clusters: &mut Clusters,
+    tries_max: u32,
+    weight_min: u32,
+    scout: u32,
     deficit_max: u64,
     deficit: impl Fn(&Clusters) -> u64,
     outcome: &mut Outcome,
 ) {
-    let on = if points.cell_spread_q6 == 0 { points.cells } else { points.coreset };
+    let on = if scout > 0 { points.deciding } else if points.cell_spread_q6 == 0 { points.cells } else { points.coreset };
     let assign = points.assign.get_mut(..on.len()).unwrap_or(&mut []);
-    outcome.sweeps += swap::swap(on, clusters, assign, deficit_max, deficit);
+    outcome.sweeps += swap::swap(on, clusters, assign, tries_max, weight_min, deficit_max, deficit);
 }
 
 /// Opens clusters until no colour is missed, as far as the cells show it. Clusters that drifted away from a small colour
@@ -167,13 +179,15 @@ fn restore_cover(
     clusters: &mut Clusters,
     outcome: &mut Outcome,
 ) {
-    let cover = Cover::new(params, points.cell_spread_q6);
-    for _ in 0..COVER_ROUNDS {
+    let cover = Cover::new(params, if points.cell_spread_q6 > 0 { crate::knobs::knob(1) } else { 0 });
+    for _ in 0..crate::knobs::knob(2) {
         cover.hold(points.cells, previous, clusters);
         if cover.open_missed(points.cells, clusters) == 0 {
             return;
         }
-        sweep(points, clusters, SWEEPS_AFTER_OPENING, outcome);
+        let before = clusters.clone();
+        sweep(points, clusters, crate::knobs::knob(3), outcome);
+        if crate::knobs::knob(11) > 0 && previous.is_empty() { cover.hold(points.cells, &before, clusters); }
     }
     cover.hold(points.cells, previous, clusters);
     cover.open_missed(points.cells, clusters);
