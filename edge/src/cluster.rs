@@ -1,8 +1,7 @@
-//! Cluster: files instead of a camera: each frame's clusters as JSON, as a recoloured picture, as labels.
+//! The command `cluster`: files instead of a camera, and each frame's clusters as JSON, as a recoloured picture, as labels.
 //!
-//! Takes files and settings. Gives a line a frame on standard output, and PNGs.
-//! Touches the files, and the directories it is told to write to.
-//! Never mixes two inputs: each is a stream of its own, though frames are numbered over all.
+//! It reads the input files, prints a line a frame on standard output, and writes PNGs into the directories that it is
+//! given. Each input is a stream of its own, though frames are numbered over all inputs.
 
 use crate::camera::{Camera, Play};
 use crate::cli::data;
@@ -161,8 +160,11 @@ struct Line {
     coreset_points: u32,
     clusters: usize,
     iterations: u32,
+    sweeps: u32,
     converged: bool,
     saturated: bool,
+    beyond_px: Option<u32>,
+    missed: Option<u32>,
     palette: Vec<Colour>,
     sse: f64,
     rms: f64,
@@ -185,8 +187,11 @@ fn line(r: &Report, micros: Times) -> Line {
         coreset_points: r.coreset_points,
         clusters: r.palette.len(),
         iterations: r.iterations,
+        sweeps: r.sweeps,
         converged: r.converged,
         saturated: r.saturated,
+        beyond_px: r.beyond_px,
+        missed: r.missed,
         palette: palette
             .map(|s| Colour { id: s.id, rgb: s.rgb_q6.map(|c| f64::from(c) / 64.0), pixels: s.pixels })
             .collect(),
@@ -216,9 +221,13 @@ fn emit(job: &Job, report: &Report, labels: &[u8], micros: Times, picture: &mut 
     let text = if job.json {
         serde_json::to_string(&line).map_err(|e| Failure::new(Reason::Io, e))?
     } else {
+        let missed = match (line.missed, line.beyond_px) {
+            (Some(missed @ 1..), Some(beyond)) => format!(", {missed} missed ({beyond} pixels beyond lambda)"),
+            _ => String::new(),
+        };
         let silhouette = line.silhouette_estimate.map_or("undefined".into(), |s| format!("{s:.3}"));
         format!(
-            "frame {}: {} colours detected, DCDP took {} iterations{}, rms {:.2}, silhouette about {silhouette}, {:.1} ms",
+            "frame {}: {} colours detected, DCDP took {} iterations{}{missed}, rms {:.2}, silhouette about {silhouette}, {:.1} ms",
             line.frame,
             line.clusters,
             line.iterations,
