@@ -203,6 +203,24 @@ fn line(r: &Report, micros: Times) -> Line {
     }
 }
 
+/// A line for people, as in the tutorial's log. Missed colours are named only if there are any.
+fn sentence(line: &Line) -> String {
+    let missed = match (line.missed, line.beyond_px) {
+        (Some(missed @ 1..), Some(beyond)) => format!(", {missed} missed ({beyond} pixels beyond lambda)"),
+        _ => String::new(),
+    };
+    let silhouette = line.silhouette_estimate.map_or("undefined".into(), |s| format!("{s:.3}"));
+    format!(
+        "frame {}: {} colours detected, DCDP took {} iterations{}{missed}, rms {:.2}, silhouette about {silhouette}, {:.1} ms",
+        line.frame,
+        line.clusters,
+        line.iterations,
+        if line.saturated { " (saturated)" } else { "" },
+        line.rms,
+        line.micros.total / 1000.0,
+    )
+}
+
 fn emit(job: &Job, report: &Report, labels: &[u8], micros: Times, picture: &mut Vec<u8>) -> Result<(), Failure> {
     if report.saturated {
         log::warn!("frame {}: more than {} colours at this lambda: saturated", report.frame, report.palette.len());
@@ -218,28 +236,32 @@ fn emit(job: &Job, report: &Report, labels: &[u8], micros: Times, picture: &mut 
         write(dir, &name, width, height, ::png::ColorType::Grayscale, labels)?;
     }
     let line = line(report, micros);
-    let text = if job.json {
-        serde_json::to_string(&line).map_err(|e| Failure::new(Reason::Io, e))?
-    } else {
-        let missed = match (line.missed, line.beyond_px) {
-            (Some(missed @ 1..), Some(beyond)) => format!(", {missed} missed ({beyond} pixels beyond lambda)"),
-            _ => String::new(),
-        };
-        let silhouette = line.silhouette_estimate.map_or("undefined".into(), |s| format!("{s:.3}"));
-        format!(
-            "frame {}: {} colours detected, DCDP took {} iterations{}{missed}, rms {:.2}, silhouette about {silhouette}, {:.1} ms",
-            line.frame,
-            line.clusters,
-            line.iterations,
-            if line.saturated { " (saturated)" } else { "" },
-            line.rms,
-            line.micros.total / 1000.0,
-        )
-    };
+    let text =
+        if job.json { serde_json::to_string(&line).map_err(|e| Failure::new(Reason::Io, e))? } else { sentence(&line) };
     data(&(text + "\n"))
 }
 
 fn write(dir: &Path, name: &str, w: u32, h: u32, color: ::png::ColorType, data: &[u8]) -> Result<(), Failure> {
     let path = dir.join(name);
     png::write(&path, w, h, color, data).map_err(|e| Failure::io(format!("writing {}", path.display()), e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slot::empty_report;
+
+    #[test]
+    fn missed_colours_are_said_and_unknown_ones_are_null_in_json() {
+        let mut report = empty_report();
+        (report.width, report.height, report.iterations, report.sse_q12) = (2, 2, 7, 4 * 4 * 4_096);
+        let plain = "frame 0: 0 colours detected, DCDP took 7 iterations, rms 2.00, silhouette about undefined, 0.0 ms";
+        assert_eq!(sentence(&line(&report, Micros::default().into())), plain);
+        (report.missed, report.beyond_px) = (Some(2), Some(3));
+        let said = sentence(&line(&report, Micros::default().into()));
+        assert!(said.contains("7 iterations, 2 missed (3 pixels beyond lambda), rms"), "{said}");
+        (report.missed, report.beyond_px) = (None, None);
+        let json = serde_json::to_value(line(&report, Micros::default().into())).unwrap();
+        assert!(json["missed"].is_null() && json["beyond_px"].is_null() && json["sweeps"] == 0);
+    }
 }
