@@ -196,7 +196,7 @@ impl Parcel {
         Ok(())
     }
 
-    /// Adds the original, every so manieth pixel of it, so that it is at most [`ORIGINAL_WIDTH_PX_MAX`] wide.
+    /// Adds the original, thinned to at most [`ORIGINAL_WIDTH_PX_MAX`] columns and 65,535 rows.
     pub fn add_original(&mut self, frame: &Frame<'_>, row: &mut Vec<u8>) {
         row.resize((frame.width() * 3).max(row.len()), 0);
         // A JPEG has sides of at most 65,535 pixels.
