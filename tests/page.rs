@@ -34,6 +34,13 @@ fn the_page_shows_pictures_palette_curve_knife_and_ledger() {
         "their ticks",
         "[...document.querySelectorAll('#curve path')].slice(-2).some(p => p.getAttribute('d'))",
     );
+    let mut missed = |report: &str| {
+        let said = "[$('missed').textContent, $('missed-box').className, $('beyond').textContent].join()";
+        browser.value(&format!("(showMissed({report}), {said})")).as_str().unwrap().to_owned()
+    };
+    assert_eq!(missed("{missed: 2, beyond_px: 40, pixels: 4000, w_open: 4}"), "2,wrong,1 %");
+    assert_eq!(missed("{missed: 0, beyond_px: 0, pixels: 4000, w_open: 4}"), "0,,0 %");
+    assert_eq!(missed("{missed: null, beyond_px: null, pixels: 4000, w_open: 4}"), "\u{2013},,\u{2013}", "an old edge");
     let frame = browser.value("series.at(-1).frame").as_u64().unwrap();
     browser.wait_until("frames to go on", &format!("series.at(-1).frame > {frame} + 30"));
     let shot = output("page.png");

@@ -157,6 +157,12 @@ impl Live {
         let reports = || devices.iter().filter_map(|(name, d)| Some((name, d.report.as_ref()?)));
         let clusters = reports().map(|(name, r)| (name, r.clusters));
         p.each(Gauge, "clusters", "Clusters in the device's last frame.", "device", clusters);
+        let missed = reports().filter_map(|(name, r)| Some((name, r.missed?)));
+        let help = "Colours that the palette of the device's last frame misses.";
+        p.each(Gauge, "missed_colours", help, "device", missed);
+        let beyond = reports().filter_map(|(name, r)| Some((name, r.beyond_px?)));
+        let help = "Pixels of the device's last frame farther than lambda from their centroid.";
+        p.each(Gauge, "beyond_pixels", help, "device", beyond);
         let took = reports().map(|(name, r)| (name, seconds(u64::from(r.micros.total))));
         p.each(Gauge, "frame_processing_seconds", "What the device's last frame took at the edge.", "device", took);
         let latency = devices.iter().filter_map(|(name, d)| Some((name, seconds(d.latency_us?))));

@@ -5,11 +5,12 @@
 //! Never writes a row: that is the store's.
 
 use crate::census::{self, Colours};
-use crate::json::{MicrosJson, ReportJson, SwatchJson};
+use crate::json::{MicrosJson, ReportJson};
 use crate::ledger::Accounts;
 use crate::store;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::path::Path;
 
 /// Most reports in one answer.
@@ -36,6 +37,12 @@ pub struct Point {
     pub silhouette_estimate: Option<f64>,
     /// Frames dropped so far.
     pub dropped: u64,
+    /// Sweeps of the refinement.
+    pub sweeps: u32,
+    /// Pixels farther than lambda from their centroid, if the edge counted them.
+    pub beyond_px: Option<u32>,
+    /// Colours that the palette misses, if the edge counted them.
+    pub missed: Option<u32>,
 }
 
 /// A device that the store knows.
@@ -145,7 +152,7 @@ impl Query {
     /// SQLite's.
     pub fn points(&self, device: &str, n: u32) -> rusqlite::Result<Vec<Point>> {
         let sql = "SELECT captured_at_us, frame, clusters, iterations, micros_coreset, micros_cluster, micros_label, \
-                   micros_total, sse, rms, silhouette_estimate, dropped FROM reports WHERE device = ?1 ORDER BY id DESC LIMIT ?2";
+                   micros_total, sse, rms, silhouette_estimate, dropped, sweeps, beyond_px, missed FROM reports WHERE device = ?1 ORDER BY id DESC LIMIT ?2";
         let mut rows = self.db.prepare_cached(sql)?;
         let points = rows.query_map(params![device, n.min(REPORTS_MAX)], |r| {
             Ok(Point {
@@ -158,6 +165,9 @@ impl Query {
                 rms: r.get(9)?,
                 silhouette_estimate: r.get(10)?,
                 dropped: uint(r, 11)?,
+                sweeps: r.get(12)?,
+                beyond_px: r.get(13)?,
+                missed: r.get(14)?,
             })
         })?;
         let mut points: Vec<Point> = points.collect::<rusqlite::Result<_>>()?;
@@ -172,7 +182,8 @@ impl Query {
     pub fn latest(&self, device: &str) -> rusqlite::Result<Option<ReportJson>> {
         let sql = "SELECT device, stream, seq, frame, captured_at, dropped, width, height, pixels, lambda, coreset_size, method, \
                    w_open, seed, warm, coreset_points, scatter, iterations, converged, saturated, clusters, sse, rms, max_distance, \
-                   silhouette_estimate, micros_coreset, micros_cluster, micros_label, micros_total, palette, refine, births, deaths \
+                   silhouette_estimate, micros_coreset, micros_cluster, micros_label, micros_total, palette, refine, births, deaths, sweeps, \
+                   beyond_px, missed, regions, named \
                    FROM reports WHERE device = ?1 ORDER BY id DESC LIMIT 1";
         self.db.prepare_cached(sql)?.query_row([device], report).optional()
     }
@@ -241,8 +252,7 @@ fn uint(r: &Row<'_>, i: usize) -> rusqlite::Result<u64> {
 }
 
 fn report(r: &Row<'_>) -> rusqlite::Result<ReportJson> {
-    let palette: Vec<SwatchJson> = serde_json::from_str(&r.get::<_, String>(29)?).unwrap_or_default();
-    Ok(ReportJson {
+    let report = ReportJson {
         device: r.get(0)?,
         stream: r.get(1)?,
         seq: uint(r, 2)?,
@@ -269,9 +279,21 @@ fn report(r: &Row<'_>) -> rusqlite::Result<ReportJson> {
         max_distance: r.get(23)?,
         silhouette_estimate: r.get(24)?,
         micros: MicrosJson { coreset: r.get(25)?, cluster: r.get(26)?, label: r.get(27)?, total: r.get(28)? },
-        palette,
+        palette: columns(r, 29)?,
         refine: r.get(30)?,
-        births: serde_json::from_str(&r.get::<_, String>(31)?).unwrap_or_default(),
-        deaths: serde_json::from_str(&r.get::<_, String>(32)?).unwrap_or_default(),
-    })
+        births: columns(r, 31)?,
+        deaths: columns(r, 32)?,
+        sweeps: r.get(33)?,
+        beyond_px: r.get(34)?,
+        missed: r.get(35)?,
+        regions: columns(r, 36)?,
+        named: columns(r, 37)?,
+    };
+    // The row may be older than the columns that it has now.
+    Ok(report.as_written_now())
+}
+
+/// A list that is kept as JSON.
+fn columns<T: DeserializeOwned + Default>(r: &Row<'_>, i: usize) -> rusqlite::Result<T> {
+    Ok(serde_json::from_str(&r.get::<_, String>(i)?).unwrap_or_default())
 }

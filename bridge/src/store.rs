@@ -5,6 +5,7 @@
 //! Never counts a record twice: the intervals are the truth, also when rows are pruned or the journal is read again.
 
 mod books;
+mod schema;
 
 pub use books::accounts;
 use books::save;
@@ -23,44 +24,6 @@ use std::collections::BTreeSet;
 
 /// How often old rows are deleted, in microseconds.
 const PRUNE_US: u64 = 600_000_000;
-
-const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS offsets (place TEXT, part INTEGER, next INTEGER NOT NULL, PRIMARY KEY (place, part)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS streams (
-  device TEXT, stream TEXT, ord INTEGER NOT NULL, since INTEGER NOT NULL, next INTEGER NOT NULL,
-  duplicates INTEGER NOT NULL, frames_seen INTEGER NOT NULL, frames_dropped INTEGER NOT NULL,
-  PRIMARY KEY (device, stream)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS spans (
-  device TEXT, stream TEXT, what TEXT, lo INTEGER, hi INTEGER NOT NULL,
-  PRIMARY KEY (device, stream, what, lo)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS reports (
-  id INTEGER PRIMARY KEY, device TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL, frame INTEGER NOT NULL,
-  stored_at_us INTEGER NOT NULL, captured_at_us INTEGER NOT NULL, captured_at TEXT NOT NULL, dropped INTEGER NOT NULL, width INTEGER NOT NULL,
-  height INTEGER NOT NULL, pixels INTEGER NOT NULL, lambda REAL NOT NULL, coreset_size INTEGER NOT NULL,
-  method TEXT NOT NULL, w_open INTEGER NOT NULL, seed TEXT NOT NULL, warm INTEGER NOT NULL,
-  coreset_points INTEGER NOT NULL, scatter REAL NOT NULL, iterations INTEGER NOT NULL, converged INTEGER NOT NULL,
-  saturated INTEGER NOT NULL, clusters INTEGER NOT NULL, sse REAL NOT NULL, rms REAL NOT NULL, max_distance REAL NOT NULL,
-  silhouette_estimate REAL, micros_coreset INTEGER NOT NULL, micros_cluster INTEGER NOT NULL,
-  micros_label INTEGER NOT NULL, micros_total INTEGER NOT NULL, palette TEXT NOT NULL,
-  refine TEXT NOT NULL DEFAULT 'none', births TEXT NOT NULL DEFAULT '[]', deaths TEXT NOT NULL DEFAULT '[]',
-  UNIQUE (device, stream, seq));
-CREATE INDEX IF NOT EXISTS reports_by_device ON reports (device, id);
-CREATE TABLE IF NOT EXISTS census (
-  id INTEGER PRIMARY KEY, device TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL, frame INTEGER NOT NULL,
-  part INTEGER NOT NULL, parts INTEGER NOT NULL, captured_at_us INTEGER NOT NULL, version INTEGER NOT NULL,
-  payload BLOB NOT NULL, UNIQUE (device, stream, seq));
-CREATE INDEX IF NOT EXISTS census_by_frame ON census (device, stream, frame);
-CREATE TABLE IF NOT EXISTS windows (
-  device TEXT, boot TEXT, n INTEGER NOT NULL, journal TEXT, heard_at_us INTEGER NOT NULL, streams TEXT NOT NULL,
-  PRIMARY KEY (device, boot)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS losses (
-  device TEXT, stream TEXT, lo INTEGER, hi INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (device, stream, lo, hi)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS dead (
-  journal TEXT, place TEXT, part INTEGER, pos INTEGER, device TEXT NOT NULL, stream TEXT, seq INTEGER, topic TEXT NOT NULL,
-  reason TEXT NOT NULL, bytes INTEGER, sha256 TEXT, at_ms INTEGER NOT NULL, PRIMARY KEY (journal, place, part, pos)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS statuses (device TEXT PRIMARY KEY, state TEXT NOT NULL, at_ms INTEGER NOT NULL, json TEXT NOT NULL) WITHOUT ROWID;
-";
 
 /// Why the store cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -124,16 +87,7 @@ impl Store {
     /// [`StoreError`].
     pub fn open(keep: &StoreConfig) -> Result<Store, StoreError> {
         let db = sqlite::connect(&keep.file)?;
-        db.execute_batch(SCHEMA)?;
-        // A store from before these columns.
-        for (column, default) in [("refine", "none"), ("births", "[]"), ("deaths", "[]")] {
-            let sql = "SELECT count(*) FROM pragma_table_info('reports') WHERE name = ?1";
-            if db.query_row(sql, [column], |r| r.get::<_, i64>(0))? == 0 {
-                db.execute_batch(&format!(
-                    "ALTER TABLE reports ADD COLUMN {column} TEXT NOT NULL DEFAULT '{default}'"
-                ))?;
-            }
-        }
+        schema::prepare(&db)?;
         let owner = format!("{:032x}", rand::random::<u128>());
         db.execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?1)", [&owner])?;
         let accounts = accounts(&db)?;
@@ -318,8 +272,8 @@ impl Work<'_> {
         let sql = "INSERT OR IGNORE INTO reports (device, stream, seq, frame, stored_at_us, captured_at_us, captured_at, dropped, width, height, \
                    pixels, lambda, coreset_size, method, w_open, seed, warm, coreset_points, scatter, iterations, converged, \
                    saturated, clusters, sse, rms, max_distance, silhouette_estimate, micros_coreset, micros_cluster, \
-                   micros_label, micros_total, palette, refine, births, deaths) VALUES \
-                   (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32,?33,?34,?35)";
+                   micros_label, micros_total, palette, refine, births, deaths, sweeps, beyond_px, missed, regions, named) VALUES \
+                   (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32,?33,?34,?35,?36,?37,?38,?39,?40)";
         self.t.prepare_cached(sql)?.execute(params![
             e.key,
             stream.to_string(),
@@ -355,7 +309,12 @@ impl Work<'_> {
             palette,
             r.refine,
             serde_json::to_string(&r.births).unwrap_or_default(),
-            serde_json::to_string(&r.deaths).unwrap_or_default()
+            serde_json::to_string(&r.deaths).unwrap_or_default(),
+            r.sweeps,
+            r.beyond_px,
+            r.missed,
+            serde_json::to_string(&r.regions).unwrap_or_default(),
+            serde_json::to_string(&r.named).unwrap_or_default()
         ])?;
         let account = self.account(&e.key, stream);
         account.frames_seen = account.frames_seen.max(r.frame.saturating_add(1));
@@ -482,7 +441,7 @@ impl Work<'_> {
 /// The report of an entry, whatever its value is written in.
 pub fn read_report(e: &Entry, stream: u64, seq: u64) -> Option<ReportJson> {
     if e.header("content-type") != Some("application/x-postcard") {
-        return serde_json::from_slice(&e.value).ok();
+        return ReportJson::read(&e.value);
     }
     let report: Report = wire::decode(version(e), &e.value).ok()?;
     let captured_at_us = e.header("captured-at").and_then(clock::parse_rfc3339).unwrap_or(0);

@@ -143,8 +143,12 @@ fn line(e: &Entry, known: &mut Known) -> Option<String> {
 
 fn report_line(r: &ReportJson) -> String {
     let time = clock::time_of_day(clock::parse_rfc3339(&r.captured_at).unwrap_or(0));
+    let missed = match r.missed {
+        Some(n @ 1..) => format!(", {n} missed"),
+        _ => String::new(),
+    };
     format!(
-        "{time} {}: frame {}: {} colours detected, DCDP took {} iterations, {:.1} ms",
+        "{time} {}: frame {}: {} colours detected{missed}, DCDP took {} iterations, {:.1} ms",
         r.device,
         r.frame,
         r.clusters,
@@ -180,7 +184,7 @@ mod tests {
     fn a_report_reads_as_in_the_tutorials_log() {
         let e = Envelope {
             kind: 1,
-            payload_version: 2,
+            payload_version: 3,
             clock_synced: true,
             stream: 2,
             seq: 9,
@@ -189,6 +193,11 @@ mod tests {
         assert_eq!(
             report_line(&ReportJson::new("pi", &e, &report(5))),
             "01:02:03.004 pi: frame 5: 2 colours detected, DCDP took 36 iterations, 4.1 ms"
+        );
+        let missing = firmware::wire::Report { missed: Some(3), beyond_px: Some(40), ..report(5) };
+        assert_eq!(
+            report_line(&ReportJson::new("pi", &e, &missing)),
+            "01:02:03.004 pi: frame 5: 2 colours detected, 3 missed, DCDP took 36 iterations, 4.1 ms"
         );
     }
 

@@ -6,7 +6,7 @@
 
 use crate::clock::Rfc3339;
 use crate::journal::{Entry, Headers, Topic};
-use crate::json::{LossJson, ReportJson, WindowJson};
+use crate::json::{JSON_VERSION, LossJson, ReportJson, WindowJson};
 use firmware::custody::{Envelope, Kind, Window};
 use firmware::limits::{PAYLOAD_BYTES_MAX, SEQ_MAX};
 use firmware::wire::census;
@@ -21,7 +21,7 @@ pub const DEVICE_BYTES_MAX: usize = 64;
 
 /// What a report takes as JSON, about: without its swatches, and each of these.
 const JSON_BYTES: usize = 1_024;
-const JSON_SWATCH_BYTES: usize = 64;
+const JSON_SWATCH_BYTES: usize = 40;
 
 /// A capture time is an entry's time only within these bounds of now: journals delete by an entry's time, so an old
 /// backlog would be gone before it is read, and Kafka refuses times far ahead. `captured-at` has the true one.
@@ -152,21 +152,25 @@ impl Delivery<'_> {
     /// The value of a record, its content type, and its part of so many.
     fn write(&self, kind: Kind, envelope: &Envelope, payload: &[u8]) -> Result<Written, WireError> {
         let version = envelope.payload_version;
-        let json = |value: Option<Vec<u8>>| {
+        let json = |value: Option<Vec<u8>>, version| {
             let value = value.ok_or(WireError::Full)?;
-            Ok(Written { value, content_type: "application/json", parts: None })
+            Ok(Written { value, version, content_type: "application/json", parts: None })
         };
-        let binary = |content_type, parts| Ok(Written { value: payload.to_vec(), content_type, parts });
+        let binary = |content_type, parts| Ok(Written { value: payload.to_vec(), version, content_type, parts });
         match kind {
             Kind::Report if self.format == ValueFormat::Json => {
                 let report = wire::decode::<Report>(version, payload)?;
                 // Room for all of it at once.
                 let mut value = Vec::with_capacity(JSON_BYTES + JSON_SWATCH_BYTES * report.palette.len());
                 let written = serde_json::to_writer(&mut value, &ReportJson::new(self.device, envelope, &report));
-                json(written.ok().map(|()| value))
+                // Whatever the edge's version is: all reports of a topic have one shape.
+                json(written.ok().map(|()| value), JSON_VERSION)
             }
             Kind::Report => binary("application/x-postcard", None),
-            Kind::Loss => json(serde_json::to_vec(&LossJson::new(&wire::decode::<Loss>(version, payload)?)).ok()),
+            Kind::Loss => {
+                let loss = LossJson::new(&wire::decode::<Loss>(version, payload)?);
+                json(serde_json::to_vec(&loss).ok(), version)
+            }
             // A version that this build cannot read is passed on as it is; its readers may be newer.
             Kind::Census => {
                 let parts = readable(census::read_part(version, payload).map(|(h, _)| (h.part, h.parts)))?;
@@ -197,7 +201,7 @@ impl Delivery<'_> {
             Kind::Original => "original",
             Kind::Loss => "loss",
         };
-        let mut headers = self.headers(schema, envelope.payload_version, written.content_type);
+        let mut headers = self.headers(schema, written.version, written.content_type);
         say_envelope(&mut headers, envelope);
         if let Some((part, parts)) = written.parts {
             headers.push("part", part);
@@ -269,6 +273,8 @@ impl Delivery<'_> {
 
 struct Written {
     value: Vec<u8>,
+    /// Version of the value's format, for the schema header.
+    version: u8,
     content_type: &'static str,
     parts: Option<(u16, u16)>,
 }
@@ -301,6 +307,7 @@ fn wire_word(e: WireError) -> &'static str {
         WireError::Malformed => "payload",
         WireError::Version(_) => "payload-version",
         WireError::Inconsistent => "inconsistent",
+        WireError::TooTall => "too-tall",
     }
 }
 
@@ -355,7 +362,7 @@ mod tests {
         assert_eq!(effect, Effect::Record { stream: 8, seq: 3 });
         assert_eq!((entry.topic_name().as_str(), entry.key.as_str(), entry.time_ms), ("metrics", "pi", 1_500));
         for (name, value) in [
-            ("schema", "hueflow.metrics/2"),
+            ("schema", "hueflow.metrics/3"),
             ("content-type", "application/json"),
             ("device", "pi"),
             ("stream", "8"),
@@ -374,7 +381,25 @@ mod tests {
         assert_eq!(keep(judged("pi/metrics", &ahead)).0.time_ms, 9_000);
         let (raw, _) = keep(judge("hueflow/home/pi/metrics", &bytes, 0, ValueFormat::Postcard));
         assert_eq!(raw.header("content-type"), Some("application/x-postcard"));
-        assert_eq!(wire::decode::<Report>(2, &raw.value).unwrap(), report(7));
+        assert_eq!(wire::decode::<Report>(3, &raw.value).unwrap(), report(7));
+    }
+
+    #[test]
+    fn a_report_of_any_version_becomes_json_of_the_present_one_and_stays_what_it_was_as_postcard() {
+        for (version, hex) in
+            [(1, include_str!("../../tests/golden/report-1.hex")), (2, include_str!("../../tests/golden/report-2.hex"))]
+        {
+            let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+            let byte = |d: &[u8]| u8::from_str_radix(std::str::from_utf8(d).unwrap(), 16).unwrap();
+            let record: Vec<u8> = digits.chunks(2).map(byte).collect();
+            let (entry, _) = keep(judged("pi/metrics", &record));
+            assert_eq!(entry.header("schema"), Some("hueflow.metrics/3"));
+            let json = ReportJson::read(&entry.value).unwrap();
+            assert_eq!((json.frame, json.clusters, json.missed, json.beyond_px), (299, 2, None, None));
+            let (raw, _) = keep(judge("hueflow/home/pi/metrics", &record, 0, ValueFormat::Postcard));
+            assert_eq!(raw.header("schema"), Some(format!("hueflow.metrics/{version}").as_str()));
+            assert!(wire::decode::<Report>(version, &raw.value).is_ok());
+        }
     }
 
     #[test]

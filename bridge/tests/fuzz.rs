@@ -109,14 +109,14 @@ fn delivery(kind: u8, version: u8, payload: &[u8]) -> Vec<u8> {
 
 fn all() -> Vec<Vec<u8>> {
     let [pictures, census] = payloads();
-    let mut all = vec![delivery(1, 2, &report_bytes()), delivery(4, 1, &[10, 1, 9, 0])];
+    let mut all = vec![delivery(1, 3, &report_bytes()), delivery(4, 1, &[10, 1, 9, 0])];
     all.extend(census.iter().map(|p| delivery(2, 1, p)));
     all.extend(pictures.iter().map(|p| delivery(3, 1, p)));
     all
 }
 
 fn json() -> Vec<u8> {
-    let e = Envelope { kind: 1, payload_version: 2, clock_synced: true, stream: 10, seq: 9, captured_at_us: 5 };
+    let e = Envelope { kind: 1, payload_version: 3, clock_synced: true, stream: 10, seq: 9, captured_at_us: 5 };
     serde_json::to_vec(&ReportJson::new("pi", &e, &report())).unwrap()
 }
 
@@ -142,7 +142,7 @@ fn no_entry_of_the_journal_makes_the_metrics_program_panic_or_count_twice() {
     let mut seeds = vec![all().iter().flat_map(relayed).collect::<Vec<u8>>()];
     // Topic, flags, schema and version; stream 10, seq 4 and bytes as numbers; content type; captured at; time; key; value.
     let foreign = |topic: u8, schema: u8, value: &[u8]| {
-        let head = [1, topic, 0, schema, 2, 99, 10, 99, 4, 99, 1, 0, 1];
+        let head = [1, topic, 0, schema, 3, 99, 10, 99, 4, 99, 1, 0, 1];
         [&head[..], &stretch(b"2026-11-24T10:11:12.5Z"), &[224, 1, 0, 0], &stretch(value)].concat()
     };
     seeds.push([foreign(0, 0, &json()), foreign(3, 5, WINDOW), foreign(3, 4, LOSS)].concat());

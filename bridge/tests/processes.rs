@@ -158,6 +158,8 @@ fn journey(dir: &Path, mqtt: &str, journal: &str) {
         ("/metrics", "\nhueflow_metrics_records{state=\"stored\"} 600\n"),
         ("/metrics", "\nhueflow_metrics_reports_stored_total 300\n"),
         ("/metrics", "\nhueflow_metrics_clusters{device=\"pi\"} 2\n"),
+        ("/metrics", "\nhueflow_metrics_missed_colours{device=\"pi\"} 0\n"),
+        ("/metrics", "\nhueflow_metrics_beyond_pixels{device=\"pi\"} 0\n"),
         ("/api/devices/pi/reports?last=5", "\"frame\":299"),
         ("/api/devices/pi/latest", "\"palette\""),
         ("/api/ledger", "\"produced\":600"),

@@ -280,7 +280,7 @@ async fn windows_are_journalled_and_acknowledged_but_foreign_ones_only_answered(
     let schemas: Vec<_> = h.journal.kept().iter().map(|e| e.header("schema").unwrap().to_owned()).collect();
     assert_eq!(
         schemas,
-        ["hueflow.metrics/2", "hueflow.loss/1", "hueflow.window/1"],
+        ["hueflow.metrics/3", "hueflow.loss/1", "hueflow.window/1"],
         "the repeat and the foreign one are not kept"
     );
     let n = h.said.acks.lock().unwrap().len();

@@ -9,7 +9,7 @@ mod common;
 
 use common::{envelope, loss, record, report, window};
 use firmware::custody::{Envelope, Kind};
-use firmware::wire::CensusHead;
+use firmware::wire::{CensusHead, NamedShare, RegionShare, Report};
 use hueflow_bridge::config::StoreConfig;
 use hueflow_bridge::journal::{Batch, Record};
 use hueflow_bridge::ledger::{Line, lines};
@@ -194,6 +194,110 @@ fn reports_come_back_as_they_were() {
     let Happened::Report(told) = &happened[0] else { panic!("{happened:?}") };
     let kept = Query::open(&config(dir.path()).file).unwrap().latest("pi").unwrap().unwrap();
     assert_eq!(kept, **told);
+}
+
+/// A golden report of an older version, as a record of stream 8 with `seq`.
+fn old_record(version: u8, seq: u64) -> Vec<u8> {
+    let hex = match version {
+        1 => include_str!("../../tests/golden/report-1.hex"),
+        _ => include_str!("../../tests/golden/report-2.hex"),
+    };
+    let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    let bytes: Vec<u8> = digits.chunks(2).map(byte).collect();
+    let (envelope, payload) = Envelope::open(&bytes).unwrap();
+    assert_eq!(envelope.payload_version, version);
+    let envelope = Envelope { stream: 8, seq, ..envelope };
+    [&envelope.seal(payload)[..], payload].concat()
+}
+
+#[test]
+fn reports_of_older_edges_are_relayed_stored_and_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&config(dir.path())).unwrap();
+    store.begin("j").unwrap();
+    let query = Query::open(&config(dir.path()).file).unwrap();
+    for (version, refine) in [(1, "none"), (2, "mse")] {
+        let seq = u64::from(version);
+        let happened = store.apply(&batch(seq as i64, &[("metrics", old_record(version, seq))])).unwrap();
+        assert!(matches!(happened[..], [Happened::Report(_)]), "{happened:?}");
+        let kept = query.latest("pi").unwrap().unwrap();
+        assert_eq!((kept.seq, kept.refine.as_str(), kept.pixels), (seq, refine, 96_000));
+        assert_eq!((kept.beyond_px, kept.missed, kept.sweeps), (None, None, 0), "it is not known, which is not 0");
+        assert_eq!((kept.palette.id, kept.palette.pixels), (vec![0, 300], vec![95_999, 1]));
+    }
+    store.apply(&batch(3, &[("metrics", record(8, 3))])).unwrap();
+    let points = query.points("pi", 10).unwrap();
+    assert_eq!(points.iter().map(|p| p.missed).collect::<Vec<_>>(), [None, None, Some(0)]);
+    assert_eq!(line(&store).dead, 0);
+}
+
+#[test]
+fn regions_beyond_and_missed_come_back_from_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&config(dir.path())).unwrap();
+    store.begin("j").unwrap();
+    let named = NamedShare { colour: 2, pixels: 7, de00_q6: 100 };
+    let region = RegionShare { region: 1, pixels: 50, named: [named].into_iter().collect() };
+    let report = Report {
+        scatter_q12: None,
+        sweeps: 9,
+        beyond_px: Some(40),
+        missed: Some(2),
+        regions: [region].into_iter().collect(),
+        ..report(0)
+    };
+    let record = seal(&envelope(Kind::Report, 8, 0), &report, &[]).unwrap();
+    let happened = store.apply(&batch(1, &[("metrics", record)])).unwrap();
+    let Happened::Report(told) = &happened[0] else { panic!("{happened:?}") };
+    let kept = Query::open(&config(dir.path()).file).unwrap().latest("pi").unwrap().unwrap();
+    assert_eq!(kept, **told);
+    assert_eq!((kept.scatter, kept.sweeps, kept.beyond_px, kept.missed), (None, 9, Some(40), Some(2)));
+    assert_eq!((kept.regions.pixels, kept.named.de00_q6), (vec![50], vec![100]));
+}
+
+/// The table `reports` as version 0.1.0 made it, with a report of an edge that drew its coreset uniformly.
+const OLD_STORE: &str = "
+CREATE TABLE reports (
+  id INTEGER PRIMARY KEY, device TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL, frame INTEGER NOT NULL,
+  stored_at_us INTEGER NOT NULL, captured_at_us INTEGER NOT NULL, captured_at TEXT NOT NULL, dropped INTEGER NOT NULL, width INTEGER NOT NULL,
+  height INTEGER NOT NULL, pixels INTEGER NOT NULL, lambda REAL NOT NULL, coreset_size INTEGER NOT NULL,
+  method TEXT NOT NULL, w_open INTEGER NOT NULL, seed TEXT NOT NULL, warm INTEGER NOT NULL,
+  coreset_points INTEGER NOT NULL, scatter REAL NOT NULL, iterations INTEGER NOT NULL, converged INTEGER NOT NULL,
+  saturated INTEGER NOT NULL, clusters INTEGER NOT NULL, sse REAL NOT NULL, rms REAL NOT NULL, max_distance REAL NOT NULL,
+  silhouette_estimate REAL, micros_coreset INTEGER NOT NULL, micros_cluster INTEGER NOT NULL,
+  micros_label INTEGER NOT NULL, micros_total INTEGER NOT NULL, palette TEXT NOT NULL,
+  refine TEXT NOT NULL DEFAULT 'none', births TEXT NOT NULL DEFAULT '[]', deaths TEXT NOT NULL DEFAULT '[]',
+  UNIQUE (device, stream, seq));
+INSERT INTO reports VALUES (1, 'pi', '6', 5, 4, 1, 1, '1970-01-01T00:00:00.000001Z', 0, 12, 8, 96, 50.0, 90, 'uniform', 1,
+  '7', 1, 90, 0.0, 12, 1, 0, 1, 384.0, 2.0, 5.0, NULL, 1, 2, 3, 6, '[{\"id\":7,\"rgb\":[255.0,0.0,0.515625],\"pixels\":96}]',
+  'swap', '[7]', '[]');
+";
+
+#[test]
+fn a_store_of_an_older_version_keeps_its_rows_readable_and_takes_new_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = rusqlite::Connection::open(config(dir.path()).file).unwrap();
+    old.execute_batch(OLD_STORE).unwrap();
+    let mut store = Store::open(&config(dir.path())).unwrap();
+    store.begin("j").unwrap();
+    let query = Query::open(&config(dir.path()).file).unwrap();
+    let kept = query.latest("pi").unwrap().unwrap();
+    assert_eq!((kept.refine.as_str(), kept.scatter, kept.missed), ("mse", None, None));
+    assert_eq!((kept.palette.rgb_q6, kept.births), (vec![[16_320, 0, 33]], vec![7]));
+    // Without a certificate, which the old table refused.
+    let uncertified = Report { scatter_q12: None, missed: Some(1), beyond_px: Some(30), ..report(0) };
+    let record = seal(&envelope(Kind::Report, 8, 0), &uncertified, &[]).unwrap();
+    assert_eq!(store.apply(&batch(1, &[("metrics", record)])).unwrap().len(), 1);
+    let kept = query.latest("pi").unwrap().unwrap();
+    assert_eq!((kept.seq, kept.scatter, kept.missed, kept.beyond_px), (0, None, Some(1), Some(30)));
+    assert_eq!(query.points("pi", 10).unwrap().iter().map(|p| p.missed).collect::<Vec<_>>(), [None, Some(1)]);
+    // Opened again, and by a connection that was there before.
+    drop(store);
+    drop(Store::open(&config(dir.path())).unwrap());
+    let sound: String = old.query_row("PRAGMA integrity_check", [], |r| r.get(0)).unwrap();
+    let rows: i64 = old.query_row("SELECT count(*) FROM reports WHERE scatter IS NULL", [], |r| r.get(0)).unwrap();
+    assert_eq!((sound.as_str(), rows), ("ok", 1));
 }
 
 proptest! {

@@ -1,8 +1,7 @@
-//! Cluster: files instead of a camera: each frame's clusters as JSON, as a recoloured picture, as labels.
+//! The command `cluster`: files instead of a camera, and each frame's clusters as JSON, as a recoloured picture, as labels.
 //!
-//! Takes files and settings. Gives a line a frame on standard output, and PNGs.
-//! Touches the files, and the directories it is told to write to.
-//! Never mixes two inputs: each is a stream of its own, though frames are numbered over all.
+//! It reads the input files, prints a line a frame on standard output, and writes PNGs into the directories that it is
+//! given. Each input is a stream of its own, though frames are numbered over all inputs.
 
 use crate::camera::{Camera, Play};
 use crate::cli::data;
@@ -161,8 +160,11 @@ struct Line {
     coreset_points: u32,
     clusters: usize,
     iterations: u32,
+    sweeps: u32,
     converged: bool,
     saturated: bool,
+    beyond_px: Option<u32>,
+    missed: Option<u32>,
     palette: Vec<Colour>,
     sse: f64,
     rms: f64,
@@ -185,8 +187,11 @@ fn line(r: &Report, micros: Times) -> Line {
         coreset_points: r.coreset_points,
         clusters: r.palette.len(),
         iterations: r.iterations,
+        sweeps: r.sweeps,
         converged: r.converged,
         saturated: r.saturated,
+        beyond_px: r.beyond_px,
+        missed: r.missed,
         palette: palette
             .map(|s| Colour { id: s.id, rgb: s.rgb_q6.map(|c| f64::from(c) / 64.0), pixels: s.pixels })
             .collect(),
@@ -196,6 +201,24 @@ fn line(r: &Report, micros: Times) -> Line {
         silhouette_estimate: r.silhouette_ppm.map(|s| f64::from(s) / 1e6),
         micros,
     }
+}
+
+/// A line for people, as in the tutorial's log. Missed colours are named only if there are any.
+fn sentence(line: &Line) -> String {
+    let missed = match (line.missed, line.beyond_px) {
+        (Some(missed @ 1..), Some(beyond)) => format!(", {missed} missed ({beyond} pixels beyond lambda)"),
+        _ => String::new(),
+    };
+    let silhouette = line.silhouette_estimate.map_or("undefined".into(), |s| format!("{s:.3}"));
+    format!(
+        "frame {}: {} colours detected, DCDP took {} iterations{}{missed}, rms {:.2}, silhouette about {silhouette}, {:.1} ms",
+        line.frame,
+        line.clusters,
+        line.iterations,
+        if line.saturated { " (saturated)" } else { "" },
+        line.rms,
+        line.micros.total / 1000.0,
+    )
 }
 
 fn emit(job: &Job, report: &Report, labels: &[u8], micros: Times, picture: &mut Vec<u8>) -> Result<(), Failure> {
@@ -213,24 +236,32 @@ fn emit(job: &Job, report: &Report, labels: &[u8], micros: Times, picture: &mut 
         write(dir, &name, width, height, ::png::ColorType::Grayscale, labels)?;
     }
     let line = line(report, micros);
-    let text = if job.json {
-        serde_json::to_string(&line).map_err(|e| Failure::new(Reason::Io, e))?
-    } else {
-        let silhouette = line.silhouette_estimate.map_or("undefined".into(), |s| format!("{s:.3}"));
-        format!(
-            "frame {}: {} colours detected, DCDP took {} iterations{}, rms {:.2}, silhouette about {silhouette}, {:.1} ms",
-            line.frame,
-            line.clusters,
-            line.iterations,
-            if line.saturated { " (saturated)" } else { "" },
-            line.rms,
-            line.micros.total / 1000.0,
-        )
-    };
+    let text =
+        if job.json { serde_json::to_string(&line).map_err(|e| Failure::new(Reason::Io, e))? } else { sentence(&line) };
     data(&(text + "\n"))
 }
 
 fn write(dir: &Path, name: &str, w: u32, h: u32, color: ::png::ColorType, data: &[u8]) -> Result<(), Failure> {
     let path = dir.join(name);
     png::write(&path, w, h, color, data).map_err(|e| Failure::io(format!("writing {}", path.display()), e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slot::empty_report;
+
+    #[test]
+    fn missed_colours_are_said_and_unknown_ones_are_null_in_json() {
+        let mut report = empty_report();
+        (report.width, report.height, report.iterations, report.sse_q12) = (2, 2, 7, 4 * 4 * 4_096);
+        let plain = "frame 0: 0 colours detected, DCDP took 7 iterations, rms 2.00, silhouette about undefined, 0.0 ms";
+        assert_eq!(sentence(&line(&report, Micros::default().into())), plain);
+        (report.missed, report.beyond_px) = (Some(2), Some(3));
+        let said = sentence(&line(&report, Micros::default().into()));
+        assert!(said.contains("7 iterations, 2 missed (3 pixels beyond lambda), rms"), "{said}");
+        (report.missed, report.beyond_px) = (None, None);
+        let json = serde_json::to_value(line(&report, Micros::default().into())).unwrap();
+        assert!(json["missed"].is_null() && json["beyond_px"].is_null() && json["sweeps"] == 0);
+    }
 }

@@ -52,6 +52,8 @@ pub struct Counters {
     pub late: AtomicU64,
     /// Frames that had more colours than clusters are possible.
     pub saturated: AtomicU64,
+    /// Frames with a colour that the palette misses.
+    pub missing: AtomicU64,
     /// Records not yet acknowledged by the journal.
     pub held: AtomicU64,
     /// Records found damaged on the disk.
@@ -195,7 +197,7 @@ fn summary(c: &Counters, slot: &Slot, took: f64) {
     let frames = get(&c.frames);
     let (given, skipped) = slot.counts();
     log::info!(
-        "{frames} frames in {took:.1} s ({:.1} fps), {} lost by the camera, {} refused, {} late, {} saturated; \
+        "{frames} frames in {took:.1} s ({:.1} fps), {} lost by the camera, {} refused, {} late, {} saturated, {} with missed colours; \
          pictures: {given} made for display, {skipped} skipped, {} sent, {} not sent; records: {} held, {} evicted, {} damaged, \
          {} loss records",
         frames as f64 / took.max(1e-9),
@@ -203,6 +205,7 @@ fn summary(c: &Counters, slot: &Slot, took: f64) {
         get(&c.refused),
         get(&c.late),
         get(&c.saturated),
+        get(&c.missing),
         get(&c.pictures_sent),
         get(&c.pictures_unsent),
         get(&c.held),

@@ -196,10 +196,11 @@ impl Parcel {
         Ok(())
     }
 
-    /// Adds the original, every so manieth pixel of it, so that it is at most [`ORIGINAL_WIDTH_PX_MAX`] wide.
+    /// Adds the original, thinned to at most [`ORIGINAL_WIDTH_PX_MAX`] columns and 65,535 rows.
     pub fn add_original(&mut self, frame: &Frame<'_>, row: &mut Vec<u8>) {
         row.resize((frame.width() * 3).max(row.len()), 0);
-        let step = frame.width().div_ceil(ORIGINAL_WIDTH_PX_MAX);
+        // A JPEG has sides of at most 65,535 pixels.
+        let step = frame.width().div_ceil(ORIGINAL_WIDTH_PX_MAX).max(frame.height().div_ceil(u16::MAX.into()));
         self.original_width = frame.width().div_ceil(step);
         for y in (0..frame.height()).step_by(step) {
             for px in frame.row(y, row).as_chunks::<3>().0.iter().step_by(step) {
@@ -211,12 +212,13 @@ impl Parcel {
     /// The picture as payloads of at most `payload_max` bytes, in `parts`. `packed` is room to work in.
     ///
     /// # Errors
-    /// [`WireError::Full`] if it would be more than [`PARTS_MAX`] parts.
+    /// [`WireError::Full`] if it would be more than [`PARTS_MAX`] parts, [`WireError::TooTall`] if a side does not fit the
+    /// picture's head.
     pub fn picture(&self, payload_max: usize, packed: &mut Vec<u8>, parts: &mut Parts) -> Result<(), WireError> {
         parts.clear();
         packed.resize(self.labels.len() * 2 + 64, 0);
         let (Ok(w), Ok(h)) = (u16::try_from(self.report.width), u16::try_from(self.report.height)) else {
-            return Err(WireError::Full);
+            return Err(WireError::TooTall);
         };
         let width = usize::from(w);
         let n = label_map::pack(width, &self.labels, packed).map_err(|_| WireError::Full)?;
@@ -317,6 +319,20 @@ mod tests {
             let (head, back) = unpack(&parts);
             assert!(back == labels && head.palette[0] == [1, 2, 10]);
         }
+    }
+
+    #[test]
+    fn a_frame_of_65536_rows_has_no_picture_but_an_original_of_half_as_many() {
+        let mut p = Parcel { labels: vec![0; 65_536], ..Parcel::default() };
+        (p.report.width, p.report.height) = (1, 65_536);
+        let made = p.picture(PAYLOAD_BYTES_MAX, &mut Vec::new(), &mut Parts::default());
+        assert_eq!(made, Err(WireError::TooTall));
+        let rgb = vec![200; 65_536 * 3];
+        p.add_original(&Frame::rgb(1, 65_536, &rgb).unwrap(), &mut Vec::new());
+        let mut out = Vec::new();
+        assert!(p.original_jpeg(&mut out));
+        let (head, _) = wire::decode_head::<OriginalHead>(1, &out).unwrap();
+        assert_eq!((head.width, head.height), (1, 32_768));
     }
 
     #[test]

@@ -169,6 +169,11 @@ impl See<'_> {
             let (n, lambda) = (report.palette.len(), f64::from(report.lambda_q6) / 64.0);
             log::warn!("frame {}: more than {n} colours at lambda {lambda}: saturated", report.frame);
         }
+        let missed = report.missed.unwrap_or(0);
+        if missed > 0 && self.counters.missing.fetch_add(1, Ordering::Relaxed) == 0 {
+            let (frame, w_open) = (report.frame, report.w_open);
+            log::warn!("frame {frame}: {missed} colours of at least {w_open} pixels are missed by the palette");
+        }
         let ms = f64::from(report.micros.total) / 1000.0;
         let (k, iterations, frame) = (report.palette.len(), report.iterations, report.frame);
         if self.limits.log_frames {
@@ -184,6 +189,10 @@ impl See<'_> {
                 0 => String::new(),
                 n => format!("  {n} evicted"),
             };
+            let missed = match missed {
+                0 => String::new(),
+                n => format!("  {n} missed"),
+            };
             let link = if self.config.mqtt.is_none() {
                 "alone"
             } else if self.counters.connected.load(Ordering::Relaxed) {
@@ -193,7 +202,7 @@ impl See<'_> {
             };
             let of = rate.filter(|_| !self.config.fast).map_or(String::new(), |r| format!("/{r:.0}"));
             logs::status(Some(&format!(
-                "frame {frame}  {k} colours  {iterations} iterations  {ms:.1} ms  {fps:.1}{of} fps  {held} held{evicted}  {link}"
+                "frame {frame}  {k} colours{missed}  {iterations} iterations  {ms:.1} ms  {fps:.1}{of} fps  {held} held{evicted}  {link}"
             )));
             (work.status_due, work.status_frames) = (now + STATUS_EVERY, seen);
         }

@@ -127,8 +127,13 @@ fn the_json_is_true_of_picture_labels_and_centroids() {
     assert_eq!(line["clusters"].as_u64().unwrap() as usize, palette.len());
     assert!(palette.len() >= 4 && line["converged"] == true && line["saturated"] == false);
     assert!(line["micros"]["total"].as_f64().unwrap() > 0.0);
-    for key in ["frame", "width", "height", "pixels", "lambda", "coreset_size", "coreset_points", "iterations"] {
+    for key in
+        ["frame", "width", "height", "pixels", "lambda", "coreset_size", "coreset_points", "iterations", "sweeps"]
+    {
         assert!(line[key].is_number(), "{key}");
+    }
+    for key in ["beyond_px", "missed"] {
+        assert!(line.get(key).is_some_and(|v| v.is_u64() || v.is_null()), "{key}");
     }
     let (_, picture) = read_png(&dir.path().join("out/000000.png"));
     for (px, &label) in picture.chunks(3).zip(&labels) {
@@ -187,6 +192,40 @@ fn one_pixel_one_colour_and_too_many_colours_are_no_trouble() {
     assert_eq!(json(&output)[0]["coreset_size"], 78141, "{}", text(&output.stderr));
     let output = edge(&["cluster", &name, "--json", "--coreset-size", "78141", "--method", "uniform"]);
     assert_eq!(json(&output)[0]["coreset_points"], 78141, "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_picture_of_65536_rows_is_reported_with_all_of_them_and_one_that_is_too_large_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    // A third of the rows black, the others white.
+    let rgb: Vec<u8> = (0..65_536).flat_map(|y| [if y % 3 == 0 { 0 } else { 255 }; 3]).collect();
+    png(&dir.path().join("tall.png"), 1, 65_536, &rgb);
+    let output = edge(&["cluster", &at("tall.png"), "--json", "--out", &at("out"), "--labels", &at("labels")]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let line = json(&output).remove(0);
+    assert_eq!((&line["width"], &line["height"], &line["pixels"]), (&1.into(), &65_536.into(), &65_536.into()));
+    let pixels: Vec<_> = line["palette"].as_array().unwrap().iter().map(|s| s["pixels"].as_u64().unwrap()).collect();
+    assert!(pixels == [21_846, 43_690] || pixels == [43_690, 21_846], "{pixels:?}");
+    assert!(read_png(&dir.path().join("out/000000.png")).1 == rgb);
+    assert_eq!(read_png(&dir.path().join("labels/000000.png")).1.len(), 65_536);
+    png(&dir.path().join("wide.png"), 8_193, 1, &[9; 8_193 * 3]);
+    fails(&["cluster", &at("wide.png")], 74, &["8,192"]);
+}
+
+#[test]
+fn swap_is_still_understood_and_is_now_called_mse() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.png");
+    png(&path, 160, 120, &scene(160, 120));
+    let of = |refine: &str| {
+        let output = edge(&["cluster", &path.display().to_string(), "--json", "--refine", refine]);
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        let mut line = json(&output).remove(0);
+        line["micros"] = serde_json::Value::Null;
+        line
+    };
+    assert_eq!(of("swap"), of("mse"));
 }
 
 #[test]

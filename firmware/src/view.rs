@@ -55,7 +55,7 @@ pub struct Scene<'a> {
 }
 
 /// Draws `scene` over the whole of `target`: pictures, then a bar of the palette in proportion, then the caption:
-/// the number of colours, the rate, and as much else as there is room for.
+/// the number of colours, those that the palette misses, the rate, and as much else as there is room for.
 ///
 /// # Errors
 /// Those of the target.

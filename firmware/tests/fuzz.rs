@@ -36,6 +36,14 @@ fn records() -> Vec<Vec<u8>> {
     golden("records.hex").into_iter().map(|r| r.1).collect()
 }
 
+/// The golden reports of older versions.
+fn old_reports() -> Vec<Vec<u8>> {
+    let texts = [include_str!("../../tests/golden/report-1.hex"), include_str!("../../tests/golden/report-2.hex")];
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    let digits = texts.map(|t| t.bytes().filter(u8::is_ascii_hexdigit).collect::<Vec<_>>());
+    digits.iter().map(|d| d.chunks(2).map(byte).collect()).collect()
+}
+
 fn payloads() -> Vec<Vec<u8>> {
     let record = |(which, bytes): (u8, Vec<u8>)| {
         let (envelope, payload) = Envelope::open(&bytes).unwrap();
@@ -43,7 +51,8 @@ fn payloads() -> Vec<Vec<u8>> {
     };
     let control = |(which, bytes): (u8, Vec<u8>)| [&[which, 1], &bytes[..]].concat();
     let controls = golden("control.hex").into_iter().map(|r| r.1);
-    (0..5).zip(records()).map(record).chain((5..7).zip(controls).map(control)).collect()
+    let old = old_reports().into_iter().map(|bytes| record((0, bytes)));
+    (0..5).zip(records()).map(record).chain((5..7).zip(controls).map(control)).chain(old).collect()
 }
 
 fn maps() -> Vec<Vec<u8>> {
@@ -72,6 +81,7 @@ fn frames() -> Vec<Vec<u8>> {
         frame(&[5, 2], [8, 8, 0], settings(0, 2), 96),
         frame(&[6, 2, 0, 3], [8, 8, 0], settings(0, 1), 128),
         frame(&[0x80, 0], [30, 20, 0], settings(0, 2), 1_200),
+        frame(&[0x80, 0], [30, 20, 0], settings(0, 3), 1_200),
     ]
 }
 

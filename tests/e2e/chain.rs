@@ -64,7 +64,10 @@ fn over_kafka(kafka: &Kafka, house: &House) {
         .iter()
         .map(|r| {
             let json: Value = serde_json::from_str(&r[r.find('{').expect("JSON")..]).expect("one JSON object");
-            assert_eq!(json["clusters"].as_u64().unwrap() as usize, json["palette"].as_array().unwrap().len());
+            for column in ["id", "rgb_q6", "pixels"] {
+                let clusters = json["palette"][column].as_array().unwrap().len();
+                assert_eq!(json["clusters"].as_u64().unwrap() as usize, clusters, "{column}");
+            }
             json["frame"].as_u64().unwrap()
         })
         .collect();

@@ -26,12 +26,13 @@ const BACK_SECONDS_MAX: f64 = 5.0;
 
 /// A report's clusters: colour and share.
 fn palette(json: &Value) -> Vec<([u8; 3], f64)> {
-    let level = |v: &Value| v.as_f64().expect("a level").round() as u8;
-    let cluster = |c: &Value| {
-        let rgb = [level(&c["rgb"][0]), level(&c["rgb"][1]), level(&c["rgb"][2])];
-        (rgb, c["pixels"].as_f64().expect("pixels") / PIXELS)
+    let level = |v: &Value| (v.as_f64().expect("a level in 1/64") / 64.0).round() as u8;
+    let column = |name: &str| json[name].as_array().expect("a column").iter();
+    let cluster = |(c, pixels): (&Value, &Value)| {
+        let rgb = [level(&c[0]), level(&c[1]), level(&c[2])];
+        (rgb, pixels.as_f64().expect("pixels") / PIXELS)
     };
-    json.as_array().expect("clusters").iter().map(cluster).collect()
+    column("rgb_q6").zip(column("pixels")).map(cluster).collect()
 }
 
 /// The eight bars, no more and no less.

@@ -1,8 +1,8 @@
-//! Caption: what is said of a frame in one line, as much of it as there is room for.
+//! The caption: one line about a frame, as much of it as there is room for.
 //!
-//! Takes a report, and the rate at which frames come. Gives text, the most important first.
-//! Touches nothing.
-//! Never a word cut in two: what does not fit is left out, and where little fits, colours and rate are abbreviated.
+//! The number of colours comes first, then the colours that the palette misses if there are any, then the frame rate and
+//! what else fits. No word is cut in two: what does not fit is left out, and on a narrow target the first three are
+//! abbreviated (`K13!2 30 fps`: 13 colours, 2 missed).
 
 use crate::wire::Report;
 use core::fmt::{Arguments, Write};
@@ -19,13 +19,21 @@ pub fn caption(report: &Report, fps_tenths: Option<u32>, chars: usize) -> String
     let fps = |tenths: u32, decimals: bool| Tenths { tenths, decimals: decimals && tenths < PLAIN_TENTHS };
     let ms = Tenths { tenths: report.micros.total.saturating_add(50) / 100, decimals: true };
     let mut line = Line { text: String::new(), chars: chars.min(CAPTION_BYTES_MAX), gap: "  ", full: false };
+    let missed = report.missed.filter(|&n| n > 0);
     line.add(format_args!("{colours} colours{}", if report.saturated { " (saturated)" } else { "" }));
+    if let Some(missed) = missed {
+        line.add(format_args!("{missed} missed"));
+    }
     if let Some(tenths) = fps_tenths {
         line.add(format_args!("{} fps", fps(tenths, true)));
     }
     if line.full {
         line = Line { text: String::new(), gap: " ", full: false, ..line };
-        line.add(format_args!("K{colours}{}", if report.saturated { "+" } else { "" }));
+        let plus = if report.saturated { "+" } else { "" };
+        match missed {
+            Some(missed) => line.add(format_args!("K{colours}{plus}!{missed}")),
+            None => line.add(format_args!("K{colours}{plus}")),
+        }
         if let Some(tenths) = fps_tenths {
             line.add(format_args!("{} fps", fps(tenths, false)));
         }
@@ -101,6 +109,33 @@ mod tests {
         assert_eq!((text(&r, Some(298), 5), text(&r, Some(298), 1)), ("K3".into(), "".into()));
         assert_eq!(text(&r, None, 20), "3 colours  4.1 ms");
         assert_eq!(text(&r, Some(2404), 21), "3 colours  240 fps");
+    }
+
+    #[test]
+    fn missed_colours_are_said_wherever_colours_are() {
+        let mut r = report();
+        (r.missed, r.beyond_px, r.frame, r.iterations, r.micros.total) = (Some(2), Some(4), 1234, 7, 4_149);
+        let all = "3 colours  2 missed  29.8 fps  4.1 ms  7 iterations  frame 1234";
+        assert_eq!(text(&r, Some(298), 99), all);
+        assert_eq!(text(&r, Some(298), 29), "3 colours  2 missed  29.8 fps");
+        assert_eq!(text(&r, Some(298), 28), "K3!2 30 fps 4.1 ms");
+        assert_eq!(text(&r, Some(298), 13), "K3!2 30 fps");
+        assert_eq!(text(&r, None, 19), "3 colours  2 missed");
+        assert_eq!(text(&r, None, 18), "K3!2 4.1 ms");
+        r.missed = None;
+        assert_eq!(text(&r, None, 9), "3 colours");
+    }
+
+    #[test]
+    fn no_caption_is_longer_than_its_room() {
+        let mut r = report();
+        (r.missed, r.saturated) = (Some(u32::MAX), true);
+        (r.frame, r.iterations, r.micros.total) = (u64::MAX, u32::MAX, u32::MAX);
+        for chars in 0..200 {
+            let text = text(&r, Some(u32::MAX), chars);
+            assert!(text.len() <= chars, "{text}");
+            assert!(text.is_empty() || text.contains(&std::format!("{}", u32::MAX)), "{text}");
+        }
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub enum WireError {
     Version(u8),
     /// The value is well-formed but contradicts itself (a part beyond its parts, colours out of order).
     Inconsistent,
+    /// A side of the picture is longer than 65,535 pixels, which is all that the heads of pictures can say.
+    TooTall,
 }
 
 impl core::fmt::Display for WireError {
@@ -58,6 +60,7 @@ impl core::fmt::Display for WireError {
             WireError::Malformed => f.write_str("the bytes are not a value of this kind"),
             WireError::Version(v) => write!(f, "version {v} of this kind is not known here; upgrade this program"),
             WireError::Inconsistent => f.write_str("the value contradicts itself"),
+            WireError::TooTall => f.write_str("a side of the picture is longer than 65,535 pixels"),
         }
     }
 }
