@@ -9,9 +9,9 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use firmware::cluster::cover::Cover;
 use firmware::cluster::{self, Clusters, Params, lloyd, silhouette, swap};
+use firmware::color::Q6;
 use firmware::coreset::{self, Counted, Features, Merge, Point, SCOUT_POINTS_MAX};
 use firmware::frame::{Frame, Layout, Stamp, Yuv};
-use firmware::color::Q6;
 use firmware::label::{self, FarPixels};
 use firmware::node::{Capacity, HistogramBits, Node, Settings, Workspace};
 use rand::SeedableRng;
@@ -81,7 +81,8 @@ impl Left {
     }
 }
 
-const PARAMS: Params = Params { lambda_q6: LAMBDA_Q6, w_open: PIXELS as u32 / 5_000, iterations_max: 1_000, clusters_max: 255 };
+const PARAMS: Params =
+    Params { lambda_q6: LAMBDA_Q6, w_open: PIXELS as u32 / 5_000, iterations_max: 1_000, clusters_max: 255 };
 
 #[divan::bench(args = [Layout::Yuyv, Layout::Nv12, Layout::I420, Layout::Bgr24])]
 fn a0_rows_to_rgb(bencher: Bencher<'_, '_>, layout: Layout) {
@@ -143,7 +144,7 @@ fn b2_swaps(bencher: Bencher<'_, '_>) {
     let mut assign = vec![0; left.points.len()];
     bencher
         .with_inputs(|| left.clusters.clone())
-        .bench_local_refs(|clusters| swap::swap(&left.points, clusters, &mut assign, 0, |_| 0));
+        .bench_local_refs(|clusters| swap::swap(&left.points, clusters, &mut assign, swap::TRIES_MAX, 0, |_| 0));
 }
 
 #[divan::bench]
@@ -193,7 +194,8 @@ fn d_silhouette_estimate(bencher: Bencher<'_, '_>) {
 #[divan::bench(args = ["cold", "warm"])]
 fn e_frame(bencher: Bencher<'_, '_>, start: &str) {
     let left = Left::new();
-    let capacity = Capacity { pixels: PIXELS, width_px: WIDTH, coreset_size: CORESET_SIZE as u32, bits: HistogramBits::Five };
+    let capacity =
+        Capacity { pixels: PIXELS, width_px: WIDTH, coreset_size: CORESET_SIZE as u32, bits: HistogramBits::Five };
     let sizes = capacity.sizes();
     let (mut features, mut points) = (vec![Features::ZERO; sizes.features], vec![Point::ZERO; sizes.points]);
     let (mut merges, mut bytes) = (vec![Merge::ZERO; sizes.merges], vec![0; sizes.bytes]);

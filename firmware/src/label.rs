@@ -124,19 +124,24 @@ impl Pass<'_, '_> {
     /// Labels pixels that no vector version takes.
     fn label_rest(&mut self, pixels: &[[u8; 3]], labels: &mut [u8]) {
         let (found, far, lambda2) = (&mut self.found, &mut *self.far, self.lambda2_q12);
-        for_each_nearest(pixels, |&rgb| q6(rgb), &self.targets, |i, &rgb, nearest, distance2| {
-            if let Some(label) = labels.get_mut(i) {
-                *label = nearest as u8;
-            }
-            if let Some(n) = found.pixels.get_mut(nearest) {
-                *n += 1;
-            }
-            found.sse_q12 += u64::from(distance2);
-            found.max_distance2_q12 = found.max_distance2_q12.max(distance2);
-            if distance2 > lambda2 {
-                far.add(rgb);
-            }
-        });
+        for_each_nearest(
+            pixels,
+            |&rgb| q6(rgb),
+            &self.targets,
+            |i, &rgb, nearest, distance2| {
+                if let Some(label) = labels.get_mut(i) {
+                    *label = nearest as u8;
+                }
+                if let Some(n) = found.pixels.get_mut(nearest) {
+                    *n += 1;
+                }
+                found.sse_q12 += u64::from(distance2);
+                found.max_distance2_q12 = found.max_distance2_q12.max(distance2);
+                if distance2 > lambda2 {
+                    far.add(rgb);
+                }
+            },
+        );
     }
 
     /// Adds the totals of the blocks that the vector version labelled.

@@ -25,7 +25,6 @@ pub mod custody;
 pub mod frame;
 mod gather;
 pub mod kernel;
-pub mod knobs;
 pub mod label;
 pub mod limits;
 pub mod node;

@@ -5,40 +5,16 @@
 //! Never a clock: reports come from one that stands still, so their bytes can be compared.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use firmware::coreset::{Features, Merge, Point};
+#[path = "common/memory.rs"]
+mod memory;
+
 use firmware::frame::Frame;
 use firmware::limits::REPORT_BYTES_MAX;
-use firmware::node::{Capacity, HistogramBits, Node, Settings, SettingsError, StepError, Workspace};
+use firmware::node::{HistogramBits, Node, Settings, SettingsError, StepError};
 use firmware::wire::{self, Method, Report};
+use memory::Memory;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
-
-struct Memory {
-    capacity: Capacity,
-    features: Vec<Features>,
-    points: Vec<Point>,
-    merges: Vec<Merge>,
-    bytes: Vec<u8>,
-}
-
-impl Memory {
-    fn new(bits: HistogramBits, pixels: usize) -> Memory {
-        let capacity = Capacity { pixels, width_px: pixels, coreset_size: 4_096, bits };
-        let sizes = capacity.sizes();
-        Memory {
-            capacity,
-            features: vec![Features::ZERO; sizes.features],
-            points: vec![Point::ZERO; sizes.points],
-            merges: vec![Merge::ZERO; sizes.merges],
-            bytes: vec![0; sizes.bytes],
-        }
-    }
-
-    fn lend(&mut self) -> Workspace<'_> {
-        let Memory { capacity, features, points, merges, bytes } = self;
-        Workspace::in_slices(capacity, features, points, merges, bytes).unwrap()
-    }
-}
 
 const W: usize = 80;
 const H: usize = 60;
@@ -69,7 +45,7 @@ fn step<'n>(node: &'n mut Node<'_>, rgb: &[u8], seed: u64) -> &'n Report {
 #[test]
 fn a_report_says_what_the_labels_say() {
     for method in Method::ALL {
-        let mut memory = Memory::new(HistogramBits::Five, W * H);
+        let mut memory = Memory::new(HistogramBits::Five, W * H, 64 * 64, 4_096);
         let mut node = Node::new(Settings { method, ..Settings::default() }, memory.lend()).unwrap();
         let rgb = scene(1, 0);
         let report = step(&mut node, &rgb, 1).clone();
@@ -90,7 +66,7 @@ fn a_report_says_what_the_labels_say() {
 #[test]
 fn the_same_frames_give_the_same_bytes_and_another_seed_changes_only_what_is_drawn() {
     let bytes = |method, seed| {
-        let mut memory = Memory::new(HistogramBits::Five, W * H);
+        let mut memory = Memory::new(HistogramBits::Five, W * H, 64 * 64, 4_096);
         let settings = Settings { method, coreset_size: 200, ..Settings::default() };
         let mut node = Node::new(settings, memory.lend()).unwrap();
         let mut all = Vec::new();
@@ -109,7 +85,7 @@ fn the_same_frames_give_the_same_bytes_and_another_seed_changes_only_what_is_dra
 
 #[test]
 fn ids_stay_while_the_scene_moves_and_across_a_cut_and_back() {
-    let mut memory = Memory::new(HistogramBits::Five, W * H);
+    let mut memory = Memory::new(HistogramBits::Five, W * H, 64 * 64, 4_096);
     let mut node = Node::new(Settings::default(), memory.lend()).unwrap();
     let ids = |r: &Report| r.palette.iter().map(|s| s.id).collect::<Vec<_>>();
     let first = ids(step(&mut node, &scene(0, 0), 0));
@@ -127,7 +103,7 @@ fn ids_stay_while_the_scene_moves_and_across_a_cut_and_back() {
 
 #[test]
 fn cold_frames_do_not_know_of_one_another() {
-    let mut memory = Memory::new(HistogramBits::Five, W * H);
+    let mut memory = Memory::new(HistogramBits::Five, W * H, 64 * 64, 4_096);
     let mut node = Node::new(Settings { cold: true, ..Settings::default() }, memory.lend()).unwrap();
     let alone = step(&mut node, &scene(3, 3), 0).clone();
     step(&mut node, &scene(9, 40), 0);
@@ -139,7 +115,7 @@ fn cold_frames_do_not_know_of_one_another() {
 
 #[test]
 fn degenerate_frames_have_their_plain_answers() {
-    let mut memory = Memory::new(HistogramBits::Four, 64 * 64);
+    let mut memory = Memory::new(HistogramBits::Four, 64 * 64, 64 * 64, 4_096);
     let mut node = Node::new(Settings { coreset_size: 1, ..Settings::default() }, memory.lend()).unwrap();
     let one = Frame::rgb(1, 1, &[255, 255, 255]).unwrap();
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
@@ -158,7 +134,7 @@ fn degenerate_frames_have_their_plain_answers() {
 
 #[test]
 fn a_report_of_64_clusters_fits_768_bytes() {
-    let mut memory = Memory::new(HistogramBits::Five, W * H);
+    let mut memory = Memory::new(HistogramBits::Five, W * H, 64 * 64, 4_096);
     let mut node = Node::new(Settings::default(), memory.lend()).unwrap();
     let mut report = step(&mut node, &scene(1, 0), 1).clone();
     let swatch = wire::Swatch { id: 16_383, rgb_q6: [16_320; 3], pixels: 1 << 20 };
@@ -169,7 +145,7 @@ fn a_report_of_64_clusters_fits_768_bytes() {
 
 #[test]
 fn settings_and_frames_that_do_not_fit_are_refused_by_name() {
-    let mut memory = Memory::new(HistogramBits::Five, 100);
+    let mut memory = Memory::new(HistogramBits::Five, 100, 64 * 64, 4_096);
     let refused = |s: Settings, m: &mut Memory| Node::new(s, m.lend()).err();
     let ok = Settings::default();
     assert_eq!(refused(Settings { lambda_q6: 0, ..ok }, &mut memory), Some(SettingsError::Lambda));

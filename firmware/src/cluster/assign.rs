@@ -38,26 +38,41 @@ pub(super) fn targets_of(clusters: &Clusters) -> Targets {
 /// The cost of `points` with `clusters`: the sum of weighted squared distances, in 1/4096 squared levels.
 pub fn cost_q12(points: &[Point], clusters: &Clusters) -> u64 {
     let mut cost = 0;
-    for_each_nearest(points, |p| p.rgb_q6, &targets_of(clusters), |_, p, _, distance2| {
-        cost += u64::from(p.weight()) * u64::from(distance2);
-    });
+    for_each_nearest(
+        points,
+        |p| p.rgb_q6,
+        &targets_of(clusters),
+        |_, p, _, distance2| {
+            cost += u64::from(p.weight()) * u64::from(distance2);
+        },
+    );
     cost
 }
 
 /// Writes the nearest cluster of every point to `assign`, which holds a byte a point.
 pub fn assign(points: &[Point], clusters: &Clusters, assign: &mut [u8]) {
-    for_each_nearest(points, |p| p.rgb_q6, &targets_of(clusters), |i, _, nearest, _| {
-        if let Some(label) = assign.get_mut(i) {
-            *label = nearest as u8;
-        }
-    });
+    for_each_nearest(
+        points,
+        |p| p.rgb_q6,
+        &targets_of(clusters),
+        |i, _, nearest, _| {
+            if let Some(label) = assign.get_mut(i) {
+                *label = nearest as u8;
+            }
+        },
+    );
 }
 
 /// Pixels of points that lie farther than lambda from every centroid. `lambda2_q12` is the square of lambda.
 pub fn beyond_px(points: &[Point], clusters: &Clusters, lambda2_q12: u32) -> u64 {
     let mut pixels = 0;
-    for_each_nearest(points, |p| p.rgb_q6, &targets_of(clusters), |_, p, _, distance2| {
-        pixels += if distance2 > lambda2_q12 { u64::from(p.weight()) } else { 0 };
-    });
+    for_each_nearest(
+        points,
+        |p| p.rgb_q6,
+        &targets_of(clusters),
+        |_, p, _, distance2| {
+            pixels += if distance2 > lambda2_q12 { u64::from(p.weight()) } else { 0 };
+        },
+    );
     pixels
 }

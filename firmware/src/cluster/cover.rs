@@ -2,11 +2,11 @@
 //!
 //! A colour is *missed* when a cell of 16 levels a side holds at least `w_open` pixels that are all farther than lambda from
 //! every centroid. Only labelling knows every pixel, so this module decides on the frame's histogram cells, which are half
-//! as wide, and estimates how many pixels of a cell lie beyond lambda from the distance of its mean. It counts support not
-//! only in the cell itself but in a ball of radius lambda / 2 as well: five neighbouring cells of ten pixels are one colour
-//! of fifty. What remains is found by labelling and opened by [`open_at`].
+//! as wide, and estimates how many pixels of a cell lie beyond lambda from the distance of its mean. It counts support in a
+//! ball around the cell instead of a fixed grid, so that a colour whose noise lies across the corner of eight cells is one
+//! colour. What remains is found by labelling and opened by [`open_at`].
 //!
-//! Inputs are cells in Morton order and clusters; the functions open clusters or move them back, and never delete any.
+//! Inputs are a frame's cells and clusters; the functions open clusters or move them back, and never delete any.
 
 use super::assign::{Cluster, Clusters, targets_of};
 use super::dcdp::Params;
@@ -18,6 +18,10 @@ use crate::limits::CLUSTERS_MAX;
 /// Far cells that are examined together. A frame whose clusters nearly cover it has a few dozen; more are examined in
 /// several windows, in which support is counted separately.
 const WINDOW: usize = 512;
+
+/// Radius around a far cell in which support is counted, in 1/64 levels: 10 levels, a ball that holds about as much as a
+/// cell of 16 levels does, wherever it lies. Never more than half of lambda, so that a new centroid covers its support.
+const SUPPORT_RADIUS_Q6: u32 = 10 * 64;
 
 /// Cells with pixels beyond lambda, a list for each property, so that the support of one cell is added up in vectors.
 struct Window {
@@ -58,7 +62,7 @@ impl Cover {
             clusters_max: params.clusters_max.min(CLUSTERS_MAX),
             none2_q12: square(params.lambda_q6.saturating_sub(spread_q6)),
             all2_q12: square(params.lambda_q6.saturating_add(spread_q6)),
-            support2_q12: square((crate::knobs::knob(0)).min(params.lambda_q6 / 2)),
+            support2_q12: square(SUPPORT_RADIUS_Q6.min(params.lambda_q6 / 2)),
         }
     }
 
@@ -93,6 +97,12 @@ impl Cover {
         clusters.len() - before
     }
 
+    /// Number of clusters that [`Cover::open_missed`] would open.
+    pub fn count_missed(&self, cells: &[Point], clusters: &Clusters) -> u64 {
+        let mut opened = clusters.clone();
+        self.open_missed(cells, &mut opened) as u64
+    }
+
     /// Returns true if a colour is missed.
     pub fn is_broken(&self, cells: &[Point], clusters: &Clusters) -> bool {
         let mut start = 0;
@@ -113,7 +123,6 @@ impl Cover {
         if before.is_empty() {
             return false;
         }
-        let by_index = before.iter().all(|c| c.id == Cluster::NEW) && before.len() == clusters.len();
         let (mut start, mut moved) = (0, false);
         let mut to_hold = [false; CLUSTERS_MAX];
         while start < cells.len() {
@@ -125,13 +134,6 @@ impl Cover {
                     (*rejected, *hold) = (true, true);
                 }
             }
-        }
-        if by_index {
-            for ((cluster, old), _) in clusters.iter_mut().zip(before).zip(to_hold).filter(|c| c.1) {
-                cluster.rgb_q6 = old.rgb_q6;
-                moved = true;
-            }
-            return moved;
         }
         for (cluster, _) in clusters.iter_mut().zip(to_hold).filter(|c| c.1 && c.0.id != Cluster::NEW) {
             if let Some(old) = before.iter().find(|old| old.id == cluster.id && old.rgb_q6 != cluster.rgb_q6) {
@@ -147,12 +149,21 @@ impl Cover {
         let mut next = cells.len();
         let rest = cells.get(start..).unwrap_or(&[]);
         let targets = targets_of(clusters);
-        for_each_beyond(rest, |p| p.rgb_q6, &targets, self.none2_q12, |i, p, nearest, distance2_q12| {
-            let far_px = self.far_px(p.weight(), distance2_q12);
-            if far_px > 0 && next == cells.len() && !window.push((start + i) as u32, p.rgb_q6, distance2_q12, far_px, nearest as u8) {
-                next = start + i;
-            }
-        });
+        for_each_beyond(
+            rest,
+            |p| p.rgb_q6,
+            &targets,
+            self.none2_q12,
+            |i, p, nearest, distance2_q12| {
+                let far_px = self.far_px(p.weight(), distance2_q12);
+                if far_px > 0
+                    && next == cells.len()
+                    && !window.push((start + i) as u32, p.rgb_q6, distance2_q12, far_px, nearest as u8)
+                {
+                    next = start + i;
+                }
+            },
+        );
         next
     }
 
@@ -240,7 +251,8 @@ pub fn open_at<'f>(missed: impl Iterator<Item = &'f Features>, params: Params, c
     for features in missed {
         let mean = features.mean_q6();
         let opened = clusters.get(before..).unwrap_or(&[]);
-        let covered = opened.iter().any(|c| 4 * u64::from(distance2_q12(c.rgb_q6, mean)) <= u64::from(params.lambda2_q12()));
+        let covered =
+            opened.iter().any(|c| 4 * u64::from(distance2_q12(c.rgb_q6, mean)) <= u64::from(params.lambda2_q12()));
         if !covered && clusters.len() < params.clusters_max.min(CLUSTERS_MAX) {
             let _ = clusters.push(Cluster::new(mean));
         }

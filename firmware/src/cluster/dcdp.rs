@@ -119,19 +119,24 @@ fn add(sum: &mut [u64; 4], p: &Point) {
 fn sweep(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], sums: &mut Sums) -> Sweep {
     let mut found = Sweep { cost_q12: 0, changed: false, farthest: 0, farthest2_q12: 0 };
     sums.fill([0; 4]);
-    for_each_nearest(points, |p| p.rgb_q6, &targets_of(clusters), |i, p, nearest, distance2| {
-        if let Some(label) = assign.get_mut(i) {
-            found.changed |= usize::from(*label) != nearest;
-            *label = nearest as u8;
-        }
-        found.cost_q12 += u64::from(p.weight()) * u64::from(distance2);
-        if distance2 > found.farthest2_q12 && p.weight() >= w_open {
-            (found.farthest, found.farthest2_q12) = (i, distance2);
-        }
-        if let Some(sum) = sums.get_mut(nearest) {
-            add(sum, p);
-        }
-    });
+    for_each_nearest(
+        points,
+        |p| p.rgb_q6,
+        &targets_of(clusters),
+        |i, p, nearest, distance2| {
+            if let Some(label) = assign.get_mut(i) {
+                found.changed |= usize::from(*label) != nearest;
+                *label = nearest as u8;
+            }
+            found.cost_q12 += u64::from(p.weight()) * u64::from(distance2);
+            if distance2 > found.farthest2_q12 && p.weight() >= w_open {
+                (found.farthest, found.farthest2_q12) = (i, distance2);
+            }
+            if let Some(sum) = sums.get_mut(nearest) {
+                add(sum, p);
+            }
+        },
+    );
     found
 }
 
@@ -182,9 +187,9 @@ fn recentre(clusters: &mut Clusters, sums: &Sums, assign: &mut [u8]) {
 mod tests {
     extern crate std;
     use super::*;
+    use crate::color::distance2_q12;
     use crate::coreset::{self, Features, Merge};
     use crate::frame::Frame;
-    use crate::color::distance2_q12;
     use proptest::prelude::*;
     use std::vec;
 
@@ -273,7 +278,7 @@ mod tests {
         }
         let mut assign = [0; 2];
         let run = run(&points, params(50, 1), &mut clusters, &mut assign);
-        let ids: Vec<u32, 8> = clusters.iter().map(|c| c.id).collect();
+        let ids: heapless::Vec<u32, 8> = clusters.iter().map(|c| c.id).collect();
         assert_eq!((ids.as_slice(), assign, run.converged), (&[7, 9][..], [0, 1], true));
     }
 }

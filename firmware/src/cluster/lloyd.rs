@@ -18,6 +18,9 @@ const STILL_SHIFT: u32 = 8;
 /// Sweeps have converged when one lowers the cost by at most one part in 2^9 (0.2 %).
 const TOLERANCE_SHIFT: u32 = 9;
 
+/// All later sweeps together are expected to gain at most this many times what the last one did.
+const GAINS_TO_COME: u64 = 4;
+
 /// What sweeps achieved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {
@@ -73,7 +76,7 @@ pub(super) fn sweeps(
         let gain = swept.cost_q12.saturating_sub(cost);
         swept.converged = !changed || gain <= cost >> TOLERANCE_SHIFT;
         swept.cost_q12 = cost;
-        if swept.sweeps > 1 && cost.saturating_sub(crate::knobs::knob(5) as u64 * gain) > worth_q12 {
+        if swept.sweeps > 1 && cost.saturating_sub(GAINS_TO_COME * gain) > worth_q12 {
             break;
         }
     }
@@ -85,15 +88,20 @@ fn sweep(points: &[Point], clusters: &Clusters, assign: &mut [u8], sums: &mut Cl
     // Neighbouring points mostly belong to one cluster: with two sets of sums an addition need not wait for the one before.
     let mut sets = [[Features::ZERO; CLUSTERS_MAX]; 2];
     let mut changed = 0;
-    for_each_nearest(points, |p| p.rgb_q6, &targets_of(clusters), |i, p, nearest, _| {
-        if let Some(label) = assign.get_mut(i) {
-            changed |= *label ^ nearest as u8;
-            *label = nearest as u8;
-        }
-        if let Some(sum) = sets.get_mut(i & 1).and_then(|set| set.get_mut(nearest)) {
-            *sum = sum.plus(&p.features);
-        }
-    });
+    for_each_nearest(
+        points,
+        |p| p.rgb_q6,
+        &targets_of(clusters),
+        |i, p, nearest, _| {
+            if let Some(label) = assign.get_mut(i) {
+                changed |= *label ^ nearest as u8;
+                *label = nearest as u8;
+            }
+            if let Some(sum) = sets.get_mut(i & 1).and_then(|set| set.get_mut(nearest)) {
+                *sum = sum.plus(&p.features);
+            }
+        },
+    );
     for ((sum, a), b) in sums.iter_mut().zip(&sets[0]).zip(&sets[1]).take(clusters.len()) {
         *sum = a.plus(b);
     }

@@ -17,8 +17,8 @@ type Exchange = (usize, usize, usize);
 
 /// Sweeps after a swap before it is judged: on photographs nearly all of a swap's gain shows within ten sweeps.
 const SWEEPS_TO_JUDGE: u32 = 10;
-/// Stop after this many consecutive rejected swaps: later proposals promise less and are rejected more often.
-const TRIES_MAX: u32 = 6;
+/// Rejected swaps after which the search ends, at most: later proposals promise less and are rejected more often.
+pub const TRIES_MAX: u32 = 6;
 /// Accepted swaps at most, which bounds the time of a frame.
 const SWAPS_MAX: u32 = 12;
 
@@ -31,13 +31,12 @@ struct Cut {
 }
 
 /// Swaps clusters while that lowers the cost of `points` and `deficit` stays at most `deficit_max`, or at most what it was
-/// before. Returns the number of sweeps.
+/// before. Ends after `tries_max` rejected swaps, at most [`TRIES_MAX`]. Returns the number of sweeps.
 pub fn swap(
     points: &[Point],
     clusters: &mut Clusters,
     assign: &mut [u8],
     tries_max: u32,
-    weight_min: u32,
     deficit_max: u64,
     deficit: impl Fn(&Clusters) -> u64,
 ) -> u32 {
@@ -52,7 +51,7 @@ pub fn swap(
     // Rejected since the last accepted swap.
     let mut rejected: Vec<Exchange, { TRIES_MAX as usize }> = Vec::new();
     while tries < TRIES_MAX.min(tries_max) && swaps < SWAPS_MAX && clusters.len() > 2 {
-        let Some((s, i, j)) = best(clusters, &cuts, &rejected, weight_min) else { break };
+        let Some((s, i, j)) = best(clusters, &cuts, &rejected) else { break };
         let (before, sums_before) = (clusters.clone(), sums);
         exchange(clusters, &sums, &cuts, (s, i, j));
         let trial = sweeps(points, squares, clusters, assign, &mut sums, SWEEPS_TO_JUDGE, swept.cost_q12);
@@ -86,7 +85,7 @@ fn exchange(clusters: &mut Clusters, sums: &ClusterSums, cuts: &[Cut], (s, i, j)
 }
 
 /// The swap that promises most: which cluster to cut, and which two to merge.
-fn best(clusters: &Clusters, cuts: &[Cut], rejected: &[Exchange], weight_min: u32) -> Option<Exchange> {
+fn best(clusters: &Clusters, cuts: &[Cut], rejected: &[Exchange]) -> Option<Exchange> {
     // The clusters that gain most by a cut. A pair to merge excludes two of them, and each rejected swap at most one more.
     let mut costly: Vec<(u64, usize), { TRIES_MAX as usize + 3 }> = Vec::new();
     for (s, cut) in cuts.iter().enumerate().take(clusters.len()) {
@@ -99,7 +98,6 @@ fn best(clusters: &Clusters, cuts: &[Cut], rejected: &[Exchange], weight_min: u3
     let mut found: Option<(i64, Exchange)> = None;
     for (i, a) in clusters.iter().enumerate() {
         for (j, b) in clusters.iter().enumerate().skip(i + 1) {
-            if a.weight.min(b.weight) < weight_min { continue; }
             let loss = ward_q12((a.rgb_q6, a.weight), (b.rgb_q6, b.weight)) as i64;
             let free = costly.iter().find(|&&(_, s)| s != i && s != j && !rejected.contains(&(s, i, j)));
             let Some(&(gain, s)) = free else { continue };
@@ -219,7 +217,7 @@ mod tests {
             let (mut assign, mut sums) = (std::vec![0; points.len()], [Features::ZERO; CLUSTERS_MAX]);
             let mut before = cost(&points, &clusters);
             for _ in 0..6 {
-                let swept = sweeps(&points, squares(&points), &mut clusters, &mut assign, &mut sums, 1);
+                let swept = sweeps(&points, squares(&points), &mut clusters, &mut assign, &mut sums, 1, u64::MAX);
                 if clusters.len() < k {
                     // One lost all its pixels: labels are positions of before.
                     return Ok(());
@@ -239,9 +237,9 @@ mod tests {
             let mut swept = started(&points, k);
             let mut assign = std::vec![0; points.len()];
             let mut sums = [Features::ZERO; CLUSTERS_MAX];
-            sweeps(&points, squares(&points), &mut swept, &mut assign, &mut sums, SWEEPS_TO_JUDGE);
+            sweeps(&points, squares(&points), &mut swept, &mut assign, &mut sums, SWEEPS_TO_JUDGE, u64::MAX);
             let mut swapped = started(&points, k);
-            swap(&points, &mut swapped, &mut assign, 0, |_| 0);
+            swap(&points, &mut swapped, &mut assign, TRIES_MAX, 0, |_| 0);
             prop_assert_eq!(swapped.len(), swept.len());
             prop_assert!(cost(&points, &swapped) <= cost(&points, &swept) * 1.002);
         }
@@ -251,11 +249,11 @@ mod tests {
             let mut assign = std::vec![0; points.len()];
             let mut plain = started(&points, k);
             let mut sums = [Features::ZERO; CLUSTERS_MAX];
-            sweeps(&points, squares(&points), &mut plain, &mut assign, &mut sums, SWEEPS_TO_JUDGE);
+            sweeps(&points, squares(&points), &mut plain, &mut assign, &mut sums, SWEEPS_TO_JUDGE, u64::MAX);
             let mut kept = started(&points, k);
             let swept = plain.clone();
             // Anything but the swept centroids uncovers a pixel.
-            swap(&points, &mut kept, &mut assign, 0, |c| u64::from(*c != swept));
+            swap(&points, &mut kept, &mut assign, TRIES_MAX, 0, |c| u64::from(*c != swept));
             prop_assert_eq!(kept, plain);
         }
 
@@ -263,7 +261,7 @@ mod tests {
         fn the_gain_of_a_cut_is_what_the_cost_falls_by(points in colours()) {
             let mut clusters = started(&points, 1);
             let (mut assign, mut sums) = (std::vec![0; points.len()], [Features::ZERO; CLUSTERS_MAX]);
-            sweeps(&points, squares(&points), &mut clusters, &mut assign, &mut sums, 2);
+            sweeps(&points, squares(&points), &mut clusters, &mut assign, &mut sums, 2, u64::MAX);
             let whole = cost(&points, &clusters);
             let cut = cuts(&points, &clusters, &assign)[0];
             if cut.gain_q12 > 0 {
@@ -280,7 +278,7 @@ mod tests {
             [[10, 10, 10], [12, 10, 10], [200, 0, 0], [0, 0, 200]].map(|px| Point::pixel(px, 100)).to_vec();
         let mut clusters: Clusters =
             [[10 * 64, 640, 640], [12 * 64, 640, 640], [6_400, 0, 6_400]].map(Cluster::new).into_iter().collect();
-        swap(&points, &mut clusters, &mut [0; 4], 0, |_| 0);
+        swap(&points, &mut clusters, &mut [0; 4], TRIES_MAX, 0, |_| 0);
         let mut found: Vec<Q6> = clusters.iter().map(|c| c.rgb_q6).collect();
         found.sort_unstable();
         assert_eq!(found, [[0, 0, 12_800], [11 * 64, 640, 640], [12_800, 0, 0]]);
@@ -297,7 +295,7 @@ mod tests {
             })
             .collect();
         let mut clusters = started(&points, 4);
-        swap(&points, &mut clusters, &mut [0; 4], 0, |_| 0);
+        swap(&points, &mut clusters, &mut [0; 4], TRIES_MAX, 0, |_| 0);
         assert_eq!(clusters.iter().map(|c| c.weight).sum::<u32>(), 4);
     }
 }

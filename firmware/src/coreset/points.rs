@@ -45,14 +45,6 @@ impl Point {
         self.spread_q12
     }
 
-    /// Returns true if both points lie in the same cell of 16 levels a side (of the points' coarser level, if that is
-    /// coarser). Promise 1 counts support in these cells.
-    #[inline]
-    pub(crate) fn shares_support_cell(&self, other: &Point) -> bool {
-        let cell = |key: u16| if key >= 1 << 15 { key >> 3 } else { key };
-        cell(self.key) == cell(other.key)
-    }
-
     /// The same point for another number of pixels, all at its mean.
     pub(super) fn standing_for(&self, pixels: u32) -> Point {
         let [r, g, b] = self.rgb_q6.map(|v| ((u64::from(v) * u64::from(pixels) + 32) >> 6) as u32);

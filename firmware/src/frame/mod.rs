@@ -4,9 +4,9 @@
 //! Touches a row buffer that the caller lends, and only where the buffer is not RGB already.
 //! Never copies a whole frame, and never reads past the buffer: its size is checked once, in `Frame::new`.
 
-use crate::limits::{PIXELS_MAX, WIDTH_PX_MAX};
 use crate::kernel::ycbcr;
 pub use crate::kernel::ycbcr::Yuv;
+use crate::limits::{PIXELS_MAX, WIDTH_PX_MAX};
 
 /// How the bytes of a frame lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -28,7 +28,10 @@ pub(crate) fn key5([r, g, b]: [u8; 3]) -> usize {
 }
 
 /// Counts a row of pixels into their cells without vectors. Returns the sum of their squares.
-pub(super) fn count_plain<const BITS: u32, const CELLS: usize>(pixels: &[[u8; 3]], hist: &mut [Features; CELLS]) -> u64 {
+pub(crate) fn count_plain<const BITS: u32, const CELLS: usize>(
+    pixels: &[[u8; 3]],
+    hist: &mut [Features; CELLS],
+) -> u64 {
     // A row is at most 3 x 8,192 bytes, so its squares fit 32 bits.
     let squares: u32 = pixels.as_flattened().iter().map(|&v| u32::from(v) * u32::from(v)).sum();
     for &px in pixels {

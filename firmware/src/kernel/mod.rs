@@ -21,6 +21,8 @@ mod x86;
 mod x86_ycbcr;
 pub(crate) mod ycbcr;
 
+#[cfg(test)]
+pub(crate) use count::count_plain;
 pub(crate) use count::key5;
 pub(crate) use nearest::{LABEL_BLOCK_PX, Packed, Tally, Targets, for_each_beyond, for_each_nearest, targets};
 
@@ -211,11 +213,10 @@ fn pair([low, high]: [i16; 2]) -> i32 {
 
 #[cfg(all(test, feature = "simd"))]
 mod tests {
+    use super::nearest::BLOCK;
     use super::*;
     use crate::color::Q6;
-    use crate::color::Q6;
-    
-    
+
     use proptest::prelude::*;
 
     /// Whole levels, coarse ones so that ties are common, and the corners.

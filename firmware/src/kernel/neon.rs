@@ -113,7 +113,8 @@ pub(super) fn label(
             let mut far = 0;
             for (i, distance2) in distances.iter().enumerate() {
                 // SAFETY: NEON is part of aarch64.
-                let lanes = unsafe { vaddvq_u32(vandq_u32(vcgtq_s32(*distance2, vdupq_n_s32(packed.far_above)), bits)) };
+                let lanes =
+                    unsafe { vaddvq_u32(vandq_u32(vcgtq_s32(*distance2, vdupq_n_s32(packed.far_above)), bits)) };
                 far |= lanes << (LANES * i);
             }
             tally.push_far(n, far);

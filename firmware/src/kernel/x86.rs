@@ -4,9 +4,9 @@
 //! Touches the arrays it is lent.
 //! Never AVX2 unasked.
 
+use super::nearest::{BLOCK, Block, LABEL_BLOCK_PX, Packed, Tally, Targets};
 use super::{TILE, Tile, pair};
 use crate::color::Features;
-use super::nearest::{BLOCK, Block, LABEL_BLOCK_PX, Packed, Tally, Targets};
 use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU8, Ordering};
 

@@ -21,6 +21,10 @@ const SWEEPS_MAX: u32 = 6;
 const SWEEPS_AFTER_OPENING: u32 = 2;
 /// Rounds of opening and sweeping. Each sweep may uncover another colour; the last round opens without sweeping.
 const COVER_ROUNDS: u32 = 4;
+/// Rejected swaps after which the swaps for cost alone end, and those that keep the cover. A rejected swap takes as long as a
+/// sweep over all cells; more of them lower the cost of photographs by less than half a percent.
+const FREE_TRIES: u32 = 4;
+const COVER_TRIES: u32 = 3;
 /// With `mse`, swaps may leave one pixel in this many farther than lambda from its centroid.
 const MSE_BEYOND_SHARE: u64 = 100;
 /// A cluster keeps its place with a quarter of the support that it needs to open, so that noise does not make it come and go.
@@ -57,7 +61,13 @@ impl Outcome {
 }
 
 /// Clusters a frame from nothing.
-pub(super) fn start_cold(points: &mut Points<'_>, s: &Settings, params: Params, clusters: &mut Clusters, start: Start) -> Outcome {
+pub(super) fn start_cold(
+    points: &mut Points<'_>,
+    s: &Settings,
+    params: Params,
+    clusters: &mut Clusters,
+    start: Start,
+) -> Outcome {
     let mut outcome = Outcome::new(start);
     clusters.clear();
     decide(points, s, params, clusters, &mut outcome);
@@ -65,26 +75,13 @@ pub(super) fn start_cold(points: &mut Points<'_>, s: &Settings, params: Params, 
         Refine::None => {}
         Refine::Lloyd => sweep(points, clusters, SWEEPS_MAX, &mut outcome),
         Refine::Mse => {
-            let weight: u64 = points.deciding.iter().map(|p| u64::from(p.weight())).sum();
-            let deciding = points.deciding;
-            let beyond = |c: &Clusters| cluster::beyond_px(deciding, c, params.lambda2_q12());
-            swap_clusters(points, clusters, 6, 0, 0, weight / MSE_BEYOND_SHARE, beyond, &mut outcome);
+            let (deciding, lambda2) = (points.deciding, params.lambda2_q12());
+            let weight: u64 = deciding.iter().map(|p| u64::from(p.weight())).sum();
+            let beyond = |c: &Clusters| cluster::beyond_px(deciding, c, lambda2);
+            swap_clusters(points, clusters, swap::TRIES_MAX, weight / MSE_BEYOND_SHARE, beyond, &mut outcome);
             sweep(points, clusters, SWEEPS_MAX, &mut outcome);
         }
-        Refine::Cover => {
-            swap_clusters(points, clusters, crate::knobs::knob(6), 0, crate::knobs::knob(9)&1, 0, |_| 0, &mut outcome);
-            sweep(points, clusters, crate::knobs::knob(8), &mut outcome);
-            restore_cover(points, params, &[], clusters, &mut outcome);
-            if crate::knobs::knob(4) > 0 {
-                let cover = Cover::new(params, points.cell_spread_q6);
-                let cells = points.cells;
-                for _ in 0..crate::knobs::knob(4) {
-                swap_clusters(points, clusters, crate::knobs::knob(7), if crate::knobs::knob(10) > 0 {params.w_open * 5000 / crate::knobs::knob(10) } else {0}, crate::knobs::knob(9)&2, 0, |c| u64::from(cover.is_broken(cells, c)), &mut outcome);
-                sweep(points, clusters, 2, &mut outcome);
-                restore_cover(points, params, &[], clusters, &mut outcome);
-                }
-            }
-        }
+        Refine::Cover => improve_under_cover(points, params, clusters, &mut outcome),
     }
     outcome
 }
@@ -121,7 +118,7 @@ pub(super) fn continue_warm(
     outcome
 }
 
-/// Clusters the frame from nothing, and takes the result if steering judges it better.
+/// Clusters the frame from nothing, and takes the result if steering judges it better; merges clusters if there are too many.
 fn try_cold(
     points: &mut Points<'_>,
     s: &Settings,
@@ -134,8 +131,19 @@ fn try_cold(
     let tried = start_cold(points, s, params, &mut trial, Start::Warm);
     let quality = |c: &Clusters| Quality { clusters: c.len(), cost_q12: cost_q12(points.cells, c) };
     outcome.sweeps += tried.sweeps;
-    if steer.judge(quality(clusters), quality(&trial), s.refine == Refine::Cover) {
+    let verdict = steer.judge(quality(clusters), quality(&trial), s.refine == Refine::Cover);
+    if verdict.replace {
         (*clusters, outcome.saturated, outcome.replaced) = (trial, tried.saturated, true);
+        return;
+    }
+    // Merging the cheapest pairs changes fewer labels than taking the trial's clusters.
+    let (cover, cells) = (Cover::new(params, points.cell_spread_q6), points.cells);
+    let is_kept = |c: &Clusters| s.refine != Refine::Cover || !cover.is_broken(cells, c);
+    for _ in 0..verdict.surplus {
+        if !merge::join_cheapest(clusters, is_kept) {
+            (*clusters, outcome.saturated, outcome.replaced) = (trial, tried.saturated, true);
+            return;
+        }
     }
 }
 
@@ -155,19 +163,36 @@ fn sweep(points: &mut Points<'_>, clusters: &mut Clusters, sweeps_max: u32, outc
     outcome.sweeps += lloyd::lloyd(points.cells, points.squares, clusters, assign, sweeps_max).sweeps;
 }
 
+/// Lowers the cost as far as the cover allows. Swaps that must keep the cover are mostly rejected at first; so the first ones
+/// look at the cost alone, what they have lost is opened again, and only then they must keep the cover.
+fn improve_under_cover(points: &mut Points<'_>, params: Params, clusters: &mut Clusters, outcome: &mut Outcome) {
+    let cover = Cover::new(params, points.cell_spread_q6);
+    let (cells, swapped) = (points.cells, points.swapped());
+    let deficit = |c: &Clusters| cover.count_missed(swapped, c);
+    if points.are_exact_colors() {
+        // The swaps' own sweeps are over the same points, and DC-DP-means has left a cover.
+        swap_clusters(points, clusters, COVER_TRIES, 0, deficit, outcome);
+    } else {
+        swap_clusters(points, clusters, FREE_TRIES, 0, |_| 0, outcome);
+        sweep(points, clusters, SWEEPS_AFTER_OPENING, outcome);
+        cover.open_missed(cells, clusters);
+        swap_clusters(points, clusters, COVER_TRIES, 0, deficit, outcome);
+        sweep(points, clusters, SWEEPS_MAX, outcome);
+    }
+    restore_cover(points, params, &[], clusters, outcome);
+}
+
 fn swap_clusters(
     points: &mut Points<'_>,
     clusters: &mut Clusters,
     tries_max: u32,
-    weight_min: u32,
-    scout: u32,
     deficit_max: u64,
     deficit: impl Fn(&Clusters) -> u64,
     outcome: &mut Outcome,
 ) {
-    let on = if scout > 0 { points.deciding } else if points.cell_spread_q6 == 0 { points.cells } else { points.coreset };
+    let on = points.swapped();
     let assign = points.assign.get_mut(..on.len()).unwrap_or(&mut []);
-    outcome.sweeps += swap::swap(on, clusters, assign, tries_max, weight_min, deficit_max, deficit);
+    outcome.sweeps += swap::swap(on, clusters, assign, tries_max, deficit_max, deficit);
 }
 
 /// Opens clusters until no colour is missed, as far as the cells show it. Clusters that drifted away from a small colour
@@ -179,15 +204,13 @@ fn restore_cover(
     clusters: &mut Clusters,
     outcome: &mut Outcome,
 ) {
-    let cover = Cover::new(params, if points.cell_spread_q6 > 0 { crate::knobs::knob(1) } else { 0 });
-    for _ in 0..crate::knobs::knob(2) {
+    let cover = Cover::new(params, points.cell_spread_q6);
+    for _ in 0..COVER_ROUNDS {
         cover.hold(points.cells, previous, clusters);
         if cover.open_missed(points.cells, clusters) == 0 {
             return;
         }
-        let before = clusters.clone();
-        sweep(points, clusters, crate::knobs::knob(3), outcome);
-        if crate::knobs::knob(11) > 0 && previous.is_empty() { cover.hold(points.cells, &before, clusters); }
+        sweep(points, clusters, SWEEPS_AFTER_OPENING, outcome);
     }
     cover.hold(points.cells, previous, clusters);
     cover.open_missed(points.cells, clusters);

@@ -186,6 +186,7 @@ impl<'a> Node<'a> {
         times.clustered(clock);
         let (labelled, missed) = self.label(frame, params, &mut outcome);
         times.labelled(clock);
+        self.clusters.iter_mut().zip(labelled.pixels).for_each(|(cluster, pixels)| cluster.weight = pixels);
         let changes = self.identity.identify(&previous, &mut self.clusters, params.lambda2_q12());
         self.write_report(frame, params, &outcome, &labelled, missed);
         (self.report.births, self.report.deaths, self.report.micros) = (changes.births, changes.deaths, times.micros());

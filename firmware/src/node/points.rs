@@ -50,7 +50,7 @@ pub(super) struct Sample {
     pub(super) scatter_q12: Option<u64>,
 }
 
-/// The points of a frame, borrowed from the workspace.
+/// The points of a frame, borrowed from the workspace that they were drawn in.
 pub(super) struct Points<'w> {
     /// On which DC-DP-means decides.
     pub(super) deciding: &'w [Point],
@@ -64,6 +64,18 @@ pub(super) struct Points<'w> {
     pub(super) cell_spread_q6: u32,
     /// A label a point, for the longest of these lists.
     pub(super) assign: &'w mut [u8],
+}
+
+impl<'w> Points<'w> {
+    /// Returns true if the cells are the frame's distinct colours.
+    pub(super) fn are_exact_colors(&self) -> bool {
+        self.cell_spread_q6 == 0 && !self.cells.is_empty()
+    }
+
+    /// The points on which swaps are tried: the coreset, which is smaller than the cells, or the exact colours.
+    pub(super) fn swapped(&self) -> &'w [Point] {
+        if self.are_exact_colors() { self.cells } else { self.coreset }
+    }
 }
 
 impl Sample {

@@ -6,7 +6,7 @@
 //! sweep on.
 
 use crate::cluster::{Cluster, Clusters};
-use crate::color::{Q6, distance2_q12};
+use crate::color::{Q6, distance2_q12, ward_q12};
 use crate::coreset::Point;
 use crate::limits::CLUSTERS_MAX;
 
@@ -91,6 +91,33 @@ pub fn drop_redundant(points: &[Point], assign: &[u8], clusters: &mut Clusters, 
     {
         remove(clusters, k);
     }
+}
+
+/// Merges the two clusters that cost least as one (Ward, 1963), if `is_kept` accepts the result; else tries the next pair,
+/// a few times. The heavier one keeps its id. Returns true if a pair was merged.
+pub fn join_cheapest(clusters: &mut Clusters, is_kept: impl Fn(&Clusters) -> bool) -> bool {
+    let mut after = None;
+    for _ in 0..MERGE_TRIES {
+        let pairs = clusters.iter().enumerate().flat_map(|(i, a)| {
+            let later = clusters.iter().enumerate().skip(i + 1);
+            later.map(move |(j, b)| (ward_q12((a.rgb_q6, a.weight), (b.rgb_q6, b.weight)), i, j))
+        });
+        let next = pairs.filter(|pair| after.is_none_or(|after| *pair > after)).min();
+        let Some((_, i, j)) = next else { return false };
+        after = next;
+        let (Some(&a), Some(&b)) = (clusters.get(i), clusters.get(j)) else { return false };
+        let mut merged = clusters.clone();
+        if let Some(c) = merged.get_mut(i) {
+            let id = if a.weight >= b.weight { a.id } else { b.id };
+            *c = Cluster { rgb_q6: weighted_mean(a, b), id, weight: a.weight.saturating_add(b.weight) };
+        }
+        remove(&mut merged, j);
+        if is_kept(&merged) {
+            *clusters = merged;
+            return true;
+        }
+    }
+    false
 }
 
 #[cfg(test)]

@@ -1,0 +1,31 @@
+//! The memory of a node, for tests: allocated once and lent to a node.
+
+use firmware::coreset::{Features, Merge, Point};
+use firmware::node::{Capacity, HistogramBits, Workspace};
+
+pub struct Memory {
+    capacity: Capacity,
+    features: Vec<Features>,
+    points: Vec<Point>,
+    merges: Vec<Merge>,
+    bytes: Vec<u8>,
+}
+
+impl Memory {
+    pub fn new(bits: HistogramBits, pixels: usize, width_px: usize, coreset_size: u32) -> Memory {
+        let capacity = Capacity { pixels, width_px, coreset_size, bits };
+        let sizes = capacity.sizes();
+        Memory {
+            capacity,
+            features: vec![Features::ZERO; sizes.features],
+            points: vec![Point::ZERO; sizes.points],
+            merges: vec![Merge::ZERO; sizes.merges],
+            bytes: vec![0; sizes.bytes],
+        }
+    }
+
+    pub fn lend(&mut self) -> Workspace<'_> {
+        let Memory { capacity, features, points, merges, bytes } = self;
+        Workspace::in_slices(capacity, features, points, merges, bytes).unwrap()
+    }
+}
