@@ -5,7 +5,7 @@ one misses some; the number behind its name says how many. Names are placed wher
 """
 import math
 
-W, H, LEFT, RIGHT, TOP, BOTTOM = 900, 560, 76, 30, 48, 62
+W, H, LEFT, RIGHT, TOP, BOTTOM = 1000, 560, 76, 30, 48, 62
 OURS, THEIRS, GREY = "#c0392b", "#34495e", "#767676"
 FLOOR = 0.001  # Errors at or below the best of ten k-means runs are drawn here.
 EM = 0.56  # Mean width of a letter, in font sizes.
@@ -31,6 +31,11 @@ def places(x, y, w):
             yield at_x, at_y - up, at_x + w, at_y + down
 
 
+def distance(mark, box):
+    (x, y), (left, top, right, bottom) = mark, box
+    return math.hypot(max(left - x, x - right, 0), max(top - y, y - bottom, 0))
+
+
 def mark(x, y, ink, hollow):
     fill = f'fill="white" stroke="{ink}" stroke-width="2"' if hollow else f'fill="{ink}" stroke="{ink}" stroke-width="2"'
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" {fill}/>'
@@ -40,7 +45,7 @@ def draw(points, path):
     """points: (name, milliseconds, error over the best, missed colours)."""
     loss = lambda over: max(over - 1, FLOOR)
     span = lambda values, low, high: (math.log10(min(values)) - low, math.log10(max(values)) + high)
-    x0, x1 = span([p[1] for p in points], 0.12, 0.3)
+    x0, x1 = span([p[1] for p in points], 0.55, 0.3)
     y0, y1 = span([loss(p[2]) for p in points], 0.12, 0.12)
     px = lambda ms: LEFT + (math.log10(ms) - x0) / (x1 - x0) * (W - LEFT - RIGHT)
     py = lambda part: H - BOTTOM - (math.log10(part) - y0) / (y1 - y0) * (H - TOP - BOTTOM)
@@ -63,9 +68,11 @@ def draw(points, path):
         w = width(name + count) + (4 if count else 0)
         inside = lambda b: b[0] > LEFT and b[2] < W - 4 and b[1] > TOP - 10 and b[3] < H - BOTTOM
         free = [b for b in places(x, y, w) if inside(b) and not any(overlaps(b, t) for t in taken)]
-        box = free[0] if free else next(places(x, y, w))
+        # A name belongs to the mark that is nearest to it.
+        clear = [b for b in free if all(distance(other, b) > distance((x, y), b) for other in marks if other != (x, y))]
+        box = (clear or free or list(places(x, y, w)))[0]
         taken.append(box)
-        if max(box[0] - x, x - box[2], box[1] - y, y - box[3]) > 14:
+        if distance((x, y), box) > 14:
             near = (min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3]))
             svg.append(f'<path d="M{x:.1f} {y:.1f}L{near[0]:.1f} {near[1]:.1f}" stroke="#999"/>')
         tail = f'<tspan dx="4" fill="{GREY}">{count}</tspan>' if count else ""
