@@ -11,6 +11,7 @@ pub mod dice;
 pub mod glass;
 pub mod guest;
 pub mod house;
+pub mod imports;
 pub mod media;
 pub mod process;
 pub mod proxy;
