@@ -28,7 +28,6 @@ pub mod labelmap;
 pub mod limits;
 mod nearest;
 pub mod node;
-pub mod ranges;
 pub mod refine;
 pub mod silhouette;
 #[cfg(feature = "simd")]

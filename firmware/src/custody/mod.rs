@@ -14,6 +14,7 @@
 //! *next* one past the highest accepted, *since* the first that the present journal is answerable for.
 
 pub mod envelope;
+pub mod ranges;
 pub mod receiver;
 pub mod sender;
 

@@ -4,9 +4,9 @@
 //! Touches its own bounded tables; what does not fit is forgotten, which only makes a record come again.
 //! Never acknowledges what the journal has not confirmed.
 
+use super::ranges::Ranges;
 use super::{Ack, JournalId, StreamAck, Window, WindowId};
 use crate::limits::{RANGES_MAX, STREAMS_MAX};
-use crate::ranges::Ranges;
 use heapless::Vec;
 
 /// Records after which an ack is due at once.
