@@ -46,7 +46,7 @@ impl Sender {
             }
             let highest = highest.get(usize::from(f.topic)).copied().unwrap_or(0);
             let is_old = f.number < highest && now_us.saturating_sub(f.sent_at_us) > age_us;
-            let is_lost = f.seq < s.loss_horizon && (f.number + PACKET_THRESHOLD < highest || is_old);
+            let is_lost = f.seq < s.loss_horizon && (f.number + PACKET_THRESHOLD <= highest || is_old);
             if is_lost {
                 s.resent.insert(f.seq, f.seq + 1);
                 lost += 1;

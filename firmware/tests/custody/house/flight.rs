@@ -32,7 +32,7 @@ impl Flight {
             let ranges = ack.streams.iter().find(|s| s.stream == n.0).map(|s| &s.ranges);
             ranges.filter(|r| r.is_full()).and_then(|r| r.last()).is_some_and(|last| n.1 >= last.1)
         };
-        self.sent.retain(|s| held(s.1) && (s.0 + PACKET_THRESHOLD >= highest || beyond(s.1)));
+        self.sent.retain(|s| held(s.1) && (s.0 + PACKET_THRESHOLD > highest || beyond(s.1)));
     }
 
     pub fn oldest(&self, sender: &Sender) -> Option<Name> {
