@@ -64,6 +64,15 @@ need_cross() {
   if [ "${2:-}" = c++ ]; then need "$triple-g++" "g++-$triple"; fi
 }
 
+# Sets the linkers of Debian's compilers. A linker is part of cargo's fingerprint, also this machine's, which links build
+# scripts and macros. So all builds in the folder of ./deploy/package set all of them: otherwise each would rebuild what
+# the one before has built.
+export_linkers() {
+  export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc
+  export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+  export CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_LINKER=arm-linux-gnueabihf-gcc
+}
+
 # at_least VERSION MINIMUM
 at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
 
@@ -146,10 +155,10 @@ need_build() {
 # newest_deb PACKAGE ARCH: the package that was built last; 66 if there is none.
 newest_deb() {
   local deb newest=
-  for deb in target/deb/"$1"_*_"$2".deb; do
+  for deb in "${HUEFLOW_DEBS:-target/deb}/$1"_*_"$2".deb; do
     if [ -e "$deb" ] && { [ -z "$newest" ] || [ "$deb" -nt "$newest" ]; }; then newest=$deb; fi
   done
-  [ -n "$newest" ] || { echo "there is no $1 for $2 in target/deb; first run: ./deploy/package $2" >&2; return 66; }
+  [ -n "$newest" ] || { echo "there is no $1 for $2 in ${HUEFLOW_DEBS:-target/deb}; first run: ./deploy/package $2" >&2; return 66; }
   echo "$newest"
 }
 
