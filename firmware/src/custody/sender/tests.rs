@@ -1,6 +1,5 @@
 //! The sender's rules, one test each, with scripted acks and times.
 
-extern crate std;
 use super::*;
 use crate::custody::ranges::Ranges;
 use crate::custody::{Ack, StreamAck};
@@ -422,6 +421,17 @@ fn a_probe_opens_a_window_full_of_given_up_records() {
     assert_eq!((s.in_flight(), s.held()), (0, 0));
 }
 
+/// Sends everything that may be sent at `now_us`, which must be different records. Returns the seqs.
+fn drain_distinct(s: &mut Sender, now_us: u64) -> Vec<u64, 1024> {
+    let mut seqs = Vec::new();
+    while let Some(t) = s.poll(now_us) {
+        s.sent(t, 0, 100, now_us);
+        assert!(!seqs.contains(&t.seq), "{} is sent twice at once", t.seq);
+        seqs.push(t.seq).unwrap();
+    }
+    seqs
+}
+
 #[test]
 fn a_forgotten_range_is_held_again_and_sent_again() {
     let mut s = sender(1024, 0);
@@ -439,11 +449,7 @@ fn a_forgotten_range_is_held_again_and_sent_again() {
     let out = s.on_ack(&ack("j", None, &[(10, &[(251, 252)])]), 2 * MS);
     assert_eq!((out.acked, out.forgotten), (1, 400));
     assert_eq!(s.held(), 900 - 64);
-    let mut sent = std::collections::BTreeSet::new();
-    while let Some(t) = s.poll(3 * MS) {
-        s.sent(t, 0, 100, 3 * MS);
-        assert!(sent.insert(t.seq), "{} twice at once", t.seq);
-    }
+    let sent = drain_distinct(&mut s, 3 * MS);
     // Forgotten records are sent again as far as the window has room. Settled records are not.
     assert!(sent.contains(&500) && sent.contains(&899) && !sent.contains(&251) && !sent.contains(&377));
     // Everything is settled once. A repeated ack settles nothing.
@@ -466,10 +472,6 @@ fn no_record_is_sent_twice_at_once_with_more_holes_than_ranges() {
     }
     // The next live run begins far from all records that were sent.
     s.accepted(10, 2000);
-    let mut sent = std::collections::BTreeSet::new();
-    while let Some(t) = s.poll(301 * MS) {
-        s.sent(t, 0, 100, 301 * MS);
-        assert!(sent.insert(t.seq), "{} twice at once", t.seq);
-    }
+    drain_distinct(&mut s, 301 * MS);
     assert!(s.in_flight() <= 512);
 }
