@@ -120,7 +120,7 @@ class Edge:
                     n = s.infl.pop((b, q), None)
                     if n: hi = max(hi, n)
         for k, n in list(s.infl.items()):
-            if n < hi - 3: del s.infl[k]    # lost: will be sent again
+            if n <= hi - 3: del s.infl[k]   # lost: will be sent again
         if wseen and wseen[0] == s.boot and wseen[1] in s.wins:
             for b, (si, fl, nx) in s.wins[wseen[1]].items():
                 if abs(b) != s.boot and fl == nx == s.nexts[b]: s.settled.add(b)

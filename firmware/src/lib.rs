@@ -28,7 +28,6 @@ pub mod kernel;
 pub mod label;
 pub mod limits;
 pub mod node;
-pub mod ranges;
 pub mod stream;
 pub mod view;
 pub mod wire;

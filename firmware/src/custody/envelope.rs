@@ -1,8 +1,7 @@
-//! Envelope: the 40 bytes in front of every record, the same in the spool, on MQTT and in tests. Frozen for ever.
+//! The envelope: the 40 bytes in front of every record, the same in the spool and on MQTT.
 //!
-//! Takes a header and a payload. Gives bytes, and back from bytes the header and the payload's place.
-//! Touches only the slices it is lent.
-//! Never looks into the payload beyond its checksum: a relay can pass on what it cannot read.
+//! This module writes the envelope of a payload, and reads envelope and payload back from bytes. It does not look into the
+//! payload beyond its checksum, so a relay can pass on payloads that it cannot decode.
 //!
 //! | offset | bytes | field |
 //! |--:|--:|---|
@@ -18,7 +17,7 @@
 //! | 32 | 4 | bytes of the payload |
 //! | 36 | 4 | CRC-32 (IEEE 802.3) of bytes 0..36 and the payload |
 //!
-//! All integers little endian. A payload's own version may move; these 40 bytes never do.
+//! All integers are little endian. The format is frozen: a payload's own version may change, these 40 bytes never do.
 
 use crate::limits::{ENVELOPE_BYTES, PICTURE_BYTES_MAX};
 
@@ -26,7 +25,7 @@ const MAGIC: [u8; 2] = *b"HF";
 const VERSION: u8 = 1;
 const FLAG_CLOCK_SYNCED: u8 = 1;
 
-/// What a record's payload is.
+/// Type of a record's payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Kind {
@@ -38,12 +37,12 @@ pub enum Kind {
     Picture = 3,
     /// A [`crate::wire::Loss`].
     Loss = 4,
-    /// A [`crate::wire::OriginalHead`] with its JPEG; never a record, only a QoS 0 picture.
+    /// A [`crate::wire::OriginalHead`] with its JPEG. It is only sent at QoS 0 and is never a record in custody.
     Original = 5,
 }
 
 impl Kind {
-    /// The kind of a byte in an envelope, if this version knows it.
+    /// Returns the kind for an envelope's byte, or none if this version does not know it.
     pub const fn from_byte(b: u8) -> Option<Kind> {
         Some(match b {
             1 => Kind::Report,
@@ -55,7 +54,7 @@ impl Kind {
         })
     }
 
-    /// The last word of the MQTT topic that records of this kind travel on.
+    /// Returns the last level of the MQTT topic for records of this kind.
     pub const fn mqtt_kind(self) -> &'static str {
         match self {
             Kind::Report | Kind::Loss => "metrics",
@@ -64,7 +63,7 @@ impl Kind {
         }
     }
 
-    /// The journal's topic (without prefix) that records of this kind are kept in.
+    /// Returns the journal's topic for records of this kind, without its prefix.
     pub const fn journal_topic(self) -> &'static str {
         match self {
             Kind::Report => "metrics",
@@ -75,23 +74,23 @@ impl Kind {
     }
 }
 
-/// Why bytes are not a record.
+/// Reasons why bytes are not a valid record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnvelopeError {
-    /// Fewer bytes than an envelope, or than it says.
+    /// There are fewer bytes than the envelope needs or than it declares.
     Short,
-    /// More bytes than the envelope says.
+    /// There are more bytes than the envelope declares, or it declares a payload larger than [`PICTURE_BYTES_MAX`].
     Long,
-    /// It does not begin with `HF`.
+    /// The bytes do not begin with `HF`.
     Magic,
-    /// An envelope version that is not 1.
+    /// The envelope's version is not 1.
     Version,
-    /// The checksum is another: damaged on the way or on the disk.
+    /// The checksum does not match: the record was damaged on the wire or on the disk.
     Crc,
 }
 
 impl EnvelopeError {
-    /// One word for counters and headers.
+    /// Returns a short name for counters and headers.
     pub const fn word(self) -> &'static str {
         match self {
             EnvelopeError::Short => "short",
@@ -106,10 +105,10 @@ impl EnvelopeError {
 impl core::fmt::Display for EnvelopeError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            EnvelopeError::Short => "the record is shorter than its envelope says",
-            EnvelopeError::Long => "the record is longer than its envelope says",
-            EnvelopeError::Magic => "these bytes are not a Hueflow record (no \"HF\" in front)",
-            EnvelopeError::Version => "the record's envelope has a version other than 1",
+            EnvelopeError::Short => "the record is shorter than its envelope declares",
+            EnvelopeError::Long => "the record is longer than its envelope declares, or than a record may be",
+            EnvelopeError::Magic => "the bytes are not a Hueflow record: they do not begin with \"HF\"",
+            EnvelopeError::Version => "the envelope's version is not 1",
             EnvelopeError::Crc => "the record's checksum does not match",
         })
     }
@@ -120,13 +119,14 @@ impl core::error::Error for EnvelopeError {}
 /// The envelope of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Envelope {
-    /// The byte of a [`Kind`]; may be one that this version does not know.
+    /// The byte of a [`Kind`]. It may be one that this version does not know.
     pub kind: u8,
-    /// Version of the payload's own format.
+    /// Version of the payload's format.
     pub payload_version: u8,
-    /// Whether the clock behind `captured_at_us` was synchronised.
+    /// True if the clock behind `captured_at_us` was synchronised.
     pub clock_synced: bool,
-    /// The stream that `seq` counts in: a boot (lowest bit 0) or its loss stream (1). 0: no custody (a QoS 0 picture).
+    /// The stream that `seq` counts in: a boot (lowest bit 0) or its loss stream (lowest bit 1). 0 means no custody: a picture
+    /// at QoS 0.
     pub stream: u64,
     /// Sequence number in the stream, from 0.
     pub seq: u64,
@@ -135,7 +135,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The envelope's bytes for `payload`, to be written in front of it.
+    /// Returns the bytes to write in front of `payload`.
     pub fn seal(&self, payload: &[u8]) -> [u8; ENVELOPE_BYTES] {
         let mut b = [0; ENVELOPE_BYTES];
         b[0..2].copy_from_slice(&MAGIC);
@@ -152,11 +152,12 @@ impl Envelope {
         b
     }
 
-    /// The envelope in front of `bytes` and the length in bytes of the whole record, checksum not looked at: for
-    /// walking through a log, and for saying which record a damaged one was.
+    /// Reads the envelope at the front of `bytes` without checking the checksum. Returns it and the length in bytes of the
+    /// whole record. Use it to walk through a log, or to name a damaged record.
     ///
     /// # Errors
-    /// [`EnvelopeError`] but never `Crc` or `Long`; `Short` only if even the envelope is not whole.
+    /// Returns `Short` if the envelope itself is incomplete, `Magic`, `Version`, or `Long` if the declared payload is larger than
+    /// [`PICTURE_BYTES_MAX`]. It never returns `Crc`. A record that is longer than `bytes` is no error.
     pub fn peek(bytes: &[u8]) -> Result<(Envelope, usize), EnvelopeError> {
         let Some(b) = bytes.first_chunk::<ENVELOPE_BYTES>() else { return Err(EnvelopeError::Short) };
         if b[0..2] != MAGIC {
@@ -185,10 +186,10 @@ impl Envelope {
         Ok((envelope, ENVELOPE_BYTES + payload))
     }
 
-    /// Opens the record at the front of `bytes`: its envelope, its payload, and what lies behind it.
+    /// Reads and checks the record at the front of `bytes`. Returns its envelope, its payload, and the bytes after it.
     ///
     /// # Errors
-    /// [`EnvelopeError`], `Short` when the record is not whole.
+    /// Returns any [`EnvelopeError`]; `Short` if the record is incomplete.
     pub fn open_first(bytes: &[u8]) -> Result<(Envelope, &[u8], &[u8]), EnvelopeError> {
         let (envelope, len) = Envelope::peek(bytes)?;
         let (record, rest) = bytes.split_at_checked(len).ok_or(EnvelopeError::Short)?;
@@ -200,10 +201,10 @@ impl Envelope {
         Ok((envelope, payload, rest))
     }
 
-    /// Opens `bytes`, which must be exactly one record.
+    /// Reads and checks `bytes`, which must be exactly one record.
     ///
     /// # Errors
-    /// [`EnvelopeError`].
+    /// Returns any [`EnvelopeError`].
     pub fn open(bytes: &[u8]) -> Result<(Envelope, &[u8]), EnvelopeError> {
         match Envelope::open_first(bytes)? {
             (envelope, payload, []) => Ok((envelope, payload)),
@@ -211,7 +212,7 @@ impl Envelope {
         }
     }
 
-    /// The [`Kind`], if this version knows it.
+    /// Returns the [`Kind`], or none if this version does not know it.
     pub fn kind(&self) -> Option<Kind> {
         Kind::from_byte(self.kind)
     }
@@ -234,7 +235,7 @@ const CRC_TABLE: [u32; 256] = {
     table
 };
 
-/// CRC-32 as in IEEE 802.3, going on from `crc` (0 at the start).
+/// Returns the CRC-32 (IEEE 802.3) of `bytes`, continued from `crc` (0 at the start).
 #[cfg(feature = "simd")]
 pub fn crc32(crc: u32, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(crc);
@@ -242,7 +243,7 @@ pub fn crc32(crc: u32, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// CRC-32 as in IEEE 802.3, going on from `crc` (0 at the start): small rather than fast.
+/// Returns the CRC-32 (IEEE 802.3) of `bytes`, continued from `crc` (0 at the start). Small rather than fast.
 #[cfg(not(feature = "simd"))]
 pub fn crc32(crc: u32, bytes: &[u8]) -> u32 {
     crc32_plain(crc, bytes)
@@ -267,7 +268,7 @@ mod tests {
     };
 
     #[test]
-    fn the_bytes_are_the_frozen_ones() {
+    fn the_bytes_are_frozen() {
         assert_eq!(crc32(0, b"123456789"), 0xCBF4_3926);
         assert_eq!(
             E.seal(b"abc"),
@@ -280,7 +281,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn the_fast_checksum_is_the_plain_one(
+        fn the_fast_checksum_equals_the_plain_one(
             start in proptest::num::u32::ANY,
             bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
         ) {
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn any_damaged_byte_is_noticed() {
+    fn a_damaged_byte_is_an_error() {
         let mut record = [0; 43];
         record[..40].copy_from_slice(&E.seal(b"abc"));
         record[40..].copy_from_slice(b"abc");
@@ -301,6 +302,20 @@ mod tests {
             assert!(Envelope::open(&record[..i]).is_err(), "cut at {i}");
         }
         assert_eq!(Envelope::open(&[&record[..], b"x"].concat_for_test()), Err(EnvelopeError::Long));
+    }
+
+    #[test]
+    fn a_declared_payload_beyond_the_maximum_is_too_long() {
+        let mut envelope = E.seal(b"");
+        envelope[32..36].copy_from_slice(&(PICTURE_BYTES_MAX as u32).to_le_bytes());
+        assert_eq!(
+            Envelope::peek(&envelope),
+            Ok((E, ENVELOPE_BYTES + PICTURE_BYTES_MAX)),
+            "longer than the bytes at hand"
+        );
+        envelope[32..36].copy_from_slice(&(PICTURE_BYTES_MAX as u32 + 1).to_le_bytes());
+        assert_eq!(Envelope::peek(&envelope), Err(EnvelopeError::Long));
+        assert_eq!(Envelope::open(&envelope), Err(EnvelopeError::Long));
     }
 
     trait Concat {

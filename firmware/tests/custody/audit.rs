@@ -1,60 +1,59 @@
-//! Audit: what must be true after every single step, whoever did what and died where.
+//! The promises that must hold after every step of a simulation.
 //!
-//! Takes the house as it stands. Gives the first promise that is broken.
-//! Touches its own notes of what it has seen.
-//! Never forgives, and never believes the sender: it looks at disks and journals.
+//! [`Audit::check`] looks at disks and journals, not at what the sender believes, and returns the first broken promise. The
+//! audit keeps its own notes of what it has seen.
 
-use super::house::{Broker, Edge, Journal, Message, Name, Segment};
+use super::site::{Broker, Edge, Journal, Message, Name, Segment};
 use firmware::custody::{Ack, JournalId};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-/// Records that the broker may hold: the window, twice over for repeats, for a few boots, and probes.
+/// Maximum number of records in the broker: a window for each of a few boots, twice for repeats, and probes.
 const QUEUE_MAX: usize = 150;
-/// Windows that the broker may hold, each counted once: those said until an edge hears that nobody takes them, again and again.
+/// Maximum number of different windows in the broker: those published until the edge hears that no bridge takes them.
 const WINDOWS_MAX: usize = 48;
-/// Records in flight beyond the window: probes.
+/// Maximum number of probes in flight, beyond the window.
 const PROBES_MAX: usize = 8;
 
-/// A promise that was broken.
+/// A broken promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Broken {
-    /// Accepted, and neither on the disk nor in the journal that answers for it nor declared lost.
+    /// An accepted record is neither on the disk, nor in the journal that is answerable for it, nor declared lost.
     Nowhere(Name),
-    /// Settled for the sender, and in no journal that answers for it, nor declared lost.
+    /// The sender settled a record that is neither in a journal that is answerable for it nor declared lost.
     SettledTooEarly(Name),
     /// An ack names a record that the journal does not have.
     AckUntrue(Name),
-    /// Something was sent that was not accepted.
+    /// A record was sent that was not accepted.
     SentUnaccepted(Name),
-    /// Two records were given one name.
+    /// Two records have one name.
     NameTwice(Name),
-    /// A record has changed on its way.
+    /// A record changed on its way.
     Altered(Name),
-    /// The disk does not have what is held.
+    /// The disk does not have a held record.
     Unreadable(Name),
-    /// A segment went although one in front of it is there.
+    /// A segment was deleted before one in front of it.
     OutOfTurn(u64),
-    /// A probe was not the oldest held (second).
+    /// A probe (first) was not the oldest held record (second).
     WrongProbe(Name, Name),
-    /// A probe while the bridge had said that it or its journal is away.
+    /// A probe was sent although the bridge's status said that it or its journal is away.
     ProbeUnasked(Name),
-    /// A floor or an end went back, or lies beyond the other.
+    /// A floor or `next` decreased, or the floor is beyond `next`.
     Backwards(u64),
-    /// Disk, window or broker hold more than they may.
+    /// Disk, window or broker hold more than their maximum.
     TooMuch(&'static str, usize),
-    /// At the end: a window claims it, and the store has it not.
+    /// At the end: a window names a record that the store does not have.
     Missing(Name),
-    /// At the end: not settled in the calm; so many are held.
+    /// At the end: this many records are still held after the ticks without faults.
     Stalled(u64),
-    /// At the end: more sends than a calm run needs.
+    /// At the end: a run without faults took more transmissions (first) than its records (second) need.
     Storm(u64, u64),
 }
 
 #[derive(Default)]
 pub struct Audit {
-    /// Accepted, and not yet seen in the present journal.
+    /// Accepted records that were not yet seen in the present journal.
     open: BTreeSet<Name>,
-    /// What custody's answer depends on, as it was when last looked at.
+    /// State that the result of [`Audit::custody`] depends on, at the last check.
     stamp: Option<[u64; 11]>,
     journal: Option<JournalId>,
     read: usize,
@@ -65,8 +64,8 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Looks at all of it.
-    pub fn look(&mut self, edge: &mut Edge, broker: &Broker, journals: &[Journal]) -> Result<(), Broken> {
+    /// Checks all promises.
+    pub fn check(&mut self, edge: &mut Edge, broker: &Broker, journals: &[Journal]) -> Result<(), Broken> {
         self.read_journal(edge, journals)?;
         self.custody(edge, journals)?;
         self.edge(edge)?;
@@ -79,7 +78,7 @@ impl Audit {
         Ok(())
     }
 
-    /// An ack is about to be published.
+    /// Checks an ack that is about to be published.
     pub fn ack(ack: &Ack, journals: &[Journal]) -> Result<(), Broken> {
         let Some(journal) = journals.iter().find(|j| j.id == ack.journal) else { return Ok(()) };
         for s in &ack.streams {
@@ -112,7 +111,7 @@ impl Audit {
         Ok(())
     }
 
-    /// Each accepted record is somewhere, and the sender does not think otherwise.
+    /// Checks that each accepted record is somewhere, and that the sender settled none too early.
     fn custody(&mut self, edge: &mut Edge, journals: &[Journal]) -> Result<(), Broken> {
         let Some(present) = journals.last() else { return Ok(()) };
         self.open.extend(edge.fresh.drain(..).filter(|n| !present.has(*n) && !self.earlier.contains(n)));
@@ -134,7 +133,7 @@ impl Audit {
                     return Err(Broken::SettledTooEarly(name));
                 }
             } else if earlier() {
-                // Below since, or of a stream that is through: it stays so.
+                // It is below `since`, or its stream has left the window. Neither changes any more.
                 if edge.sender.as_ref().is_some_and(|s| s.journal() == Some(&present.id)) {
                     done.push(name);
                 }
@@ -166,7 +165,7 @@ impl Audit {
             return Err(Broken::TooMuch("losses", edge.losses.records().count()));
         }
         if let Some((probe, oldest)) = edge.probed.take() {
-            if edge.told.is_some_and(|s| !s.online || !s.journal) {
+            if edge.bridge_status.is_some_and(|s| !s.online || !s.journal) {
                 return Err(Broken::ProbeUnasked(probe));
             }
             if probe != oldest {
@@ -191,7 +190,7 @@ impl Audit {
     }
 }
 
-/// Changes whenever something is appended, deleted, journalled or settled, or a boot begins or ends.
+/// Returns a value that changes whenever something is appended, deleted, journalled or settled, or a boot begins or ends.
 fn stamp(edge: &Edge, journals: &[Journal]) -> [u64; 11] {
     let front = |c: &VecDeque<Segment>| c.front().map_or(0, |s| s.number + 1);
     let windows = edge.sender.as_ref().map(|s| s.streams().map(|w| w.floor + w.since).sum::<u64>() + s.held());

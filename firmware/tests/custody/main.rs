@@ -1,13 +1,13 @@
-//! Custody in simulated time: sender, receiver, and everything between them that drops, repeats, forgets and dies.
+//! Custody in simulated time: the product's sender and receiver with a model of everything around them.
 //!
-//! Takes nothing; `random` says how to ask for more seeds. Gives nothing.
-//! Touches no clock, file or network: `house` models the disks, the broker, the journal and the store.
-//! Never another protocol than the product's: sender and receiver are the crate's own.
+//! `site` models the edge's disk, the broker, the bridges, the journal and the store. `table` plays the interleavings that
+//! CUSTODY names, `random` thousands of seeds, and `planted` seeds with a deliberate mistake in the model. `audit` checks the
+//! promises after each step. No test uses a clock, a file or the network.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod audit;
-mod house;
 mod planted;
 mod random;
+mod site;
 mod table;
 mod world;

@@ -1,20 +1,17 @@
-//! Planted: mistakes that the house makes on purpose, and the seeds that find them. A simulator that finds nothing proves
-//! nothing.
+//! Planted mistakes: the random runs must find each of them within a few hundred seeds.
 //!
-//! Takes a mistake. Gives the seed that finds it, and what is broken then.
-//! Touches worlds of its own.
-//! Never a mistake in the product's code: it lies in the house around it.
+//! The mistakes are in the model around the product's code, see [`Bug`]. A simulator that finds none of them proves nothing.
 
 use super::audit::Broken;
-use super::house::Bug;
 use super::random::{number, run};
+use super::site::Bug;
 use super::world::World;
 
-/// Seeds that must be enough to find any of them.
+/// Number of seeds that must be enough to find each mistake.
 const SEEDS: u64 = 400;
 
-/// Runs seeds until one breaks a promise, which must be one of the `expected` kind; the same seed without the mistake
-/// breaks none.
+/// Runs seeds with `bug` until some break a promise. The broken promise must be an `expected` one, and the same seed without
+/// the mistake must break none.
 fn found(bug: Bug, expected: impl Fn(&Broken) -> bool) {
     let seeds = number("HUEFLOW_SIM_PLANTED", SEEDS);
     let all = run(0, seeds, Some(bug), 6);
@@ -28,12 +25,12 @@ fn found(bug: Bug, expected: impl Fn(&Broken) -> bool) {
 }
 
 #[test]
-fn an_ack_before_the_journals_word_is_found() {
+fn an_ack_before_the_journals_confirmation_is_found() {
     found(Bug::AckBeforeDelivery, |b| matches!(b, Broken::AckUntrue(_)));
 }
 
 #[test]
-fn a_window_that_is_taken_only_once_is_found() {
+fn a_bridge_that_takes_one_window_of_a_boot_is_found() {
     found(Bug::WindowTakenOnce, |b| matches!(b, Broken::Stalled(_)));
 }
 
@@ -43,7 +40,7 @@ fn a_loss_record_after_the_unlink_is_found() {
 }
 
 #[test]
-fn a_boot_that_is_used_again_is_found() {
+fn a_reused_boot_is_found() {
     found(Bug::BootReused, |b| matches!(b, Broken::NameTwice(_) | Broken::SettledTooEarly(_) | Broken::Stalled(_)));
 }
 
@@ -58,11 +55,11 @@ fn a_probe_of_the_oldest_in_flight_is_found() {
 }
 
 #[test]
-fn a_sender_that_is_given_the_clock_on_the_wall_is_found() {
+fn a_sender_with_the_wall_clock_is_found() {
     found(Bug::WallClock, |b| matches!(b, Broken::Stalled(_)));
 }
 
 #[test]
-fn a_standby_that_waits_for_a_word_nobody_may_be_left_to_say_is_found() {
-    found(Bug::StandbyWaitsForAWord, |b| matches!(b, Broken::Stalled(_)));
+fn a_standby_that_needs_a_status_to_take_over_is_found() {
+    found(Bug::StandbyNeedsStatus, |b| matches!(b, Broken::Stalled(_)));
 }

@@ -1,11 +1,9 @@
-//! Table: the interleavings of CUSTODY by name, each played out step by step.
+//! The interleavings that CUSTODY names, one test each.
 //!
-//! Takes nothing. Gives nothing.
-//! Touches a house of its own for each row.
-//! Never chance: who acts when is written down.
+//! Each test has a site of its own and fixes the order of all steps.
 
 use super::audit::Audit;
-use super::house::{Bridge, Broker, Death, Edge, Journal, Message, Role, Size, Store};
+use super::site::{Bridge, Broker, Death, Edge, Journal, Message, Role, Size, Store};
 
 const S: u64 = 1_000_000;
 const SEGMENT: usize = 3;
@@ -23,7 +21,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// Edge and bridge connected to the broker, nothing accepted yet.
+    /// Creates a site with edge and bridge connected to the broker and no records.
     fn new() -> Scene {
         let journal = Journal::new(0);
         let bridge = Bridge::new(0, &journal);
@@ -39,41 +37,41 @@ impl Scene {
         for _ in 0..records {
             self.edge.append(self.now, None);
             self.edge.sync();
-            self.look();
+            self.check();
         }
     }
 
-    fn look(&mut self) {
+    fn check(&mut self) {
         if let Some(audit) = &mut self.audit {
-            assert_eq!(audit.look(&mut self.edge, &self.broker, &self.journals), Ok(()));
+            assert_eq!(audit.check(&mut self.edge, &self.broker, &self.journals), Ok(()));
         }
     }
 
-    /// Another bridge process comes, and knows nothing.
-    fn another_bridge(&mut self) {
+    /// Replaces the bridge by one that knows no record.
+    fn replace_bridge(&mut self) {
         self.bridge.crash(&mut self.broker);
         self.bridge = Bridge::new(0, self.journals.last().unwrap());
         self.bridge.connect(&mut self.broker, self.now);
     }
 
-    /// Everything the edge has to say goes to the broker.
-    fn say(&mut self) -> usize {
-        let mut said = 0;
-        while let Some(m) = self.edge.say(self.now) {
+    /// Publishes all messages of the edge and returns their number.
+    fn publish(&mut self) -> usize {
+        let mut published = 0;
+        while let Some(m) = self.edge.next_message(self.now) {
             self.broker.publish(m, 1);
-            said += 1;
-            self.look();
+            published += 1;
+            self.check();
         }
-        said
+        published
     }
 
-    /// The bridge works its queue off into the journal.
+    /// Moves the broker's queue into the journal.
     fn relay(&mut self) {
         while !self.broker.queue.is_empty() || !self.bridge.idle() {
             self.bridge.receive(&mut self.broker, self.now);
             self.bridge.write(self.journals.last_mut().unwrap());
             self.bridge.settle(self.now);
-            self.look();
+            self.check();
         }
     }
 
@@ -83,13 +81,13 @@ impl Scene {
             assert_eq!(Audit::ack(&ack, &self.journals), Ok(()));
             self.edge.on_ack(&ack, self.now, None);
         }
-        self.look();
+        self.check();
     }
 
-    /// Time passes, and everyone does what there is to do, until all is settled.
+    /// Lets time pass and all parts act until everything is settled.
     fn settle(&mut self) {
         for _ in 0..400 {
-            self.say();
+            self.publish();
             self.relay();
             self.ack();
             self.edge.sync();
@@ -112,10 +110,10 @@ impl Scene {
 fn a_fresh_bridge_gets_an_old_record_again_after_the_edge_has_trimmed() {
     let mut s = Scene::new();
     s.accept(5);
-    s.say();
+    s.publish();
     let old = s.broker.queue.iter().find(|m| matches!(m, Message::Record(_))).cloned();
     s.settle();
-    s.another_bridge();
+    s.replace_bridge();
     s.broker.queue.extend(old);
     s.accept(1);
     s.settle();
@@ -123,24 +121,24 @@ fn a_fresh_bridge_gets_an_old_record_again_after_the_edge_has_trimmed() {
 }
 
 #[test]
-fn the_bridge_dies_after_the_journals_word_and_before_the_ack() {
+fn a_bridge_dies_between_the_journals_confirmation_and_the_ack() {
     let mut s = Scene::new();
     s.accept(3);
-    s.say();
+    s.publish();
     s.relay();
-    s.another_bridge();
+    s.replace_bridge();
     s.settle();
     assert_eq!(s.data_rows(), 3);
-    assert!(s.store.duplicates >= 1, "a probe brought one again, and it was dropped");
+    assert!(s.store.duplicates >= 1, "a probe repeated one, and the store dropped it");
 }
 
 #[test]
-fn a_power_cut_takes_what_was_appended_and_not_synced_and_it_was_never_sent() {
+fn a_power_cut_takes_only_records_that_were_never_sent() {
     let mut s = Scene::new();
     s.accept(1);
     s.edge.append(0, None);
     s.edge.append(0, None);
-    assert_eq!(s.say(), 2, "a record and a window");
+    assert_eq!(s.publish(), 2, "a record and a window");
     s.edge.crash(0);
     s.edge.start(s.now);
     s.edge.connect(&s.broker, s.now);
@@ -150,7 +148,7 @@ fn a_power_cut_takes_what_was_appended_and_not_synced_and_it_was_never_sent() {
 }
 
 #[test]
-fn what_a_power_cut_has_left_whole_is_held_and_sent_by_the_next_boot() {
+fn complete_records_after_a_power_cut_are_held_and_sent_by_the_next_boot() {
     let mut s = Scene::new();
     s.accept(1);
     s.edge.append(0, None);
@@ -163,7 +161,7 @@ fn what_a_power_cut_has_left_whole_is_held_and_sent_by_the_next_boot() {
 }
 
 #[test]
-fn a_stale_retained_ack_of_an_old_boot_settles_nothing_of_the_new() {
+fn a_stale_ack_of_an_old_boot_settles_nothing_of_the_new_one() {
     let mut s = Scene::new();
     s.accept(4);
     s.settle();
@@ -178,12 +176,12 @@ fn a_stale_retained_ack_of_an_old_boot_settles_nothing_of_the_new() {
 }
 
 #[test]
-fn the_broker_dies_with_everything_it_pubacked() {
+fn a_broker_dies_with_everything_it_acknowledged() {
     let mut s = Scene::new();
     s.accept(4);
-    s.say();
+    s.publish();
     s.broker.die();
-    s.bridge.forgotten();
+    s.bridge.broker_died();
     s.bridge.connect(&mut s.broker, s.now);
     s.edge.connect(&s.broker, s.now);
     s.settle();
@@ -191,14 +189,14 @@ fn the_broker_dies_with_everything_it_pubacked() {
 }
 
 #[test]
-fn a_broker_that_dropped_all_before_the_bridge_first_came_is_given_it_again_at_once_and_not_one_by_one() {
+fn a_window_dropped_before_the_bridge_first_connected_is_sent_again_at_once() {
     let mut s = Scene::new();
     s.edge = Edge::new(Size { window: 256, ..SIZE }, None);
     (s.broker, s.bridge) = (Broker::new(), Bridge::new(0, &s.journals[0]));
     s.edge.connect(&s.broker, s.now);
     s.accept(SEGMENT * SEGMENTS);
-    assert_eq!(s.say(), SEGMENT * SEGMENTS + 1, "and a window");
-    assert!(s.broker.queue.is_empty(), "nobody had subscribed");
+    assert_eq!(s.publish(), SEGMENT * SEGMENTS + 1, "and a window");
+    assert!(s.broker.queue.is_empty(), "there was no session");
     s.now += 60 * S;
     s.bridge.connect(&mut s.broker, s.now);
     s.edge.listen(&s.broker, s.now);
@@ -210,32 +208,32 @@ fn a_broker_that_dropped_all_before_the_bridge_first_came_is_given_it_again_at_o
 }
 
 #[test]
-fn the_journal_is_away_for_an_hour_and_no_probes_are_sent_while_the_bridge_says_so() {
+fn no_probes_are_sent_while_the_journal_is_away_for_an_hour() {
     let mut s = Scene::new();
     s.accept(4);
-    s.say();
+    s.publish();
     s.edge.sender.as_mut().unwrap().bridge_status(false, s.now);
     let before = s.edge.sends;
     for _ in 0..3_600 {
         s.now += S;
-        s.say();
+        s.publish();
     }
     assert_eq!(s.edge.sends, before);
     s.edge.sender.as_mut().unwrap().bridge_status(true, s.now);
     s.now += 10 * S;
-    s.say();
-    assert_eq!(s.edge.sends, before + 1, "one when it is back and no ack has come");
+    s.publish();
+    assert_eq!(s.edge.sends, before + 1, "one probe when it is back and no ack has come");
     s.settle();
     assert_eq!(s.data_rows(), 4);
 }
 
 #[test]
-fn a_crash_between_loss_record_and_unlink_sends_both_and_declared_and_stored_is_stored() {
+fn a_crash_between_loss_record_and_unlink_sends_both_and_counts_as_stored() {
     let mut s = Scene::new();
     s.accept(SEGMENT * SEGMENTS);
     assert!(!s.edge.append(s.now, Some(Death::Between)), "the loss record is on the disk, the segment still there");
     assert_eq!((s.edge.losses.records().count(), s.edge.data.segments.len()), (1, SEGMENTS));
-    s.look();
+    s.check();
     s.edge.start(s.now);
     s.edge.connect(&s.broker, s.now);
     s.settle();
@@ -246,7 +244,7 @@ fn a_crash_between_loss_record_and_unlink_sends_both_and_declared_and_stored_is_
 fn an_eviction_while_the_range_is_in_flight_loses_nothing_that_arrived() {
     let mut s = Scene::new();
     s.accept(SEGMENT * SEGMENTS);
-    s.say();
+    s.publish();
     s.accept(1);
     s.settle();
     let arrived = s.data_rows();
@@ -258,8 +256,8 @@ fn an_eviction_while_the_range_is_in_flight_loses_nothing_that_arrived() {
 fn an_eviction_declares_only_what_the_journal_does_not_have() {
     let mut s = Scene::new();
     s.accept(6);
-    s.say();
-    // The first and the third die on the way; the second is acknowledged out of turn.
+    s.publish();
+    // The first and the third are dropped; the second is acknowledged out of order.
     s.broker.queue.retain(|m| !matches!(m, Message::Record(r) if r.seq == 0 || r.seq == 2));
     s.relay();
     s.ack();
@@ -273,7 +271,7 @@ fn an_eviction_declares_only_what_the_journal_does_not_have() {
 }
 
 #[test]
-fn an_eviction_while_older_loss_records_are_held_does_not_hold_down_the_datas_floor() {
+fn held_loss_records_do_not_hold_down_the_floor_of_the_data() {
     let mut s = Scene::new();
     s.edge.connected = false;
     s.accept(SEGMENT * (SEGMENTS + 2));
@@ -286,7 +284,7 @@ fn an_eviction_while_older_loss_records_are_held_does_not_hold_down_the_datas_fl
 }
 
 #[test]
-fn when_there_is_no_room_for_loss_records_either_records_are_refused() {
+fn records_are_refused_when_the_space_for_loss_records_is_full() {
     let mut s = Scene::new();
     s.edge.connected = false;
     s.accept(SEGMENT * (SEGMENTS + SIZE.losses) + 5);
@@ -297,11 +295,11 @@ fn when_there_is_no_room_for_loss_records_either_records_are_refused() {
 }
 
 #[test]
-fn a_standby_takes_over_when_the_active_bridge_dies_and_the_session_goes_on() {
+fn a_standby_takes_over_the_session_when_the_active_bridge_dies() {
     let mut s = Scene::new();
     let mut standby = Bridge::standby(1, &s.journals[0], &s.broker, s.now);
     s.accept(4);
-    s.say();
+    s.publish();
     standby.watch(&s.broker, s.now);
     assert_ne!(standby.role, Role::Active);
     s.bridge.crash(&mut s.broker);
@@ -318,12 +316,12 @@ fn a_standby_takes_over_when_broker_and_active_bridge_die_together() {
     let mut s = Scene::new();
     let mut standby = Bridge::standby(1, &s.journals[0], &s.broker, s.now);
     s.accept(4);
-    s.say();
+    s.publish();
     s.bridge.crash(&mut s.broker);
     s.broker.die();
     s.edge.connect(&s.broker, s.now);
     standby.watch(&s.broker, s.now);
-    assert_ne!(standby.role, Role::Active, "the active one may be on its way back");
+    assert_ne!(standby.role, Role::Active, "the active bridge may come back");
     s.now += 6 * S;
     standby.watch(&s.broker, s.now);
     assert_eq!(standby.role, Role::Active);
@@ -345,11 +343,11 @@ fn a_wall_clock_that_jumps_by_hours_neither_stalls_nor_loses() {
     }
     assert_eq!((s.data_rows(), s.store.duplicates), (8, 0));
     let stamps: Vec<u64> = s.store.rows.values().map(|r| r.captured_at_us).collect();
-    assert!(stamps.windows(2).any(|w| w[0] > w[1]), "captured_at says what the clock said");
+    assert!(stamps.windows(2).any(|w| w[0] > w[1]), "captured_at is the wall clock's time");
 }
 
 #[test]
-fn an_old_boots_backlog_goes_beside_the_new_boots_live_records() {
+fn live_records_go_before_the_backlog_of_an_old_boot() {
     let mut s = Scene::new();
     s.edge.connected = false;
     s.accept(6);
@@ -357,8 +355,8 @@ fn an_old_boots_backlog_goes_beside_the_new_boots_live_records() {
     s.edge.start(s.now);
     s.edge.connect(&s.broker, s.now);
     s.accept(2);
-    let _window = s.edge.say(s.now);
-    let streams: Vec<u64> = std::iter::from_fn(|| s.edge.say(s.now))
+    let _window = s.edge.next_message(s.now);
+    let streams: Vec<u64> = std::iter::from_fn(|| s.edge.next_message(s.now))
         .filter_map(|m| match m {
             Message::Record(r) => Some(r.stream),
             Message::Window(_) => None,
@@ -372,30 +370,30 @@ fn an_old_boots_backlog_goes_beside_the_new_boots_live_records() {
 }
 
 #[test]
-fn another_journal_gets_what_was_acknowledged_out_of_turn() {
+fn another_journal_gets_what_was_acknowledged_out_of_order() {
     let mut s = Scene::new();
     s.accept(6);
-    s.say();
-    // The first record dies on the way: all after it is acknowledged out of turn.
+    s.publish();
+    // The first record is dropped: all after it is acknowledged out of order.
     let first = s.broker.queue.iter().position(|m| matches!(m, Message::Record(r) if r.seq == 0)).unwrap();
     s.broker.queue.remove(first);
     s.relay();
     s.ack();
     assert!(s.edge.sender.as_ref().unwrap().held() < 6);
     s.journals.push(Journal::new(1));
-    s.another_bridge();
+    s.replace_bridge();
     s.settle();
     assert_eq!(s.data_rows(), 6, "all of it is in the new journal");
 }
 
 #[test]
-fn live_records_fill_the_window_while_the_bridge_forgets_and_the_lowest_hole_closes_first() {
+fn the_lowest_hole_closes_first_when_live_records_fill_the_window() {
     let mut s = Scene::new();
     s.accept(6);
-    s.say();
+    s.publish();
     s.broker.queue.clear();
     s.accept(4);
-    s.say();
+    s.publish();
     s.broker.queue.clear();
     s.settle();
     assert_eq!(s.data_rows(), 10);
@@ -413,9 +411,9 @@ fn a_deleted_store_is_read_again_from_the_beginning() {
 }
 
 #[test]
-fn two_edges_of_one_name_lose_nothing_since_their_boots_differ() {
+fn two_edges_with_one_name_lose_nothing_because_their_boots_differ() {
     let mut s = Scene::new();
-    // The audit knows of one edge only.
+    // The audit supports one edge only.
     s.audit = None;
     let mut twin = Edge::new(SIZE, None);
     twin.crash(0);
@@ -426,11 +424,11 @@ fn two_edges_of_one_name_lose_nothing_since_their_boots_differ() {
         twin.sync();
     }
     for turn in 0..40 {
-        // They take each other's session: only one of them is connected at a time.
+        // Each takes over the other's session: only one is connected at a time.
         std::mem::swap(&mut s.edge, &mut twin);
         twin.connected = false;
         s.edge.connect(&s.broker, s.now);
-        s.say();
+        s.publish();
         s.relay();
         s.ack();
         if turn > 30 && s.edge.settled() {

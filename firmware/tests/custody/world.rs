@@ -1,11 +1,11 @@
-//! World: one house, and chance, which decides who acts, who dies, what is dropped, and which clocks jump.
+//! A world: one site and a random generator that decides who acts, what crashes, what is dropped, and which clocks jump.
 //!
-//! Takes a seed, what may go wrong in it, and a planted bug. Gives the first promise that is broken.
-//! Touches a house of its own.
-//! Never forgives: the audit looks after every step, and in the calm at the end everything must settle.
+//! [`World::new`] takes the seed and a planted mistake; [`Mix`] limits what may go wrong in it. [`World::run`] returns the first
+//! broken promise. The audit checks the site after every step. At the end nothing goes wrong any more, and everything must
+//! settle.
 
 use super::audit::{Audit, Broken};
-use super::house::{Bridge, Broker, Bug, Death, Edge, Journal, Message, Role, Size, Store};
+use super::site::{Bridge, Broker, Bug, Death, Edge, Journal, Message, Role, Size, Store};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
@@ -18,7 +18,10 @@ const SMALL: Size = Size { segment: 3, segments: 4, losses: 6, unsynced: 4, wind
 /// Room for more holes than an ack has ranges.
 const WIDE: Size = Size { segment: 16, segments: 20, losses: 40, unsynced: 16, window: 128 };
 
-/// What goes wrong in a seed.
+/// The default window, and room for more holes than a set has ranges.
+const VAST: Size = Size { segment: 32, segments: 40, losses: 40, unsynced: 32, window: 256 };
+
+/// What may go wrong in a seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mix {
     Calm,
@@ -30,10 +33,40 @@ pub enum Mix {
     Standby,
     Clocks,
     Holes,
+    Scattered,
     All,
 }
 
-pub const MIXES: [Mix; 10] = [
+impl Mix {
+    fn size(self) -> Size {
+        match self {
+            Mix::Holes => WIDE,
+            Mix::Scattered => VAST,
+            _ => SMALL,
+        }
+    }
+
+    /// Steps of edge and bridge in a tick. Many steps put many records in flight.
+    fn steps(self) -> usize {
+        match self {
+            Mix::Holes => 4,
+            Mix::Scattered => 12,
+            _ => 1,
+        }
+    }
+
+    /// Share of the messages that are dropped.
+    fn loss(self) -> f64 {
+        match self {
+            Mix::Holes => 0.4,
+            Mix::Scattered => 0.6,
+            Mix::Network | Mix::All => 0.05,
+            _ => 0.0,
+        }
+    }
+}
+
+pub const MIXES: [Mix; 11] = [
     Mix::Calm,
     Mix::Crashes,
     Mix::Network,
@@ -43,19 +76,22 @@ pub const MIXES: [Mix; 10] = [
     Mix::Standby,
     Mix::Clocks,
     Mix::Holes,
+    Mix::Scattered,
     Mix::All,
 ];
 
-/// What a seed came to.
+/// Result of a seed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sums {
     pub accepted: u64,
     pub sends: u64,
     pub declared: u64,
+    /// Settled records that the sender forgot because a set of ranges was full.
+    pub forgotten: u64,
     pub takeovers: u64,
     pub jumps: u64,
     pub swaps: u64,
-    /// The longest calm that was needed.
+    /// Ticks without any fault until everything was settled.
     pub calm_ticks: u64,
 }
 
@@ -66,12 +102,13 @@ pub struct World {
     edge: Edge,
     broker: Broker,
     bridges: Vec<Bridge>,
-    /// The second bridge is a standby of the first.
+    /// True if the second bridge is a standby of the first.
     standby: bool,
-    /// Nothing happens to a pair but that broker and active bridge die together: else the standby is soon the active one.
+    /// True if the only fault of a pair is that broker and active bridge die together. With others the standby soon is the
+    /// active bridge.
     quiet_pair: bool,
-    /// Bridges that will not be started again.
-    gone: Vec<bool>,
+    /// Bridges that are not started again.
+    removed: Vec<bool>,
     journals: Vec<Journal>,
     store: Store,
     audit: Audit,
@@ -98,9 +135,9 @@ impl World {
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             mix,
             bug,
-            edge: Edge::new(if mix == Mix::Holes { WIDE } else { SMALL }, bug),
+            edge: Edge::new(mix.size(), bug),
             broker,
-            gone: vec![false; bridges.len()],
+            removed: vec![false; bridges.len()],
             bridges,
             standby,
             quiet_pair: mix == Mix::Standby && variant == 0,
@@ -126,22 +163,22 @@ impl World {
         self.mix == Mix::All || mixes.contains(&self.mix)
     }
 
-    fn look(&mut self) -> Result<(), Broken> {
-        self.audit.look(&mut self.edge, &self.broker, &self.journals)
+    fn check(&mut self) -> Result<(), Broken> {
+        self.audit.check(&mut self.edge, &self.broker, &self.journals)
     }
 
     fn bridge_dies(&mut self, i: usize) {
         self.bridges[i].crash(&mut self.broker);
-        // The active one of a pair is now and then lost for good: what a standby is for.
+        // Sometimes the active bridge of a pair does not come back; then the standby must take over.
         if self.standby && i == 0 && self.chance(0.3) {
-            self.gone[0] = true;
+            self.removed[0] = true;
         }
     }
 
     fn broker_dies(&mut self) {
         self.broker.die();
         self.edge.connected = false;
-        self.bridges.iter_mut().for_each(Bridge::forgotten);
+        self.bridges.iter_mut().for_each(Bridge::broker_died);
     }
 
     fn deaths(&mut self) {
@@ -175,12 +212,20 @@ impl World {
             }
         }
         if self.standby && self.chance(0.001) {
-            // The machine that broker and active bridge share, and it will not come back as a bridge.
+            // Broker and active bridge share a machine. It comes back without the bridge.
             self.bridge_dies(0);
-            self.gone[0] = true;
+            self.removed[0] = true;
             self.broker_dies();
         }
-        if self.any(&[Mix::JournalAway, Mix::Crashes, Mix::Holes]) && self.chance(0.01) {
+        if self.mix == Mix::Scattered {
+            // A restarted bridge knows no ranges, so its acks name other ranges than before.
+            for i in 0..self.bridges.len() {
+                if self.chance(0.02) {
+                    self.bridge_dies(i);
+                }
+            }
+        }
+        if self.any(&[Mix::JournalAway, Mix::Crashes, Mix::Holes, Mix::Scattered]) && self.chance(0.01) {
             self.away = true;
         }
         if self.any(&[Mix::JournalSwap]) && self.journals.len() < 3 && self.chance(0.0015) {
@@ -195,7 +240,7 @@ impl World {
         }
     }
 
-    /// The edge's wall clock is set, forwards or back, and steady clocks leap when a machine wakes up.
+    /// Sets the edge's wall clock forwards or back, and lets monotonic clocks jump as after a suspend.
     fn clocks(&mut self) {
         if self.chance(0.02) {
             let hours = i64::from(self.below(49)) - 24;
@@ -204,12 +249,12 @@ impl World {
         }
         if self.chance(0.005) {
             let hours = u64::from(1 + self.below(12));
-            self.edge.leap(hours * HOUR_US);
+            self.edge.advance_clock(hours * HOUR_US);
             self.sums.jumps += 1;
         }
         if self.chance(0.005) {
             let (hours, i) = (u64::from(1 + self.below(12)), self.below(self.bridges.len() as u32));
-            self.bridges[i as usize].leap(hours * HOUR_US);
+            self.bridges[i as usize].advance_clock(hours * HOUR_US);
             self.sums.jumps += 1;
         }
     }
@@ -225,7 +270,7 @@ impl World {
             self.edge.connect(&self.broker, self.now_us);
         }
         for i in 0..self.bridges.len() {
-            if self.bridges[i].receiver.is_none() && !self.gone[i] && self.chance(0.1) {
+            if self.bridges[i].receiver.is_none() && !self.removed[i] && self.chance(0.1) {
                 let journal = self.journals.last().unwrap();
                 self.bridges[i] = if self.standby && i == 1 {
                     Bridge::standby(i, journal, &self.broker, self.now_us).with(self.bug)
@@ -233,12 +278,12 @@ impl World {
                     Bridge::new(i, journal).with(self.bug)
                 };
             }
-            self.come(i);
+            self.reconnect(i);
         }
     }
 
-    /// A standby looks around; an active bridge that is not connected tries to be.
-    fn come(&mut self, i: usize) {
+    /// Lets a standby check the active bridge, and an active bridge connect if it is not connected.
+    fn reconnect(&mut self, i: usize) {
         if self.bridges[i].receiver.is_none() {
             return;
         }
@@ -254,8 +299,7 @@ impl World {
     }
 
     fn edge_works(&mut self, calm: bool) -> Result<(), Broken> {
-        let more = if self.mix == Mix::Holes { 3 } else { 0 };
-        for _ in 0..more {
+        for _ in 1..self.mix.steps() {
             if !calm && self.chance(0.25) {
                 self.edge.append(self.now_us, None);
             }
@@ -265,16 +309,15 @@ impl World {
             let deaths = [Death::LossesTorn(0), Death::LossesTorn(1), Death::Between, Death::AfterUnlink];
             let death = dies.then(|| deaths[self.below(4) as usize]);
             self.edge.append(self.now_us, death);
-            self.look()?;
+            self.check()?;
         }
         if self.chance(0.4) {
             self.edge.sync();
         }
         self.edge.listen(&self.broker, self.now_us);
-        let most = if self.mix == Mix::Holes { 4 } else { 1 };
-        for _ in 0..most {
+        for _ in 0..self.mix.steps() {
             if self.chance(0.8)
-                && let Some(message) = self.edge.say(self.now_us)
+                && let Some(message) = self.edge.next_message(self.now_us)
             {
                 if let Message::Record(r) = &message
                     && !self.edge.accepted.contains_key(&r.name())
@@ -287,22 +330,21 @@ impl World {
                 }
             }
         }
-        self.look()
+        self.check()
     }
 
     fn bridge_works(&mut self, i: usize) -> Result<(), Broken> {
         if self.chance(0.1) {
-            self.bridges[i].ask(&mut self.broker, !self.away);
+            self.bridges[i].check_journal(&mut self.broker, !self.away);
         }
-        let most = if self.mix == Mix::Holes { 4 } else { 1 };
-        for _ in 0..most {
+        for _ in 0..self.mix.steps() {
             if self.chance(0.8) {
                 self.bridges[i].receive(&mut self.broker, self.now_us);
             }
             if !self.away && self.bridges[i].receiver.is_some() {
                 if self.chance(0.8) {
                     self.bridges[i].write(self.journals.last_mut().unwrap());
-                    self.look()?;
+                    self.check()?;
                 }
                 if self.chance(0.8) {
                     self.bridges[i].settle(self.now_us);
@@ -315,25 +357,20 @@ impl World {
                 let dies = self.any(&[Mix::JournalSwap]) && self.chance(0.05);
                 self.edge.on_ack(&ack, self.now_us, dies.then_some(Death::BeforeState));
             }
-            self.look()?;
+            self.check()?;
         }
         Ok(())
     }
 
     fn tick(&mut self, calm: bool) -> Result<(), Broken> {
         self.now_us += TICK_US;
-        self.loss = match self.mix {
-            _ if calm => 0.0,
-            Mix::Holes => 0.4,
-            Mix::Network | Mix::All => 0.05,
-            _ => 0.0,
-        };
+        self.loss = if calm { 0.0 } else { self.mix.loss() };
         if !calm {
             self.deaths();
-            self.look()?;
+            self.check()?;
         }
         self.recoveries(calm);
-        self.look()?;
+        self.check()?;
         self.edge_works(calm)?;
         for i in 0..self.bridges.len() {
             self.bridge_works(i)?;
@@ -350,7 +387,7 @@ impl World {
         self.edge.settled() && self.broker.queue.is_empty() && self.store.offset == journal.log.len()
     }
 
-    /// Runs it to its end.
+    /// Runs the world to its end.
     pub fn run(mut self) -> Result<Sums, Broken> {
         for _ in 0..CHAOS_TICKS {
             self.tick(false)?;
@@ -366,6 +403,7 @@ impl World {
         self.sums.calm_ticks = ticks;
         self.sums.accepted = self.edge.accepted.len() as u64;
         self.sums.sends = self.edge.sends;
+        self.sums.forgotten = self.edge.forgotten;
         self.sums.declared = self.store.lost() as u64;
         if let Some(&name) = self.store.missing().first() {
             return Err(Broken::Missing(name));

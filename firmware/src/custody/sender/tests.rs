@@ -1,10 +1,9 @@
-//! The sender's rules, one by one.
-//!
-//! Takes scripted acks and times. Gives nothing.
-//! Touches nothing.
-//! Never two rules in one test.
+//! The sender's rules, one test each, with scripted acks and times.
 
 use super::*;
+use crate::custody::ranges::Ranges;
+use crate::custody::{Ack, StreamAck};
+use crate::limits::RANGES_MAX;
 
 const MS: u64 = 1_000;
 
@@ -29,7 +28,7 @@ fn sender(window_records: usize, accepted: u64) -> Sender {
     s
 }
 
-/// Sends all that may be sent at `now_us`; gives the seqs of the boot.
+/// Sends everything that may be sent at `now_us`, or up to a probe. Returns the seqs.
 fn drain(s: &mut Sender, now_us: u64) -> Vec<u64, 64> {
     let mut seqs = Vec::new();
     while let Some(t) = s.poll(now_us) {
@@ -43,7 +42,7 @@ fn drain(s: &mut Sender, now_us: u64) -> Vec<u64, 64> {
 }
 
 #[test]
-fn live_records_go_in_order_and_an_ack_settles_them() {
+fn live_records_are_sent_in_order_and_settled_by_an_ack() {
     let mut s = sender(16, 3);
     assert_eq!(drain(&mut s, 0), [0, 1, 2]);
     assert_eq!((s.held(), s.floor(10)), (3, Some(0)));
@@ -55,19 +54,19 @@ fn live_records_go_in_order_and_an_ack_settles_them() {
 #[test]
 fn a_quarter_of_the_window_is_kept_for_live_records() {
     let mut s = sender(8, 100);
-    // The newest begins a live run; of eight places two are kept for it, and the backlog goes in order.
+    // The newest record begins a live run. Two of eight places are kept for live records; the backlog is sent in order.
     assert_eq!(drain(&mut s, 0), [99, 0, 1, 2, 3, 4]);
     s.accepted(10, 101);
     assert_eq!(drain(&mut s, 1), [100], "a live record still finds room");
     s.accepted(10, 103);
-    assert_eq!(drain(&mut s, 2), [101], "and then the window is full");
+    assert_eq!(drain(&mut s, 2), [101], "now the window is full");
     assert!(s.poll(3).is_none());
 }
 
 #[test]
-fn a_live_run_goes_on_in_order_and_only_begins_anew_when_it_is_far_behind() {
+fn a_live_run_goes_on_in_order_until_it_is_far_behind() {
     let mut s = sender(32, 9);
-    // A quarter of the window is 8, and 9 are waiting: the newest four begin a run, the others are backlog.
+    // A quarter of the window is 8, and 9 records wait: the newest four begin a run, the others are backlog.
     assert_eq!(drain(&mut s, 0), [5, 6, 7, 8, 0, 1, 2, 3, 4]);
     s.accepted(10, 12);
     assert_eq!(drain(&mut s, 1), [9, 10, 11]);
@@ -79,32 +78,32 @@ fn a_live_run_goes_on_in_order_and_only_begins_anew_when_it_is_far_behind() {
 fn a_full_window_of_bytes_stops_sending() {
     let mut s = Sender::new(10, SenderConfig { window_records: 8, window_bytes: 150 });
     s.accepted(10, 5);
-    assert_eq!(drain(&mut s, 0), [4, 0], "two of 100 bytes; the second may go over");
+    assert_eq!(drain(&mut s, 0), [4, 0], "two records of 100 bytes; the second may exceed the limit");
 }
 
 #[test]
-fn an_ack_far_ahead_declares_what_is_behind_it_lost_and_it_is_sent_again() {
+fn an_ack_far_ahead_declares_earlier_transmissions_lost() {
     let mut s = sender(32, 8);
     assert_eq!(drain(&mut s, 0).len(), 8);
     let out = s.on_ack(&ack("j", None, &[(10, &[(6, 8)])]), 10 * MS);
-    // Transmission 8 is acknowledged: those before 8 - 3 are lost (numbers count from 1).
-    assert_eq!((out.acked, out.lost), (2, 4));
-    assert_eq!(drain(&mut s, 11 * MS), [0, 1, 2, 3]);
+    // Transmission 8 is acknowledged, so those up to 8 - 3 are lost (numbers count from 1).
+    assert_eq!((out.acked, out.lost), (2, 5));
+    assert_eq!(drain(&mut s, 11 * MS), [0, 1, 2, 3, 4]);
 }
 
 #[test]
-fn an_ack_without_room_for_more_ranges_proves_no_loss_beyond_them() {
+fn a_full_ack_proves_no_loss_beyond_its_last_range() {
     // 32 to 39 are sent first, as a live run, then 0 to 31: transmissions 1 to 8 and 9 to 40.
     let mut s = sender(64, 40);
     assert_eq!(drain(&mut s, 0).len(), 40);
     let odd: Vec<(u64, u64), 16> = (0..16).map(|i| (2 * i + 1, 2 * i + 2)).collect();
     let full = s.on_ack(&ack("j", None, &[(10, &odd[..])]), MS);
-    // The even ones up to 26 lie more than 3 before transmission 40; 32 to 39 do so too, and may well be there.
-    assert_eq!((full.acked, full.lost), (16, 14));
+    // The even ones up to 28 lie 3 or more before transmission 40. So do 32 to 39, but the ack has no room for them.
+    assert_eq!((full.acked, full.lost), (16, 15));
 }
 
 #[test]
-fn after_a_silence_what_the_ack_had_no_room_for_makes_way_for_the_holes_below_it() {
+fn after_a_time_out_records_beyond_a_full_ack_leave_the_window() {
     let mut s = sender(64, 0);
     for n in 1..=64 {
         s.accepted(10, n);
@@ -115,7 +114,7 @@ fn after_a_silence_what_the_ack_had_no_room_for_makes_way_for_the_holes_below_it
     let odd: Vec<(u64, u64), 16> = (0..16).map(|i| (2 * i + 1, 2 * i + 2)).collect();
     s.on_ack(&ack("j", None, &[(10, &odd[..])]), MS);
     drain(&mut s, 2 * MS);
-    // One of those that were sent again comes through, and then nothing for a time-out.
+    // One of the records that were sent again arrives, and then nothing for a time-out.
     s.on_ack(&ack("j", None, &[(10, &[(0, 2)])]), 3 * MS);
     let probe = s.poll(20_000 * MS).unwrap();
     assert_eq!((probe.seq, probe.probe), (2, true));
@@ -125,22 +124,22 @@ fn after_a_silence_what_the_ack_had_no_room_for_makes_way_for_the_holes_below_it
 }
 
 #[test]
-fn an_ack_of_a_record_that_was_sent_twice_proves_nothing_about_what_was_sent_between() {
-    // A probe while all is in flight, and then the first transmission is acknowledged.
+fn an_ack_of_a_record_sent_twice_proves_nothing_about_records_sent_between() {
+    // A probe while everything is in flight; then the first transmission is acknowledged.
     let mut s = sender(64, 16);
     assert_eq!(drain(&mut s, 0).len(), 16);
     let t = s.poll(10_000 * MS).unwrap();
     assert!(t.probe && t.seq == 0);
     s.sent(t, 0, 100, 10_000 * MS);
     assert_eq!(s.on_ack(&ack("j", None, &[(10, &[(0, 1)])]), 10_001 * MS).lost, 0);
-    // A record that was called lost and sent again, while its first transmission was only late.
-    assert_eq!(s.on_ack(&ack("j", None, &[(10, &[(5, 6)])]), 10_002 * MS).lost, 1, "1 is 4 before 5");
-    assert_eq!(drain(&mut s, 10_003 * MS), [1]);
+    // Records that were declared lost and sent again, while their first transmissions were only late.
+    assert_eq!(s.on_ack(&ack("j", None, &[(10, &[(5, 6)])]), 10_002 * MS).lost, 2, "1 and 2 are at least 3 before 5");
+    assert_eq!(drain(&mut s, 10_003 * MS), [1, 2]);
     assert_eq!(s.on_ack(&ack("j", None, &[(10, &[(1, 2)])]), 10_004 * MS).lost, 0);
 }
 
 #[test]
-fn silence_brings_a_probe_of_the_oldest_held_that_doubles_up_to_a_minute() {
+fn the_probe_time_out_doubles_up_to_a_minute() {
     let mut s = sender(8, 2);
     drain(&mut s, 0);
     assert!(s.poll(900 * MS).is_none());
@@ -158,21 +157,21 @@ fn silence_brings_a_probe_of_the_oldest_held_that_doubles_up_to_a_minute() {
 }
 
 #[test]
-fn no_probe_while_the_bridge_is_away_and_one_time_out_after_it_is_back() {
+fn no_probe_while_the_bridge_is_away_and_one_a_time_out_after_it_is_back() {
     let mut s = sender(8, 2);
     drain(&mut s, 0);
     s.bridge_status(false, 0);
     assert!(s.poll(3_600_000 * MS).is_none());
     s.bridge_status(true, 3_600_000 * MS);
-    assert!(s.poll(3_601_000 * MS).is_none(), "the broker may still have it");
+    assert!(s.poll(3_601_000 * MS).is_none(), "the broker may still have the records");
     let t = s.poll(3_607_000 * MS).unwrap();
     assert_eq!((t.seq, t.probe), (0, true));
     s.sent(t, 0, 100, 3_607_000 * MS);
-    assert!(s.poll(3_607_001 * MS).is_none(), "one");
+    assert!(s.poll(3_607_001 * MS).is_none(), "one probe");
 }
 
-/// Plays until all is acknowledged: an ack every quarter second has all sent since `from_us` that is at least `delay_us` old.
-/// Gives when that was, and how many transmissions it took.
+/// Runs until everything is acknowledged. An ack every quarter second names the records sent since `from_us` at least `delay_us`
+/// ago. Returns the time and the number of transmissions that it took.
 fn settle(s: &mut Sender, from_us: u64, delay_us: u64) -> (u64, usize) {
     let (mut now, mut sends) = (from_us, Vec::<(u64, u64), 1024>::new());
     while s.held() > 0 {
@@ -184,7 +183,7 @@ fn settle(s: &mut Sender, from_us: u64, delay_us: u64) -> (u64, usize) {
         now += 250 * MS;
         let there = sends.iter().filter(|&&(_, at)| at + delay_us <= now);
         let mut have = Ranges::<RANGES_MAX>::below(0);
-        there.for_each(|&(seq, _)| have.insert(seq, seq + 1));
+        there.for_each(|&(seq, _)| _ = have.insert(seq, seq + 1));
         let first = (have.floor() > 0).then_some((0, have.floor()));
         let ranges: Vec<(u64, u64), 65> = first.into_iter().chain(have.above().iter().copied()).collect();
         s.on_ack(&ack("j", None, &[(10, &ranges[..ranges.len().min(16)])]), now);
@@ -193,7 +192,7 @@ fn settle(s: &mut Sender, from_us: u64, delay_us: u64) -> (u64, usize) {
 }
 
 #[test]
-fn a_broker_that_dropped_the_whole_window_is_given_it_again_within_a_few_time_outs() {
+fn a_dropped_window_is_sent_again_within_a_few_time_outs() {
     let mut s = sender(256, 95);
     let mut sent = 0;
     while let Some(t) = s.poll(0) {
@@ -201,22 +200,22 @@ fn a_broker_that_dropped_the_whole_window_is_given_it_again_within_a_few_time_ou
         sent += 1;
     }
     assert_eq!(sent, 95);
-    // The bridge comes for the first time. No ack's delay was ever measured, so a time-out is six seconds and jitter.
+    // The bridge connects for the first time. No ack delay was measured yet, so a time-out is six seconds and jitter.
     s.bridge_status(true, 10_000 * MS);
     let (took_us, sends) = settle(&mut s, 10_000 * MS, 300 * MS);
     assert!(took_us < 10_000 * MS, "{took_us}");
-    assert_eq!(sends, 95, "each once more");
+    assert_eq!(sends, 95, "each record once more");
 }
 
 #[test]
-fn a_window_that_is_dropped_again_and_again_is_sent_once_each_time_it_is_known_to_be_lost() {
+fn a_window_that_is_dropped_repeatedly_is_sent_once_each_time() {
     let mut s = sender(64, 40);
     assert_eq!(drain(&mut s, 0).len(), 40);
     settle(&mut s, 1_000 * MS, 300 * MS);
     s.accepted(10, 80);
     let (mut now, mut sends) = (300_000 * MS, 0);
     for round in 0..4 {
-        // All is lost but the probe.
+        // Everything is lost except the probe.
         let mut probe = None;
         while probe.is_none() {
             now += 100 * MS;
@@ -234,8 +233,8 @@ fn a_window_that_is_dropped_again_and_again_is_sent_once_each_time_it_is_known_t
 }
 
 #[test]
-fn a_late_ack_of_a_probed_record_calls_nothing_lost_as_long_as_others_follow() {
-    // Everything is on its way and slow: the probe is needless, and its record's ack is the first transmission's.
+fn a_late_ack_of_a_probed_record_declares_nothing_lost_while_acks_go_on() {
+    // All records arrive late: the probe is needless, and the ack of its record is for the first transmission.
     let mut s = sender(64, 0);
     for n in 1..=40 {
         s.accepted(10, n);
@@ -253,7 +252,7 @@ fn a_late_ack_of_a_probed_record_calls_nothing_lost_as_long_as_others_follow() {
 }
 
 #[test]
-fn the_probe_is_the_oldest_held_even_if_the_window_is_full_of_younger_ones() {
+fn the_probe_is_the_oldest_held_record_even_if_the_window_is_full() {
     let mut s = sender(4, 4);
     drain(&mut s, 0);
     s.on_ack(&ack("j", None, &[(10, &[(1, 4)])]), MS);
@@ -270,11 +269,11 @@ fn a_stale_or_smaller_ack_takes_nothing_back() {
     let out = s.on_ack(&ack("j", Some((8, 1)), &[(10, &[(1, 2)]), (8, &[(0, 9)])]), 1);
     assert_eq!((out.acked, out.ignored, s.floor(10)), (0, 1, Some(4)));
     let out = s.on_ack(&ack("j", None, &[(10, &[(7, 9), (4, 90)])]), 2);
-    assert_eq!((out.acked, out.ignored), (1, 1), "beyond next there is nothing to settle");
+    assert_eq!((out.acked, out.ignored), (1, 1), "nothing beyond `next` is settled");
 }
 
 #[test]
-fn another_journal_gets_everything_above_the_floor_again() {
+fn another_journal_is_sent_everything_above_the_floor() {
     let mut s = sender(8, 6);
     drain(&mut s, 0);
     s.on_ack(&ack("old", None, &[(10, &[(0, 2), (3, 5)])]), 0);
@@ -285,24 +284,24 @@ fn another_journal_gets_everything_above_the_floor_again() {
 }
 
 #[test]
-fn an_older_stream_leaves_only_when_a_window_of_this_boot_that_settled_it_is_acknowledged() {
+fn an_older_stream_leaves_when_a_window_that_settled_it_is_acknowledged() {
     let mut s = sender(8, 0);
     s.restore(4, 0, 3, 5).unwrap();
     assert_eq!(s.window(0).streams.len(), 2);
     assert_eq!(drain(&mut s, 0), [3, 4]);
     s.on_ack(&ack("j", Some((10, 1)), &[(4, &[(3, 5)])]), 1);
-    assert_eq!(s.streams().count(), 2, "window 1 did not say it");
+    assert_eq!(s.streams().count(), 2, "window 1 did not settle it");
     assert!(!s.settled());
     assert_eq!(s.window(2).id.n, 2);
     s.on_ack(&ack("j", Some((8, 7)), &[]), 3);
-    assert_eq!(s.streams().count(), 2, "another boot's window did not say it");
+    assert_eq!(s.streams().count(), 2, "the window is of another boot");
     s.on_ack(&ack("j", Some((10, 2)), &[]), 4);
     assert_eq!(s.streams().count(), 1);
     assert!(s.settled());
 }
 
 #[test]
-fn windows_are_said_at_connect_and_at_most_once_a_second_while_they_change() {
+fn windows_are_due_at_connect_and_at_most_once_a_second_while_they_change() {
     let mut s = sender(8, 1);
     s.connected(0);
     assert!(s.window_due(0));
@@ -322,7 +321,7 @@ fn windows_are_said_at_connect_and_at_most_once_a_second_while_they_change() {
 }
 
 #[test]
-fn while_the_journal_is_away_there_is_a_window_a_minute_unless_an_ack_comes() {
+fn while_the_journal_is_away_one_window_a_minute_is_due_unless_an_ack_comes() {
     let mut s = sender(8, 3);
     s.window(0);
     s.bridge_status(false, 0);
@@ -331,16 +330,16 @@ fn while_the_journal_is_away_there_is_a_window_a_minute_unless_an_ack_comes() {
     assert_eq!(s.deadline_us(), Some(60_000 * MS));
     assert!(!s.window_due(59_999 * MS));
     s.on_ack(&ack("j", None, &[(10, &[(0, 4)])]), 60_000 * MS);
-    assert!(s.window_due(60_000 * MS), "somebody is there, whatever the status says");
+    assert!(s.window_due(60_000 * MS), "a bridge is there, whatever the status says");
     s.window(60_000 * MS);
     s.accepted(10, 14);
     assert!(!s.window_due(90_000 * MS) && s.window_due(120_000 * MS));
     s.bridge_status(true, 91_000 * MS);
-    assert!(s.window_due(91_000 * MS), "what was accepted meanwhile");
+    assert!(s.window_due(91_000 * MS), "for the records accepted meanwhile");
 }
 
 #[test]
-fn an_unanswered_window_is_said_again() {
+fn an_unanswered_window_is_due_again() {
     let mut s = sender(8, 0);
     s.window(0);
     assert_eq!(s.deadline_us(), Some(6_000 * MS));
@@ -351,18 +350,18 @@ fn an_unanswered_window_is_said_again() {
 }
 
 #[test]
-fn after_an_outage_of_hours_an_unanswered_window_is_said_again_within_a_minute() {
+fn after_an_outage_of_hours_an_unanswered_window_is_due_within_a_minute() {
     let mut s = sender(8, 1);
     s.window(0);
     drain(&mut s, 0);
     let late = 7_200_000 * MS;
     s.on_ack(&ack("j", None, &[(10, &[(0, 1)])]), late);
     s.window(late);
-    assert_eq!(s.deadline_us(), Some(late + 60_000 * MS), "two hours were the outage's, not the way's");
+    assert_eq!(s.deadline_us(), Some(late + 60_000 * MS), "the ack delay of two hours was the outage");
 }
 
 #[test]
-fn what_is_given_up_is_neither_held_nor_sent() {
+fn given_up_records_are_neither_held_nor_sent() {
     let mut s = sender(8, 6);
     drain(&mut s, 0);
     s.gone(10, 0, 4);
@@ -371,7 +370,7 @@ fn what_is_given_up_is_neither_held_nor_sent() {
 }
 
 #[test]
-fn what_is_to_be_declared_lost_is_just_what_the_journal_does_not_have() {
+fn unsettled_returns_the_ranges_that_the_journal_does_not_have() {
     let mut s = sender(16, 20);
     s.on_ack(&ack("j", None, &[(10, &[(0, 3), (5, 8), (12, 13)])]), 0);
     assert_eq!(s.unsettled(10, 0, 10), Some((3, 5)));
@@ -382,8 +381,8 @@ fn what_is_to_be_declared_lost_is_just_what_the_journal_does_not_have() {
     assert_eq!((s.unsettled(10, 0, 10), s.floor(10), s.held()), (None, Some(10), 9));
 }
 
-/// Ten records accepted, and a window of eight that is full.
-fn full() -> Sender {
+/// Returns a sender with ten accepted records and a full window of eight.
+fn sender_with_a_full_window() -> Sender {
     let mut s = sender(8, 8);
     drain(&mut s, 0);
     s.accepted(10, 10);
@@ -393,24 +392,24 @@ fn full() -> Sender {
 }
 
 #[test]
-fn what_is_given_up_keeps_its_place_until_the_journal_takes_something() {
-    let mut s = full();
+fn given_up_records_keep_their_place_until_the_journal_takes_a_record() {
+    let mut s = sender_with_a_full_window();
     s.bridge_status(false, 0);
     s.accepted(10, 40);
     s.gone(10, 0, 20);
-    assert_eq!(drain(&mut s, 2 * MS), [], "the broker's queue is as full as it was");
+    assert_eq!(drain(&mut s, 2 * MS), [], "the broker's queue is still full");
     assert_eq!((s.in_flight(), s.held()), (8, 20));
-    // An ack of what is not in flight shows nothing; one of a record that was given up shows that the journal is back.
+    // An ack of other records proves nothing. An ack of a given-up record in flight proves that the journal is back.
     s.on_ack(&ack("j", None, &[(10, &[(50, 60)])]), 3 * MS);
     assert_eq!(drain(&mut s, 3 * MS), []);
     let out = s.on_ack(&ack("j", None, &[(10, &[(2, 4)])]), 4 * MS);
-    assert_eq!((out.acked, out.lost), (0, 0), "what was given up proves no loss");
+    assert_eq!((out.acked, out.lost), (0, 0), "given-up records prove no loss");
     assert!(drain(&mut s, 4 * MS).len() >= 6);
 }
 
 #[test]
-fn a_window_full_of_what_was_given_up_and_lost_on_the_way_is_opened_by_a_probe() {
-    let mut s = full();
+fn a_probe_opens_a_window_full_of_given_up_records() {
+    let mut s = sender_with_a_full_window();
     s.gone(10, 0, 10);
     s.accepted(10, 11);
     assert_eq!(drain(&mut s, 10 * MS), []);
@@ -420,4 +419,59 @@ fn a_window_full_of_what_was_given_up_and_lost_on_the_way_is_opened_by_a_probe()
     s.sent(probe, 0, 100, due);
     s.on_ack(&ack("j", None, &[(10, &[(10, 11)])]), due + MS);
     assert_eq!((s.in_flight(), s.held()), (0, 0));
+}
+
+/// Sends everything that may be sent at `now_us`, which must be different records. Returns the seqs.
+fn drain_distinct(s: &mut Sender, now_us: u64) -> Vec<u64, 1024> {
+    let mut seqs = Vec::new();
+    while let Some(t) = s.poll(now_us) {
+        s.sent(t, 0, 100, now_us);
+        assert!(!seqs.contains(&t.seq), "{} is sent twice at once", t.seq);
+        seqs.push(t.seq).unwrap();
+    }
+    seqs
+}
+
+#[test]
+fn a_forgotten_range_is_held_again_and_sent_again() {
+    let mut s = sender(1024, 0);
+    for n in 1..=900 {
+        s.accepted(10, n);
+        let t = s.poll(0).unwrap();
+        s.sent(t, 0, 100, 0);
+    }
+    assert_eq!(s.on_ack(&ack("j", None, &[(10, &[(500, 900)])]), MS).acked, 400);
+    // 63 single records fill the set of 64 ranges.
+    for i in 0..63 {
+        let seq = 253 + 2 * i;
+        assert_eq!(s.on_ack(&ack("j", None, &[(10, &[(seq, seq + 1)])]), MS).acked, 1, "{seq}");
+    }
+    let out = s.on_ack(&ack("j", None, &[(10, &[(251, 252)])]), 2 * MS);
+    assert_eq!((out.acked, out.forgotten), (1, 400));
+    assert_eq!(s.held(), 900 - 64);
+    let sent = drain_distinct(&mut s, 3 * MS);
+    // Forgotten records are sent again as far as the window has room. Settled records are not.
+    assert!(sent.contains(&500) && sent.contains(&899) && !sent.contains(&251) && !sent.contains(&377));
+    // Everything is settled once. A repeated ack settles nothing.
+    assert_eq!(s.on_ack(&ack("j", None, &[(10, &[(0, 900)])]), 4 * MS).acked, 900 - 64);
+    assert_eq!(s.on_ack(&ack("j", None, &[(10, &[(0, 900)])]), 5 * MS).acked, 0);
+}
+
+#[test]
+fn no_record_is_sent_twice_at_once_with_more_holes_than_ranges() {
+    let mut s = sender(512, 0);
+    for n in 1..=256 {
+        s.accepted(10, n);
+        let t = s.poll(n).unwrap();
+        s.sent(t, 0, 100, n);
+    }
+    // Every second record is lost. Acks of 16 ranges show it from the end to the beginning.
+    for i in (0..8).rev() {
+        let odd: Vec<(u64, u64), 16> = (0..16).map(|k| (32 * i + 2 * k + 1, 32 * i + 2 * k + 2)).collect();
+        s.on_ack(&ack("j", None, &[(10, &odd[..])]), 300 * MS);
+    }
+    // The next live run begins far from all records that were sent.
+    s.accepted(10, 2000);
+    drain_distinct(&mut s, 301 * MS);
+    assert!(s.in_flight() <= 512);
 }

@@ -1,14 +1,10 @@
-//! Flight: a second, simpler account of what is in flight, for the planted bug that probes from it.
-//!
-//! Takes what was sent and what was acknowledged. Gives the oldest that is in flight.
-//! Touches its own list.
-//! Never asked by a house without that bug.
+//! A second and simpler account of the records in flight, for the planted mistake that probes from it.
 
 use super::Name;
 use firmware::custody::{Ack, Sender};
 use std::collections::VecDeque;
 
-/// As the sender's.
+/// The sender's packet threshold.
 const PACKET_THRESHOLD: u64 = 3;
 
 #[derive(Default)]
@@ -32,7 +28,7 @@ impl Flight {
             let ranges = ack.streams.iter().find(|s| s.stream == n.0).map(|s| &s.ranges);
             ranges.filter(|r| r.is_full()).and_then(|r| r.last()).is_some_and(|last| n.1 >= last.1)
         };
-        self.sent.retain(|s| held(s.1) && (s.0 + PACKET_THRESHOLD >= highest || beyond(s.1)));
+        self.sent.retain(|s| held(s.1) && (s.0 + PACKET_THRESHOLD > highest || beyond(s.1)));
     }
 
     pub fn oldest(&self, sender: &Sender) -> Option<Name> {

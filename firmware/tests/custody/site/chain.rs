@@ -1,8 +1,7 @@
-//! Chain: what `edge/src/spool/chain.rs` does, record by record instead of byte by byte.
+//! The edge's segments, as in `edge/src/spool/chain.rs`, record by record instead of byte by byte.
 //!
-//! Takes records. Gives them back by name; drops segments from the front.
-//! Touches its own segments.
-//! Never keeps what was not synced, unless the disk happened to have written it.
+//! Records are appended at the back, read by name, and deleted from the front by segments. A power cut removes what was not
+//! synced, except for what the disk happened to have written.
 
 use super::{Name, Record};
 use std::collections::VecDeque;
@@ -41,13 +40,13 @@ impl Chain {
         Chain { segments: VecDeque::new(), stream: 0, segment_records, number: 0, active: false, next: 0, synced: 0 }
     }
 
-    /// The spool is opened anew.
+    /// Opens the spool and begins a new stream.
     pub fn open(&mut self, stream: u64) {
         self.number = self.segments.back().map_or(0, |s| s.number + 1);
         (self.stream, self.active, self.next, self.synced) = (stream, false, 0, 0);
     }
 
-    /// Power is cut: of what was not synced the first `kept` records are on the disk all the same.
+    /// Cuts the power. The first `kept` records that were not synced are on the disk all the same.
     pub fn cut(&mut self, kept: u64) {
         let keep = (self.synced + kept).min(self.next);
         if let Some(last) = self.segments.back_mut().filter(|_| self.active) {
@@ -55,7 +54,7 @@ impl Chain {
         }
     }
 
-    /// Whether another record begins a segment.
+    /// Returns true if the next record begins a segment.
     pub fn begins(&self) -> bool {
         !(self.active && self.segments.back().is_some_and(|s| s.records.len() < self.segment_records))
     }
@@ -103,7 +102,7 @@ impl Chain {
         }
     }
 
-    /// The planted bug: whatever is settled goes, also if something in front of it is held.
+    /// A planted mistake: deletes each settled segment, even if a record in front of it is held.
     pub fn trim_out_of_turn(&mut self, floor: impl Fn(&Record) -> bool) {
         let active = self.segments.back().map(|s| s.number);
         self.segments.retain(|s| Some(s.number) == active || !s.records.iter().all(&floor));

@@ -1,8 +1,6 @@
-//! Store: rows by name, duplicates dropped, and what the windows said was produced.
+//! The store: rows by name, dropped duplicates, and the records that the windows name.
 //!
-//! Takes a journal's entries in order. Gives rows and what is missing.
-//! Touches its own tables.
-//! Never two rows of one name.
+//! It reads a journal's entries in order. No two rows have the same name.
 
 use super::{Journal, Message, Name, Record};
 use firmware::custody::{JournalId, StreamWindow, WindowId};
@@ -44,13 +42,13 @@ impl Store {
         }
     }
 
-    /// Records that the windows claim, and that are neither stored nor declared lost.
+    /// Returns the records that the windows name and that are neither stored nor declared lost.
     pub fn missing(&self) -> Vec<Name> {
         let claimed = self.windows.values().flat_map(|w| (w.since..w.next).map(|q| (w.stream, q)));
         claimed.filter(|n| !self.rows.contains_key(n) && !self.declared.contains(n)).collect()
     }
 
-    /// Records declared lost that did not get through all the same.
+    /// Returns the number of records that were declared lost and are not stored.
     pub fn lost(&self) -> usize {
         self.declared.iter().filter(|n| !self.rows.contains_key(n)).count()
     }

@@ -1,12 +1,11 @@
-//! Ranges: which sequence numbers of a stream are settled, as a few half-open intervals.
+//! A set of sequence numbers as a few half-open intervals above a floor.
 //!
-//! Takes sequence numbers. Gives the floor (all below it is settled), gaps and intervals.
-//! Touches its own array of at most `N` intervals; beyond that the highest is forgotten.
-//! Never grows, and forgetting never invents: it only makes a record be sent again.
+//! [`Ranges`] keeps at most `N` intervals above its floor. A full set forgets its highest interval when a lower one is added.
+//! It never contains a number that was not added, so forgetting can only make a record be sent again.
 
 use heapless::Vec;
 
-/// A set of `u64`, kept as sorted, disjoint, non-adjacent half-open intervals above a floor.
+/// A set of `u64`: everything below the floor, and sorted, disjoint, non-adjacent half-open intervals above it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ranges<const N: usize> {
     floor: u64,
@@ -14,22 +13,22 @@ pub struct Ranges<const N: usize> {
 }
 
 impl<const N: usize> Ranges<N> {
-    /// The set of everything below `floor`.
+    /// Creates the set of everything below `floor`.
     pub const fn below(floor: u64) -> Self {
         Ranges { floor, above: Vec::new() }
     }
 
-    /// The lowest number that is not in the set.
+    /// Returns the lowest number that is not in the set.
     pub fn floor(&self) -> u64 {
         self.floor
     }
 
-    /// The intervals above the floor, ascending; each is `from..to`.
+    /// Returns the intervals above the floor, ascending; each is `from..to`.
     pub fn above(&self) -> &[(u64, u64)] {
         &self.above
     }
 
-    /// Whether `x` is in the set.
+    /// Returns true if `x` is in the set.
     pub fn contains(&self, x: u64) -> bool {
         if x < self.floor {
             return true;
@@ -38,7 +37,7 @@ impl<const N: usize> Ranges<N> {
         self.above.get(i).is_some_and(|&(from, _)| from <= x)
     }
 
-    /// The lowest number from `x` on that is not in the set.
+    /// Returns the lowest number from `x` on that is not in the set.
     pub fn gap_from(&self, x: u64) -> u64 {
         let x = x.max(self.floor);
         let i = self.above.partition_point(|&(_, to)| to <= x);
@@ -48,13 +47,13 @@ impl<const N: usize> Ranges<N> {
         }
     }
 
-    /// Adds `from..to`. Past `N` intervals the highest is forgotten.
-    pub fn insert(&mut self, from: u64, to: u64) {
+    /// Adds `from..to`. If the set is full, it forgets its highest interval and returns it; that can be `from..to` itself.
+    pub fn insert(&mut self, from: u64, to: u64) -> Option<(u64, u64)> {
         if to <= from || to <= self.floor {
-            return;
+            return None;
         }
         let (mut from, mut to) = (from.max(self.floor), to);
-        // All intervals that touch from..to melt into one.
+        // All intervals that overlap or touch from..to become one.
         let first = self.above.partition_point(|&(_, t)| t < from);
         let last = self.above.partition_point(|&(f, _)| f <= to);
         for &(f, t) in self.above.get(first..last).unwrap_or(&[]) {
@@ -66,44 +65,22 @@ impl<const N: usize> Ranges<N> {
         }
         if from <= self.floor {
             self.floor = to;
-            return;
+            return None;
         }
+        let mut forgotten = None;
         if self.above.is_full() {
             if first == self.above.len() {
-                return; // It would be the highest: forget it at once.
+                return Some((from, to));
             }
-            self.above.pop();
+            forgotten = self.above.pop();
         }
         // Cannot fail: there is room, and `first` is at most the length.
         let _ = self.above.insert(first, (from, to));
+        forgotten
     }
 
-    /// Takes `x` out again (a transmission that was lost). Below the floor the floor comes down to `x`,
-    /// and what lay between is kept as an interval.
-    pub fn remove(&mut self, x: u64) {
-        if x < self.floor {
-            let old = self.floor;
-            self.floor = x;
-            self.insert(x + 1, old);
-            return;
-        }
-        let i = self.above.partition_point(|&(_, to)| to <= x);
-        let Some(&(from, to)) = self.above.get(i) else { return };
-        if x < from {
-            return;
-        }
-        self.above.remove(i);
-        // Highest first, so that what may be forgotten is the highest.
-        self.insert(from, x);
-        self.insert(x + 1, to);
-    }
-
-    /// Raises the floor to `floor` if it is lower: all below counts as settled.
-    pub fn raise(&mut self, floor: u64) {
-        self.insert(self.floor, floor);
-    }
-
-    /// Forgets all below `limit`: the floor is then 0, or what it was above `limit` becomes an interval.
+    /// Removes everything below `limit`. The floor becomes 0 unless it was above `limit`; then `limit..floor` becomes an
+    /// interval.
     pub fn forget_below(&mut self, limit: u64) {
         let floor = core::mem::take(&mut self.floor);
         self.above.retain(|r| r.1 > limit);
@@ -113,7 +90,7 @@ impl<const N: usize> Ranges<N> {
         self.insert(limit, floor);
     }
 
-    /// Forgets all at and above `floor`, which becomes the floor: another journal knows nothing of it.
+    /// Makes the set that of everything below `floor`.
     pub fn reset(&mut self, floor: u64) {
         self.floor = floor;
         self.above.clear();
@@ -130,29 +107,23 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Action {
         Insert(u64, u64),
-        Remove(u64),
-        Raise(u64),
         ForgetBelow(u64),
     }
 
     fn action() -> impl Strategy<Value = Action> {
         prop_oneof![
             (0u64..60, 1u64..6).prop_map(|(a, n)| Action::Insert(a, a + n)),
-            (0u64..60).prop_map(Action::Remove),
-            (0u64..20).prop_map(Action::Raise),
             (0u64..30).prop_map(Action::ForgetBelow),
         ]
     }
 
     proptest! {
         #[test]
-        fn it_equals_a_plain_set_as_long_as_nothing_is_forgotten(actions in prop::collection::vec(action(), 1..60)) {
+        fn equals_a_plain_set_while_nothing_is_forgotten(actions in prop::collection::vec(action(), 1..60)) {
             let (mut ranges, mut plain) = (Ranges::<40>::below(0), BTreeSet::new());
             for a in actions {
                 match a {
                     Action::Insert(f, t) => { ranges.insert(f, t); plain.extend(f..t); }
-                    Action::Remove(x) => { ranges.remove(x); plain.remove(&x); }
-                    Action::Raise(x) => { ranges.raise(x); plain.extend(0..x); }
                     Action::ForgetBelow(x) => { ranges.forget_below(x); plain.retain(|&p| p >= x); }
                 }
                 for x in 0..70 {
@@ -167,13 +138,16 @@ mod tests {
         }
 
         #[test]
-        fn a_full_set_forgets_but_never_invents(actions in prop::collection::vec(action(), 1..60)) {
+        fn a_full_set_contains_only_what_was_inserted(actions in prop::collection::vec(action(), 1..60)) {
             let (mut ranges, mut plain) = (Ranges::<3>::below(0), BTreeSet::new());
             for a in actions {
                 match a {
-                    Action::Insert(f, t) => { ranges.insert(f, t); plain.extend(f..t); }
-                    Action::Remove(x) => { ranges.remove(x); plain.remove(&x); }
-                    Action::Raise(x) => { ranges.raise(x); plain.extend(0..x); }
+                    Action::Insert(f, t) => {
+                        plain.extend(f..t);
+                        if let Some((f, t)) = ranges.insert(f, t) {
+                            prop_assert!((f..t).all(|x| plain.remove(&x)), "{f}..{t} was not in the set");
+                        }
+                    }
                     Action::ForgetBelow(x) => { ranges.forget_below(x); plain.retain(|&p| p >= x); }
                 }
                 for x in 0..70 {
@@ -184,15 +158,15 @@ mod tests {
     }
 
     #[test]
-    fn past_its_capacity_the_highest_interval_is_the_one_forgotten() {
+    fn a_full_set_forgets_its_highest_interval_and_returns_it() {
         let mut r = Ranges::<2>::below(0);
-        r.insert(10, 11);
-        r.insert(20, 21);
-        r.insert(30, 31);
+        assert_eq!(r.insert(10, 11), None);
+        assert_eq!(r.insert(20, 21), None);
+        assert_eq!(r.insert(30, 31), Some((30, 31)));
         assert_eq!(r.above(), [(10, 11), (20, 21)]);
-        r.insert(5, 6);
+        assert_eq!(r.insert(5, 6), Some((20, 21)));
         assert_eq!(r.above(), [(5, 6), (10, 11)]);
-        r.insert(0, 5);
+        assert_eq!(r.insert(0, 5), None);
         assert_eq!((r.floor(), r.above()), (6, &[(10, 11)][..]));
     }
 }

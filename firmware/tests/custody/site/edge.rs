@@ -1,8 +1,7 @@
-//! Edge: its disk, and what `edge/src/send.rs` and the spool do with it, around the product's own sender.
+//! The edge: its disk, and what `edge/src/send.rs` and the spool do with it, around the product's sender.
 //!
-//! Takes steps, acks and times from a test. Gives what it says to the broker.
-//! Touches its own disk and memory; the first is all that outlives a power cut.
-//! Never sends what is not synced; never deletes but from the front (without a planted bug).
+//! The test appends records, delivers acks and cuts the power; the edge returns its next message. Only the disk survives a
+//! power cut. Without a planted mistake the edge sends only synced records and deletes only from the front.
 
 use super::chain::Chain;
 use super::flight::Flight;
@@ -10,7 +9,7 @@ use super::{Bug, Message, Name, Record, Status};
 use firmware::custody::{Ack, JournalId, Sender, SenderConfig};
 use std::collections::{BTreeMap, HashMap};
 
-/// How large the edge's spool and window are, in records.
+/// Sizes of the edge's spool and window, in records.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
     pub segment: usize,
@@ -20,20 +19,20 @@ pub struct Size {
     pub window: usize,
 }
 
-/// Where power is cut in the middle of a step.
+/// Where the power is cut within a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Death {
-    /// Evicting: loss records are written and not synced; so many of them are there all the same.
+    /// During an eviction, with the loss records written and not synced. This many of them are on the disk all the same.
     LossesTorn(u64),
-    /// Evicting: between what is made durable first and what follows.
+    /// During an eviction, between its first durable step and the next.
     Between,
-    /// Evicting: the segment is deleted, and the sender was not told.
+    /// During an eviction, after the segment was deleted and before the sender was told.
     AfterUnlink,
-    /// An ack is taken and segments are deleted; the journal's id is not kept yet.
+    /// After an ack and the deletion of segments, before the journal's id was written.
     BeforeState,
 }
 
-/// What survives the edge's death besides the chains.
+/// State on the disk besides the chains.
 #[derive(Debug, Default, Clone)]
 struct State {
     journal: Option<JournalId>,
@@ -56,35 +55,37 @@ pub struct Edge {
     state: State,
     pub sender: Option<Box<Sender>>,
     pub connected: bool,
-    /// The bridge's status that was heard last, and how many words of it.
-    pub told: Option<Status>,
-    heard: u64,
-    /// Streams in the order in which their backlog goes.
+    /// The last status of the bridge, and the number of statuses published until then.
+    pub bridge_status: Option<Status>,
+    statuses: u64,
+    /// Streams in the order in which their backlog is sent.
     order: Vec<u64>,
     boots: u64,
     bodies: u64,
-    /// What is held, by name: what was accepted, and what an open found on the disk.
+    /// All accepted records by name, including those that an open found on the disk.
     pub accepted: BTreeMap<Name, Record>,
-    /// Those of them that the audit has not seen.
+    /// Accepted records that the audit has not seen.
     pub fresh: Vec<Name>,
-    /// Two records of one name.
+    /// Name of two different records.
     pub renamed: Option<Name>,
-    /// A record that the sender wanted and the disk does not have.
+    /// Name of a record that the sender asked for and the disk does not have.
     pub unreadable: Option<Name>,
-    /// The last probe, and the oldest that was held then.
+    /// The last probe, and the oldest held record at that time.
     pub probed: Option<(Name, Name)>,
     flight: Flight,
     pub sends: u64,
+    /// Settled records that the sender forgot, because their stream had too many ranges.
+    pub forgotten: u64,
     pub refused: u64,
-    /// How often it was started; when it last was, for its steady clock begins then; and by how much that has leapt.
+    /// Number of starts. Time of the last one, when the monotonic clock began, and the sum of its jumps.
     pub starts: u64,
     started_us: u64,
     leaps_us: u64,
-    /// By how much the clock on the wall differs from the truth, and how many jumps it made.
+    /// Difference of the wall clock from the true time.
     pub wall_us: i64,
 }
 
-/// The true time at which a simulation begins.
+/// True time at which a simulation begins.
 const EPOCH_US: i64 = 1_700_000_000_000_000;
 
 impl Edge {
@@ -97,8 +98,8 @@ impl Edge {
             state: State::default(),
             sender: None,
             connected: false,
-            told: None,
-            heard: 0,
+            bridge_status: None,
+            statuses: 0,
             order: Vec::new(),
             boots: 0,
             bodies: 0,
@@ -109,6 +110,7 @@ impl Edge {
             probed: None,
             flight: Flight::default(),
             sends: 0,
+            forgotten: 0,
             refused: 0,
             starts: 0,
             started_us: 0,
@@ -119,7 +121,7 @@ impl Edge {
         edge
     }
 
-    /// What the sender is given for the time.
+    /// Returns the time for the sender.
     fn clock(&self, now_us: u64) -> u64 {
         match self.bug {
             Some(Bug::WallClock) => (EPOCH_US + now_us as i64 + self.wall_us) as u64,
@@ -127,8 +129,8 @@ impl Edge {
         }
     }
 
-    /// The machine slept, and its steady clock did not.
-    pub fn leap(&mut self, by_us: u64) {
+    /// Lets the monotonic clock jump, as after a suspend.
+    pub fn advance_clock(&mut self, by_us: u64) {
         self.leaps_us += by_us;
     }
 
@@ -149,7 +151,7 @@ impl Edge {
         }
         self.order = older.iter().map(|o| o.stream).filter(|s| *s & !1 != boot).chain([boot + 1, boot]).collect();
         if again {
-            // It goes on behind what it finds; what it does not find it takes for gone.
+            // It continues after the records it finds and gives up those it does not find.
             for o in older.iter().filter(|o| o.stream & !1 == boot) {
                 sender.accepted(o.stream, o.next);
                 sender.gone(o.stream, 0, o.floor);
@@ -160,9 +162,9 @@ impl Edge {
         let known = |s: u64| older.iter().find(|o| o.stream == s).map(|o| o.floor);
         self.data.trim(known, |s| known(s).is_some());
         self.losses.trim(known, |s| known(s).is_some());
-        (self.sender, self.connected, self.told, self.heard) = (Some(sender), false, None, 0);
+        (self.sender, self.connected, self.bridge_status, self.statuses) = (Some(sender), false, None, 0);
         (self.started_us, self.leaps_us, self.flight) = (now_us, 0, Flight::default());
-        // What a power cut left whole is held from here on, although nobody had said so.
+        // Complete records that were not synced before a power cut are held from now on.
         let found: Vec<Record> = self.data.records().chain(self.losses.records()).copied().collect();
         found.into_iter().for_each(|r| self.accept(r));
     }
@@ -210,7 +212,7 @@ impl Edge {
         }
     }
 
-    /// Power cut: of what was not synced, `kept` records are on the disk all the same.
+    /// Cuts the power. The first `kept` records that were not synced are on the disk all the same.
     pub fn crash(&mut self, kept: u64) {
         if self.sender.take().is_some() {
             self.data.cut(kept);
@@ -219,7 +221,7 @@ impl Edge {
         self.connected = false;
     }
 
-    /// A clean stop: what there is is synced, and the state kept.
+    /// Stops cleanly: syncs, and writes the state.
     pub fn stop(&mut self) {
         self.sync();
         self.save();
@@ -236,7 +238,7 @@ impl Edge {
         Record { stream: 0, seq: 0, body: self.bodies, captured_at_us, loss }
     }
 
-    /// Appends a record; a full disk makes room first. False: it is refused.
+    /// Appends a record. A full disk evicts its oldest segment first. Returns false if the record is refused.
     pub fn append(&mut self, now_us: u64, death: Option<Death>) -> bool {
         if self.sender.is_none() || self.data.next - self.data.synced >= self.size.unsynced {
             return false;
@@ -248,7 +250,7 @@ impl Edge {
             }
         }
         let record = self.record(now_us, None);
-        // A segment that is full is synced before the next begins.
+        // A full segment is synced before the next begins.
         if self.data.begins() {
             self.sync();
         }
@@ -256,7 +258,7 @@ impl Edge {
         true
     }
 
-    /// Group commit.
+    /// Syncs what was appended.
     pub fn sync(&mut self) {
         let Some(sender) = &mut self.sender else { return };
         let (boot, from, to) = (self.boots, self.data.synced, self.data.sync());
@@ -271,7 +273,7 @@ impl Edge {
         }
     }
 
-    /// Appends loss records and syncs them. False: there is no room for all, or it died.
+    /// Appends loss records and syncs them. Returns false if there is no room for all of them or the power was cut.
     fn declare(&mut self, now_us: u64, ranges: &[(u64, u64, u64)], death: Option<Death>) -> bool {
         let mut room = true;
         let from = self.losses.synced;
@@ -295,7 +297,7 @@ impl Edge {
         room
     }
 
-    /// Drops the oldest segment, after declaring lost what is held of its stream below its end.
+    /// Deletes the oldest segment after declaring lost what is held of its stream below its end.
     fn evict(&mut self, now_us: u64, death: Option<Death>) -> bool {
         self.sync();
         let (Some(oldest), Some(sender)) = (self.data.oldest(), &self.sender) else { return false };
@@ -337,23 +339,23 @@ impl Edge {
         if let Some(ack) = broker.ack.clone() {
             self.on_ack(&ack, now_us, None);
         }
-        self.heard = 0;
+        self.statuses = 0;
         self.listen(broker, now_us);
     }
 
-    /// Hears what the bridge says of itself, if it has said anything since.
+    /// Takes the bridge's status if a new one was published.
     pub fn listen(&mut self, broker: &super::Broker, now_us: u64) {
         let clock = self.clock(now_us);
         if let (Some(sender), Some(status), true) = (&mut self.sender, broker.status(), self.connected)
-            && std::mem::replace(&mut self.heard, broker.said) != broker.said
+            && std::mem::replace(&mut self.statuses, broker.statuses) != broker.statuses
         {
-            self.told = Some(status);
+            self.bridge_status = Some(status);
             sender.bridge_status(status.online && status.journal, clock);
         }
     }
 
-    /// The next thing to say, if there is one.
-    pub fn say(&mut self, now_us: u64) -> Option<Message> {
+    /// Returns the next message to publish, if there is one.
+    pub fn next_message(&mut self, now_us: u64) -> Option<Message> {
         let clock = self.clock(now_us);
         let oldest = self.oldest_held();
         let sender = self.sender.as_mut().filter(|_| self.connected)?;
@@ -382,7 +384,7 @@ impl Edge {
         Some(Message::Record(record))
     }
 
-    /// The lowest record that is held, by the order of the backlog: worked out anew, from what the sender says is settled.
+    /// Returns the oldest held record in the order of the backlog, computed from what the sender has settled.
     fn oldest_held(&self) -> Option<Name> {
         let sender = self.sender.as_ref()?;
         self.order.iter().filter(|s| sender.floor(**s).is_some()).find_map(|&s| {
@@ -394,7 +396,9 @@ impl Edge {
     pub fn on_ack(&mut self, ack: &Ack, now_us: u64, death: Option<Death>) {
         let clock = self.clock(now_us);
         let Some(sender) = &mut self.sender else { return };
-        let changed = sender.on_ack(ack, clock).journal_changed;
+        let outcome = sender.on_ack(ack, clock);
+        let changed = outcome.journal_changed;
+        self.forgotten += outcome.forgotten;
         if self.bug == Some(Bug::ProbeOfTheOldestInFlight) {
             self.flight.acknowledged(ack, sender);
         }
@@ -416,7 +420,7 @@ impl Edge {
         let journal = sender.journal().cloned();
         let changed = self.state.journal.is_some() && self.state.journal != journal;
         let mut streams: HashMap<u64, _> = sender.streams().map(|s| (s.stream, (s.since, s.floor))).collect();
-        // A stream that is through, and of which loss records are still held: a restart will speak of it again.
+        // A stream that left the window and has held loss records: a restart will name it again.
         for (stream, _, to) in self.losses.records().filter_map(|r| r.loss) {
             match self.state.streams.get(&stream) {
                 _ if sender.floor(stream).is_some() => {}
@@ -428,13 +432,13 @@ impl Edge {
         self.state = State { journal, streams };
     }
 
-    /// Whether a journal before `present` is answerable for a record that is not held.
+    /// Returns true if a journal before `present` is answerable for a record that is not held.
     pub fn earlier_answers_for(&self, name: Name, present: &JournalId) -> bool {
         let Some(sender) = &self.sender else {
             let since = self.state.streams.get(&name.0).map(|s| s.0);
             return self.state.journal.as_ref() != Some(present) || since.is_none_or(|s| name.1 < s);
         };
-        // What a window does not claim: below since, or behind the end that a restart knows of.
+        // Records that a window does not name: below `since`, or after the end that a restart knows.
         let window = sender.streams().find(|w| w.stream == name.0);
         sender.journal() != Some(present) || window.is_none_or(|w| name.1 < w.since || name.1 >= w.next)
     }

@@ -1,8 +1,6 @@
-//! House: an edge with its disk, a broker that forgets, bridges, a journal and a store, each one step at a time.
+//! A model of one site: an edge with its disk, a broker, bridges, a journal and a store.
 //!
-//! Takes steps from a test. Gives the state to look at.
-//! Touches nothing outside.
-//! Never acts by itself: who acts when, and who dies when, is the test's choice.
+//! Each part advances one step a call. Which part acts or crashes next is the test's choice; nothing here acts by itself.
 
 mod bridge;
 mod broker;
@@ -23,28 +21,28 @@ use std::collections::HashSet;
 /// Stream and seq.
 pub type Name = (u64, u64);
 
-/// A mistake that the house makes when it is asked to, to see whether it is found.
+/// A deliberate mistake of the model, to see whether the audit finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
-    /// The bridge acknowledges a record when it has it, not when the journal has.
+    /// The bridge acknowledges a record before the journal has it.
     AckBeforeDelivery,
-    /// Of each boot the bridge takes one window only.
+    /// The bridge takes only one window of each boot.
     WindowTakenOnce,
     /// The segment is deleted before the loss record is durable.
     LossAfterUnlink,
-    /// An edge that starts again goes on in its old stream, behind what it finds on the disk.
+    /// A restarted edge continues its old stream after the records on the disk.
     BootReused,
-    /// A settled segment goes although something in front of it is held.
+    /// A settled segment is deleted although a record in front of it is held.
     DeletedOutOfTurn,
-    /// The probe is the oldest record in flight, not the oldest held.
+    /// The probe is the oldest record in flight instead of the oldest held.
     ProbeOfTheOldestInFlight,
-    /// The edge's sender is given the clock on the wall.
+    /// The sender is given the wall clock.
     WallClock,
-    /// A standby that has once lost the broker waits for a status that nobody may be left to say.
-    StandbyWaitsForAWord,
+    /// After the broker died, a standby takes over only when it sees a status, which no bridge may be left to publish.
+    StandbyNeedsStatus,
 }
 
-/// A record; a loss record names the range that was given up. The body stands for the payload, each its own.
+/// A record. A loss record names the range that was given up. The body stands for the payload and is unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
     pub stream: u64,

@@ -1,34 +1,33 @@
-//! Bridge: as `bridge/src/relay.rs` and `mqtt.rs`: a message is handed to the journal in one step, and known to be there in another.
+//! A bridge, as in `bridge/src/relay.rs` and `mqtt.rs`: a message goes to the journal in one step and is confirmed in another.
 //!
-//! Takes deliveries of the broker, in order. Gives entries to the journal, and acks.
-//! Touches its own receiver and what it has not settled.
-//! Never settles out of turn. What it was delivered it works off, also when its connection is gone.
+//! It takes the broker's deliveries in order, writes them to the journal, and publishes acks. It settles them in order, also
+//! after its connection is gone.
 
 use super::{Broker, Bug, Journal, Message, Status};
 use firmware::custody::{Ack, Receiver, WindowId};
 use std::collections::{HashSet, VecDeque};
 
-/// Deliveries that wait for the journal's word.
+/// Maximum number of deliveries that wait for the journal's confirmation.
 const INFLIGHT_MAX: usize = 5;
-/// How long a standby waits for a retained status before it takes the active bridge for gone.
+/// A standby takes over when the broker has had no retained status for this long.
 const ABSENT_US: u64 = 5_000_000;
 
-/// What a running bridge does.
+/// Role of a running bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Active,
-    /// Watches the active one's status in the broker's `life`, since `since_us`.
+    /// Watches the active bridge's status in the broker's `life`, since `since_us`.
     Standby {
         life: u64,
         since_us: u64,
-        waits_for_a_word: bool,
+        needs_status: bool,
     },
 }
 
 struct Pending {
     message: Message,
     written: bool,
-    /// The connection that it came by stands still, so the broker has it too until it is settled.
+    /// True while the connection that delivered it stands: the broker keeps the message until it is settled.
     owed: bool,
 }
 
@@ -39,10 +38,10 @@ pub struct Bridge {
     pub role: Role,
     pending: VecDeque<Pending>,
     window: Option<WindowId>,
-    /// The ack must be said again: it may have been lost with a connection.
+    /// True if the ack must be published again because it may have been lost with a connection.
     stale: bool,
     reachable: bool,
-    /// Boots of which a window was taken: for the planted bug.
+    /// Boots of which a window was taken. For a planted mistake.
     taken: HashSet<u64>,
     clock_us: u64,
 }
@@ -63,9 +62,9 @@ impl Bridge {
         }
     }
 
-    /// A standby, started now.
+    /// Creates a standby.
     pub fn standby(id: usize, journal: &Journal, broker: &Broker, now_us: u64) -> Bridge {
-        let role = Role::Standby { life: broker.life, since_us: now_us, waits_for_a_word: false };
+        let role = Role::Standby { life: broker.life, since_us: now_us, needs_status: false };
         Bridge { role, ..Bridge::new(id, journal) }
     }
 
@@ -82,21 +81,21 @@ impl Bridge {
         self.pending.is_empty()
     }
 
-    /// Its steady clock stands still while the machine sleeps, or makes a leap.
-    pub fn leap(&mut self, by_us: u64) {
+    /// Lets the bridge's monotonic clock jump.
+    pub fn advance_clock(&mut self, by_us: u64) {
         self.clock_us += by_us;
     }
 
-    /// The connection is gone; the broker delivers again what was not acknowledged to it.
+    /// Ends the connection. The broker delivers again what was not acknowledged to it.
     pub fn disconnect(&mut self, broker: &mut Broker) {
         if self.connected(broker) {
             broker.last_will();
-            self.give_back(broker);
+            self.return_unsettled(broker);
         }
     }
 
-    /// The broker, pushing it off or having lost it, has these again.
-    pub fn give_back(&mut self, broker: &mut Broker) {
+    /// Returns the unsettled deliveries to the broker's queue.
+    pub fn return_unsettled(&mut self, broker: &mut Broker) {
         for p in self.pending.iter_mut().rev() {
             if std::mem::replace(&mut p.owed, false) && broker.session {
                 broker.queue.push_front(p.message.clone());
@@ -104,8 +103,8 @@ impl Bridge {
         }
     }
 
-    /// The broker has died: nothing is owed to it any more.
-    pub fn forgotten(&mut self) {
+    /// The broker died: it keeps no delivery any more.
+    pub fn broker_died(&mut self) {
         self.pending.iter_mut().for_each(|p| p.owed = false);
     }
 
@@ -115,37 +114,37 @@ impl Bridge {
         self.pending.clear();
     }
 
-    /// Connects under the site's one name. Whoever has it must have been pushed off before.
+    /// Connects under the site's client id. The bridge that has it must be disconnected before.
     pub fn connect(&mut self, broker: &mut Broker, now_us: u64) {
         if self.receiver.is_some() && self.role == Role::Active {
             (broker.holder, broker.session, self.stale) = (Some(self.id), true, true);
-            broker.say(Status { online: true, journal: self.reachable });
+            broker.publish_status(Status { online: true, journal: self.reachable });
             if let Some(window) = broker.window.clone() {
                 self.deliver(Message::Window(window), now_us);
             }
         }
     }
 
-    /// Looks whether the active bridge is gone.
+    /// Checks whether the active bridge is gone, and takes over then.
     pub fn watch(&mut self, broker: &Broker, now_us: u64) {
-        let Role::Standby { life, since_us, waits_for_a_word } = &mut self.role else { return };
+        let Role::Standby { life, since_us, needs_status } = &mut self.role else { return };
         if *life != broker.life {
             (*life, *since_us) = (broker.life, now_us);
-            *waits_for_a_word = self.bug == Some(Bug::StandbyWaitsForAWord);
+            *needs_status = self.bug == Some(Bug::StandbyNeedsStatus);
         }
         let gone = match broker.status() {
             Some(status) => !status.online,
-            None => !*waits_for_a_word && now_us - *since_us > ABSENT_US,
+            None => !*needs_status && now_us - *since_us > ABSENT_US,
         };
         if gone {
             self.role = Role::Active;
         }
     }
 
-    /// Its question to the journal is answered, or not.
-    pub fn ask(&mut self, broker: &mut Broker, reachable: bool) {
+    /// Checks whether the journal can be reached, and publishes a change.
+    pub fn check_journal(&mut self, broker: &mut Broker, reachable: bool) {
         if std::mem::replace(&mut self.reachable, reachable) != reachable && self.connected(broker) {
-            broker.say(Status { online: true, journal: reachable });
+            broker.publish_status(Status { online: true, journal: reachable });
         }
     }
 
@@ -163,7 +162,7 @@ impl Bridge {
         let Some(receiver) = &mut self.receiver else { return };
         match &message {
             Message::Window(w) if receiver.is_foreign(w) => return receiver.window_foreign(now_us),
-            // A retained window that comes again with a new connection is journalled already.
+            // A new connection delivers the retained window again. It is in the journal already.
             Message::Window(w) if self.window == Some(w.id) => return self.take_window(&w.clone(), now_us),
             Message::Record(r) if self.bug == Some(Bug::AckBeforeDelivery) => {
                 receiver.journalled(r.stream, r.seq, now_us);
@@ -181,7 +180,7 @@ impl Bridge {
         }
     }
 
-    /// The next message goes into the journal.
+    /// Writes the next message to the journal.
     pub fn write(&mut self, journal: &mut Journal) {
         if let Some(p) = self.pending.iter_mut().find(|p| !p.written) {
             p.written = true;
@@ -189,7 +188,7 @@ impl Bridge {
         }
     }
 
-    /// The journal's word on the first message comes back.
+    /// Takes the journal's confirmation of the first message.
     pub fn settle(&mut self, now_us: u64) {
         if !self.pending.front().is_some_and(|p| p.written) {
             return;
@@ -204,7 +203,7 @@ impl Bridge {
         }
     }
 
-    /// Publishes the ack if it is due. Gives it, for whoever is connected to hear it.
+    /// Publishes the ack if it is due, and returns it.
     pub fn ack(&mut self, broker: &mut Broker, now_us: u64) -> Option<Ack> {
         let now_us = now_us + self.clock_us;
         if !self.connected(broker) {
