@@ -129,10 +129,13 @@ impl Cover {
             let mut window = Window::EMPTY;
             start = self.fill(&mut window, cells, start, clusters);
             while let Some(seed) = self.farthest_supported(&mut window) {
-                let nearest = window.nearest.get(seed).map_or(0, |&k| usize::from(k));
-                if let (Some(rejected), Some(hold)) = (window.rejected.get_mut(seed), to_hold.get_mut(nearest)) {
-                    (*rejected, *hold) = (true, true);
+                let Some(&nearest) = window.nearest.get(seed) else { break };
+                if let Some(hold) = to_hold.get_mut(usize::from(nearest)) {
+                    *hold = true;
                 }
+                // One missed colour is enough to hold the cluster.
+                let of_cluster = window.rejected.iter_mut().zip(&window.nearest).filter(|far| *far.1 == nearest);
+                of_cluster.for_each(|far| *far.0 = true);
             }
         }
         for (cluster, _) in clusters.iter_mut().zip(to_hold).filter(|c| c.1 && c.0.id != Cluster::NEW) {

@@ -112,7 +112,8 @@ pub(super) fn continue_warm(
     if s.refine == Refine::Cover {
         restore_cover(points, params, &previous, clusters, &mut outcome);
     }
-    if steer.is_trial_due(clusters.len()) {
+    // At the cap a trial is at the cap too.
+    if clusters.len() < params.clusters_max && steer.is_trial_due(clusters.len()) {
         try_cold(points, s, params, steer, clusters, &mut outcome);
     }
     outcome
@@ -206,6 +207,9 @@ fn restore_cover(
 ) {
     let cover = Cover::new(params, points.cell_spread_q6);
     for _ in 0..COVER_ROUNDS {
+        if clusters.len() >= params.clusters_max {
+            return;
+        }
         cover.hold(points.cells, previous, clusters);
         if cover.open_missed(points.cells, clusters) == 0 {
             return;

@@ -16,6 +16,10 @@ use rand::Rng;
 /// With a smaller lambda than this, a scout of 16-level cells (26 levels across the diagonal) is too coarse to decide on.
 const SCOUT_LAMBDA_Q6_MIN: u32 = 32 * 64;
 
+/// Cells on which DC-DP-means decides at most: it takes an iteration for each cluster, so with a small lambda its time grows
+/// with the product of cells and clusters squared. With more cells the scout decides, and the cover opens the rest.
+const DECIDING_CELLS_MAX: usize = 1_024;
+
 /// Half the width of a 5-bit cell and of a 4-bit cell, in 1/64 levels: about how far a cell's pixels reach from its mean.
 const FINE_CELL_SPREAD_Q6: u32 = 4 * 64;
 const COARSE_CELL_SPREAD_Q6: u32 = 8 * 64;
@@ -28,7 +32,7 @@ enum Deciding {
     Coreset,
     /// At most 512 cells of 16 levels or more: fast, and fine enough for a lambda of 32 or more.
     Scout,
-    /// All cells, or the exact colours.
+    /// All cells, or the exact colours, if there are few.
     Cells,
 }
 
@@ -106,8 +110,10 @@ impl Sample {
         };
         sample.take(drawn, s.method);
         if sample.deciding == Deciding::Scout && s.lambda_q6 < SCOUT_LAMBDA_Q6_MIN {
-            sample.deciding = Deciding::Cells;
             sample.use_exact_colors(ws, frame);
+            if sample.cells.1 - sample.cells.0 <= DECIDING_CELLS_MAX {
+                sample.deciding = Deciding::Cells;
+            }
         }
         sample
     }
