@@ -1,12 +1,11 @@
-//! Gather: items into a vector of fixed size.
+//! Collecting an iterator into a vector of fixed capacity.
 //!
-//! Takes items. Gives a vector.
-//! Touches nothing.
-//! Never a panic, as `collect` would on one item too many: what finds no room is left out.
+//! Inputs are items; the result is a vector of as many of them as it can hold. `collect` panics on one item too many,
+//! and the core must not panic, so `gather` ignores items beyond the capacity.
 
 use heapless::Vec;
 
-/// As many of `items` as there is room for.
+/// Collects the first `N` of `items`, and ignores the rest.
 pub(crate) fn gather<T, const N: usize>(items: impl Iterator<Item = T>) -> Vec<T, N> {
     let mut gathered = Vec::new();
     items.take(N).for_each(|item| {

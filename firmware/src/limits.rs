@@ -1,13 +1,13 @@
-//! Limits: every maximum of the house, related to one another at compile time.
+//! Limits: every maximum of the project.
 //!
-//! Takes nothing. Gives constants.
-//! Touches nothing.
-//! Never a number that is explained elsewhere.
+//! Edge, bridge and core take their maxima from here, so that each is defined and explained once. Assertions at the end
+//! of the file check the relations between them at compile time. Limits on frames keep the sums over a frame within
+//! their integers.
 
-/// Most clusters a frame can have: labels are bytes, and 255 stays free as "no label".
+/// Most clusters of a frame: labels are bytes, and 255 is reserved for "no label".
 pub const CLUSTERS_MAX: usize = 255;
 pub use crate::color::LEVEL_Q6_MAX;
-/// Most coreset points a workspace may hold (the smallest that a user may ask for is 1).
+/// Most coreset points that a user may ask for.
 pub const POINTS_MAX: usize = 131_072;
 /// Most pixels in a frame (a 4K UHD frame has 8,294,400).
 pub const PIXELS_MAX: usize = 1 << 23;
@@ -15,24 +15,25 @@ pub const PIXELS_MAX: usize = 1 << 23;
 pub const WIDTH_PX_MAX: usize = 8_192;
 /// Most DC-DP-means iterations for one frame; a frame that needs more reports `converged: false`.
 pub const ITERATIONS_MAX: u32 = 1_000;
-/// Coreset points to which the silhouette estimate takes distances.
+/// Most coreset points to which the silhouette estimate computes distances.
 pub const SILHOUETTE_POINTS_MAX: usize = 1_024;
 
-/// Sequence numbers beyond this are a lie: a thousand records a second get there in 150 million years.
+/// The highest valid sequence number. A thousand records a second reach it after 146 million years, so a higher one is
+/// an error.
 pub const SEQ_MAX: u64 = 1 << 62;
-/// Bytes of a record's envelope, frozen for ever.
+/// Bytes of a record's envelope. They never change, so that records of every version can be read.
 pub const ENVELOPE_BYTES: usize = 40;
-/// Most bytes of a record's payload; larger things are cut into parts.
+/// Most bytes of a record's payload; larger payloads are cut into parts.
 pub const PAYLOAD_BYTES_MAX: usize = 32 * 1024;
 /// Most bytes of a whole record.
 pub const RECORD_BYTES_MAX: usize = ENVELOPE_BYTES + PAYLOAD_BYTES_MAX;
-/// Most bytes of a picture that is sent without custody (QoS 0, latest only).
+/// Most bytes of a picture that is sent without custody (QoS 0, only the latest).
 pub const PICTURE_BYTES_MAX: usize = 768 * 1024;
-/// Most bytes of an MQTT packet, on the edge and on the bridge alike.
+/// Most bytes of an MQTT packet, on the edge and on the bridge.
 pub const PACKET_BYTES_MAX: usize = 1024 * 1024;
-/// Most regions of a picture that a report has shares of.
+/// Most regions of a picture for which a report has shares.
 pub const REGIONS_MAX: usize = 16;
-/// Most named colours of which a region has shares.
+/// Most named colours for which a region has shares.
 pub const NAMED_MAX: usize = 16;
 /// Most bytes of an encoded [`crate::wire::Report`]: with [`CLUSTERS_MAX`] clusters, as many births and deaths, and
 /// [`REGIONS_MAX`] regions of [`NAMED_MAX`] colours it has 10,082.
@@ -40,15 +41,15 @@ pub const REPORT_BYTES_MAX: usize = 10 * 1024;
 /// Most parts that a census or a picture may be cut into.
 pub const PARTS_MAX: u16 = 2_048;
 
-/// Streams that a sender or a receiver keeps apart, for one device.
+/// Most streams of one device that a sender or a receiver tracks.
 pub const STREAMS_MAX: usize = 64;
-/// Acknowledged ranges kept for one stream; beyond that the highest is forgotten, which only repeats a record.
+/// Most acknowledged ranges kept for one stream. Beyond that the highest is forgotten; its records are sent again.
 pub const RANGES_MAX: usize = 64;
-/// Ranges of one stream in an ack.
+/// Most ranges of one stream in an ack.
 pub const ACK_RANGES_MAX: usize = 16;
-/// Records that may be sent and not yet acknowledged by the journal.
+/// Most records that are sent and not yet acknowledged by the journal.
 pub const WINDOW_RECORDS_MAX: usize = 1_024;
-/// Bytes of a journal's id.
+/// Most bytes of a journal's id.
 pub const JOURNAL_ID_BYTES_MAX: usize = 96;
 /// Most bytes of an encoded window or ack.
 pub const CONTROL_BYTES_MAX: usize = 32 * 1024;
@@ -58,6 +59,6 @@ const _: () = assert!(REPORT_BYTES_MAX <= PAYLOAD_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES_MAX < PACKET_BYTES_MAX && PICTURE_BYTES_MAX < PACKET_BYTES_MAX);
 const _: () = assert!(STREAMS_MAX * (24 + ACK_RANGES_MAX * 20) < CONTROL_BYTES_MAX, "a full ack fits");
 const _: () = assert!(ACK_RANGES_MAX <= RANGES_MAX);
-// Sums over a frame stay inside their integers: see coreset.rs and label.rs.
+// Sums over a frame fit their integers: see `color::Features` and `label.rs`.
 const _: () = assert!((PIXELS_MAX as u64) * 255 <= u32::MAX as u64);
 const _: () = assert!((PIXELS_MAX as u128) * 3 * (255 * 64) * (255 * 64) <= u64::MAX as u128);

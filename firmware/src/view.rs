@@ -1,9 +1,9 @@
-//! View: the picture a person looks at, drawn on any display that `embedded-graphics` knows.
+//! The view: a frame's picture, palette and caption, drawn on any `embedded-graphics` target.
 //!
-//! Takes a report, labels, the original's RGB where it is wanted, the frame rate, and whether the broker cannot be
-//! reached. Gives pixels to a `DrawTarget`.
-//! Touches the target only, each picture area with one contiguous fill.
-//! Never scales by anything but the nearest pixel: what is seen are the clusters' own colours.
+//! Inputs are a frame's report and labels, the original's RGB if it is shown, the frame rate, and whether the broker is
+//! unreachable. The result is drawn on a `DrawTarget`; each picture area is one contiguous fill, and nothing else
+//! changes. Pictures are scaled by the nearest pixel, so every colour shown is a colour of the palette or of the
+//! original.
 
 pub mod caption;
 
@@ -17,19 +17,19 @@ use embedded_graphics::prelude::*;
 use embedded_graphics::primitives::Rectangle;
 use embedded_graphics::text::{Baseline, Text};
 
-/// Targets lower than this show the picture alone, without bar and text.
+/// Targets lower than this show only the picture, without bar and text.
 const FURNITURE_HEIGHT_MIN: u32 = 64;
-/// From this height on the text is large.
+/// Targets of at least this height have large text.
 const LARGE_TEXT_HEIGHT_MIN: u32 = 400;
 const BACKGROUND: Rgb888 = Rgb888::new(16, 16, 18);
 const INK: Rgb888 = Rgb888::new(235, 235, 235);
-/// What says that nothing leaves.
+/// The mark of an edge whose broker is unreachable.
 const OFFLINE: &str = "offline";
 const OFFLINE_GROUND: Rgb888 = Rgb888::new(176, 0, 32);
-/// Left and right of a text.
+/// Margin to the left and right of a text.
 const MARGIN_PX: u32 = 2;
 
-/// What is shown.
+/// Which pictures are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum View {
     /// The clustered picture.
@@ -44,21 +44,21 @@ pub enum View {
 pub struct Scene<'a> {
     /// The frame's report.
     pub report: &'a Report,
-    /// A label a pixel: positions in the report's palette.
+    /// A label for every pixel: its position in the report's palette.
     pub labels: &'a [u8],
     /// The original as RGB24, if there is one to show.
     pub original: Option<&'a [u8]>,
-    /// Frames in ten seconds, once that is known.
+    /// Frames in ten seconds; `None` until it has been measured.
     pub fps_tenths: Option<u32>,
-    /// There is a broker, and it cannot be reached: that is marked.
+    /// A broker is configured and cannot be reached; the view shows a mark.
     pub is_offline: bool,
 }
 
-/// Draws `scene` over the whole of `target`: pictures, then a bar of the palette in proportion, then the caption:
-/// the number of colours, those that the palette misses, the rate, and as much else as there is room for.
+/// Draws `scene` over the whole of `target`: the pictures, below them a bar of the palette in proportion to the pixels,
+/// and the [caption](caption::caption).
 ///
 /// # Errors
-/// Those of the target.
+/// The errors of the target.
 pub fn draw<D: DrawTarget<Color = Rgb888>>(target: &mut D, view: View, scene: &Scene<'_>) -> Result<(), D::Error> {
     let area = target.bounding_box();
     let Size { width, height } = area.size;
@@ -72,7 +72,7 @@ pub fn draw<D: DrawTarget<Color = Rgb888>>(target: &mut D, view: View, scene: &S
         return words(target, strip(picture_height + bar_height, text_height), font, scene);
     }
     if scene.is_offline {
-        // No room for words: a corner that is no part of the picture.
+        // There is no room for text: a corner is filled with the mark's colour.
         let side = (width.min(height) / 8).max(1);
         let corner = area.top_left + Point::new((width - side) as i32, 0);
         target.fill_solid(&Rectangle::new(corner, Size::new(side, side)), OFFLINE_GROUND)?;
@@ -80,7 +80,7 @@ pub fn draw<D: DrawTarget<Color = Rgb888>>(target: &mut D, view: View, scene: &S
     Ok(())
 }
 
-/// The least height of a target on which the pictures have `picture_height` rows.
+/// The smallest height of a target on which the pictures have `picture_height` rows.
 pub fn target_height(picture_height: u32) -> u32 {
     let fits = |&height: &u32| {
         let (text_height, bar_height) = furniture(height);
@@ -101,7 +101,7 @@ fn furniture(height: u32) -> (u32, u32) {
     (font(height).character_size.height + 2, (height / 16).max(6))
 }
 
-/// The plain clustered picture in the frame's own size: three bytes a pixel into `rgb`.
+/// Writes the clustered picture in the frame's size to `rgb`, three bytes a pixel.
 pub fn recolour(report: &Report, labels: &[u8], rgb: &mut [u8]) {
     let colours = colours(&report.palette);
     for (px, &label) in rgb.as_chunks_mut::<3>().0.iter_mut().zip(labels) {
@@ -109,7 +109,7 @@ pub fn recolour(report: &Report, labels: &[u8], rgb: &mut [u8]) {
     }
 }
 
-/// Colours by label; black for labels that no cluster has.
+/// Colours by label; labels without a cluster are black.
 fn colours(palette: &[Swatch]) -> [[u8; 3]; CLUSTERS_MAX + 1] {
     let mut colours = [[0; 3]; CLUSTERS_MAX + 1];
     for (c, s) in colours.iter_mut().zip(palette) {
@@ -140,7 +140,7 @@ fn pictures<D: DrawTarget<Color = Rgb888>>(
     }
 }
 
-/// Fits a picture into `area` without changing its shape, in the middle, the rest in the background's colour.
+/// Fits a picture into the middle of `area` without changing its aspect ratio, and fills the rest with the background.
 fn picture<D: DrawTarget<Color = Rgb888>>(
     target: &mut D,
     area: Rectangle,
@@ -164,7 +164,7 @@ fn picture<D: DrawTarget<Color = Rgb888>>(
     target.fill_contiguous(&area, colours)
 }
 
-/// The palette, each colour as wide as its share of the pixels.
+/// Draws the palette; the width of each colour is its share of the pixels.
 fn bar<D: DrawTarget<Color = Rgb888>>(target: &mut D, area: Rectangle, palette: &[Swatch]) -> Result<(), D::Error> {
     let total: u64 = palette.iter().map(|s| u64::from(s.pixels)).sum::<u64>().max(1);
     let width = u64::from(area.size.width);
@@ -181,7 +181,7 @@ fn bar<D: DrawTarget<Color = Rgb888>>(target: &mut D, area: Rectangle, palette: 
     Ok(())
 }
 
-/// The caption, and behind it the mark of an edge that is offline.
+/// Draws the caption, and to its right the mark of an edge that is offline.
 fn words<D: DrawTarget<Color = Rgb888>>(
     target: &mut D,
     area: Rectangle,

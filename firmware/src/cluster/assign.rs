@@ -1,4 +1,7 @@
-//! Clusters, and assigning points to them.
+//! Clusters, and the assignment of points to them.
+//!
+//! Inputs are points and clusters; results are the nearest cluster of every point, the cost of all points, and the
+//! pixels beyond lambda. A tie goes to the cluster with the lowest label. Nothing here moves a centroid.
 
 use crate::color::Q6;
 use crate::coreset::Point;

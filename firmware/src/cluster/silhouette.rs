@@ -1,15 +1,17 @@
-//! Silhouette: how well the clusters are apart, estimated from the coreset.
+//! The silhouette: how well the clusters are separated, estimated from the coreset.
 //!
-//! Takes points and their labels. Gives the mean silhouette in millionths.
-//! Touches 16 KiB on the stack. The cost is at most `SILHOUETTE_DRAWS` times `SILHOUETTE_POINTS_MAX` distances.
-//! Never an exact score: that takes every colour of the frame, and the bridge has it from a census.
+//! Inputs are points and their labels; the result is the mean silhouette in millionths. The estimate uses 16 KiB of
+//! stack, and computes at most `SILHOUETTE_DRAWS` times `SILHOUETTE_POINTS_MAX` distances. The exact score needs every
+//! colour of the frame; the metrics program computes it from a census.
 //!
-//! Rousseeuw (1987): s = (b - a) / max(a, b), where a is the mean distance to the others of the own cluster and b the
-//! smallest mean distance to another; 0 for a cluster of one pixel. A point stands for many pixels that are not in one
-//! place: between the pixels of two points that are d apart, with variances v and u about them, the mean distance is
-//! taken as sqrt(d^2 + 9/16 (v + u)), also for a point and itself. (Far apart and spread alike in all directions it
-//! would be 2/3 of them, for only what is across lengthens a distance. Half is too little and two thirds are too much on
-//! fourteen frames at three lambdas, where 9/16 is within 0.008 of the exact score.)
+//! The silhouette of a pixel is s = (b - a) / max(a, b) (Rousseeuw, 1987), where a is its mean distance to the other
+//! pixels of its cluster and b the smallest mean distance to those of another cluster; s is 0 for a cluster of one
+//! pixel. A point represents many pixels that scatter around it. If two points are d apart and their pixels have the
+//! variances v and u, the mean distance between the pixels is taken as sqrt(d^2 + 9/16 (v + u)), also between a point
+//! and itself. Only scatter across the line between the points lengthens a distance, so the factor would be 2/3 for
+//! scatter that is small against d and equal in all directions. The factor 9/16 was measured on fourteen frames at
+//! three lambdas: the estimate is within 0.008 of the exact score, while 1/2 underestimates distances and 2/3
+//! overestimates them.
 
 use crate::color::{Features, Q6, distance2_q12};
 use crate::coreset::Point;
@@ -17,24 +19,26 @@ use crate::gather::gather;
 use crate::limits::{CLUSTERS_MAX, SILHOUETTE_POINTS_MAX};
 use heapless::Vec;
 
-/// Points that are drawn, a heavy one perhaps more than once.
+/// Number of draws; a heavy point may be drawn more than once.
 const SILHOUETTE_DRAWS: u64 = 768;
 
-/// The mean silhouette of the pixels behind `points`, in millionths; none with fewer than two clusters.
-/// `assign` has the label of every point, below `clusters`; `inside_q12` is the mean squared distance of a pixel to the
-/// mean of its cell, which points know nothing of.
+/// Estimates the mean silhouette of the pixels that `points` represent, in millionths. Returns `None` with fewer than
+/// two clusters.
+///
+/// `assign` has the label of every point, below `clusters`. `inside_q12` is the mean squared distance of a pixel to the
+/// mean of its cell, which is not part of a point's spread.
 pub fn estimate_ppm(points: &[Point], assign: &[u8], clusters: usize, inside_q12: u64) -> Option<i32> {
     if !(2..=CLUSTERS_MAX).contains(&clusters) || points.is_empty() {
         return None;
     }
     let inside_q12 = u32::try_from(inside_q12).unwrap_or(u32::MAX).min(1 << 30);
     let groups = Groups::of(points, assign, clusters, inside_q12);
-    // From points drawn by weight, at even steps through all pixels (systematic sampling; Madow, 1949).
+    // Points are drawn by weight, at even steps through all pixels (systematic sampling; Madow, 1949).
     let pixels: u64 = points.iter().map(|p| u64::from(p.weight())).sum();
     let (mut seen, mut draws, mut total) = (0, 0, 0);
     for (p, &label) in points.iter().zip(assign) {
         seen += u64::from(p.weight());
-        // Draw t is at pixel (2 t + 1) / (2 draws in all) of them.
+        // Draw t is at the share (2 t + 1) / (2 SILHOUETTE_DRAWS) of all pixels.
         let upto = (2 * SILHOUETTE_DRAWS * seen / pixels.max(1)).div_ceil(2);
         if upto > draws {
             total += (upto - draws) as i64 * groups.value_ppm(p, usize::from(label))?;
@@ -44,14 +48,14 @@ pub fn estimate_ppm(points: &[Point], assign: &[u8], clusters: usize, inside_q12
     total.checked_div(draws as i64).map(|mean| mean as i32)
 }
 
-/// The points that distances are taken to, cluster by cluster: all of them, or of a larger coreset every n-th, for they are
-/// in the order of their cells, so that is a spread-out sample.
+/// The points to which distances are computed, grouped by cluster. Of a coreset that is too large they are every n-th
+/// point; points are in the order of their cells, so this sample is spread over all colours.
 struct Groups<'p> {
     points: &'p [Point],
     inside_q12: u32,
-    /// Positions in `points`, those of a cluster side by side.
+    /// Positions in `points`, sorted by cluster.
     order: [u32; SILHOUETTE_POINTS_MAX],
-    /// Of each cluster: the end of its positions in `order`, its pixels and their mean.
+    /// For each cluster, the end of its positions in `order`, its pixels and their mean.
     clusters: Vec<(usize, u64, Q6), CLUSTERS_MAX>,
 }
 
@@ -86,7 +90,7 @@ impl<'p> Groups<'p> {
         groups
     }
 
-    /// The sum of the distances from the pixels behind `p` to those of cluster `k`, in 1/128 levels.
+    /// The sum of the mean distances from the pixels of `p` to each pixel of cluster `k`, in 1/128 levels.
     fn sum_q7(&self, p: &Point, k: usize) -> u64 {
         let end = |k: usize| self.clusters.get(k).map_or(0, |c| c.0);
         let of = self.order.get(k.checked_sub(1).map_or(0, end)..end(k)).unwrap_or(&[]);
@@ -94,10 +98,11 @@ impl<'p> Groups<'p> {
         points.map(|q| u64::from(q.weight()) * distance_q7(p, q, self.inside_q12)).sum()
     }
 
-    /// The silhouette of the pixels behind one point of cluster `own`; none if no other cluster has a point.
+    /// The silhouette of the pixels of one point of cluster `own`. Returns `None` if no other cluster has a point.
     ///
-    /// A mean distance is no less than the distance to the mean (Jensen's inequality), so clusters are asked in the order
-    /// of their means' distances, until the next can no longer be the nearest: most are never asked.
+    /// A mean distance is at least the distance to the mean (Jensen's inequality). So clusters are examined in the
+    /// order of the distances of their means, until the next one cannot be the nearest; most clusters are never
+    /// examined.
     fn value_ppm(&self, p: &Point, own: usize) -> Option<i64> {
         let others = self.clusters.get(own).map_or(0, |c| c.1.saturating_sub(1));
         let Some(inside) = (self.sum_q7(p, own) * 16).checked_div(others) else { return Some(0) };
@@ -106,7 +111,7 @@ impl<'p> Groups<'p> {
         let mut means_q7: Vec<u32, CLUSTERS_MAX> = gather(others.map(far));
         let mut nearest_q11 = None;
         while let Some((k, &mean)) = means_q7.iter().enumerate().min_by_key(|m| m.1) {
-            // A sixty-fourth and half a level less, for roots and roundings.
+            // A lower bound: reduced by 1/64 and by half a level, for the errors of roots and rounding.
             let least_q11 = (u64::from(mean) * 16 * 63 / 64).saturating_sub(16 * 64);
             if mean == u32::MAX || nearest_q11.is_some_and(|found| least_q11 >= found) {
                 break;
@@ -122,16 +127,18 @@ impl<'p> Groups<'p> {
     }
 }
 
-/// The mean distance of two points' pixels in 1/128 levels, right to 0.1 % of what the head of the file says.
+/// The mean distance between the pixels of two points in 1/128 levels, by the formula of the module documentation; its
+/// error is at most 0.1 %.
 #[inline]
 fn distance_q7(p: &Point, q: &Point, inside_q12: u32) -> u64 {
-    // Less than 2^32: the sixteenths are of three variances that are each below 2^30.
+    // Each variance is below 2^30, so the sum is below 2^32.
     let spread = (p.spread_q12() >> 4) + (q.spread_q12() >> 4) + (inside_q12 >> 3);
     let mean2 = distance2_q12(p.rgb_q6, q.rgb_q6) + 9 * spread;
     u64::from(root(mean2.min((1 << 30) - 1) * 4))
 }
 
-/// Square roots of the middles of 768 shares of 2^30..2^32, from the 257th of 1,024 on.
+/// Square roots by the top 10 bits of a number of 32 bits, for the middle of each interval. The first 256 entries are
+/// unused, because the number is at least 2^30.
 const ROOTS: [u16; 1024] = {
     let mut table = [0; 1024];
     let mut i = 256;
@@ -142,8 +149,8 @@ const ROOTS: [u16; 1024] = {
     table
 };
 
-/// The square root from a table, after an even shift that brings the number to the top: four times as fast as `isqrt`,
-/// and exact enough for an estimate.
+/// The square root from a table, after an even shift that moves the highest bit to the top. It is four times as fast as
+/// `isqrt`, and its error of 0.1 % is small enough for an estimate.
 #[inline]
 fn root(x: u32) -> u32 {
     let shift = x.leading_zeros() & !1;

@@ -1,18 +1,16 @@
-//! Histogram: a frame's pixels counted into cells of colour.
+//! The histogram: a frame's pixels counted into cells of colour.
 //!
-//! Takes a borrowed frame and memory. Gives the occupied cells as points, in the order of their Morton keys.
-//! Touches the histogram, which is all zeroes before and afterwards, and the cells.
-//! Never more than one addition a pixel, of a vector of four: red, green, blue, 1.
-//!
-//! A cell keeps no sum of squares, which would cost as much again: the frame's, together with the cells' sums, gives the
-//! certificate of the whole exactly.
+//! Inputs are a frame and memory for the histogram and its cells; results are the occupied cells as points, in the
+//! order of their Morton keys. The histogram is all zeroes before and afterwards. Each pixel costs one addition of a
+//! vector of four numbers: red, green, blue and 1. A cell keeps no sum of squares, because that would double the cost.
+//! The certificate is exact without it: it follows from the frame's sum of squares and the cells' sums.
 
 use super::points::Point;
 use crate::color::Features;
 use crate::frame::Frame;
 use crate::kernel;
 
-/// What was counted.
+/// Totals of a count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counted {
     /// Occupied cells.
@@ -21,7 +19,7 @@ pub struct Counted {
     pub squares: u64,
 }
 
-/// Bits a channel of a histogram with so many cells: 4,096 is 4, 32,768 is 5; none for other sizes.
+/// Bits a channel of a histogram with `cells` cells: 4 for 4,096, 5 for 32,768, and `None` for any other number.
 pub const fn bits(cells: usize) -> Option<u32> {
     match cells {
         4_096 => Some(4),
@@ -30,8 +28,10 @@ pub const fn bits(cells: usize) -> Option<u32> {
     }
 }
 
-/// Counts the pixels of `frame` and fills `cells` with the occupied cells in the order of their keys.
-/// `hist` must be all zeroes and is so again afterwards; `cells` needs as many places. `row` holds a row of RGB.
+/// Counts the pixels of `frame`, and fills `cells` with the occupied cells in the order of their keys.
+///
+/// `hist` must be all zeroes, and is again afterwards. `cells` must be as long as `hist`, and `row` holds three bytes a
+/// pixel of a row.
 pub fn count(frame: &Frame<'_>, hist: &mut [Features], cells: &mut [Point], row: &mut [u8]) -> Counted {
     if let Ok(hist) = <&mut [Features; 1 << 15]>::try_from(&mut *hist) {
         count_fine::<5, _>(frame, hist, cells, row)

@@ -1,24 +1,25 @@
-//! Importance: cells drawn by how much they matter, and weighted so that the draw is right on average.
+//! Importance sampling: cells are drawn in proportion to their importance, and weighted so that costs are right on
+//! average.
 //!
-//! Takes a frame's cells and random numbers. Gives points whose weights sum to the pixels.
-//! Touches the points it is lent, which are its scratch before they are its result.
-//! Never a float: importances are integers, and a cell is drawn where its interval of them holds a threshold.
+//! Inputs are a frame's cells and random numbers; results are points whose weights sum to the frame's pixels. The
+//! points' memory serves as scratch before it holds the result. Importances are integers. They are laid end to end on a
+//! line, and a cell is drawn where its interval contains a threshold. Thresholds are evenly spaced behind one random
+//! offset (systematic sampling; Madow, 1949), which draws every cell as often on average as independent draws do, with
+//! less variance. Cells are drawn instead of pixels because there are about 30 times fewer of them.
 //!
-//! Thresholds are evenly spaced behind one random offset (systematic sampling; Madow, 1949): every cell is drawn as often
-//! on average as by independent draws, with less scatter. Cells stand for their pixels, 30 times fewer.
-//! `lightweight`: half by weight, half by squared distance to the mean (Bachem, Lucic and Krause, 2018).
-//! `sensitivity`: bounds on what a cell can make out of any solution's cost, from a rough one (Bachem, Lucic and Krause,
-//! 2015, for DP-means; constants as in their practical coresets of 2017).
+//! [`lightweight`] draws half by weight and half by squared distance to the mean (Bachem, Lucic and Krause, 2018).
+//! [`sensitivity`] bounds the share that a cell can have in the cost of any solution, starting from a rough one
+//! (Bachem, Lucic and Krause, 2015, for DP-means; constants as in their practical coresets of 2017).
 
 use super::points::{Drawn, Point, below, copy};
 use crate::color::{Features, distance2_q12};
 use crate::limits::CLUSTERS_MAX;
 use rand::Rng;
 
-/// Fractional bits of importances and weights.
+/// Fractional bits of importances, and of weights while they are added up.
 const FRACTION: u32 = 16;
 
-/// Draws about `size` of `cells` by half weight and half squared distance to their mean.
+/// Draws about `size` of `cells`, half by weight and half by squared distance to the mean of all.
 pub fn lightweight(cells: &[Point], size: usize, points: &mut [Point], rng: &mut impl Rng) -> Drawn {
     let features = cells.iter().fold(Features::ZERO, |sum, p| sum.plus(&p.features));
     let mean = features.mean_q6();
@@ -32,7 +33,7 @@ pub fn lightweight(cells: &[Point], size: usize, points: &mut [Point], rng: &mut
     draw(scratch, size, weight, rng, |p| (1 << FRACTION) + scaled(u64::from(p.spread_q12), weight, spread))
 }
 
-/// Draws about `size` of `cells` by their sensitivities, from a solution that is rough for `lambda_q6`.
+/// Draws about `size` of `cells` by their sensitivities, which a rough solution for `lambda_q6` bounds.
 pub fn sensitivity(cells: &[Point], size: usize, lambda_q6: u32, points: &mut [Point], rng: &mut impl Rng) -> Drawn {
     let Some(scratch) = points.get_mut(..cells.len()) else { return Drawn::default() };
     copy(cells, scratch);
@@ -44,7 +45,7 @@ pub fn sensitivity(cells: &[Point], size: usize, lambda_q6: u32, points: &mut [P
     scratch.iter_mut().for_each(|p| (p.spread_q12, p.key) = (u32::MAX, 0));
     let lambda2 = u64::from(lambda_q6) * u64::from(lambda_q6);
     let (mut seeds, mut cost) = (0u64, u64::MAX);
-    // Seeds by squared distance, until they are good enough for lambda.
+    // Draws seeds by squared distance until their cost is low enough for lambda.
     while seeds < CLUSTERS_MAX as u64 && cost > 16 * lambda2 * seeds * (u64::from(seeds.max(1).ilog2()) + 2) {
         cost = 0;
         for p in scratch.iter_mut() {
@@ -79,13 +80,13 @@ pub fn sensitivity(cells: &[Point], size: usize, lambda_q6: u32, points: &mut [P
     })
 }
 
-/// `a b / c` in 1/65,536, at most what 44 bits hold; 0 if `c` is 0.
+/// `a b / c` in 1/65,536, at most 2^38; 0 if `c` is 0.
 fn scaled(a: u64, b: u64, c: u64) -> u64 {
     let value = ((u128::from(a) * u128::from(b)) << FRACTION) / u128::from(c.max(1));
     if c == 0 { 0 } else { value.min(1 << 38) as u64 }
 }
 
-/// Whether a threshold lies in the next `part` of the line; it becomes what is left of it.
+/// Returns true if the threshold lies in the next `part` of the line; otherwise subtracts the part from it.
 fn take(threshold: &mut u64, part: u64) -> bool {
     if *threshold < part {
         return true;
@@ -94,7 +95,8 @@ fn take(threshold: &mut u64, part: u64) -> bool {
     false
 }
 
-/// Draws about `size` points, a pixel of one as often as `importance` says, and leaves the drawn in front.
+/// Draws about `size` points, each pixel in proportion to the `importance` of its point, and moves those drawn to the
+/// front.
 fn draw(
     points: &mut [Point],
     size: usize,
@@ -109,14 +111,14 @@ fn draw(
     }
     let total: u128 = points.iter().map(|p| u128::from(importance(p)) * u128::from(p.weight())).sum();
     let offset = (u128::from(rng.next_u64()) * (total / size as u128)) >> 64;
-    // How often each point is drawn: thresholds are at (offset + i total / size).
+    // How often a point is drawn. Thresholds are at offset + i total / size.
     let times = |upto: &mut u128, p: &Point| {
         let reached = |at: u128| (at.saturating_sub(offset) * size as u128).div_ceil(total.max(1));
         let before = reached(*upto);
         *upto += u128::from(importance(p)) * u128::from(p.weight());
         (reached(*upto) - before) as u64
     };
-    // A drawn point stands for total / (size importance) pixels each time, in 1/65,536.
+    // Each time it is drawn, a point represents total / (size importance) pixels, in 1/65,536.
     let stands_for = |times: u64, p: &Point| {
         u128::from(times) * (total << FRACTION) / (size as u128 * u128::from(importance(p).max(1)))
     };
@@ -126,7 +128,7 @@ fn draw(
     for i in 0..points.len() {
         let Some(&p) = points.get(i) else { break };
         shares += stands_for(times(&mut upto, &p), &p);
-        // Rounded where they add up, so that all together they are the pixels.
+        // The running sum is rounded, not each weight, so that the weights sum to the pixels.
         let until = (shares * u128::from(pixels) / sum.max(1)) as u64;
         if until > given {
             if let Some(slot) = points.get_mut(len) {

@@ -1,21 +1,22 @@
-//! Octree: cells merged with their sisters, cheapest first, until few enough are left.
+//! The octree coreset: sister cells are merged, cheapest first, until few enough points are left.
 //!
-//! Takes a frame's cells. Gives a coreset with its certificate, or a scout.
-//! Touches the points and merges that it is lent.
-//! Never an order of its own: ties are decided by keys.
-//!
-//! Level by level from the leaves, the groups of sister cells whose merging adds least scatter for each point saved
-//! become one point. From the bottom up rare colours far from the rest keep their points, which a sample loses.
+//! Inputs are a frame's cells and memory for points and merges; the result is a coreset with its certificate, or a
+//! scout (the few points on which DC-DP-means decides how many clusters there are). Merging goes level by level from
+//! the leaves. In each level, the groups of sister cells become one point in the order of the scatter that this adds
+//! for each point saved. A rare colour far from all others has no sisters on the fine levels, so it usually keeps its
+//! point; a random sample would often lose it. Ties are decided by keys, so the result does not depend on the order of
+//! the pixels.
 
 use super::points::{Drawn, Point, copy, scatter_q12};
 use crate::color::{Features, distance2_q12};
 
-/// Points of a scout at most.
+/// Most points of a scout. The scout has the same size for every larger coreset, so the number of clusters does not
+/// depend on `coreset_size` from here on.
 pub const SCOUT_POINTS_MAX: usize = 512;
 /// Bits a channel of a scout's finest cells.
 const SCOUT_BITS: u32 = 4;
 
-/// A group of sister cells that may become one.
+/// A group of sister cells that may be merged. StreamKM++ uses the same record for the leaves of its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Merge {
     pub(super) cost_q12: u64,
@@ -24,12 +25,12 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// No group, for memory that is static.
+    /// An empty group, to initialise static memory.
     pub const ZERO: Merge = Merge { cost_q12: 0, start: 0, cells: 0 };
 }
 
-/// Fills `scout` with the parents of `cells`, or with cells that are coarse enough as they are, in their order; gives how
-/// many that are. `scout` needs a place for every eight cells of the histogram.
+/// Fills `scout` with the parents of `cells`, in the same order, and returns their number. Cells of at most 4 bits a
+/// channel are copied. `scout` must hold an eighth of the histogram's cells.
 pub fn parents(cells: &[Point], scout: &mut [Point]) -> usize {
     let mut len = 0;
     for sisters in runs(cells, coarse) {
@@ -45,14 +46,15 @@ pub fn parents(cells: &[Point], scout: &mut [Point]) -> usize {
     len
 }
 
-/// The key of the cell of at most [`SCOUT_BITS`] that a cell is in.
+/// The key of the cell of at most [`SCOUT_BITS`] that contains a cell.
 #[inline]
 fn coarse(p: &Point) -> u16 {
     if p.key >= 1 << (3 * SCOUT_BITS + 1) { p.key >> 3 } else { p.key }
 }
 
-/// Fills `points` with the octree coreset of `cells`: at most `size` points. `parents` are what [`parents`] gave;
-/// `points` needs a place for each cell, `merges` one for each parent, and `squares` is what `count` gave.
+/// Fills `points` with the octree coreset of `cells`: at most `size` points. `parents` are the result of [`parents`],
+/// and `squares` is the sum of squares that `count` returned. `points` must hold as many points as there are cells, and
+/// `merges` as many groups as there are parents.
 pub fn octree(
     cells: &[Point],
     parents: &[Point],
@@ -67,7 +69,7 @@ pub fn octree(
     let cost = |parent: &Point, sisters: &[Point]| {
         u64::from(parent.spread_q12) * u64::from(parent.weight()) / (sisters.len() as u64 - 1).max(1)
     };
-    // The dearest merge that is needed: all that are cheaper are made too.
+    // The most expensive merge that is needed: all cheaper ones are made too.
     let mut last = None;
     if parents.len() < cells.len() && cells.len() > size {
         let mut n = 0;
@@ -108,7 +110,8 @@ pub fn octree(
     Drawn { points: len, scatter_q12: Some(scatter_q12(points.get(..len).unwrap_or(&[]), squares)) }
 }
 
-/// The runs of equal keys, as `chunk_by` gives them; but that could panic for all the compiler knows.
+/// The runs of equal keys, as in `chunk_by`. The compiler cannot prove that `chunk_by` never panics, and the bare image
+/// must not contain a panic.
 fn runs(mut points: &[Point], key: impl Fn(&Point) -> u16) -> impl Iterator<Item = &[Point]> {
     core::iter::from_fn(move || {
         let of = key(points.first()?);
@@ -119,12 +122,12 @@ fn runs(mut points: &[Point], key: impl Fn(&Point) -> u16) -> impl Iterator<Item
     })
 }
 
-/// The level of a point's cell: 0 is all colours, 5 the finest.
+/// The level of a point's cell: 0 is the cell of all colours, 5 is the finest.
 fn level(p: &Point) -> u32 {
     p.key.checked_ilog2().unwrap_or(0) / 3
 }
 
-/// Sisters as one point.
+/// Merges sister cells into one point.
 fn merged(sisters: &[Point], key: u16) -> Point {
     let features = sisters.iter().fold(Features::ZERO, |sum, p| sum.plus(&p.features));
     let mut parent = Point::of(features, key, 0);
@@ -164,7 +167,7 @@ pub fn collapse(points: &mut [Point], merges: &mut [Merge], mut len: usize, size
         }
         len = compact(points, len);
         if surplus > 0 {
-            // The level is used up: only children without sisters are left, and they move up as they are.
+            // All groups of this level are merged. Only cells without sisters are left, and they move up unchanged.
             points.iter_mut().take(len).filter(|p| level(p) == at).for_each(|p| p.key >>= 3);
         }
     }

@@ -1,25 +1,26 @@
-//! StreamKM: cells parted by a tree of k-means++ seeds.
+//! The coreset tree of StreamKM++: cells are split by k-means++ seeds.
 //!
-//! Takes a frame's cells and random numbers. Gives one point for each leaf, at its seed, with its certificate.
-//! Touches the points, in which the leaves are stretches, and a merge a leaf.
-//! Never a float, and never the same seed twice.
+//! Inputs are a frame's cells, random numbers, and memory for points and leaves; the result is one point for each leaf,
+//! at its seed, with a certificate. Each leaf is a contiguous range of the points while the tree grows, so the points'
+//! memory is scratch before it holds the result. No cell is a seed twice, and all arithmetic is integer.
 //!
-//! The coreset tree of StreamKM++ (Ackermann, Maertens, Raupach, Swierkot, Lammersen and Sohler, ALENEX 2010), whose
-//! theorem is the tutorial's formula for the size: a leaf is chosen by its cost, in it a new seed by squared distance,
-//! and the leaf is parted by the nearer seed. Its buckets for a stream are not needed: the cells are all there.
+//! The algorithm is that of Ackermann, Maertens, Raupach, Swierkot, Lammersen and Sohler (ALENEX 2010), whose theorem
+//! is the tutorial's formula for the coreset's size. A leaf is drawn by its cost, a new seed in it by squared distance,
+//! and the leaf is split by the nearer seed. The paper's buckets for streams are not needed, because all cells are in
+//! memory.
 
 use super::octree::Merge;
 use super::points::{Drawn, Point, below, copy, scatter_q12};
 use crate::color::{Features, distance2_q12};
 use rand::Rng;
 
-/// Leaves whose costs are summed up, so that choosing one does not look at all of them.
+/// Leaves in a group. Costs are summed for each group, so that drawing a leaf does not examine all of them.
 const GROUP: usize = 64;
-/// Groups at most: as many leaves as a histogram has cells.
+/// Most groups: together they hold a leaf for each cell of the largest histogram.
 const GROUPS: usize = 512;
 
-/// Fills `points` with the coreset of `cells`: at most `size` points. `points` needs a place for each cell, and `leaves`
-/// one for each point asked for.
+/// Fills `points` with the coreset of `cells`: at most `size` points. `points` must hold as many points as there are
+/// cells, and `leaves` as many as `size`. `squares` is the sum of squares that `count` returned.
 pub fn stream_km(
     cells: &[Point],
     squares: u64,
@@ -73,7 +74,7 @@ pub fn stream_km(
         let features = stretch.iter().fold(Features::ZERO, |sum, p| sum.plus(&p.features));
         let Some(&seed) = stretch.first() else { continue };
         let spread_q12 = (leaf.cost_q12 / u64::from(features.weight().max(1))) as u32;
-        // Leaves are in the order of their stretches, so this one's place is not behind its stretch.
+        // Leaves are sorted by their start, so place `i` never lies behind the range of leaf `i`.
         if let Some(slot) = points.get_mut(i) {
             *slot = Point { features, spread_q12, ..seed };
         }
@@ -81,7 +82,7 @@ pub fn stream_km(
     Drawn { points: len, scatter_q12: Some(scatter_q12(points.get(..len).unwrap_or(&[]), squares)) }
 }
 
-/// Whether a threshold lies behind the next `part` of the line; if so it becomes what is left of it.
+/// Returns true if the threshold lies behind the next `part` of the line, and then subtracts the part from it.
 fn past(left: &mut u64, part: u64) -> bool {
     let past = *left >= part;
     if past {
@@ -90,7 +91,8 @@ fn past(left: &mut u64, part: u64) -> bool {
     past
 }
 
-/// Where on the line of `share`s a threshold lies; at the last that has any, should it lie behind all of them.
+/// The place of the point in whose `share` of the line the threshold lies; the last point with a share if the threshold
+/// lies behind all of them.
 fn place(points: &[Point], left: &mut u64, share: impl Fn(&Point) -> u64) -> usize {
     let last = points.iter().rposition(|p| share(p) > 0).unwrap_or(0);
     points.iter().position(|p| !past(left, share(p))).unwrap_or(last)
@@ -100,12 +102,12 @@ fn weighted(p: &Point, seed: &Point) -> u64 {
     u64::from(distance2_q12(p.rgb_q6, seed.rgb_q6)) * u64::from(p.weight())
 }
 
-/// What a leaf costs: the weighted squared distances to its seed, which is its first point.
+/// The cost of a leaf: the sum of weighted squared distances to its seed, which is its first point.
 fn cost(leaf: &[Point]) -> u64 {
     leaf.first().map_or(0, |seed| leaf.iter().map(|p| weighted(p, seed)).sum())
 }
 
-/// Writes a leaf down, in whose place there was one of cost `before`, or nothing.
+/// Stores a leaf, and updates the cost of its group. `before` is the cost of the leaf that it replaces, or 0.
 fn set(leaves: &mut [Merge], groups: &mut [u64; GROUPS], at: usize, leaf: Merge, before: u64) {
     if let (Some(slot), Some(group)) = (leaves.get_mut(at), groups.get_mut(at / GROUP)) {
         *group = *group - before + leaf.cost_q12;
@@ -113,8 +115,8 @@ fn set(leaves: &mut [Merge], groups: &mut [u64; GROUPS], at: usize, leaf: Merge,
     }
 }
 
-/// Parts a leaf in two: what is not nearer to the point at `new` than to the first stays in front, and the rest follows
-/// behind that point. Gives how many stay.
+/// Splits a leaf in two. Points at least as near to the first point as to the one at `new` stay in front; the point at
+/// `new` follows, and then the rest. Returns how many stay.
 fn part(leaf: &mut [Point], new: usize) -> usize {
     let last = leaf.len().saturating_sub(1);
     exchange(leaf, new, last);
@@ -132,7 +134,7 @@ fn part(leaf: &mut [Point], new: usize) -> usize {
     stay
 }
 
-/// `swap` without its panic, for places that are there.
+/// Swaps two different points; does nothing if a place is out of range. Unlike `swap`, it cannot panic.
 fn exchange(points: &mut [Point], i: usize, j: usize) {
     if let Ok([a, b]) = points.get_disjoint_mut([i, j]) {
         core::mem::swap(a, b);

@@ -1,15 +1,15 @@
-//! Uniform: pixels drawn without replacement (R. W. Floyd, 1987), as in the tutorial.
+//! Uniform sampling: pixels drawn without replacement (R. W. Floyd, 1987), as in the tutorial.
 //!
-//! Takes a frame, memory and random numbers. Gives points of equal weights, to within 1, that sum to the pixels.
-//! Touches the points, and one mark a pixel.
-//! Never the same pixel twice, and never a certificate: a draw knows nothing of what it missed.
+//! Inputs are a frame, random numbers and memory for the points and for a mark a pixel. Results are points whose
+//! weights are equal to within 1 and sum to the frame's pixels. No pixel is drawn twice. There is no certificate unless
+//! every pixel is drawn, because a draw knows nothing about the pixels that it left out.
 
 use super::points::{Drawn, Point};
 use crate::frame::Frame;
 use rand::Rng;
 
-/// Fills `points` with `size` pixels of `frame` drawn without replacement, in the frame's order; their weights are equal
-/// to within 1 and sum to the frame's pixels. `marks` holds a byte a pixel.
+/// Fills `points` with `size` pixels of `frame`, drawn without replacement, in the frame's order. `marks` holds a byte
+/// a pixel, and `row` three bytes a pixel of a row.
 pub fn uniform(
     frame: &Frame<'_>,
     size: usize,
@@ -22,7 +22,7 @@ pub fn uniform(
     let (n, m) = (frame.pixels() as u32, size.min(frame.pixels()).max(1).min(points.len()) as u32);
     marks.fill(u8::from(m == n));
     if m < n {
-        // Floyd's sampling: each j brings one new pixel, so exactly m are marked.
+        // Floyd's sampling: each j marks one more pixel, so exactly m are marked.
         for j in n - m..n {
             let t = below(rng, j + 1) as usize;
             let chosen = if marks.get(t) == Some(&0) { t } else { j as usize };
@@ -47,7 +47,7 @@ pub fn uniform(
     Drawn { points: len, scatter_q12: (m == n).then_some(0) }
 }
 
-/// A number below `n`, without bias (D. Lemire, 2019).
+/// A random number below `n`, without bias (D. Lemire, 2019).
 fn below(rng: &mut impl Rng, n: u32) -> u32 {
     let threshold = n.wrapping_neg() % n.max(1);
     loop {

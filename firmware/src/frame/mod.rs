@@ -1,8 +1,9 @@
-//! Frame: a picture as the camera left it, borrowed, read row by row as RGB.
+//! A frame: a camera's buffer, borrowed and read row by row as RGB.
 //!
-//! Takes a driver's buffer and its description. Gives rows of RGB bytes, and the frame's number and time.
-//! Touches a row buffer that the caller lends, and only where the buffer is not RGB already.
-//! Never copies a whole frame, and never reads past the buffer: its size is checked once, in `Frame::new`.
+//! Inputs are a driver's buffer and the description of its layout; results are rows of RGB bytes, with the frame's
+//! number and capture time. RGB buffers are read in place, and other layouts are converted into a row buffer that the
+//! caller lends. A frame is never copied as a whole. [`Frame::new`] checks the length of the buffer once, so no row
+//! reads past its end.
 
 use crate::kernel::ycbcr;
 pub use crate::kernel::ycbcr::Yuv;
@@ -43,9 +44,9 @@ impl Layout {
         }
     }
 
-    /// Bytes of a whole frame whose first plane has rows of `stride` bytes. Chroma planes have rows of
-    /// `stride` bytes (NV12) or of `stride` shifted right and rounded up (planar). More than can be counted are
-    /// `usize::MAX`: no buffer has so many.
+    /// Bytes of a whole frame whose first plane has rows of `stride` bytes. Chroma planes have rows of `stride` bytes
+    /// (NV12), or of `stride` divided by the subsampling and rounded up (planar). Saturates at `usize::MAX`, which is
+    /// longer than any buffer.
     pub const fn frame_bytes(self, stride: usize, height: usize) -> usize {
         let luma = stride.saturating_mul(height);
         let chroma = match self {
@@ -56,13 +57,13 @@ impl Layout {
         luma.saturating_add(chroma)
     }
 
-    /// Whether its chroma is thinned no more than any camera's or decoder's.
+    /// Returns true if the chroma subsampling is one that cameras or decoders produce.
     const fn is_known(self) -> bool {
         !matches!(self, Layout::Planar { h: 3.., .. } | Layout::Planar { v: 2.., .. })
     }
 }
 
-/// Samples of a plane where there are `n` of luma: `1 << shift` times fewer, rounded up.
+/// Number of chroma samples for `n` luma samples: `n` divided by `1 << shift`, rounded up.
 const fn thinned(n: usize, shift: u8) -> usize {
     match 1usize.checked_shl(shift as u32) {
         Some(one_of) => n.div_ceil(one_of),
@@ -70,7 +71,7 @@ const fn thinned(n: usize, shift: u8) -> usize {
     }
 }
 
-/// Why a buffer is not a frame.
+/// Why a buffer and its description do not form a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameError {
     /// Width or height is 0.
@@ -81,7 +82,7 @@ pub enum FrameError {
     StrideTooSmall,
     /// The buffer ends before the frame does.
     Truncated,
-    /// Chroma is thinned more than 4:1:1 or 4:2:0.
+    /// There are fewer chroma samples than in 4:1:1 or 4:2:0.
     Chroma,
 }
 
@@ -99,7 +100,7 @@ impl core::fmt::Display for FrameError {
 
 impl core::error::Error for FrameError {}
 
-/// What travels with a frame besides its pixels.
+/// A frame's number, capture time and losses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamp {
     /// The source's number of this frame, from 0.
@@ -108,11 +109,11 @@ pub struct Stamp {
     pub dropped: u64,
     /// Microseconds since the Unix epoch at capture.
     pub captured_at_us: u64,
-    /// The clock that gave `captured_at_us` was synchronised.
+    /// The clock was synchronised when it gave `captured_at_us`.
     pub clock_synced: bool,
 }
 
-/// One picture, borrowed from whoever captured it.
+/// One picture, borrowed from the buffer that it was captured in.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {
     width: usize,
@@ -129,7 +130,7 @@ impl<'a> Frame<'a> {
     /// A frame over `data`; `stride` is the length in bytes of a row of the first plane (0: no padding).
     ///
     /// # Errors
-    /// [`FrameError`], when the description and the buffer do not go together.
+    /// [`FrameError`] if the description does not fit the buffer or exceeds a limit.
     pub fn new(
         layout: Layout,
         yuv: Yuv,
@@ -162,7 +163,7 @@ impl<'a> Frame<'a> {
         Ok(Frame { width, height, stride, layout, yuv, data, stamp })
     }
 
-    /// Tightly packed RGB24 without a stamp: stills and tests.
+    /// A frame of RGB24 without padding and without a stamp, for stills and tests.
     ///
     /// # Errors
     /// As [`Frame::new`].
@@ -185,8 +186,8 @@ impl<'a> Frame<'a> {
         self.width * self.height
     }
 
-    /// Row `y` as `3 * width` RGB bytes: the frame's own where it is RGB, else written to `scratch`.
-    /// Gives an empty slice if `y` is outside the frame or `scratch` is shorter than that.
+    /// Row `y` as `3 * width` RGB bytes. An RGB frame returns its own bytes; other layouts are converted into
+    /// `scratch`. Returns an empty slice if `y` is outside the frame, or if `scratch` is needed and too short.
     pub fn row<'s>(&self, y: usize, scratch: &'s mut [u8]) -> &'s [u8]
     where
         'a: 's,

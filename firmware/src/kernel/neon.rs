@@ -1,8 +1,8 @@
-//! aarch64: NEON, which every such machine has. See `kernel` for why the unsafe is sound.
+//! The hot loops on aarch64 with NEON, which every such machine has.
 //!
-//! Takes blocks of colours, or rows of pixels. Gives what the plain versions give.
-//! Touches the arrays it is lent.
-//! Never an instruction beyond ARMv8-A.
+//! Inputs are blocks of colours or rows of pixels; results are written to the arrays that the caller lends, and equal
+//! those of the plain versions bit for bit. Only instructions of ARMv8-A are used, so nothing has to be detected. The
+//! documentation of `kernel` explains why the unsafe code is sound.
 
 use super::nearest::{BLOCK, Block, LABEL_BLOCK_PX, Packed, Tally, Targets};
 use core::arch::aarch64::*;
@@ -122,7 +122,7 @@ pub(super) fn label(
     }
 }
 
-/// How often each of four labels from `first` on is in at most 255 blocks of labels.
+/// Counts how often each of the four labels from `first` on occurs in at most 255 blocks of labels.
 pub(super) fn count_labels(first: u8, blocks: &[[u8; LABEL_BLOCK_PX]]) -> [u32; 4] {
     // SAFETY: NEON is part of aarch64; the loads are of the 32 bytes of a block.
     unsafe {

@@ -1,21 +1,21 @@
-//! aarch64: YCbCr to RGB with NEON. See `kernel` for why the unsafe is sound.
+//! YCbCr to RGB on aarch64 with NEON.
 //!
-//! Takes samples of a row. Gives RGB, as `ycbcr` does.
-//! Touches the pixels that it is lent.
-//! Never an instruction beyond ARMv8-A.
+//! Inputs are the samples of a row; the result is written to the pixels that the caller lends, and equals that of
+//! `ycbcr` bit for bit. Only instructions of ARMv8-A are used, so nothing has to be detected. The documentation of
+//! `kernel` explains why the unsafe code is sound.
 
 use super::Sixteen;
 use super::ycbcr::{Halved, Matrix};
 use core::arch::aarch64::*;
 
-/// Even and odd luma samples of sixteen pixels, and the chroma of each two.
+/// The even and odd luma samples of sixteen pixels, and the chroma that each pair shares.
 struct Pairs {
     y: [uint8x8_t; 2],
     cb: uint8x8_t,
     cr: uint8x8_t,
 }
 
-/// Converts sixteen pixels at a time, and gives how many times.
+/// Converts whole groups of sixteen pixels, and returns the number of groups.
 pub(super) fn rgb_of(m: Matrix, row: Halved<'_>, pixels: &mut [Sixteen]) -> usize {
     // SAFETY, of the three loads: NEON is part of aarch64, and each takes just the bytes of the array that it is given.
     match row {
@@ -51,7 +51,7 @@ fn convert<S>(
         let p = pairs(samples);
         // SAFETY: NEON is part of aarch64, and the store is of the 48 bytes of sixteen pixels.
         unsafe {
-            // Four and four lanes of 32 bits: a sample less `zero`.
+            // Samples minus `zero`, in two registers of four 32-bit lanes.
             let wide = |v: uint8x8_t, zero: i32| {
                 let v = vreinterpretq_s16_u16(vmovl_u8(v));
                 let v = vsubq_s16(v, vdupq_n_s16(zero as i16));

@@ -1,8 +1,9 @@
-//! x86-64: AVX2 where the machine has it, else SSE2. See `kernel` for why the unsafe is sound.
+//! The hot loops on x86-64, with AVX2 if the machine has it and with SSE2 otherwise.
 //!
-//! Takes blocks of colours, or rows of pixels. Gives what the plain versions give.
-//! Touches the arrays it is lent.
-//! Never AVX2 unasked.
+//! Inputs are blocks of colours or rows of pixels; results are written to the arrays that the caller lends, and equal
+//! those of the plain versions bit for bit. A function for AVX2 is called only if `has_avx2` returned true; the answer
+//! is cached in a static. A load or store takes one whole register at a constant stride within an array of a known
+//! length, in its unaligned form. The documentation of `kernel` explains why this makes the unsafe code sound.
 
 use super::nearest::{BLOCK, Block, LABEL_BLOCK_PX, Packed, Tally, Targets};
 use super::{TILE, Tile, pair};
@@ -10,7 +11,7 @@ use crate::color::Features;
 use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// Lanes of 32 bits in a register, and registers that are worked on side by side.
+/// Lanes of 32 bits in a register, and registers that a loop processes together so that their latencies overlap.
 const LANES_AVX2: usize = 8;
 const LANES_SSE2: usize = 4;
 const SIDE_BY_SIDE: usize = 4;
@@ -21,10 +22,10 @@ const UNKNOWN: u8 = 0;
 const ABSENT: u8 = 1;
 const PRESENT: u8 = 2;
 
-/// What is known of AVX2.
+/// Cached answer of the processor: AVX2 is unknown, absent or present.
 static AVX2: AtomicU8 = AtomicU8::new(UNKNOWN);
 
-/// Whether processor and operating system have AVX2. Asked once.
+/// Returns true if the processor and the operating system support AVX2. Queries them once.
 #[inline]
 pub(super) fn has_avx2() -> bool {
     match AVX2.load(Ordering::Relaxed) {
@@ -37,12 +38,13 @@ pub(super) fn has_avx2() -> bool {
     }
 }
 
-/// From now on as if there were no AVX2.
+/// Makes `has_avx2` return false from now on.
 pub(super) fn forbid_avx2() {
     AVX2.store(ABSENT, Ordering::Relaxed);
 }
 
-/// Intel SDM, volume 1, 14.7.1: OSXSAVE and AVX by CPUID 1, YMM state by XGETBV 0, AVX2 by CPUID 7.
+/// Queries the processor as the Intel SDM, volume 1, 14.7.1 describes: CPUID 1 reports OSXSAVE and AVX, XGETBV 0 the
+/// YMM state, and CPUID 7 AVX2.
 fn ask_for_avx2() -> bool {
     const OSXSAVE_AND_AVX: u32 = 1 << 27 | 1 << 28;
     const XMM_AND_YMM: u64 = 0b110;
@@ -137,8 +139,9 @@ pub(super) fn find_sse2(block: &mut Block, targets: &Targets) {
     }
 }
 
-/// Where a register of 16-bit lanes takes its bytes from: `of` names the byte of a pixel for each of four bytes, or -1 for
-/// zero. The second half of a register is loaded 4 bytes early, so that the last load ends with the block.
+/// A shuffle control that spreads eight pixels over a register, four bytes a pixel: `of` names the byte of a pixel that
+/// each of the four bytes takes, or -1 for zero. The second half of a register is loaded 4 bytes early, so that the
+/// last load ends with the block.
 const fn spread(of: [i8; 4]) -> [i8; 32] {
     let (mut bytes, mut i) = ([-1; 32], 0);
     while i < 32 {
@@ -150,13 +153,13 @@ const fn spread(of: [i8; 4]) -> [i8; 32] {
     }
     bytes
 }
-/// Red and green to the high bytes of lanes; blue and nothing.
+/// Red and green to the high bytes of 16-bit lanes; blue to the high byte of one lane, and zero in the other.
 const TO_RED_GREEN: [i8; 32] = spread([-1, 0, -1, 1]);
 const TO_BLUE: [i8; 32] = spread([-1, 2, -1, -1]);
 
 /// The packed squared distance of each pixel of a block to its nearest target.
 ///
-/// A function of its own, so that the sixteen registers are all for its loop.
+/// This is a separate function so that its loop can use all sixteen registers.
 #[inline(never)]
 #[target_feature(enable = "avx2")]
 fn packed_distances(pixels: &[[u8; 3]; LABEL_BLOCK_PX], targets: &Targets) -> [__m256i; SIDE_BY_SIDE] {
@@ -193,7 +196,7 @@ fn packed_distances(pixels: &[[u8; 3]; LABEL_BLOCK_PX], targets: &Targets) -> [_
     key
 }
 
-/// A bit for each pixel of a block whose packed squared distance is above `far_above`.
+/// A bit mask of the pixels of a block whose packed squared distance is above `far_above`.
 #[cold]
 #[inline(never)]
 #[target_feature(enable = "avx2")]
@@ -206,7 +209,7 @@ fn far_pixels(distance2: [__m256i; SIDE_BY_SIDE], far_above: __m256i) -> u32 {
     far
 }
 
-/// Labels whole blocks of pixels; the machine must have AVX2.
+/// Labels whole blocks of pixels. Requires AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) fn label_avx2(
     pixels: &[[[u8; 3]; LABEL_BLOCK_PX]],
@@ -231,7 +234,7 @@ pub(super) fn label_avx2(
             let far = far_pixels(distance2, far_above);
             tally.push_far(n, far);
         }
-        // Four times 23 bits fit a lane; their sums over a frame do not.
+        // The sum of four numbers of 23 bits fits a lane; sums over a frame do not.
         sums = _mm256_add_epi64(
             sums,
             _mm256_add_epi64(_mm256_unpacklo_epi32(floors, zero), _mm256_unpackhi_epi32(floors, zero)),
@@ -246,7 +249,7 @@ pub(super) fn label_avx2(
         {
             // SAFETY: an unaligned load of the 16 bytes of `table`.
             let table = _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(table.as_ptr().cast()) });
-            // Ranks of this table keep bit 7 clear; those of others get it set, and give 0.
+            // Bit 7 stays clear in ranks of this table. It is set in all others, so the shuffle gives 0 for them.
             let at = _mm256_sub_epi8(ranks, _mm256_set1_epi8(16 * t as i8));
             let at = _mm256_adds_epu8(at, _mm256_set1_epi8(0x70));
             found = _mm256_or_si256(found, _mm256_shuffle_epi8(table, at));
@@ -264,7 +267,7 @@ pub(super) fn label_avx2(
     tally.max = lanes32.iter().copied().fold(tally.max, i32::max);
 }
 
-/// How often each of four labels from `first` on is in at most 255 blocks of labels; the machine must have AVX2.
+/// Counts how often each of the four labels from `first` on occurs in at most 255 blocks of labels. Requires AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) fn count_labels_avx2(first: u8, blocks: &[[u8; LABEL_BLOCK_PX]]) -> [u32; 4] {
     let zero = _mm256_setzero_si256();
@@ -281,7 +284,7 @@ pub(super) fn count_labels_avx2(first: u8, blocks: &[[u8; LABEL_BLOCK_PX]]) -> [
     counts.map(|count| lane_sum(_mm256_sad_epu8(count, zero)) as u32)
 }
 
-/// Counts whole blocks of 8 pixels; the machine must have AVX2. Gives the sum of their squares.
+/// Counts whole blocks of 8 pixels into histogram cells, and returns the sum of their squares. Requires AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) fn count_avx2<const BITS: u32, const CELLS: usize>(
     pixels: &[[[u8; 3]; LANES_AVX2]],
@@ -327,7 +330,7 @@ pub(super) fn count_avx2<const BITS: u32, const CELLS: usize>(
                 };
             }
         }
-        // A lane takes 195,075 at most a block.
+        // A block adds at most 195,075 to a lane.
         if n % 8_192 == 8_191 {
             sums += lane_sum(squares);
             squares = zero;
@@ -344,7 +347,7 @@ fn lane_sum(v: __m256i) -> u64 {
     lanes.iter().map(|&v| u64::from(v)).sum()
 }
 
-/// The distances of every row colour to every column colour; the machine must have AVX2.
+/// Adds the distances between every row colour and every column colour to the sums of both. Requires AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) fn pair_sums_avx2(rows: &Tile, columns: &Tile, row_sums: &mut [f32; TILE], column_sums: &mut [f32; TILE]) {
     let back = column_sums.as_mut_ptr();

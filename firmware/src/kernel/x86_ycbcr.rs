@@ -1,21 +1,21 @@
-//! x86-64: YCbCr to RGB with AVX2. See `kernel` for why the unsafe is sound.
+//! YCbCr to RGB on x86-64 with AVX2.
 //!
-//! Takes samples of a row. Gives RGB, as `ycbcr` does.
-//! Touches the pixels that it is lent.
-//! Never AVX2 unasked.
+//! Inputs are the samples of a row; the result is written to the pixels that the caller lends, and equals that of
+//! `ycbcr` bit for bit. The caller must have checked that the machine supports AVX2. The documentation of `kernel`
+//! explains why the unsafe code is sound.
 
 use super::Sixteen;
 use super::ycbcr::{Halved, Matrix};
 use core::arch::x86_64::*;
 
-/// Two luma samples and their chroma in each of eight lanes of 32 bits.
+/// Eight lanes of 32 bits, each with two luma samples and their chroma.
 struct Pairs {
     y: [__m256i; 2],
     cb: __m256i,
     cr: __m256i,
 }
 
-/// Converts sixteen pixels at a time, and gives how many times; the machine must have AVX2.
+/// Converts whole groups of sixteen pixels, and returns the number of groups. Requires AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) fn rgb_of_avx2(m: Matrix, row: Halved<'_>, pixels: &mut [Sixteen]) -> usize {
     let byte = _mm256_set1_epi32(0xFF);
@@ -75,8 +75,8 @@ fn convert<S>(
         let (cb, cr) = (_mm256_sub_epi32(p.cb, middle), _mm256_sub_epi32(p.cr, middle));
         let even = times(_mm256_sub_epi32(p.y[0], black), m.y);
         let odd = times(_mm256_sub_epi32(p.y[1], black), m.y);
-        // A channel is within 16 bits before it is cut to 8: four even pixels, then the four odd ones. No array's `map`
-        // here: its closure would be called for each channel, for `map` has no AVX2 to be inlined with.
+        // A channel fits 16 bits before it is clamped to 8: four even pixels, then the four odd ones. An array's `map`
+        // would be slower here: it is compiled without AVX2, so its closure could not be inlined.
         let channel = |chroma| {
             let of = |y| _mm256_srai_epi32::<16>(_mm256_add_epi32(y, chroma));
             _mm256_packs_epi32(of(even), of(odd))

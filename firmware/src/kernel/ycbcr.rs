@@ -1,10 +1,10 @@
-//! YCbCr: rows of luma and chroma to rows of RGB.
+//! YCbCr to RGB, row by row.
 //!
-//! Takes a row's samples, as the camera or the decoder left them. Gives RGB.
-//! Touches the pixels that it is lent.
-//! Never a float, and never another value than `rgb` gives: the vector versions in `simd` are held to it by test.
+//! Inputs are a row's luma and chroma samples in the layout of a camera or decoder; the result is written to the row of
+//! RGB pixels that the caller lends. The conversion uses integers only. The function `rgb` defines its result, and
+//! tests hold the vector versions to the same values.
 
-/// Which YCbCr it is: the matrix, and whether luma spans 16..=235 or 0..=255.
+/// A variant of YCbCr: its matrix, and whether luma spans 16..=235 or 0..=255.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Yuv {
     /// ITU-R BT.601, limited range: cameras and most small video.
@@ -18,20 +18,20 @@ pub enum Yuv {
     Bt709Full,
 }
 
-/// Integer coefficients of one YCbCr, scaled by 65,536.
+/// Integer coefficients of a YCbCr variant, scaled by 65,536.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Matrix {
-    /// Luma of black.
+    /// The luma of black.
     pub(crate) black: i32,
-    /// What luma counts in every channel.
+    /// Coefficient of luma in every channel.
     pub(crate) y: i32,
-    /// What Cr counts in red.
+    /// Coefficient of Cr in red.
     pub(crate) rv: i32,
-    /// What Cb takes from green.
+    /// Coefficient of Cb in green, which is subtracted.
     pub(crate) gu: i32,
-    /// What Cr takes from green.
+    /// Coefficient of Cr in green, which is subtracted.
     pub(crate) gv: i32,
-    /// What Cb counts in blue.
+    /// Coefficient of Cb in blue.
     pub(crate) bu: i32,
 }
 
@@ -47,7 +47,7 @@ impl Yuv {
     }
 }
 
-/// Samples of a row in which two pixels share one chroma.
+/// The samples of a row in which two pixels share their chroma, by layout.
 #[cfg_attr(not(feature = "simd"), expect(dead_code, reason = "only the vector versions read the samples"))]
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Halved<'a> {
@@ -59,7 +59,7 @@ pub(crate) enum Halved<'a> {
     Apart(&'a [u8], &'a [u8], &'a [u8]),
 }
 
-/// A row of YUYV.
+/// Converts a row of YUYV.
 pub(crate) fn yuyv(yuv: Yuv, line: &[u8], pixels: &mut [[u8; 3]]) {
     let m = yuv.matrix();
     let done = by_vectors(m, Halved::Packed(line), pixels);
@@ -69,7 +69,7 @@ pub(crate) fn yuyv(yuv: Yuv, line: &[u8], pixels: &mut [[u8; 3]]) {
     }
 }
 
-/// A row of NV12: its luma, and the chroma that it shares with another.
+/// Converts a row of NV12: its luma, and the row of chroma that it shares with another row of luma.
 pub(crate) fn nv12(yuv: Yuv, luma: &[u8], chroma: &[u8], pixels: &mut [[u8; 3]]) {
     let m = yuv.matrix();
     let done = by_vectors(m, Halved::Paired(luma, chroma), pixels);
@@ -79,7 +79,7 @@ pub(crate) fn nv12(yuv: Yuv, luma: &[u8], chroma: &[u8], pixels: &mut [[u8; 3]])
     }
 }
 
-/// A row of three planes; `1 << h` pixels share one chroma.
+/// Converts a row of three planes in which `1 << h` pixels share their chroma.
 pub(crate) fn planar(yuv: Yuv, luma: &[u8], cb: &[u8], cr: &[u8], h: u8, pixels: &mut [[u8; 3]]) {
     let m = yuv.matrix();
     let done = if h == 1 { by_vectors(m, Halved::Apart(luma, cb, cr), pixels) } else { 0 };
@@ -90,19 +90,20 @@ pub(crate) fn planar(yuv: Yuv, luma: &[u8], cb: &[u8], cr: &[u8], h: u8, pixels:
     }
 }
 
-/// Converts as many pixels from the first on as this machine's vectors take, and gives how many that were: an even number.
+/// Converts pixels from the front of the row with this machine's vector version, and returns their number, which is
+/// even and 0 where there is no vector version.
 fn by_vectors(m: Matrix, row: Halved<'_>, pixels: &mut [[u8; 3]]) -> usize {
     super::rgb_of(m, row, pixels)
 }
 
-/// Pixels that share one chroma.
+/// Converts pixels that share one chroma.
 #[inline]
 fn write(m: Matrix, pixels: &mut [[u8; 3]], luma: &[u8], cb: u8, cr: u8) {
     let chroma = chroma(m, cb, cr);
     pixels.iter_mut().zip(luma).for_each(|(px, &l)| *px = rgb(m, l, chroma));
 }
 
-/// What two chroma samples add to red, green and blue, scaled by 65,536, rounding included.
+/// The contributions of two chroma samples to red, green and blue, scaled by 65,536, with one half added for rounding.
 #[inline]
 fn chroma(m: Matrix, cb: u8, cr: u8) -> [i32; 3] {
     let (u, v) = (i32::from(cb) - 128, i32::from(cr) - 128);

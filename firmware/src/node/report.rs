@@ -1,4 +1,8 @@
 //! The report of a step: what was found, and how long it took.
+//!
+//! Inputs are the settings, the outcome of clustering and the totals of labelling; the result is the node's report.
+//! Births, deaths and times are filled in by the step itself. The silhouette is estimated here, because its only use is
+//! the report.
 
 use super::clustering::Outcome;
 use super::{Clock, Node, Settings};

@@ -5,7 +5,7 @@
 //! | a colour is missed | [`crate::cluster::cover`] on the cells, exact counts after labelling | every frame | the cluster that drifted is held, or a new one opens |
 //! | a cluster has lost its support | weight below a quarter of `w_open` | every frame | it is dropped |
 //! | too many clusters | more than [`CLUSTERS_SLACK`] above the last cold trial | every frame | a cold trial; the cheapest pairs merge as far as the cover allows |
-//! | clusters have become poor | cost above a cold trial's, [`BETTER_TRIALS`] times in a row | every [`TRIAL_EVERY`] frames | the trial's clusters replace them |
+//! | clusters have become poor | cost above a cold trial's, `BETTER_TRIALS` times in a row | every [`TRIAL_EVERY`] frames | the trial's clusters replace them |
 //!
 //! A cold trial clusters the same frame from nothing. Without it a warm stream only drifts from one local optimum to the
 //! next, and K only grows: a passing colour opens a cluster that nothing takes back.

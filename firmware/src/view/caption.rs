@@ -1,16 +1,17 @@
-//! The caption: one line about a frame, as much of it as there is room for.
+//! The caption: one line of text about a frame, as long as there is room for.
 //!
-//! The number of colours comes first, then the colours that the palette misses if there are any, then the frame rate and
-//! what else fits. No word is cut in two: what does not fit is left out, and on a narrow target the first three are
-//! abbreviated (`K13!2 30 fps`: 13 colours, 2 missed).
+//! Inputs are a report, the frame rate and the width in characters; the result is a string of fixed capacity. The
+//! number of colours comes first, then the colours that the palette misses if there are any, then the frame rate and
+//! less important numbers. An item that does not fit is left out with all that follow, and no item is cut. On a narrow
+//! target the first three are abbreviated (`K13!2 30 fps`: 13 colours, 2 missed).
 
 use crate::wire::Report;
 use core::fmt::{Arguments, Write};
 use heapless::String;
 
-/// Bytes of the longest caption.
+/// Most bytes of a caption.
 pub const CAPTION_BYTES_MAX: usize = 128;
-/// A rate from here on has no decimals.
+/// Rates from 100.0 on, in tenths, are shown without decimals.
 const PLAIN_TENTHS: u32 = 1000;
 
 /// The caption of a frame in at most `chars` characters; `fps_tenths` are frames in ten seconds.
@@ -46,7 +47,7 @@ pub fn caption(report: &Report, fps_tenths: Option<u32>, chars: usize) -> String
     line.text
 }
 
-/// A number in tenths; rounded where it is to have no decimals.
+/// A number in tenths, shown with one decimal or rounded to a whole number.
 struct Tenths {
     tenths: u32,
     decimals: bool,
@@ -66,7 +67,7 @@ struct Line {
     text: String<CAPTION_BYTES_MAX>,
     chars: usize,
     gap: &'static str,
-    /// Something did not fit: nothing less important is added either.
+    /// An item did not fit, so no less important one is added.
     full: bool,
 }
 
