@@ -1,4 +1,7 @@
 //! Clusters, and assigning points to them.
+//!
+//! A label is a cluster's place in [`Clusters`]. The nearest centroid of a point is exact, the lowest label on a tie, and costs
+//! are integers, so results do not depend on the order of the points.
 
 use crate::color::Q6;
 use crate::coreset::Point;

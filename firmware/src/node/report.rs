@@ -1,4 +1,7 @@
 //! The report of a step: what was found, and how long it took.
+//!
+//! [`blank`] is the report before the first frame. [`Node::write_report`] fills it in anew in every step, without allocating,
+//! and [`Times`] reads the caller's clock between the stages.
 
 use super::clustering::Outcome;
 use super::{Clock, Node, Settings};
