@@ -11,7 +11,7 @@
 //! 3. [`cluster`]: points to clusters by DC-DP-means, improved under the cover; and the silhouette estimate.
 //! 4. [`stream`]: what is carried from frame to frame: scene cuts, opening and retiring clusters, identities.
 //! 5. [`label`]: every pixel to its nearest centroid, exactly.
-//! 6. [`wire`]: records as bytes: reports, censuses, pictures. [`view`]: drawing them.
+//! 6. [`report`]: what is known of a frame. [`wire`]: records as bytes: reports, censuses, pictures. [`view`]: drawing them.
 //! 7. [`custody`]: how a record gets from the edge's disk into the journal without loss.
 //!
 //! [`color`] has colours and sums, `kernel` the hot loops with their vector versions, and [`limits`] every maximum.
@@ -28,6 +28,7 @@ pub mod kernel;
 pub mod label;
 pub mod limits;
 pub mod node;
+pub mod report;
 pub mod stream;
 pub mod view;
 pub mod wire;

@@ -4,7 +4,7 @@
 //! what else fits. No word is cut in two: what does not fit is left out, and on a narrow target the first three are
 //! abbreviated (`K13!2 30 fps`: 13 colours, 2 missed).
 
-use crate::wire::Report;
+use crate::report::Report;
 use core::fmt::{Arguments, Write};
 use heapless::String;
 

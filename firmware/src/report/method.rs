@@ -36,7 +36,7 @@ impl Method {
         }
     }
 
-    /// Whether its coreset comes with a certificate ([`crate::wire::Report::scatter_q12`]).
+    /// Whether its coreset comes with a certificate ([`crate::report::Report::scatter_q12`]).
     pub const fn is_certified(self) -> bool {
         matches!(self, Method::Octree | Method::StreamKm)
     }
