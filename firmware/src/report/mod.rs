@@ -2,7 +2,7 @@
 //!
 //! [`Report`] is what [`crate::node::Node::step`] returns, and the layout of payload version 3 on the wire. Fields are
 //! encoded in the order in which they stand here, so none may move. The types are here and not in `wire`, which re-exports
-//! them, because clustering needs them without the wire format.
+//! them, because clustering needs them without the wire format. With the feature `wire` they implement serde's traits.
 
 mod method;
 
@@ -10,10 +10,10 @@ pub use method::{Method, Refine};
 
 use crate::limits::{CLUSTERS_MAX, NAMED_MAX, REGIONS_MAX};
 use heapless::Vec;
-use serde::{Deserialize, Serialize};
 
 /// One cluster of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Swatch {
     /// The cluster's identity over frames.
     pub id: u32,
@@ -36,7 +36,8 @@ pub fn rgb8(rgb_q6: [u16; 3]) -> [u8; 3] {
 }
 
 /// Microseconds that the stages of one frame took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Micros {
     /// Pixels to coreset.
     pub coreset: u32,
@@ -49,7 +50,8 @@ pub struct Micros {
 }
 
 /// How much of a region has one named colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct NamedShare {
     /// Index of the colour; `status` has its name.
     pub colour: u8,
@@ -60,7 +62,8 @@ pub struct NamedShare {
 }
 
 /// What is known of one region of the picture.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct RegionShare {
     /// Index of the region; `status` has its name.
     pub region: u8,
@@ -71,7 +74,8 @@ pub struct RegionShare {
 }
 
 /// What is known of one frame: the `metrics` record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Report {
     /// The source's frame number, from 0.
     pub frame: u64,

@@ -17,6 +17,7 @@
 //! Windows and acks ([`crate::custody`]) travel without an envelope, behind one byte of version.
 
 pub mod census;
+#[cfg(feature = "custody")]
 mod control;
 mod kind;
 pub mod label_map;
@@ -26,6 +27,7 @@ mod report_old;
 
 pub use crate::report::{Method, Micros, NamedShare, Refine, RegionShare, Report, Swatch, rgb8};
 pub use census::CensusHead;
+#[cfg(feature = "custody")]
 pub use control::{CONTROL_VERSION, Loss, LossReason, decode_ack, decode_window, encode_ack, encode_window};
 pub use kind::Kind;
 pub use picture::{OriginalHead, PictureHead};
