@@ -11,16 +11,27 @@
 //! 3. [`cluster`]: points to clusters by DC-DP-means, improved under the cover; and the silhouette estimate.
 //! 4. [`stream`]: what is carried from frame to frame: scene cuts, opening and retiring clusters, identities.
 //! 5. [`label`]: every pixel to its nearest centroid, exactly.
-//! 6. [`wire`]: records as bytes: reports, censuses, pictures. [`view`]: drawing them.
-//! 7. [`custody`]: how a record gets from the edge's disk into the journal without loss.
+//! 6. [`report`]: what is known of a frame. `wire`: records as bytes: reports, censuses, pictures. `view`: drawing them.
+//! 7. `custody`: how a record gets from the edge's disk into the journal without loss.
 //!
 //! [`color`] has colours and sums, `kernel` the hot loops with their vector versions, and [`limits`] every maximum.
 //! [`node`] puts it together: [`node::Node::step`] is one frame.
+//!
+//! Clustering is always compiled. The modules around it are Cargo features, all on by default, so that a program that only
+//! clusters needs no more dependencies than `heapless`, `log` and `rand`:
+//!
+//! | feature | adds | with the crates |
+//! |---|---|---|
+//! | `wire` | `wire`, and serde's traits on [`report`] | `postcard`, `serde` |
+//! | `custody` | `custody`, and its messages in `wire`; needs `wire` | |
+//! | `view` | `view` | `embedded-graphics` |
+//! | `simd` (off) | vector versions of the hot loops, with the same results | `crc32fast` |
 #![no_std]
 
 pub mod cluster;
 pub mod color;
 pub mod coreset;
+#[cfg(feature = "custody")]
 pub mod custody;
 pub mod frame;
 mod gather;
@@ -28,6 +39,9 @@ pub mod kernel;
 pub mod label;
 pub mod limits;
 pub mod node;
+pub mod report;
 pub mod stream;
+#[cfg(feature = "view")]
 pub mod view;
+#[cfg(feature = "wire")]
 pub mod wire;

@@ -35,7 +35,7 @@ pub const PACKET_BYTES_MAX: usize = 1024 * 1024;
 pub const REGIONS_MAX: usize = 16;
 /// Most named colours for which a region has shares.
 pub const NAMED_MAX: usize = 16;
-/// Most bytes of an encoded [`crate::wire::Report`]: with [`CLUSTERS_MAX`] clusters, as many births and deaths, and
+/// Most bytes of an encoded [`crate::report::Report`]: with [`CLUSTERS_MAX`] clusters, as many births and deaths, and
 /// [`REGIONS_MAX`] regions of [`NAMED_MAX`] colours it has 10,082.
 pub const REPORT_BYTES_MAX: usize = 10 * 1024;
 /// Most parts that a census or a picture may be cut into.

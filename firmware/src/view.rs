@@ -8,7 +8,7 @@
 pub mod caption;
 
 use crate::limits::CLUSTERS_MAX;
-use crate::wire::{Report, Swatch};
+use crate::report::{Report, Swatch};
 use caption::caption;
 use embedded_graphics::mono_font::iso_8859_1::{FONT_6X10, FONT_10X20};
 use embedded_graphics::mono_font::{MonoFont, MonoTextStyle};
@@ -211,7 +211,7 @@ fn words<D: DrawTarget<Color = Rgb888>>(
 mod tests {
     use super::*;
     use crate::node::Settings;
-    use crate::wire::{Method, Micros};
+    use crate::report::{Method, Micros};
     use embedded_graphics::mock_display::MockDisplay;
 
     /// Two by two pixels: red and green above, both blue below.
@@ -227,7 +227,7 @@ mod tests {
             lambda_q6: s.lambda_q6,
             coreset_size: s.coreset_size,
             w_open: 1,
-            refine: crate::wire::Refine::Cover,
+            refine: crate::report::Refine::Cover,
             seed: 0,
             warm: false,
             coreset_points: 3,

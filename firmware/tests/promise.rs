@@ -9,7 +9,7 @@ mod memory;
 
 use firmware::frame::Frame;
 use firmware::node::{HistogramBits, Node, Settings};
-use firmware::wire::{Method, Refine, Report};
+use firmware::report::{Method, Refine, Report};
 use memory::Memory;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
@@ -99,7 +99,7 @@ impl<'m> Stream<'m> {
 
 /// The id of the cluster within 20 levels of a colour.
 fn id_of(report: &Report, color: [u8; 3]) -> Option<u32> {
-    let near = |s: &&firmware::wire::Swatch| {
+    let near = |s: &&firmware::report::Swatch| {
         s.rgb_q6.iter().zip(color).map(|(&c, v)| (i32::from(c) / 64 - i32::from(v)).pow(2)).sum::<i32>() < 400
     };
     report.palette.iter().find(near).map(|s| s.id)

@@ -137,6 +137,10 @@ pub(crate) fn count<const BITS: u32, const CELLS: usize>(pixels: &[[u8; 3]], his
 const YCBCR_PX: usize = 16;
 
 /// Sixteen pixels.
+#[cfg_attr(
+    not(all(feature = "simd", any(target_arch = "x86_64", target_arch = "aarch64"))),
+    allow(dead_code, reason = "only the vector versions use it")
+)]
 type Sixteen = [[u8; 3]; YCBCR_PX];
 
 /// Converts samples to RGB, sixteen pixels at a time from the first on; gives how many pixels that were: 0 where this

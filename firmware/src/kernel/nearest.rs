@@ -48,6 +48,10 @@ pub(crate) struct Packed {
     pub(crate) label_of_rank: [u8; PACKED_MAX],
     low7_of_label: [u8; PACKED_MAX],
     /// A pixel is farther than lambda from its centroid if its packed squared distance is greater than this.
+    #[cfg_attr(
+        not(all(feature = "simd", any(target_arch = "x86_64", target_arch = "aarch64"))),
+        allow(dead_code, reason = "only the vector versions use it")
+    )]
     pub(crate) far_above: i32,
 }
 
@@ -109,6 +113,10 @@ impl Tally {
     pub(crate) const EMPTY: Tally = Tally { floors: 0, max: 0, far_blocks: Vec::new() };
 
     /// Notes the far pixels of block `n` of the current row.
+    #[cfg_attr(
+        not(all(feature = "simd", any(target_arch = "x86_64", target_arch = "aarch64"))),
+        allow(dead_code, reason = "only the vector versions use it")
+    )]
     #[cold]
     #[inline(never)]
     pub(crate) fn push_far(&mut self, n: usize, pixels: u32) {

@@ -10,10 +10,10 @@ use crate::cluster::cover::Cover;
 use crate::cluster::lloyd::{self, is_still};
 use crate::cluster::{self, Cluster, Clusters, Params, cost_q12, swap};
 use crate::coreset::Point;
+use crate::report::{Method, Refine};
 use crate::stream::cut::Start;
 use crate::stream::merge;
 use crate::stream::steer::{Quality, Steer, drop_light};
-use crate::wire::{Method, Refine};
 
 /// Lloyd's sweeps over all cells, at most: they have mostly converged by then, and the next frame goes on from there.
 const SWEEPS_MAX: u32 = 6;

@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::workspace::Workspace;
 use crate::coreset::{self, Drawn, Point, SCOUT_POINTS_MAX};
 use crate::frame::Frame;
-use crate::wire::{Method, Refine};
+use crate::report::{Method, Refine};
 use rand::Rng;
 
 /// With a smaller lambda than this, a scout of 16-level cells (26 levels across the diagonal) is too coarse to decide on.

@@ -3,7 +3,7 @@
 //! The defaults do not depend on the machine.
 
 use crate::limits::{CLUSTERS_MAX, ITERATIONS_MAX, POINTS_MAX};
-use crate::wire::{Method, Refine};
+use crate::report::{Method, Refine};
 
 /// The largest lambda: no two colours are farther apart than 441.7 levels.
 pub const LAMBDA_Q6_MAX: u32 = 442 * 64;

@@ -5,7 +5,7 @@
 //! less important numbers. An item that does not fit is left out with all that follow, and no item is cut. On a narrow
 //! target the first three are abbreviated (`K13!2 30 fps`: 13 colours, 2 missed).
 
-use crate::wire::Report;
+use crate::report::Report;
 use core::fmt::{Arguments, Write};
 use heapless::String;
 

@@ -3,8 +3,7 @@
 //! [`Census`] sorts a frame's colours in a buffer that the caller lends (one `u32` a pixel) and writes the payloads of its
 //! parts. [`read_part`] reads the colours of a part back; a part that contradicts itself gives an error. Nothing allocates.
 
-use super::{HEAD_BYTES_MAX, Payload, WireError, decode_head, encode, is_colour};
-use crate::custody::Kind;
+use super::{HEAD_BYTES_MAX, Kind, Payload, WireError, decode_head, encode, is_colour};
 use crate::frame::Frame;
 use crate::limits::{CLUSTERS_MAX, PARTS_MAX, PAYLOAD_BYTES_MAX};
 use heapless::Vec;

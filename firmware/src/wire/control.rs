@@ -3,8 +3,8 @@
 //! A [`Loss`] is a record like any other. A [`Window`] and an [`Ack`] are retained messages without an envelope: one byte of
 //! version, then the value. What [`crate::custody`] could not have written is refused.
 
-use super::{Payload, WireError, put, take};
-use crate::custody::{Ack, Kind, Window};
+use super::{Kind, Payload, WireError, put, take};
+use crate::custody::{Ack, Window};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

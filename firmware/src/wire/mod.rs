@@ -17,20 +17,21 @@
 //! Windows and acks ([`crate::custody`]) travel without an envelope, behind one byte of version.
 
 pub mod census;
+#[cfg(feature = "custody")]
 mod control;
+mod kind;
 pub mod label_map;
-mod method;
 mod picture;
 mod report;
 mod report_old;
 
+pub use crate::report::{Method, Micros, NamedShare, Refine, RegionShare, Report, Swatch, rgb8};
 pub use census::CensusHead;
+#[cfg(feature = "custody")]
 pub use control::{CONTROL_VERSION, Loss, LossReason, decode_ack, decode_window, encode_ack, encode_window};
-pub use method::{Method, Refine};
+pub use kind::Kind;
 pub use picture::{OriginalHead, PictureHead};
-pub use report::{Micros, NamedShare, RegionShare, Report, Swatch, rgb8};
 
-use crate::custody::Kind;
 use crate::limits::LEVEL_Q6_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -3,8 +3,7 @@
 //! Both heads have sides of at most 65,535 pixels. A frame with a longer side is clustered and reported like any other, but
 //! no picture of it can be sent.
 
-use super::Payload;
-use crate::custody::Kind;
+use super::{Kind, Payload};
 use crate::limits::{CLUSTERS_MAX, PARTS_MAX};
 use heapless::Vec;
 use serde::{Deserialize, Serialize};

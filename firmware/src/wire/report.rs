@@ -1,153 +1,12 @@
-//! The report: what is known of one frame, the `metrics` record.
+//! The report as a payload, the `metrics` record: which values are consistent, and which versions can be read.
 //!
-//! [`Report`] is the layout of payload version 3. Fields are encoded in the order in which they stand here, so none may
-//! move. Reports of versions 1 and 2 are read by `report_old.rs` and come out as this same type.
+//! [`Report`] is the layout of version 3. Versions 1 and 2 have layouts of their own in `report_old.rs` and come out as
+//! this same type.
 
 use super::report_old::{ReportV1, ReportV2};
-use super::{Method, Payload, Refine, WireError, is_colour, take};
-use crate::custody::Kind;
-use crate::limits::{CLUSTERS_MAX, NAMED_MAX, REGIONS_MAX};
-use heapless::Vec;
-use serde::{Deserialize, Serialize};
-
-/// One cluster of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Swatch {
-    /// The cluster's identity over frames.
-    pub id: u32,
-    /// Centroid: red, green, blue in 1/64 levels, 0 to 16,320.
-    pub rgb_q6: [u16; 3],
-    /// Pixels that are nearest to it.
-    pub pixels: u32,
-}
-
-impl Swatch {
-    /// The centroid rounded to 8-bit levels: the colour it is drawn in.
-    pub fn rgb8(&self) -> [u8; 3] {
-        rgb8(self.rgb_q6)
-    }
-}
-
-/// A centroid in 1/64 levels rounded to 8-bit levels.
-pub fn rgb8(rgb_q6: [u16; 3]) -> [u8; 3] {
-    rgb_q6.map(|c| ((u32::from(c) + 32) >> 6).min(255) as u8)
-}
-
-/// Microseconds that the stages of one frame took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Micros {
-    /// Pixels to coreset.
-    pub coreset: u32,
-    /// Coreset to clusters.
-    pub cluster: u32,
-    /// Clusters to the label of every pixel.
-    pub label: u32,
-    /// From pixels in memory to labels in memory.
-    pub total: u32,
-}
-
-/// How much of a region has one named colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamedShare {
-    /// Index of the colour; `status` has its name.
-    pub colour: u8,
-    /// Pixels of the region that have it.
-    pub pixels: u32,
-    /// Their mean Delta E 2000 to it, in 1/64.
-    pub de00_q6: u16,
-}
-
-/// What is known of one region of the picture.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RegionShare {
-    /// Index of the region; `status` has its name.
-    pub region: u8,
-    /// Pixels that were counted in it.
-    pub pixels: u32,
-    /// The named colours that were found in it.
-    pub named: Vec<NamedShare, NAMED_MAX>,
-}
-
-impl RegionShare {
-    /// Whether it names a possible region and colours, with no more pixels than there are.
-    fn is_consistent(&self, frame_pixels: u64) -> bool {
-        let named: u64 = self.named.iter().map(|n| u64::from(n.pixels)).sum();
-        named <= u64::from(self.pixels)
-            && u64::from(self.pixels) <= frame_pixels
-            && usize::from(self.region) < REGIONS_MAX
-            && self.named.iter().all(|n| usize::from(n.colour) < NAMED_MAX)
-    }
-}
-
-/// What is known of one frame: the `metrics` record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// The source's frame number, from 0.
-    pub frame: u64,
-    /// Frames lost so far since the source was opened: overruns of the camera, and records that were refused.
-    pub dropped: u64,
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// Coreset method in force.
-    pub method: Method,
-    /// Distance in force, in 1/64 levels of 8-bit RGB.
-    pub lambda_q6: u32,
-    /// Coreset size asked for.
-    pub coreset_size: u32,
-    /// Pixels that a coreset point must stand for before it may open a cluster.
-    pub w_open: u32,
-    /// What was done after DC-DP-means.
-    pub refine: Refine,
-    /// Seed in force (of the methods that draw).
-    pub seed: u64,
-    /// Started from the last frame's centroids.
-    pub warm: bool,
-    /// Coreset points used.
-    pub coreset_points: u32,
-    /// The certificate, in 1/4096 squared levels: moving every pixel to its coreset point costs exactly this. For any
-    /// centroids, the square roots of the frame's cost and of the coreset's differ by at most its square root.
-    /// None if the method certifies nothing.
-    pub scatter_q12: Option<u64>,
-    /// Iterations of DC-DP-means. Reports of version 2 counted refinement's sweeps here too.
-    pub iterations: u32,
-    /// DC-DP-means stopped because nothing changed any more, not at the cap.
-    pub converged: bool,
-    /// Sweeps of the refinement over the cells. 0 in reports of versions 1 and 2.
-    pub sweeps: u32,
-    /// [`CLUSTERS_MAX`] was reached while points were still farther than lambda from every centroid.
-    pub saturated: bool,
-    /// Pixels farther than lambda from their centroid, exact. None in reports of versions 1 and 2, which did not count
-    /// them.
-    pub beyond_px: Option<u32>,
-    /// Colours that the palette misses: cells of 16 levels a side with at least `w_open` pixels that are all farther than
-    /// lambda from every palette entry. None in reports of versions 1 and 2, which did not count them.
-    pub missed: Option<u32>,
-    /// Sum over all pixels of the squared distance to their centroid, exact, in 1/4096 squared levels.
-    pub sse_q12: u64,
-    /// Largest squared distance of a pixel to its centroid, exact, in 1/4096 squared levels.
-    pub max_distance2_q12: u32,
-    /// Silhouette estimate from the coreset in millionths, -1,000,000 to 1,000,000; none with fewer than 2 clusters.
-    pub silhouette_ppm: Option<i32>,
-    /// How long it took.
-    pub micros: Micros,
-    /// The clusters, by label.
-    pub palette: Vec<Swatch, CLUSTERS_MAX>,
-    /// Ids of clusters that the frame before did not have.
-    pub births: Vec<u32, CLUSTERS_MAX>,
-    /// Ids of clusters that the frame before had and this one has not.
-    pub deaths: Vec<u32, CLUSTERS_MAX>,
-    /// What is known of the configured regions; empty without any.
-    pub regions: Vec<RegionShare, REGIONS_MAX>,
-}
-
-impl Report {
-    /// Pixels of the frame.
-    pub fn pixels(&self) -> u64 {
-        u64::from(self.width) * u64::from(self.height)
-    }
-}
+use super::{Kind, Payload, WireError, is_colour, take};
+use crate::limits::{NAMED_MAX, REGIONS_MAX};
+use crate::report::{RegionShare, Report};
 
 impl Payload for Report {
     const KIND: Kind = Kind::Report;
@@ -161,7 +20,7 @@ impl Payload for Report {
             && self.silhouette_ppm.is_none_or(|s| (-1_000_000..=1_000_000).contains(&s))
             && self.beyond_px.is_none_or(|n| u64::from(n) <= pixels)
             && (self.missed.is_none_or(|n| n == 0) || self.beyond_px.is_some_and(|n| n > 0))
-            && self.regions.iter().all(|r| r.is_consistent(pixels))
+            && self.regions.iter().all(|r| is_consistent(r, pixels))
     }
 
     fn read(version: u8, bytes: &[u8]) -> Result<(Report, &[u8]), WireError> {
@@ -174,12 +33,23 @@ impl Payload for Report {
     }
 }
 
+/// Whether a region names a possible region and colours, with no more pixels than there are.
+fn is_consistent(region: &RegionShare, frame_pixels: u64) -> bool {
+    let named: u64 = region.named.iter().map(|n| u64::from(n.pixels)).sum();
+    named <= u64::from(region.pixels)
+        && u64::from(region.pixels) <= frame_pixels
+        && usize::from(region.region) < REGIONS_MAX
+        && region.named.iter().all(|n| usize::from(n.colour) < NAMED_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::REPORT_BYTES_MAX;
+    use crate::limits::{CLUSTERS_MAX, REPORT_BYTES_MAX};
+    use crate::report::{Method, Micros, NamedShare, Refine, Swatch};
     use crate::wire::encode;
     use core::iter::repeat_n;
+    use heapless::Vec;
 
     /// Every list is full and every number as long as it can be.
     fn largest() -> Report {

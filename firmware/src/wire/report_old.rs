@@ -3,8 +3,9 @@
 //! An edge's spool may hold such records for weeks and a journal for years, so they stay readable for ever. The structs are
 //! private layouts that never change; [`Report`] is what comes out. What an old version did not count becomes None, not 0.
 
-use super::{Method, Micros, Refine, Report, Swatch, WireError};
+use super::WireError;
 use crate::limits::CLUSTERS_MAX;
+use crate::report::{Method, Micros, Refine, Report, Swatch};
 use heapless::Vec;
 use serde::Deserialize;
 

@@ -1,4 +1,7 @@
 //! The memory of a node, for tests: allocated once and lent to a node.
+//!
+//! [`Memory::new`] makes the slices that a capacity needs, and [`Memory::lend`] divides them into a workspace. It panics if they
+//! do not fit, which would be a bug of `Capacity::sizes`.
 
 use firmware::coreset::{Features, Merge, Point};
 use firmware::node::{Capacity, HistogramBits, Workspace};

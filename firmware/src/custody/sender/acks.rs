@@ -1,4 +1,7 @@
 //! What an ack changes: it settles records, proves losses, may name another journal, and acknowledges a window.
+//!
+//! The one entry is [`Sender::on_ack`]. Acks may come late, repeatedly and out of order. Streams and ranges that the sender
+//! does not know are counted and change nothing.
 
 use super::Sender;
 use super::in_flight::InFlight;

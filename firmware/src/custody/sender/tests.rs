@@ -1,4 +1,7 @@
 //! The sender's rules, one test each, with scripted acks and times.
+//!
+//! Each test drives a [`Sender`] by hand: it accepts records, polls, passes acks at chosen times, and checks what is sent. Whole
+//! systems with random faults are in `firmware/tests/custody`.
 
 use super::*;
 use crate::custody::ranges::Ranges;

@@ -1,4 +1,7 @@
 //! A second and simpler account of the records in flight, for the planted mistake that probes from it.
+//!
+//! It applies the packet threshold only, and gives the lowest record that was sent and is still held. The sender under test
+//! does not use it.
 
 use super::Name;
 use firmware::custody::{Ack, Sender};

@@ -3,10 +3,9 @@
 //! Both travel as postcard variants by their order here, so new ones go to the end. On command lines, in configurations
 //! and in JSON they are words.
 
-use serde::{Deserialize, Serialize};
-
 /// How the coreset was drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub enum Method {
     /// 5-bit histogram of cluster features, collapsed in an octree: deterministic, certified.
     Octree,
@@ -36,14 +35,15 @@ impl Method {
         }
     }
 
-    /// Whether its coreset comes with a certificate ([`crate::wire::Report::scatter_q12`]).
+    /// Whether its coreset comes with a certificate ([`crate::report::Report::scatter_q12`]).
     pub const fn is_certified(self) -> bool {
         matches!(self, Method::Octree | Method::StreamKm)
     }
 }
 
 /// What is done for the centroids after lambda has decided how many there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub enum Refine {
     /// Nothing: the centroids are those of DC-DP-means on the coreset.
     None,
