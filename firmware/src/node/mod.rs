@@ -260,7 +260,9 @@ impl<'a> Node<'a> {
             let opened = if opens { cover::open_at(far.missed(params.w_open), params, clusters) } else { 0 };
             far.clear();
             if opened == 0 {
-                outcome.saturated |= missed > 0 && clusters.len() >= params.clusters_max.min(CLUSTERS_MAX);
+                // Without refinement DC-DP-means says itself whether a point was kept from opening.
+                let decided = settings.refine == Refine::None && outcome.saturated;
+                outcome.saturated = decided || missed > 0 && clusters.len() >= params.clusters_max.min(CLUSTERS_MAX);
                 return (labelled, missed);
             }
         }

@@ -91,7 +91,7 @@ pub struct Report {
     pub lambda_q6: u32,
     /// Coreset size asked for.
     pub coreset_size: u32,
-    /// Pixels that a coreset point must stand for before it may open a cluster.
+    /// Pixels that a colour needs to open a cluster: the support of promise 1.
     pub w_open: u32,
     /// What was done after DC-DP-means.
     pub refine: Refine,
@@ -111,7 +111,7 @@ pub struct Report {
     pub converged: bool,
     /// Sweeps of the refinement over the cells. 0 in reports of versions 1 and 2.
     pub sweeps: u32,
-    /// [`CLUSTERS_MAX`] was reached while points were still farther than lambda from every centroid.
+    /// The cap on clusters was reached while a colour was still missed.
     pub saturated: bool,
     /// Pixels farther than lambda from their centroid, exact. None in reports of versions 1 and 2, which did not count
     /// them.

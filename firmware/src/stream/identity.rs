@@ -51,20 +51,28 @@ impl Identity {
 
     /// Gives new clusters the ids of old ones that are within reach, closest pairs first.
     fn adopt(&self, previous: &[Cluster], clusters: &mut Clusters, reach2_q12: u32) {
-        loop {
-            let new = clusters.iter().enumerate().filter(|(_, c)| c.id == Cluster::NEW);
-            let pairs = new.flat_map(|(k, c)| {
-                let previous = previous.iter().map(|old| (old, reach2_q12));
-                let old = previous.chain(self.gone.iter().map(|old| (old, reach2_q12 / 4)));
-                let free = old.filter(|(old, _)| clusters.iter().all(|c| c.id != old.id));
-                free.filter_map(move |(old, reach2)| {
-                    let distance2 = distance2_q12(c.rgb_q6, old.rgb_q6);
-                    (distance2 <= reach2).then_some((distance2, k, old.id))
-                })
-            });
-            let Some((_, k, id)) = pairs.min() else { return };
+        let previous = previous.iter().map(|old| (*old, reach2_q12));
+        let all = previous.chain(self.gone.iter().map(|old| (*old, reach2_q12 / 4)));
+        let is_free = |old: &(Cluster, u32)| clusters.iter().all(|c| c.id != old.0.id);
+        let mut free: Vec<(Cluster, u32), { CLUSTERS_MAX + GONE_MAX }> = gather(all.filter(is_free));
+        // The nearest free old cluster of each new one; only those whose choice was taken choose again.
+        let nearest = |c: &Cluster, free: &[(Cluster, u32)]| {
+            let choices = free.iter().map(|(old, reach2)| (distance2_q12(c.rgb_q6, old.rgb_q6), *reach2, old.id));
+            let within = choices.filter(|(distance2, reach2, _)| distance2 <= reach2);
+            if c.id == Cluster::NEW { within.map(|(distance2, _, id)| (distance2, id)).min() } else { None }
+        };
+        let mut choices: Vec<Option<(u32, u32)>, CLUSTERS_MAX> = gather(clusters.iter().map(|c| nearest(c, &free)));
+        while let Some((k, (_, id))) =
+            choices.iter().enumerate().filter_map(|(k, choice)| Some((k, (*choice)?))).min_by_key(|(k, c)| (c.0, *k))
+        {
             if let Some(cluster) = clusters.get_mut(k) {
                 cluster.id = id;
+            }
+            free.retain(|old| old.0.id != id);
+            for (choice, cluster) in choices.iter_mut().zip(clusters.iter()) {
+                if choice.is_some_and(|c| c.1 == id) {
+                    *choice = nearest(cluster, &free);
+                }
             }
         }
     }

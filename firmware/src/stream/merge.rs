@@ -1,9 +1,8 @@
-//! Structural edits before a warm start of DC-DP-means alone (`--refine none`): merging near duplicates, and dropping
-//! clusters that the cover does not need.
+//! Taking clusters back: merging near duplicates, dropping clusters that the others cover, and merging the cheapest pair.
 //!
-//! DC-DP-means only opens clusters. Lloyd's steps drift centroids together, and a passing colour leaves its cluster behind;
-//! without these edits K would only grow. They run before the clustering, so the objective of a frame falls from its first
-//! sweep on.
+//! DC-DP-means and the cover only open clusters. Lloyd's steps drift centroids together, and a passing colour leaves its
+//! cluster behind; without these edits K would only grow. With `--refine none` the first two run before the clustering, so
+//! the objective of a frame falls from its first sweep on; [`join_cheapest`] serves the refined streams.
 
 use crate::cluster::{Cluster, Clusters};
 use crate::color::{Q6, distance2_q12, ward_q12};
