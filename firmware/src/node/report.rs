@@ -10,7 +10,7 @@ use crate::cluster::{self, Params, silhouette};
 use crate::frame::Frame;
 use crate::gather::gather;
 use crate::label::Labelled;
-use crate::wire::{Micros, Report, Swatch};
+use crate::report::{Micros, Report, Swatch};
 use heapless::Vec;
 
 /// Moments of a step, in microseconds.
