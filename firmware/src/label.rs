@@ -77,6 +77,7 @@ struct Pass<'f, 'h> {
 ///
 /// `labels` holds a byte a pixel, `row` three bytes a pixel of a row. Pixels beyond a slice that is too short stay without
 /// a label; `Node` checks the sizes before.
+#[inline(never)]
 pub fn label(
     frame: &Frame<'_>,
     centroids: &[Q6],

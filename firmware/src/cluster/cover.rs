@@ -17,7 +17,7 @@ use crate::limits::CLUSTERS_MAX;
 
 /// Far cells that are examined together. A frame whose clusters nearly cover it has a few dozen; more are examined in
 /// several windows, in which support is counted separately.
-const WINDOW: usize = 512;
+const WINDOW: usize = 256;
 
 /// Radius around a far cell in which support is counted, in 1/64 levels: 10 levels, a ball that holds about as much as a
 /// cell of 16 levels does, wherever it lies. Never more than half of lambda, so that a new centroid covers its support.
@@ -74,12 +74,13 @@ impl Cover {
             weight
         } else {
             let part = u64::from(distance2_q12 - self.none2_q12) * u64::from(weight);
-            (part / u64::from(self.all2_q12 - self.none2_q12)) as u32
+            part.checked_div(u64::from(self.all2_q12 - self.none2_q12)).unwrap_or(0) as u32
         }
     }
 
     /// Opens clusters where colours are missed, the farthest first, until none is missed or there is no room. Returns how
     /// many opened.
+    #[inline(never)] // A window is 7 KiB: callers must not hold several on their stack.
     pub fn open_missed(&self, cells: &[Point], clusters: &mut Clusters) -> usize {
         let (before, mut start) = (clusters.len(), 0);
         while start < cells.len() {
@@ -104,6 +105,7 @@ impl Cover {
     }
 
     /// Returns true if a colour is missed.
+    #[inline(never)]
     pub fn is_broken(&self, cells: &[Point], clusters: &Clusters) -> bool {
         let mut start = 0;
         while start < cells.len() {
@@ -119,6 +121,7 @@ impl Cover {
     /// Moves clusters from whose cells a colour is missed back to their centroid in `before`. Returns true if any moved.
     ///
     /// A centroid that drifts a little away from a small colour would otherwise open a new cluster in every such frame.
+    #[inline(never)]
     pub fn hold(&self, cells: &[Point], before: &[Cluster], clusters: &mut Clusters) -> bool {
         if before.is_empty() {
             return false;

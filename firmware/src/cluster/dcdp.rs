@@ -65,6 +65,7 @@ struct Sweep {
 
 /// Runs DC-DP-means on `points` from `clusters` (empty: from the weighted mean). `assign` holds a byte a point and receives
 /// the label of each. Afterwards `clusters` holds at least one cluster, unless there are no points.
+#[inline(never)] // Its sums of 8 KiB leave the stack with it.
 pub fn run(points: &[Point], params: Params, clusters: &mut Clusters, assign: &mut [u8]) -> Run {
     let lambda2 = params.lambda2_q12();
     if clusters.is_empty() {

@@ -34,6 +34,7 @@ pub struct Swept {
 
 /// Returns true if one sweep over `cells` would lower the cost by no more than one part in 256; the clusters then keep
 /// their centroids, so a scene that only noise moves keeps its colours to the bit. Sets the clusters' weights if so.
+#[inline(never)]
 pub fn is_still(cells: &[Point], squares: u64, clusters: &mut Clusters, assign: &mut [u8]) -> bool {
     let mut sums = [Features::ZERO; CLUSTERS_MAX];
     sweep(cells, clusters, assign, &mut sums);
@@ -50,6 +51,7 @@ pub fn is_still(cells: &[Point], squares: u64, clusters: &mut Clusters, assign: 
 
 /// Moves `clusters` by at most `sweeps_max` sweeps over `cells`, until they converge. `squares` is what
 /// [`crate::coreset::count`] returned with the cells.
+#[inline(never)] // As in `swap`: the sums leave the stack with it.
 pub fn lloyd(cells: &[Point], squares: u64, clusters: &mut Clusters, assign: &mut [u8], sweeps_max: u32) -> Swept {
     let mut sums = [Features::ZERO; CLUSTERS_MAX];
     assign.fill(u8::MAX);

@@ -27,6 +27,7 @@ const SILHOUETTE_DRAWS: u64 = 768;
 ///
 /// `assign` has the label of every point, below `clusters`. `inside_q12` is the mean squared distance of a pixel to the
 /// mean of its cell, which is not part of a point's spread.
+#[inline(never)]
 pub fn estimate_ppm(points: &[Point], assign: &[u8], clusters: usize, inside_q12: u64) -> Option<i32> {
     if !(2..=CLUSTERS_MAX).contains(&clusters) || points.is_empty() {
         return None;

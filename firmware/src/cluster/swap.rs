@@ -32,6 +32,7 @@ struct Cut {
 
 /// Swaps clusters while that lowers the cost of `points` and `deficit` stays at most `deficit_max`, or at most what it was
 /// before. Ends after `tries_max` rejected swaps, at most [`TRIES_MAX`]. Returns the number of sweeps.
+#[inline(never)] // Its kilobytes of sums must not lie on the stack of the whole step.
 pub fn swap(
     points: &[Point],
     clusters: &mut Clusters,

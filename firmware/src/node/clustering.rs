@@ -120,6 +120,7 @@ pub(super) fn continue_warm(
 }
 
 /// Clusters the frame from nothing, and takes the result if steering judges it better; merges clusters if there are too many.
+#[inline(never)]
 fn try_cold(
     points: &mut Points<'_>,
     s: &Settings,

@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, Clusters};
 use crate::color::distance2_q12;
 use crate::gather::gather;
 use crate::limits::CLUSTERS_MAX;
-use heapless::{Deque, Vec};
+use heapless::Vec;
 
 /// Clusters that have gone and whose ids may come back. At 30 frames a second a colour that flickers is among the last few;
 /// when full, the oldest is forgotten.
@@ -18,7 +18,7 @@ const GONE_MAX: usize = 64;
 #[derive(Debug, Clone, Default)]
 pub struct Identity {
     next_id: u32,
-    gone: Deque<Cluster, GONE_MAX>,
+    gone: Vec<Cluster, GONE_MAX>,
 }
 
 /// Ids that changed with a frame.
@@ -33,12 +33,13 @@ pub struct Changes {
 impl Identity {
     /// Nothing has been seen; ids begin at 0.
     pub const fn new() -> Identity {
-        Identity { next_id: 0, gone: Deque::new() }
+        Identity { next_id: 0, gone: Vec::new() }
     }
 
     /// Gives every new cluster an id. `previous` are the clusters of the frame before; `reach2_q12` is the squared distance
     /// within which a new cluster may take an id of one of them. A cluster that went earlier must be within half of that
     /// distance. Returns what changed.
+    #[inline(never)] // Its lists of pairs leave the stack with it.
     pub fn identify(&mut self, previous: &[Cluster], clusters: &mut Clusters, reach2_q12: u32) -> Changes {
         self.adopt(previous, clusters, reach2_q12);
         for cluster in clusters.iter_mut().filter(|c| c.id == Cluster::NEW) {
@@ -82,9 +83,13 @@ impl Identity {
         self.gone.retain(|gone| clusters.iter().all(|c| c.id != gone.id));
         for old in previous.iter().filter(|old| clusters.iter().all(|c| c.id != old.id)) {
             if self.gone.is_full() {
-                self.gone.pop_front();
+                let mut place = 0;
+                self.gone.retain(|_| {
+                    place += 1;
+                    place > 1
+                });
             }
-            let _ = self.gone.push_back(*old);
+            let _ = self.gone.push(*old);
         }
     }
 }

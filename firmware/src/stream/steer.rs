@@ -56,7 +56,7 @@ impl Quality {
     fn cost_with(&self, clusters: usize) -> u64 {
         let k = self.clusters.max(1) as i64;
         let more = k - clusters as i64;
-        let change = self.cost_q12 as i64 / (3 * k) * 2 * more;
+        let change = (self.cost_q12 as i64).checked_div(3 * k).unwrap_or(0).saturating_mul(2 * more);
         self.cost_q12.saturating_add_signed(change)
     }
 }
