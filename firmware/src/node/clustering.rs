@@ -143,7 +143,6 @@ fn try_cold(
     let is_kept = |c: &Clusters| s.refine != Refine::Cover || !cover.is_broken(cells, c);
     for _ in 0..verdict.surplus {
         if !merge::join_cheapest(clusters, is_kept) {
-            (*clusters, outcome.saturated, outcome.replaced) = (trial, tried.saturated, true);
             return;
         }
     }
