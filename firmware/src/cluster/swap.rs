@@ -15,7 +15,7 @@ use heapless::Vec;
 /// A swap: the cluster to cut, and the two to merge.
 type Exchange = (usize, usize, usize);
 
-/// Sweeps after a swap before it is judged: on photographs nearly all of a swap's gain shows within ten sweeps.
+/// Sweeps at most after a swap, before it is judged. Most trials end earlier: they converge, or are given up as not worth it.
 const SWEEPS_TO_JUDGE: u32 = 10;
 /// Rejected swaps after which the search ends, at most: later proposals promise less and are rejected more often.
 pub const TRIES_MAX: u32 = 6;

