@@ -1,13 +1,13 @@
-//! Budget: how much memory a configuration needs, worked out before any of it is taken.
+//! How much memory a configuration needs, worked out before any of it is taken.
 //!
-//! Takes a configuration and the size of a frame. Gives bytes, part by part.
-//! Touches nothing.
-//! Never a measurement: a test compares it with what the program really has.
+//! A configuration and the size of a frame give bytes, part by part. Nothing is measured here: a test compares the sum
+//! with what the program really has.
 
 use crate::config::{Config, Video, ViewChoice};
 use crate::memory::capacity;
 use crate::parcel::{ORIGINAL_WIDTH_PX_MAX, PARCELS_MAX, Parcel};
 use crate::slot::Shot;
+use crate::spec::{Ask, DisplaySpec, SourceSpec};
 use crate::spool::SEGMENT_BYTES;
 use firmware::custody::Sender;
 use firmware::limits::{PACKET_BYTES_MAX, PICTURE_BYTES_MAX, RECORD_BYTES_MAX};
@@ -15,8 +15,8 @@ use std::fmt;
 
 /// What is resident of the program itself and its libraries: code that was run, constants, the allocator's own.
 pub const PROGRAM_BYTES: u64 = 7 << 20;
-/// What four threads have used of their stacks: See's is the deepest.
-pub const STACKS_BYTES: u64 = 4 * (128 << 10);
+/// What six threads have used of their stacks (main, signals, see, show, custody, mqtt): See's is the deepest.
+pub const STACKS_BYTES: u64 = 6 * (128 << 10);
 /// The way between decoder and clip: a clip is read in pieces of this.
 const READ_BYTES: u64 = 256 << 10;
 /// Pictures whose labels leave that are under way at once: See fills one while Send empties another.
@@ -52,11 +52,11 @@ impl Budget {
             parts: [
                 ("program", PROGRAM_BYTES),
                 ("stacks", STACKS_BYTES),
-                ("camera", camera(&config.source, config.ask.format, pixels)),
+                ("camera", camera(&config.source, config.ask, pixels)),
                 ("clustering", memory.total_bytes() as u64),
                 ("displays", displays(config, size)),
                 ("sending", sending(config, pixels, size.width as u64)),
-                ("spool", config.spool_bytes_max.div_ceil(SEGMENT_BYTES) * INDEX_BYTES_PER_MIB),
+                ("spool", spool(config)),
             ],
         }
     }
@@ -94,32 +94,31 @@ pub fn mib(bytes: u64) -> String {
 
 /// The size that the configuration asks for.
 pub fn asked_size(config: &Config) -> Size {
-    let (kind, what) = config.source.split_once(':').unwrap_or((&config.source, ""));
-    let size = |w: u32, h: u32| Size { width: w as usize, height: h as usize };
-    let of_ask = |ask: crate::camera::ask::Ask| size(ask.width, ask.height);
-    match kind {
-        "synthetic" => {
-            let words = what.split_once('@').map_or(what, |(size, _)| size).split_once('x');
-            let numbers = words.and_then(|(w, h)| Some(size(w.parse().ok()?, h.parse().ok()?)));
-            numbers.unwrap_or(of_ask(config.ask))
-        }
-        "v4l2" => of_ask(config.ask.refined(what).map_or(config.ask, |(_, ask)| ask)),
-        _ => of_ask(config.ask),
+    let of_ask = |ask: Ask| Size { width: ask.width as usize, height: ask.height as usize };
+    match &config.source {
+        SourceSpec::Synthetic { width, height, .. } => Size { width: *width, height: *height },
+        SourceSpec::V4l2 { options, .. } | SourceSpec::Rpicam { options } => of_ask(options.over(config.ask)),
+        SourceSpec::File { .. } | SourceSpec::Y4m(_) | SourceSpec::StandardInput => of_ask(config.ask),
     }
 }
 
+/// The index of a full spool; nothing where no records are kept.
+fn spool(config: &Config) -> u64 {
+    if config.keeps_records() { config.spool_bytes_max.div_ceil(SEGMENT_BYTES) * INDEX_BYTES_PER_MIB } else { 0 }
+}
+
 /// The buffers between a device or a clip and a frame.
-fn camera(source: &str, format: Option<[u8; 4]>, pixels: u64) -> u64 {
+fn camera(source: &SourceSpec, ask: Ask, pixels: u64) -> u64 {
     // Two RGB pictures in turn, the compressed bytes (at most one a pixel is usual), and what the decoder takes for a
     // picture: its coefficients, two bytes each, where the JPEG is progressive.
     let jpeg = 2 * 3 * pixels + pixels + 6 * pixels;
     // Two pictures in turn, and the driver's four where they are this process's.
     let raw = |halves_per_pixel: u64| (2 + 4) * halves_per_pixel * pixels / 2;
-    match source.split_once(':').map_or("", |(kind, _)| kind) {
-        "synthetic" => 3 * pixels,
-        "y4m" => 2 * 3 * pixels + READ_BYTES,
-        "rpicam" => 2 * 3 * pixels / 2 + READ_BYTES,
-        "v4l2" => match format.as_ref() {
+    match source {
+        SourceSpec::Synthetic { .. } => 3 * pixels,
+        SourceSpec::Y4m(_) | SourceSpec::StandardInput => 2 * 3 * pixels + READ_BYTES,
+        SourceSpec::Rpicam { .. } => 2 * 3 * pixels / 2 + READ_BYTES,
+        SourceSpec::V4l2 { options, .. } => match options.over(ask).format.as_ref() {
             Some(b"YUYV") => raw(4),
             Some(b"NV12" | b"YU12") => raw(3),
             Some(b"GREY") => raw(2),
@@ -127,14 +126,14 @@ fn camera(source: &str, format: Option<[u8; 4]>, pixels: u64) -> u64 {
             // Not said: a webcam that is fast enough only with JPEGs.
             _ => jpeg + 4 * pixels,
         },
-        _ => jpeg + READ_BYTES,
+        SourceSpec::File { .. } => jpeg + READ_BYTES,
     }
 }
 
 /// Three pictures that go round, and what each panel draws on.
 fn displays(config: &Config, size: Size) -> u64 {
     let pixels = (size.width * size.height) as u64;
-    let panels: Vec<&str> = config.panels.iter().map(String::as_str).filter(|p| *p != "none").collect();
+    let panels: Vec<&DisplaySpec> = config.panels.iter().filter(|p| **p != DisplaySpec::None).collect();
     if panels.is_empty() {
         return 0;
     }
@@ -143,19 +142,24 @@ fn displays(config: &Config, size: Size) -> u64 {
     let shots = 3 * (size_of::<Shot>() as u64 + pixels + original);
     // A screen of 1920x1080 at 32 bits, drawn and converted.
     let screen = 2 * 4 * 1920 * 1080;
-    let own = |panel: &str| match panel.split_once(':').map_or(panel, |(kind, _)| kind) {
-        "spi" => config.spi.as_ref().map_or(0, |b| 6 * u64::from(b.width) * u64::from(b.height) + (64 << 10)),
-        "fb" | "window" | "auto" => screen,
+    let own = |panel: &DisplaySpec| match panel {
+        DisplaySpec::Spi => {
+            config.spi.as_ref().map_or(0, |b| 6 * u64::from(b.width) * u64::from(b.height) + (64 << 10))
+        }
+        DisplaySpec::Framebuffer(_) | DisplaySpec::Window | DisplaySpec::Auto => screen,
         // Drawn, encoded, and kept for those who look.
-        "preview" => both * (4 + 3 + 1) * pixels,
-        "png" => both * 2 * 3 * pixels,
-        _ => 1 << 20,
+        DisplaySpec::Preview(_) => both * (4 + 3 + 1) * pixels,
+        DisplaySpec::Png(_) => both * 2 * 3 * pixels,
+        DisplaySpec::None | DisplaySpec::Terminal => 1 << 20,
     };
     shots + panels.iter().map(|p| own(p)).sum::<u64>()
 }
 
 /// Parcels, what a census is made in, and what is on its way to the broker.
 fn sending(config: &Config, pixels: u64, width: u64) -> u64 {
+    if !config.keeps_records() {
+        return 0;
+    }
     let parcels = PARCELS_MAX as u64 * size_of::<Parcel>() as u64 + size_of::<Sender>() as u64;
     // A word a pixel to sort, and the census: at most two bytes a pixel in all but noise.
     let census = 4 * pixels + 2 * pixels;
@@ -191,7 +195,8 @@ mod tests {
 
     #[test]
     fn more_costs_more_and_the_parts_are_the_whole() {
-        let plain = Budget::asked(&config(&[]));
+        let plain = Budget::asked(&config(&[("spool.dir", "/s")]));
+        assert!(Budget::asked(&config(&[])).bytes() < plain.bytes(), "records are kept nowhere");
         assert_eq!(plain.parts.iter().map(|p| p.1).sum::<u64>(), plain.bytes());
         assert_eq!(plain.part("displays"), 0);
         for words in [
@@ -202,10 +207,11 @@ mod tests {
             &[("camera.source", "v4l2:0")],
             &[("spool.bytes_max", "1073741824")],
         ] {
-            assert!(Budget::asked(&config(words)).bytes() > plain.bytes(), "{words:?}");
+            let words = [words, &[("spool.dir", "/s")]].concat();
+            assert!(Budget::asked(&config(&words)).bytes() > plain.bytes(), "{words:?}");
         }
         let text = plain.to_string();
-        assert!(text.contains("MiB at 640x480 (program 7.0, stacks 0.5, camera 0.9, clustering"), "{text}");
+        assert!(text.contains("MiB at 640x480 (program 7.0, stacks 0.8, camera 0.9, clustering"), "{text}");
     }
 
     #[test]

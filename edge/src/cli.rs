@@ -1,14 +1,15 @@
-//! Command line: what may be typed, and which code each ending has.
+//! The command line: what may be typed, and which exit code each ending has.
 //!
-//! Takes the arguments and the environment. Gives an exit code, data on standard output, everything else on standard error.
-//! Touches nothing itself.
-//! Never decides anything about a frame: it turns words into a configuration and calls the room that does the work.
+//! Arguments and environment become a configuration, and the module that does the work is called. Data goes to standard
+//! output, everything else to standard error. Nothing about a frame is decided here.
 
 use crate::budget::Budget;
 use crate::config::{Config, Origin, Raw};
 use crate::exit::{Failure, Reason};
-use crate::{cluster, coreset_size, doctor, live, logs};
+use crate::spec::{RunOptions, SourceSpec};
+use crate::{cluster, coreset_size, doctor, logs, output, supervise};
 use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,8 +41,8 @@ enum Command {
     Doctor(Box<DoctorArgs>),
     /// Check the configuration, and say how much memory it needs if it is right.
     CheckConfig(RunArgs),
-    /// Print the configuration in force, and where each value came from.
-    PrintConfig(RunArgs),
+    /// Print the configuration in force, and where each value came from: the main keys and what was changed.
+    PrintConfig(PrintArgs),
 }
 
 /// How frames are clustered.
@@ -89,7 +90,7 @@ struct RunArgs {
     /// clustered or side-by-side
     #[arg(long, value_name = "V")]
     view: Option<String>,
-    /// mqtt://[USER@]HOST[:PORT], mqtts:// for TLS; with none the edge works alone and spools
+    /// mqtt://[USER@]HOST[:PORT], mqtts:// for TLS; with none the edge works alone, and keeps records only with --spool
     #[arg(long, value_name = "URL")]
     mqtt: Option<String>,
     /// The site's name in topics
@@ -98,7 +99,7 @@ struct RunArgs {
     /// This device's name in topics [default: the host's name]
     #[arg(long, value_name = "ID")]
     device: Option<String>,
-    /// Directory of the spool
+    /// Directory of the spool; with neither this nor --mqtt no records are kept
     #[arg(long, value_name = "DIR")]
     spool: Option<String>,
     /// off, latest:FPS or all [default: latest:5]
@@ -116,6 +117,9 @@ struct RunArgs {
     /// End at once and leave what the journal does not have in the spool
     #[arg(long)]
     no_drain: bool,
+    /// Open neither source nor display: send what the spool holds, end when the journal has it
+    #[arg(long, conflicts_with_all = ["no_drain", "frames"])]
+    drain_only: bool,
     /// From the beginning again at the end of the source
     #[arg(long = "loop")]
     rewind: bool,
@@ -128,6 +132,15 @@ struct RunArgs {
     /// Log every frame
     #[arg(long)]
     log_frames: bool,
+}
+
+#[derive(Debug, Args)]
+struct PrintArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Every key
+    #[arg(long)]
+    all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -146,7 +159,7 @@ struct DoctorArgs {
 struct ClusterArgs {
     /// Images (png, jpeg), y4m, or any video that ffmpeg can read
     #[arg(required = true)]
-    inputs: Vec<String>,
+    inputs: Vec<OsString>,
     #[command(flatten)]
     clustering: Clustering,
     /// Cluster each frame N times from cold after one warm-up; times are then medians
@@ -221,7 +234,7 @@ fn put_switch(raw: &mut Raw, key: &str, flag: &str, on: bool) -> Result<(), Fail
 
 impl RunArgs {
     fn config(&self) -> Result<Config, Failure> {
-        let mut raw = Raw::gather(self.config.as_deref(), std::env::vars())?;
+        let mut raw = Raw::gather(self.config.as_deref(), std::env::vars_os())?;
         self.clustering.put(&mut raw)?;
         let words = [
             ("camera.source", "--source", &self.source),
@@ -252,6 +265,8 @@ impl ClusterArgs {
         self.clustering.put(&mut raw)?;
         let settings = Config::check(raw)?.settings;
         let ClusterArgs { inputs, repeat, out, labels, json, .. } = self;
+        let inputs: Result<_, _> = inputs.iter().map(|input| SourceSpec::of_input(input)).collect();
+        let inputs = inputs.map_err(|e| Failure::new(Reason::Usage, e))?;
         Ok(cluster::Job { inputs, settings, repeat, out, labels, json })
     }
 }
@@ -286,21 +301,22 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => {
             let config = args.config()?;
-            let limits = live::Limits {
+            let options = RunOptions {
                 frames: args.frames,
                 drain: !args.no_drain,
+                drain_only: args.drain_only,
                 quiet: args.quiet,
                 log_frames: args.log_frames,
             };
             if args.quiet {
                 log::set_max_level(log::LevelFilter::Warn);
             }
-            live::run(config, limits)
+            supervise::run(config, options)
         }
         Command::Cluster(args) => cluster::run(&args.job()?),
         Command::CoresetSize(a) => {
             let SizeArgs { points, clusters, dims, epsilon, delta } = a;
-            data(&coreset_size::Question { points, clusters, dims, epsilon, delta }.answer())
+            output::write(&coreset_size::Question { points, clusters, dims, epsilon, delta }.answer())
         }
         Command::ListCameras { json } => list_cameras(json),
         Command::Doctor(args) => {
@@ -315,9 +331,12 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::CheckConfig(args) => {
             let config = args.config()?;
-            data(&format!("the configuration is sound; memory: {}\n", Budget::asked(&config)))
+            output::write(&format!("the configuration is sound; memory: {}\n", Budget::asked(&config)))
         }
-        Command::PrintConfig(args) => data(&args.config()?.print()),
+        Command::PrintConfig(PrintArgs { run, all }) => {
+            let config = run.config()?;
+            output::write(&if all { config.print_all() } else { config.print() })
+        }
     }
 }
 
@@ -334,7 +353,7 @@ fn list_cameras(json: bool) -> Result<(), Failure> {
             "there is no video node that can be asked; is a camera plugged in? CSI cameras: use the source rpicam:"
         );
     }
-    data(&if json { nodes::json(&nodes) } else { nodes::table(&nodes) })
+    output::write(&if json { nodes::json(&nodes) } else { nodes::table(&nodes) })
 }
 
 #[cfg(not(feature = "camera"))]
@@ -342,17 +361,10 @@ fn list_cameras(_: bool) -> Result<(), Failure> {
     Err(Failure::new(Reason::Unavailable, anyhow::anyhow!("{}", crate::camera::NO_CAMERA)))
 }
 
-/// Writes to standard output; a reader that has gone away is no failure.
-pub fn data(text: &str) -> Result<(), Failure> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::io("writing to standard output", e)),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::DisplaySpec;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -391,7 +403,7 @@ mod tests {
         let Command::Run(args) = cli.command else { panic!() };
         let config = args.config().unwrap();
         assert_eq!((config.settings.lambda_q6, config.settings.seed), (800, u64::MAX));
-        assert_eq!(config.panels, ["none", "png:/tmp/x"]);
+        assert_eq!(config.panels, [DisplaySpec::None, DisplaySpec::Png("/tmp/x".into())]);
         assert_eq!(config.mqtt.unwrap().user.as_deref(), Some("u"));
     }
 }

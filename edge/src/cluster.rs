@@ -4,10 +4,12 @@
 //! given. Each input is a stream of its own, though frames are numbered over all inputs.
 
 use crate::camera::{Camera, Play};
-use crate::cli::data;
 use crate::exit::{Failure, Reason};
+use crate::health::Child;
 use crate::memory::Memory;
+use crate::output;
 use crate::panel::png;
+use crate::spec::SourceSpec;
 use firmware::frame::Frame;
 use firmware::node::{Node, Settings};
 use firmware::wire::{Micros, Report};
@@ -22,8 +24,8 @@ use std::time::Instant;
 /// What is to be done.
 #[derive(Debug)]
 pub struct Job {
-    /// Files.
-    pub inputs: Vec<String>,
+    /// Files, or specifications of sources that end.
+    pub inputs: Vec<SourceSpec>,
     /// How.
     pub settings: Settings,
     /// Times each frame is clustered again from cold.
@@ -52,12 +54,10 @@ pub fn run(job: &Job) -> Result<(), Failure> {
 }
 
 /// Clusters one input. Gives the number of the next input's first frame.
-fn one_input(job: &Job, input: &str, first_frame: u64) -> Result<u64, Failure> {
-    let known = ["y4m:", "synthetic:", "file:"].iter().any(|p| input.starts_with(p));
-    let description = if known { input.to_owned() } else { format!("file:{input}") };
+fn one_input(job: &Job, input: &SourceSpec, first_frame: u64) -> Result<u64, Failure> {
     let never = Arc::new(AtomicBool::new(false));
     let play = Play { fast: true, ..Play::default() };
-    let mut camera = Camera::open(&description, job.settings.seed, play, &never)?;
+    let mut camera = Camera::open(input, job.settings.seed, play, &never, &Child::alone("input", input.to_string()))?;
     let mut picture = Vec::new();
     let mut frames = first_frame;
     let mut more = camera.advance(&never)?;
@@ -238,7 +238,7 @@ fn emit(job: &Job, report: &Report, labels: &[u8], micros: Times, picture: &mut 
     let line = line(report, micros);
     let text =
         if job.json { serde_json::to_string(&line).map_err(|e| Failure::new(Reason::Io, e))? } else { sentence(&line) };
-    data(&(text + "\n"))
+    output::write(&(text + "\n"))
 }
 
 fn write(dir: &Path, name: &str, w: u32, h: u32, color: ::png::ColorType, data: &[u8]) -> Result<(), Failure> {

@@ -1,8 +1,7 @@
-//! Command: what a message on the `cmd` topic asks of a running edge.
+//! What a message on the `cmd` topic asks of a running edge.
 //!
-//! Takes JSON that anyone may have sent. Gives changes that are allowed, or why not.
-//! Touches nothing.
-//! Never half a command: if one thing in it is wrong, nothing of it is done.
+//! The JSON may come from anyone. It becomes changes that are allowed, or a reason; if one thing in it is wrong, nothing
+//! of it is done.
 
 use crate::config;
 use firmware::limits::POINTS_MAX;

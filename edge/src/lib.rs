@@ -1,13 +1,12 @@
-//! Hueflow's edge: eyes, face and mouth of one camera.
+//! Hueflow's edge: one camera, its displays, and the records that it keeps until the journal has them.
 //!
-//! Takes frames from a camera or a clip, and commands from MQTT. Gives pictures on a display, and records in a spool
-//! that leave it only when the journal has them.
-//! Touches files, the display and one MQTT connection, each through one module.
-//! Never Kafka, never the bridge's code; and See and Show never allocate for a frame.
-//!
-//! A frame's way: [`camera`] -> `firmware::node` (in [`see`]) -> [`panel`] (by [`show`]) and [`spool`] -> [`outbox`]
-//! (by [`send`]). Three threads, See, Show and Send, started in [`live`]; what lies between them is bounded and counted.
+//! [`supervise`] starts custody ([`custody`]: the spool and the sender) first and stops it last; the camera ([`see`]) and
+//! the displays ([`show`]) are children that are tried again when they fail. A frame's way: [`camera`] ->
+//! `firmware::node` (in [`see`]) -> [`panel`] (by [`show`]) and [`spool`] -> [`outbox`] (by [`send`]). What lies between
+//! the threads is bounded and counted; See and Show do not allocate for a frame. [`spec`] and [`config`] know nothing above
+//! them.
 
+pub mod backoff;
 pub mod budget;
 pub mod camera;
 pub mod cli;
@@ -15,19 +14,25 @@ pub mod cluster;
 pub mod command;
 pub mod config;
 pub mod coreset_size;
+pub mod counters;
+pub mod custody;
 pub mod doctor;
 pub mod exit;
 pub mod gauge;
-pub mod live;
+pub mod health;
 pub mod logs;
 pub mod memory;
 pub mod outbox;
+pub mod output;
 pub mod panel;
 pub mod parcel;
 pub mod see;
 pub mod send;
 pub mod service;
 pub mod show;
+pub mod signals;
 pub mod slot;
+pub mod spec;
 pub mod spool;
+pub mod supervise;
 pub mod tls;

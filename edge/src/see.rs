@@ -1,24 +1,24 @@
 //! See: the thread that takes frames, has them clustered, and hands the results on.
 //!
-//! Takes frames and commands. Gives pictures to the slot for Show, and parcels to Send.
-//! Touches the camera, and memory that it took at the start.
-//! Never allocates for a frame; waits for the camera, for Send when all parcels are under way, and for Show only if a
-//! panel wants every frame.
+//! It opens the source, which may be absent for a while, and clusters each frame in memory that it took at the start: no
+//! frame allocates. Pictures go to Show by the slot, parcels to custody. It waits for the source, for custody when all
+//! parcels are under way, and for Show only if a display wants every frame. While it works it gives signs of life.
 
 use crate::budget::{Budget, Size};
-use crate::camera::{Camera, SourceError};
+use crate::camera::{Camera, Play, SourceError};
 use crate::cluster::{frame_rng, new_node};
 use crate::command::Command;
 use crate::config::{Config, Video, ViewChoice};
+use crate::counters::{Counters, get};
 use crate::exit::{Failure, Reason};
 use crate::gauge::Rate;
-use crate::live::{Counters, Limits};
+use crate::health::Child;
 use crate::logs;
 use crate::memory::Memory;
 use crate::parcel::{PARCELS_MAX, Parcel, PictureWay, Rooms};
-use crate::service::Watchdog;
 use crate::show::Plan;
-use crate::slot::{Shot, Slot};
+use crate::slot::{PUT_WAIT_MAX, Shot, Slot};
+use crate::spec::RunOptions;
 use firmware::frame::Frame;
 use firmware::node::{Node, Settings};
 use firmware::wire::Report;
@@ -30,28 +30,39 @@ use tokio::sync::mpsc::Sender;
 
 /// The status line is renewed this often.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// Clustering a frame and handing it on takes less than this, or the thread hangs: the largest frame, 8 million pixels of
+/// noise at the smallest lambda, takes 20 s on a Raspberry Pi Zero 2.
+const STEP_LIMIT: Duration = Duration::from_secs(120);
+
+/// See's ends of the channels to and from custody.
+pub struct ToCustody {
+    /// Full parcels.
+    pub parcels: Sender<Box<Parcel>>,
+    /// Empty ones, back from custody.
+    pub empties: Receiver<Box<Parcel>>,
+    /// Commands from the `cmd` topic.
+    pub commands: Receiver<Command>,
+}
 
 /// See's ends of what lies between the threads, and what it has to know.
-pub struct See<'a> {
+pub struct See {
     /// The configuration.
-    pub config: &'a Config,
-    /// When to end and what to say.
-    pub limits: Limits,
-    /// What the panels want.
-    pub plan: Plan,
+    pub config: Arc<Config>,
+    /// When to end and what to log.
+    pub options: RunOptions,
+    /// What the displays want.
+    pub plan: Arc<Plan>,
     /// To Show.
-    pub slot: &'a Slot,
-    /// Parcels to Send.
-    pub parcels: Sender<Box<Parcel>>,
-    /// Empty ones, back from Send.
-    pub empties: Receiver<Box<Parcel>>,
-    /// From the `cmd` topic.
-    pub commands: Receiver<Command>,
+    pub slot: Arc<Slot>,
+    /// To custody; none: no records are kept.
+    pub custody: Option<ToCustody>,
     /// Set when the stream is to end.
-    pub stop: &'a AtomicBool,
+    pub stop: Arc<AtomicBool>,
     /// What the status line and the summary say.
-    pub counters: &'a Counters,
-    /// The status line is shown.
+    pub counters: Arc<Counters>,
+    /// This thread's state and signs of life.
+    pub child: Arc<Child>,
+    /// The status line may be shown.
     pub status_line: bool,
 }
 
@@ -71,15 +82,25 @@ struct Work {
     colours: Vec<u32>,
     row: Vec<u8>,
     census_of: Option<u64>,
-    watchdog: Watchdog,
 }
 
-impl See<'_> {
-    /// Runs until the source ends, enough frames are seen, or the stop flag is set.
+impl See {
+    /// Opens the configured source and runs until it ends, enough frames are seen, or the stop flag is set.
     ///
     /// # Errors
     /// [`Failure`] of the source; all frames before it have been handed on.
-    pub fn run(self, mut camera: Camera) -> Result<(), Failure> {
+    pub fn run(self) -> Result<(), Failure> {
+        let end = match open_camera(&self.config, &self.stop, &self.child) {
+            Ok(mut camera) => self.watch(&mut camera),
+            // A stop may end the wait for a pipe.
+            Err(_) if self.stop.load(Ordering::Relaxed) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        self.child.ended(end.as_ref().err().map(ToString::to_string).as_deref());
+        end
+    }
+
+    fn watch(&self, camera: &mut Camera) -> Result<(), Failure> {
         let now = Instant::now();
         let every = |s: f64| (s > 0.0).then(|| Duration::from_secs_f64(s));
         let mut work = Work {
@@ -97,11 +118,8 @@ impl See<'_> {
             colours: Vec::new(),
             row: Vec::new(),
             census_of: None,
-            watchdog: Watchdog::of_systemd(now),
         };
-        let mut away = Watchdog::of_systemd(now);
-        camera.while_away(Box::new(move || away.alive(Instant::now())));
-        let end = self.frames(&mut camera, &mut work);
+        let end = self.frames(camera, &mut work);
         logs::status(None);
         self.counters.late.store(camera.late(), Ordering::Relaxed);
         self.counters.lost.store(camera.lost(), Ordering::Relaxed);
@@ -109,12 +127,12 @@ impl See<'_> {
     }
 
     fn frames(&self, camera: &mut Camera, work: &mut Work) -> Result<(), Failure> {
-        let mut more = camera.advance(self.stop)?;
+        let mut more = camera.advance(&self.stop)?;
         while more {
             // Rarely more than once: only for a frame that is larger than any before.
             let (pixels, width) = size(&camera.frame()?);
             let size = Size { width, height: pixels / width.max(1) };
-            log::info!("memory: {}", Budget::new(self.config, size));
+            log::info!("memory: {}", Budget::new(&self.config, size));
             let mut memory = Memory::new(pixels, width, work.settings.coreset_size);
             let places = memory.points();
             let mut node = new_node(work.settings, &mut memory)?;
@@ -137,7 +155,8 @@ impl See<'_> {
         (pixels, width, places): (usize, usize, usize),
     ) -> Result<bool, Failure> {
         loop {
-            while let Ok(command) = self.commands.try_recv() {
+            self.child.heartbeat(Some(STEP_LIMIT));
+            while let Some(Ok(command)) = self.custody.as_ref().map(|c| c.commands.try_recv()) {
                 work.obey(&command, node, places);
             }
             let frame = camera.frame()?;
@@ -148,16 +167,15 @@ impl See<'_> {
             step(node, &frame, work.settings.seed)?;
             work.rate.tick(Instant::now());
             self.report(node.report(), camera.rate(), work);
-            if self.plan.any {
+            if self.plan.any() {
                 self.show(&frame, node, work);
             }
             if !self.send(&frame, node, work) {
                 return Ok(false);
             }
             let seen = self.counters.frames.fetch_add(1, Ordering::Relaxed) + 1;
-            work.watchdog.alive(Instant::now());
-            let enough = self.limits.frames.is_some_and(|n| seen >= n);
-            if enough || !camera.advance(self.stop)? {
+            let enough = self.options.frames.is_some_and(|n| seen >= n);
+            if enough || !camera.advance(&self.stop)? {
                 return Ok(false);
             }
         }
@@ -176,16 +194,16 @@ impl See<'_> {
         }
         let ms = f64::from(report.micros.total) / 1000.0;
         let (k, iterations, frame) = (report.palette.len(), report.iterations, report.frame);
-        if self.limits.log_frames {
+        if self.options.log_frames {
             log::info!("frame {frame}: {k} colours detected, DCDP took {iterations} iterations, {ms:.1} ms");
         }
         let now = Instant::now();
-        if self.status_line && now >= work.status_due {
+        if self.status_line && !self.plan.fills_terminal() && now >= work.status_due {
             let since = (now - work.status_due + STATUS_EVERY).as_secs_f64();
-            let seen = self.counters.frames.load(Ordering::Relaxed);
+            let seen = get(&self.counters.frames);
             let fps = (seen - work.status_frames) as f64 / since;
-            let held = self.counters.held.load(Ordering::Relaxed);
-            let evicted = match self.counters.evicted.load(Ordering::Relaxed) {
+            let held = get(&self.counters.held);
+            let evicted = match get(&self.counters.evicted) {
                 0 => String::new(),
                 n => format!("  {n} evicted"),
             };
@@ -195,6 +213,8 @@ impl See<'_> {
             };
             let link = if self.config.mqtt.is_none() {
                 "alone"
+            } else if self.counters.is_bridge_missing.load(Ordering::Relaxed) {
+                "connected, no bridge answers"
             } else if self.counters.connected.load(Ordering::Relaxed) {
                 "connected"
             } else {
@@ -223,27 +243,31 @@ impl See<'_> {
                 shot.original.extend_from_slice(frame.row(y, &mut work.row));
             }
         }
-        self.slot.put(shot, self.plan.every_frame);
+        self.slot.put(shot, if self.plan.every_frame() { PUT_WAIT_MAX } else { Duration::ZERO });
     }
 
-    /// The parcel that came back last, so that few are in use where few are needed. None: Send has ended.
-    fn empty(&self, work: &mut Work) -> Option<Box<Parcel>> {
-        let mut back = self.empties.try_recv().ok();
+    /// The parcel that came back last, so that few are in use where few are needed. None: custody has ended.
+    fn empty(&self, custody: &ToCustody, work: &mut Work) -> Option<Box<Parcel>> {
+        let mut back = custody.empties.try_recv().ok();
         if back.is_none() && work.empties.is_empty() {
-            back = Some(self.empties.recv().ok()?);
+            // Custody has a limit of its own.
+            self.child.heartbeat(None);
+            back = Some(custody.empties.recv().ok()?);
+            self.child.heartbeat(Some(STEP_LIMIT));
         }
         while let Some(mut parcel) = back {
             work.rooms.take_from(&mut parcel);
             // There is a place for each parcel.
             drop(work.empties.push(parcel));
-            back = self.empties.try_recv().ok();
+            back = custody.empties.try_recv().ok();
         }
         work.empties.pop()
     }
 
-    /// Hands the frame to Send. False: Send has ended.
+    /// Hands the frame to custody. False: custody has ended.
     fn send(&self, frame: &Frame<'_>, node: &Node<'_>, work: &mut Work) -> bool {
-        let Some(mut parcel) = self.empty(work) else { return false };
+        let Some(custody) = &self.custody else { return true };
+        let Some(mut parcel) = self.empty(custody, work) else { return false };
         parcel.begin(frame, node.report());
         let now = Instant::now();
         if work.snapshot || work.census_every.is_some() && now >= work.census_due {
@@ -271,21 +295,21 @@ impl See<'_> {
                 parcel.add_original(frame, &mut work.row);
             }
         }
-        self.parcels.blocking_send(parcel).is_ok()
+        custody.parcels.blocking_send(parcel).is_ok()
     }
 
     /// A census of the last frame, so that what was seen last can be looked into.
     fn last_census(&self, camera: &Camera, work: &mut Work, node: &Node<'_>) {
-        let Ok(frame) = camera.frame() else { return };
+        let (Some(custody), Ok(frame)) = (&self.custody, camera.frame()) else { return };
         // A frame that was fetched but not clustered has no report.
         if frame.stamp.number != node.report().frame || work.census_of == Some(frame.stamp.number) {
             return;
         }
-        let Some(mut parcel) = self.empty(work) else { return };
+        let Some(mut parcel) = self.empty(custody, work) else { return };
         parcel.begin(&frame, node.report());
         parcel.with_report = false;
         work.take_census(&mut parcel, &frame);
-        let _ = self.parcels.blocking_send(parcel);
+        let _ = custody.parcels.blocking_send(parcel);
     }
 }
 
@@ -336,7 +360,7 @@ fn step(node: &mut Node<'_>, frame: &Frame<'_>, seed: u64) -> Result<(), Failure
 ///
 /// # Errors
 /// [`SourceError`].
-pub fn open_camera(config: &Config, stop: &Arc<AtomicBool>) -> Result<Camera, SourceError> {
-    let play = crate::camera::Play { fast: config.fast, rewind: config.rewind, ask: config.ask };
-    Camera::open(&config.source, config.settings.seed, play, stop)
+pub fn open_camera(config: &Config, stop: &Arc<AtomicBool>, child: &Arc<Child>) -> Result<Camera, SourceError> {
+    let play = Play { fast: config.fast, rewind: config.rewind, ask: config.ask };
+    Camera::open(&config.source, config.settings.seed, play, stop, child)
 }

@@ -1,18 +1,20 @@
-//! Send: the thread that keeps records until the journal has them.
+//! The sender: keeps records until the journal has them.
 //!
-//! Takes parcels from See, and what the broker brings. Gives records to the spool, and from there to the outbox.
-//! Touches the spool and the outbox; the rules are `firmware::custody`'s.
-//! Never sends a record that is not accepted (appended and synced), and never loses one that is.
+//! Parcels from See become records in the spool, and from there go to the outbox; acks from the broker settle them. The
+//! rules are `firmware::custody`'s. Only accepted records (appended and synced) are sent, and none of these is lost. The
+//! sender may wait for the disk: the MQTT connection is served by another thread (see `crate::custody`).
 
 mod keep;
 mod status;
 
 use crate::command::Command;
 use crate::config::{Config, Mqtt, Origin};
+use crate::counters::Counters;
 use crate::exit::Failure;
-use crate::live::{Counters, Limits};
+use crate::health::{Child, Health};
 use crate::outbox::{Event, Outbox};
 use crate::parcel::{Parcel, Parts, PictureWay};
+use crate::spec::RunOptions;
 use crate::spool::state::StreamState;
 use crate::spool::{ReadError, Spool, Stamp, State};
 use firmware::custody::{Ack, Envelope, JournalId, Kind, Sender, SenderConfig};
@@ -41,8 +43,14 @@ const LOST_SAID_MAX: usize = 8;
 /// Whatever is overdue, nothing is tried again sooner than this, unless progress is told.
 const BUSY_PAUSE_MIN: Duration = Duration::from_millis(1);
 
-/// Send's ends of what lies between the threads.
-pub struct Hatch {
+/// With a connection and no word of a bridge for this long, it is said: the bridge's status is retained, so it comes at
+/// once where there is one.
+const BRIDGE_SILENCE: Duration = Duration::from_secs(10);
+/// One turn takes less than this, or the disk hangs: a worn SD card takes up to half a minute to sync.
+const TURN_LIMIT: Duration = Duration::from_secs(180);
+
+/// The sender's ends of what lies between the threads.
+pub struct SenderChannels {
     /// Full parcels.
     pub parcels: mpsc::Receiver<Box<Parcel>>,
     /// Empty ones, back to See.
@@ -53,14 +61,20 @@ pub struct Hatch {
     pub stop: Arc<AtomicBool>,
     /// Set when See has failed: the end is then a short one.
     pub failed: Arc<AtomicBool>,
+    /// Set when no more parcels come, though See may hang with its end of the channel.
+    pub closed: Arc<AtomicBool>,
     /// What the status line and the summary say.
     pub counters: Arc<Counters>,
+    /// The state of every child, for the `status` message.
+    pub health: Arc<Health>,
+    /// Custody's own.
+    pub child: Arc<Child>,
 }
 
 /// The thread's state.
 pub struct Send {
-    hatch: Hatch,
-    limits: Limits,
+    channels: SenderChannels,
+    options: RunOptions,
     sender: Box<Sender>,
     spool: Spool,
     outbox: Option<Outbox>,
@@ -77,6 +91,10 @@ pub struct Send {
     said_lost: Vec<String>,
     stopped_at: Option<Instant>,
     said_full: bool,
+    /// The changes of health that the last status told of.
+    health_told: u64,
+    /// When the connection was made, until a bridge is heard of.
+    bridge_awaited: Option<Instant>,
     /// Seqs of reports that are appended and not synced: at most as many as are synced together.
     unsynced_frames: Vec<u64>,
     /// Damaged records that are declared lost, and that the sender has no place for yet.
@@ -96,7 +114,7 @@ pub struct Send {
 
 impl Send {
     /// Makes ready: restores from the spool what earlier runs left.
-    pub fn new(config: &Config, limits: Limits, spool: Spool, hatch: Hatch) -> Send {
+    pub fn new(config: &Config, options: RunOptions, spool: Spool, channels: SenderChannels) -> Send {
         let window = SenderConfig { window_records: config.window_records, window_bytes: WINDOW_BYTES };
         let mut sender = Box::new(Sender::new(spool.boot(), window));
         let journal = spool.state().journal.as_deref().and_then(|j| JournalId::try_from(j).ok());
@@ -115,8 +133,8 @@ impl Send {
             log::warn!("{} of the earlier runs have to wait until the others are through", unrestored.len());
         }
         Send {
-            hatch,
-            limits,
+            channels,
+            options,
             sender,
             spool,
             outbox: None,
@@ -131,6 +149,8 @@ impl Send {
             said_lost: Vec::new(),
             stopped_at: None,
             said_full: false,
+            health_told: 0,
+            bridge_awaited: None,
             unsynced_frames: Vec::with_capacity(config.sync_records as usize + 1),
             given_up: BTreeSet::new(),
             trouble: Trouble::default(),
@@ -150,12 +170,15 @@ impl Send {
     /// [`Failure`] if the broker's password cannot be read.
     pub async fn run(mut self, mqtt: Option<&Mqtt>) -> Result<(), Failure> {
         if let Some(mqtt) = mqtt {
-            self.outbox = Some(Outbox::open(mqtt, &status::json("offline", self.spool.boot(), None, None, None))?);
+            self.outbox = Some(Outbox::open(mqtt, &status::json("offline", self.spool.boot(), None, None, None, &[]))?);
         }
         let mut open = true;
         let mut said_waiting = false;
         while open || self.has_to_drain() {
+            self.channels.child.heartbeat(Some(TURN_LIMIT));
+            open &= !(self.channels.closed.load(Ordering::Relaxed) && self.channels.parcels.is_empty());
             self.pump();
+            self.look_for_bridge();
             if !open
                 && self.stopped_at.is_none()
                 && !std::mem::replace(&mut said_waiting, true)
@@ -166,7 +189,7 @@ impl Send {
             }
             let wake = self.wake_at();
             tokio::select! {
-                parcel = self.hatch.parcels.recv(), if open => match parcel {
+                parcel = self.channels.parcels.recv(), if open => match parcel {
                     Some(parcel) => self.take(parcel),
                     None => open = false,
                 },
@@ -189,12 +212,14 @@ impl Send {
     /// Whether the end has to wait for the journal: without end if the frames were counted, for a moment if it was
     /// stopped while the broker is there, so that a stop in the middle of a stream leaves nothing behind.
     fn has_to_drain(&mut self) -> bool {
-        let stopped = self.hatch.stop.load(Ordering::Relaxed) || self.hatch.failed.load(Ordering::Relaxed);
+        let stopped = self.channels.stop.load(Ordering::Relaxed) || self.channels.failed.load(Ordering::Relaxed);
         let in_time = !stopped || {
             let since = *self.stopped_at.get_or_insert_with(Instant::now);
             since.elapsed() < STOP_DRAIN_MAX && self.outbox.as_ref().is_some_and(Outbox::is_connected)
         };
-        self.outbox.is_some() && self.limits.drain && in_time && !self.sender.settled()
+        // An empty spool has nothing to send, and no window to be acknowledged.
+        let is_empty = self.options.drain_only && self.spool.older().is_empty();
+        self.outbox.is_some() && self.options.drain && in_time && !is_empty && !self.sender.settled()
     }
 
     fn now_us(&self) -> u64 {
@@ -222,9 +247,11 @@ impl Send {
                 return;
             }
             self.greet = false;
-            self.say_status("online");
+            self.publish_status("online");
+        } else if self.health_told != self.channels.health.changes() {
+            self.publish_status("online");
         }
-        self.say_window();
+        self.publish_window();
         if self.unreadable.waits() {
             return;
         }
@@ -257,7 +284,7 @@ impl Send {
         }
     }
 
-    fn say_window(&mut self) {
+    fn publish_window(&mut self) {
         if self.sender.window_due(self.now_us()) {
             let window = self.sender.window(self.now_us());
             let mut buf = vec![0; CONTROL_BYTES_MAX];
@@ -269,12 +296,19 @@ impl Send {
         }
     }
 
-    fn say_status(&self, state: &str) {
-        if let Some(outbox) = &self.outbox {
-            let journal = self.sender.journal().map(|j| j.as_str());
-            let counters = Some(&*self.hatch.counters);
-            let _ = outbox.status(status::json(state, self.spool.boot(), journal, Some(&self.config), counters));
+    fn publish_status(&mut self, state: &str) {
+        let told = self.channels.health.changes();
+        let status = self.status(state);
+        // One that finds no room is published again with the next turn.
+        if self.outbox.as_ref().is_some_and(|outbox| outbox.status(status).is_ok()) {
+            self.health_told = told;
         }
+    }
+
+    fn status(&self, state: &str) -> String {
+        let journal = self.sender.journal().map(|j| j.as_str());
+        let (counters, health) = (Some(&*self.channels.counters), self.channels.health.report());
+        status::json(state, self.spool.boot(), journal, Some(&self.config), counters, &health)
     }
 
     /// What the broker brings.
@@ -283,20 +317,37 @@ impl Send {
             Event::Connected => {
                 log::info!("connected to the broker, {} records held", self.sender.held());
                 self.greet = true;
+                self.bridge_awaited = Some(Instant::now());
                 self.said_lost.clear();
                 self.sender.connected(self.now_us());
             }
             Event::Lost(why) => {
+                self.bridge_awaited = None;
                 if self.said_lost.len() < LOST_SAID_MAX && !self.said_lost.contains(&why) {
                     log::warn!("no connection to the broker at {why}; going on, records wait in the spool");
                     self.said_lost.push(why);
                 }
             }
             Event::Ack(ack) => self.hear_ack(&ack),
-            Event::Bridge { reachable } => self.sender.bridge_status(reachable, self.now_us()),
+            Event::Bridge { reachable } => {
+                self.bridge_awaited = None;
+                self.sender.bridge_status(reachable, self.now_us());
+            }
             Event::Command(bytes) => self.hear_command(&bytes),
             Event::Nonsense(what) => log::warn!("{what}"),
             Event::Progress | Event::Closed => {}
+        }
+    }
+
+    /// Says once a connection if no bridge answers: the site's name is wrong here or there, or no bridge runs.
+    fn look_for_bridge(&mut self) {
+        let is_missing = self.bridge_awaited.is_some_and(|since| since.elapsed() > BRIDGE_SILENCE);
+        if !self.channels.counters.is_bridge_missing.swap(is_missing, Ordering::Relaxed) && is_missing {
+            let site = self.config.get("mqtt.site").and_then(|(v, _)| v.as_str()).unwrap_or_default();
+            log::warn!(
+                "connected to the broker, but no bridge answers for site {site:?}; records wait in the spool. Compare \
+                 --site here and on hueflow-bridge"
+            );
         }
     }
 
@@ -305,7 +356,7 @@ impl Send {
         if outcome.journal_changed {
             log::info!("the journal is {}", ack.journal);
             self.unsaved = true;
-            self.say_status("online");
+            self.publish_status("online");
         }
         // Also when nothing new is acknowledged: a window may have settled an older stream for good.
         let before = self.spool.bytes();
@@ -327,10 +378,10 @@ impl Send {
                 for (key, value) in command.changes() {
                     self.config.insert(key, (value, Origin::Command));
                 }
-                if self.hatch.commands.try_send(command).is_err() {
+                if self.channels.commands.try_send(command).is_err() {
                     log::warn!("a command is refused: too many wait already");
                 }
-                self.say_status("online");
+                self.publish_status("online");
             }
             Err(why) => log::warn!("a command is refused: {why}"),
         }
@@ -338,7 +389,7 @@ impl Send {
 
     /// The newest picture, and the original, out at once or never.
     fn picture(&mut self, parcel: &Parcel) {
-        let counters = &self.hatch.counters;
+        let counters = &self.channels.counters;
         let Some(outbox) = self.outbox.as_ref().filter(|o| o.is_connected()) else { return };
         let publish = |kind: Kind, version: u8, payload: &[u8]| {
             let envelope = Envelope {
@@ -376,9 +427,7 @@ impl Send {
             if !asked && !self.greet {
                 let settled = self.sender.settled();
                 let window = (!settled).then(|| self.sender.window(self.now_us()));
-                let journal = self.sender.journal().map(|j| j.as_str());
-                let counters = Some(&*self.hatch.counters);
-                let status = status::json("offline", self.spool.boot(), journal, Some(&self.config), counters);
+                let status = self.status("offline");
                 if let Some(outbox) = &mut self.outbox {
                     asked = goodbye(outbox, window.as_ref(), status);
                 }
@@ -408,7 +457,7 @@ impl Send {
     }
 
     fn count(&self) {
-        let c = &self.hatch.counters;
+        let c = &self.channels.counters;
         c.held.store(self.sender.held() + self.spool.unsynced(), Ordering::Relaxed);
         let connected = self.outbox.as_ref().is_some_and(Outbox::is_connected);
         c.connected.store(connected, Ordering::Relaxed);

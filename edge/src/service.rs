@@ -1,14 +1,12 @@
-//! Service: what systemd is told. The one door to `sd-notify`.
+//! What systemd is told: ready, alive, more time to start, stopping. The only user of `sd-notify`.
 //!
-//! Takes the news that the edge is ready, that there is a sign of life, and that the end has begun. Gives it to systemd.
-//! Touches the socket that systemd names in the environment, if it does.
-//! Never says that all is well because time has passed: signs of life are a frame, and a look in vain for a camera that
-//! is not there. Who hangs, or has a camera that is there and gives nothing, is to be started afresh.
+//! The supervisor feeds the watchdog as long as every child is within the limit that it has set itself (`crate::health`).
+//! Without systemd, which names its socket in the environment, nothing happens here.
 
 use sd_notify::NotifyState;
 use std::time::{Duration, Instant};
 
-/// The watchdog, fed by signs of life.
+/// The watchdog, fed while every child is alive.
 #[derive(Debug)]
 pub struct Watchdog {
     every: Option<Duration>,
@@ -26,32 +24,37 @@ impl Watchdog {
         Watchdog { every: limit.map(|limit| limit / 4), due: now }
     }
 
-    /// A frame was clustered, or a camera that is away was looked for.
-    pub fn alive(&mut self, now: Instant) {
-        if self.hungry(now) {
-            tell(NotifyState::Watchdog);
+    /// Every child is alive.
+    pub fn feed(&mut self, now: Instant) {
+        if self.is_due(now) {
+            notify(NotifyState::Watchdog);
         }
     }
 
-    /// Whether it must be fed; four times as often as it would bite, whatever the frame rate.
-    fn hungry(&mut self, now: Instant) -> bool {
+    /// Returns true if it must be fed: four times as often as it would bite.
+    fn is_due(&mut self, now: Instant) -> bool {
         let Some(every) = self.every.filter(|_| now >= self.due) else { return false };
         self.due = now + every;
         true
     }
 }
 
-/// Cameras, displays and spool are open.
+/// The supervisor and custody are up; cameras and displays may still be waited for.
 pub fn ready() {
-    tell(NotifyState::Ready);
+    notify(NotifyState::Ready);
+}
+
+/// The start takes longer, but goes on: `limit` more from now.
+pub fn extend_start(limit: Duration) {
+    notify(NotifyState::ExtendTimeoutUsec(limit.as_micros() as u32));
 }
 
 /// The stream has ended; what is held is being sent.
 pub fn stopping() {
-    tell(NotifyState::Stopping);
+    notify(NotifyState::Stopping);
 }
 
-fn tell(what: NotifyState<'_>) {
+fn notify(what: NotifyState<'_>) {
     // Without systemd this does nothing; with it, what could not be said will show.
     if let Err(e) = sd_notify::notify(&[what]) {
         log::debug!("systemd does not listen: {e}");
@@ -63,13 +66,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_signs_of_life_feed_it_and_not_each_of_them() {
+    fn it_is_fed_four_times_as_often_as_it_bites_and_no_oftener() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut watchdog = Watchdog::new(Some(Duration::from_secs(4)), start);
-        let fed: Vec<u64> = (0..30).map(|i| i * 100).filter(|&ms| watchdog.hungry(at(ms))).collect();
+        let fed: Vec<u64> = (0..30).map(|i| i * 100).filter(|&ms| watchdog.is_due(at(ms))).collect();
         assert_eq!(fed, [0, 1000, 2000]);
-        assert!(watchdog.hungry(at(60_000)), "after a long pause the first one feeds it");
-        assert!(!Watchdog::new(None, start).hungry(at(60_000)), "without systemd");
+        assert!(watchdog.is_due(at(60_000)), "after a long pause at once");
+        assert!(!Watchdog::new(None, start).is_due(at(60_000)), "without systemd");
     }
 }

@@ -1,13 +1,15 @@
-//! Slot: the latest picture on its way from See to Show.
+//! The latest picture on its way from See to Show.
 //!
-//! Takes a picture. Gives the newest one; those it replaced unseen are counted.
-//! Touches three pictures' memory that goes round: one is being made, one waits, one is being shown.
-//! Never allocates for a frame, and never makes See wait unless a panel wants every frame.
+//! Three pictures' memory goes round: one is being made, one waits, one is being shown. A picture that is replaced before
+//! it was taken is counted. See waits only for a display that wants every frame, and for at most [`PUT_WAIT_MAX`].
 
 use firmware::wire::{Method, Micros, Refine, Report};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// A display that wants every frame is waited for this long; after that it loses the frame, so that one that hangs does
+/// not stop clustering. Writing a PNG of 1080p to a slow card takes less than a second.
+pub const PUT_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Pictures that wait at most.
 pub const WAITING_MAX: usize = 1;
 
@@ -102,12 +104,17 @@ pub enum Taken {
 }
 
 impl Slot {
-    /// Puts `shot` there and gives back another to be filled. With `wait`, first waits until the one before is taken;
-    /// without, that one is replaced and counted.
-    pub fn put(&self, shot: &mut Box<Shot>, wait: bool) {
+    /// Puts `shot` there and gives back another to be filled. First waits for at most `wait` until the one before is
+    /// taken; one that is not taken is replaced and counted.
+    pub fn put(&self, shot: &mut Box<Shot>, wait: Duration) {
+        let until = Instant::now() + wait;
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        while wait && inner.full && !inner.closed {
-            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        while inner.full && !inner.closed {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            inner = self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         if inner.closed {
             return;
@@ -168,13 +175,13 @@ mod tests {
         let (slot, mut seen) = (Slot::default(), shot(99));
         assert_eq!(slot.take(&mut seen, Duration::ZERO), Taken::Nothing);
         for frame in 0..3 {
-            slot.put(&mut shot(frame), false);
+            slot.put(&mut shot(frame), Duration::ZERO);
         }
         assert_eq!(slot.take(&mut seen, Duration::ZERO), Taken::Picture);
         assert_eq!((seen.report.frame, slot.counts()), (2, (3, 2)));
-        slot.put(&mut shot(3), false);
+        slot.put(&mut shot(3), Duration::ZERO);
         slot.close();
-        slot.put(&mut shot(4), false);
+        slot.put(&mut shot(4), Duration::ZERO);
         assert_eq!(slot.take(&mut seen, Duration::ZERO), Taken::Picture);
         assert_eq!(seen.report.frame, 3);
         assert_eq!(slot.take(&mut seen, Duration::ZERO), Taken::Closed);
@@ -186,7 +193,7 @@ mod tests {
         let see = Arc::clone(&slot);
         let thread = std::thread::spawn(move || {
             for frame in 0..50 {
-                see.put(&mut shot(frame), true);
+                see.put(&mut shot(frame), PUT_WAIT_MAX);
             }
             see.close();
         });

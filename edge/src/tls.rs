@@ -4,16 +4,7 @@
 //! Touches these files, and the system's CA certificates where no other is named.
 //! Never a certificate taken unseen: there is no switch for that.
 
-use std::path::PathBuf;
-
-/// What TLS needs beside the address.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// CA certificates; none: the system's.
-    pub ca_file: Option<PathBuf>,
-    /// This side's certificate and its key, if the broker wants one.
-    pub own: Option<(PathBuf, PathBuf)>,
-}
+pub use crate::spec::tls::Tls;
 
 #[cfg(feature = "tls")]
 pub(crate) use with::fault;

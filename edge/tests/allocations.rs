@@ -8,13 +8,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use hueflow_edge::config::{Config, Origin, Raw, ViewChoice};
-use hueflow_edge::live::{Counters, Limits};
+use hueflow_edge::counters::Counters;
+use hueflow_edge::health::Child;
 use hueflow_edge::panel::Panel;
 use hueflow_edge::panel::framebuffer::Framebuffer;
 use hueflow_edge::parcel::{PARCELS_MAX, Parcel};
-use hueflow_edge::see::{See, open_camera};
+use hueflow_edge::see::{See, ToCustody};
 use hueflow_edge::show::Plan;
 use hueflow_edge::slot::{Shot, Slot, Taken};
+use hueflow_edge::spec::RunOptions;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Stats, StatsAlloc};
 use std::alloc::System;
 use std::io::Write;
@@ -61,16 +63,15 @@ fn screen(dir: &Path) -> Framebuffer {
 
 /// Runs See and Show, and gives what the process took and gave back in [`FRAMES`] frames after [`WARM_UP`].
 fn count(config: &Config, dir: &Path) -> Stats {
-    let (stop, slot, counters) = (Arc::new(AtomicBool::new(false)), Slot::default(), Counters::default());
+    let (stop, slot) = (Arc::new(AtomicBool::new(false)), Arc::new(Slot::default()));
     let (parcels, mut full) = tokio::sync::mpsc::channel::<Box<Parcel>>(PARCELS_MAX);
     let (empties, empties_out) = sync_channel(PARCELS_MAX);
     for _ in 0..PARCELS_MAX {
         empties.try_send(Box::<Parcel>::default()).unwrap();
     }
     let (_commands, commands) = sync_channel(1);
-    let plan = Plan { any: true, every_frame: true, fills_terminal: false };
-    let limits = Limits { frames: Some(WARM_UP + FRAMES + AFTER), drain: false, quiet: true, log_frames: false };
-    let camera = open_camera(config, &stop).unwrap();
+    let frames = Some(WARM_UP + FRAMES + AFTER);
+    let options = RunOptions { frames, quiet: true, ..RunOptions::default() };
     let mut panel = screen(dir);
     std::thread::scope(|threads| {
         let slot = &slot;
@@ -101,18 +102,17 @@ fn count(config: &Config, dir: &Path) -> Stats {
             }
         });
         let see = See {
-            config,
-            limits,
-            plan,
-            slot,
-            parcels,
-            empties: empties_out,
-            commands,
-            stop: &stop,
-            counters: &counters,
+            config: Arc::new(config.clone()),
+            options,
+            plan: Arc::new(Plan::new(true, true)),
+            slot: Arc::clone(slot),
+            custody: Some(ToCustody { parcels, empties: empties_out, commands }),
+            stop,
+            counters: Arc::new(Counters::default()),
+            child: Child::alone("camera", "test"),
             status_line: false,
         };
-        see.run(camera).unwrap();
+        see.run().unwrap();
         slot.close();
         counted.join().unwrap().expect("enough frames")
     })

@@ -1,18 +1,27 @@
-//! Feed: a live source that may go away and come back: opened, read, lost, waited for, opened again.
+//! A live source that may go away and come back: opened, read, lost, waited for, opened again.
 //!
-//! Takes a [`Feed`], which knows one kind of device. Gives a source that goes on as long as the stream does.
-//! Touches the clock.
-//! Never an error after the first opening: what is lost is said, counted, and waited for.
+//! A [`Feed`] knows one kind of device; [`Live`] makes a source of it that goes on as long as the run does. Its first
+//! opening is tried again like every other one: a device that is absent, busy or broken at the start may come right.
+//! What is wrong is said to the source's [`Child`], and lost frames are counted.
 
-use super::{Picture, Source, SourceError, Tick};
+use super::{Picture, Source, SourceError};
+use crate::health::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// First and longest wait before another try.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+/// Wait before the second attempt: long enough for a device that resets itself, too short for a person to notice.
+const RETRY_MIN: Duration = Duration::from_millis(500);
+/// Longest wait between attempts: a camera that is plugged in again gives pictures soon, also where nothing hints at it.
+const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How often, while waiting, the stop flag and the feed's hint are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Opening takes less than this, or the driver hangs: a UVC camera takes up to 5 s to answer.
+const OPEN_LIMIT: Duration = Duration::from_secs(60);
+/// A frame takes less than this beside its periods, or the driver hangs: a feed gives up by itself after 15 s.
+const FRAME_LIMIT: Duration = Duration::from_secs(60);
+/// Of a slow camera, so many periods more: a feed waits for four, and frames may be damaged.
+const FRAME_PERIODS: f64 = 8.0;
 
 /// One kind of live device.
 pub trait Feed: Send {
@@ -50,96 +59,79 @@ pub trait Feed: Send {
 pub struct Live<F: Feed> {
     feed: F,
     stop: Arc<AtomicBool>,
+    child: Arc<Child>,
     rate: f64,
-    open: bool,
+    is_open: bool,
     lost: u64,
-    last: Instant,
-    /// The next wait, and whether it is due: something failed since the last frame, and once is tried at once.
+    /// When the last frame came; none before the first.
+    last: Option<Instant>,
     wait: Duration,
-    wait_due: bool,
+    /// The next attempt waits: something failed since the last frame, and one attempt was made at once.
+    is_wait_due: bool,
     hint: u64,
-    said: String,
-    /// It is known not to be there: its last opening said so.
-    away: bool,
-    tick: Tick,
 }
 
 impl<F: Feed> Live<F> {
-    /// Opens the feed.
-    ///
-    /// # Errors
-    /// [`SourceError`]: only this first opening can fail.
-    pub fn start(mut feed: F, stop: Arc<AtomicBool>) -> Result<Live<F>, SourceError> {
-        let (rate, hint) = (feed.open()?, feed.hint());
-        let (wait, said, last) = (BACKOFF.0, String::new(), Instant::now());
-        // A feed that opens and then gives nothing is not to be opened again and again without a breath.
-        Ok(Live {
-            feed,
-            stop,
-            rate,
-            open: true,
-            lost: 0,
-            last,
-            wait,
-            wait_due: true,
-            hint,
-            said,
-            away: false,
-            tick: Box::new(|| {}),
-        })
+    /// A source that opens the feed when its first frame is asked for.
+    pub fn start(feed: F, stop: Arc<AtomicBool>) -> Live<F> {
+        let child = Child::alone("camera", feed.name());
+        let hint = feed.hint();
+        let (wait, is_wait_due) = (RETRY_MIN, false);
+        Live { feed, stop, child, rate: 0.0, is_open: false, lost: 0, last: None, wait, is_wait_due, hint }
     }
 
-    fn stopped(&self) -> bool {
+    fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Tries until the feed is open again; false if stopped meanwhile.
-    fn reopen(&mut self) -> bool {
-        while !self.stopped() {
-            if self.wait_due {
+    /// Tries until the feed is open; false if stopped meanwhile.
+    fn open(&mut self) -> bool {
+        while !self.is_stopped() {
+            if self.is_wait_due {
                 let from = Instant::now();
-                while !self.stopped() && from.elapsed() < self.wait && self.feed.hint() == self.hint {
-                    if self.away {
-                        (self.tick)();
-                    }
+                while !self.is_stopped() && from.elapsed() < self.wait && self.feed.hint() == self.hint {
+                    // Whoever looks for a device that is away is alive.
+                    self.child.heartbeat(Some(OPEN_LIMIT));
                     std::thread::sleep(LOOK_EVERY);
                 }
-                self.wait = (self.wait * 2).min(BACKOFF.1);
+                self.wait = (self.wait * 2).min(RETRY_MAX);
             }
-            self.wait_due = true;
+            self.is_wait_due = true;
             self.hint = self.feed.hint();
+            self.child.heartbeat(Some(OPEN_LIMIT));
             match self.feed.open() {
                 Ok(rate) => {
-                    (self.rate, self.open, self.away) = (rate, true, false);
+                    (self.rate, self.is_open) = (rate, true);
                     return true;
                 }
-                Err(error) => {
-                    self.away = error.is_absence();
-                    self.say(&error.to_string());
-                }
+                Err(error) => self.failed(&error.to_string()),
             }
         }
         false
     }
 
-    /// Says what is wrong, the same words once.
-    fn say(&mut self, why: &str) {
-        if why != self.said {
-            log::warn!("{}: {why}; trying to open it again", self.feed.name());
-            why.clone_into(&mut self.said);
-        }
+    fn failed(&mut self, why: &str) {
+        self.child.waiting(why);
+    }
+
+    /// How long the next frame may take.
+    fn frame_limit(&self) -> Duration {
+        FRAME_LIMIT + Duration::try_from_secs_f64(FRAME_PERIODS / self.rate).unwrap_or_default()
     }
 
     /// Counts what is lost before a frame that has come.
     fn arrived(&mut self, gap: bool, lost: u64) {
-        let away = self.last.elapsed().as_secs_f64();
-        if gap {
-            log::info!("{} is back after {away:.1} s", self.feed.name());
-        }
-        // While it was away it would have given so many.
-        self.lost += if gap { ((away * self.rate) as u64).saturating_sub(1) } else { lost };
-        (self.last, self.wait, self.wait_due) = (Instant::now(), BACKOFF.0, false);
-        self.said.clear();
+        let away = self.last.map(|last| last.elapsed().as_secs_f64());
+        self.lost += match away.filter(|_| gap) {
+            Some(away) => {
+                log::info!("{} is back after {away:.1} s", self.feed.name());
+                self.child.recovered();
+                // While it was away it would have given so many.
+                ((away * self.rate) as u64).saturating_sub(1)
+            }
+            None => lost,
+        };
+        (self.last, self.wait, self.is_wait_due) = (Some(Instant::now()), RETRY_MIN, false);
     }
 }
 
@@ -147,19 +139,20 @@ impl<F: Feed> Source for Live<F> {
     fn advance(&mut self) -> Result<bool, SourceError> {
         let mut gap = false;
         loop {
-            if self.stopped() || !self.open && !self.reopen() {
+            if self.is_stopped() || !self.is_open && !self.open() {
                 return Ok(false);
             }
+            self.child.heartbeat(Some(self.frame_limit()));
             match self.feed.next() {
                 Ok(lost) => {
                     self.arrived(gap, lost);
                     return Ok(true);
                 }
-                Err(_) if self.stopped() => return Ok(false),
+                Err(_) if self.is_stopped() => return Ok(false),
                 Err(why) => {
-                    self.say(&why);
+                    self.failed(&why);
                     self.feed.close();
-                    (self.open, gap) = (false, true);
+                    (self.is_open, gap) = (false, true);
                 }
             }
         }
@@ -189,15 +182,15 @@ impl<F: Feed> Source for Live<F> {
         self.feed.captured_at_us()
     }
 
-    fn while_away(&mut self, tick: Tick) {
-        self.tick = tick;
+    fn watched_by(&mut self, child: Arc<Child>) {
+        self.child = child;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::camera::ENODEV;
+    use crate::health::{Health, State};
     use firmware::frame::{Layout, Yuv};
     use std::collections::VecDeque;
 
@@ -258,7 +251,7 @@ mod tests {
         }
     }
 
-    fn scripted(script: &[Option<u64>], openings_fail: u32, fail_next: u32) -> Result<Live<Scripted>, SourceError> {
+    fn scripted(script: &[Option<u64>], openings_fail: u32, fail_next: u32) -> Live<Scripted> {
         let stop = Arc::new(AtomicBool::new(false));
         let script = script.iter().copied().collect();
         let feed = Scripted {
@@ -277,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_the_device_lost_is_counted() {
-        let mut live = scripted(&[Some(0), Some(2), Some(0), Some(5)], 0, 0).unwrap();
+        let mut live = scripted(&[Some(0), Some(2), Some(0), Some(5)], 0, 0);
         let mut lost = Vec::new();
         while live.advance().unwrap() {
             lost.push(live.lost());
@@ -287,59 +280,46 @@ mod tests {
 
     #[test]
     fn a_device_that_goes_is_opened_again_and_the_gap_is_counted() {
-        let mut live = scripted(&[Some(0), None, Some(0), Some(1)], 3, 0).unwrap();
+        let mut live = scripted(&[Some(0), None, Some(0), Some(1)], 3, 0);
         assert!(live.advance().unwrap());
-        live.last -= Duration::from_millis(200);
+        live.last = live.last.map(|last| last - Duration::from_millis(200));
         assert!(live.advance().unwrap());
         let gap = live.lost();
         assert!((198..5000).contains(&gap), "{gap}");
         assert!(live.advance().unwrap());
         assert_eq!(live.lost(), gap + 1);
         assert_eq!(live.feed.tries, 5, "one opening, three that failed, one that did not");
-        assert_eq!((live.wait, live.wait_due), (BACKOFF.0, false), "a frame ends the waiting");
+        assert_eq!((live.wait, live.is_wait_due), (RETRY_MIN, false), "a frame ends the waiting");
         assert!(!live.advance().unwrap(), "stopping is an end, not an error");
     }
 
-    /// How often `tick` was called while the device was gone for some tries, each of which fails with `refusal`.
-    fn ticks(refusal: fn() -> SourceError) -> u64 {
-        let mut live = scripted(&[Some(0), None, Some(0)], 5, 0).unwrap();
-        live.feed.refusal = refusal;
-        // Its hint never rests here, so that it is not waited for; at rest there is a tick for each look.
-        live.feed.rests = true;
-        (live.wait, live.wait_due) = (Duration::from_millis(1), true);
-        let count = Arc::new(std::sync::atomic::AtomicU64::new(0));
-        let counted = Arc::clone(&count);
-        live.while_away(Box::new(move || {
-            counted.fetch_add(1, Ordering::Relaxed);
-        }));
-        assert!(live.advance().unwrap());
-        live.wait = Duration::from_millis(1);
-        assert!(live.advance().unwrap());
-        count.load(Ordering::Relaxed)
-    }
-
     #[test]
-    fn a_device_that_is_not_there_is_no_reason_to_be_started_afresh_but_one_that_does_not_want_is() {
-        assert!(ticks(|| SourceError::Absent("it is away".into())) > 0);
-        assert!(
-            ticks(|| SourceError::Open { path: "/dev/video0".into(), error: std::io::ErrorKind::NotFound.into() }) > 0
-        );
-        let gone =
-            || SourceError::Open { path: "/dev/video0".into(), error: std::io::Error::from_raw_os_error(ENODEV) };
-        assert!(ticks(gone) > 0);
+    fn the_first_opening_is_tried_again_whatever_is_wrong_and_that_is_a_sign_of_life() {
+        let gone = || SourceError::Open { path: "/dev/video0".into(), error: std::io::ErrorKind::NotFound.into() };
         let busy = || SourceError::Open { path: "/dev/video0".into(), error: std::io::Error::from_raw_os_error(16) };
-        assert_eq!(ticks(busy), 0);
-        assert_eq!(ticks(|| SourceError::Missing("it has not that format".into())), 0);
-    }
-
-    #[test]
-    fn the_first_opening_may_fail() {
-        assert!(matches!(scripted(&[], 0, 1), Err(SourceError::Missing(_))));
+        for refusal in [gone, busy, || SourceError::Missing("rpicam-vid is not installed".into())] {
+            let health = Health::default();
+            let child = health.add("camera", "scripted");
+            let mut live = scripted(&[Some(0), Some(0)], 0, 3);
+            live.feed.refusal = refusal;
+            // Its hint rests, so that each attempt waits its time.
+            live.feed.rests = true;
+            live.hint = 0;
+            live.wait = Duration::from_millis(1);
+            live.watched_by(Arc::clone(&child));
+            child.heartbeat(Some(Duration::ZERO));
+            assert!(live.advance().unwrap());
+            let report = child.report();
+            assert_eq!((report.state, report.failures), (State::Waiting, 3), "the caller says that it runs");
+            assert_eq!(report.reason, Some(refusal().to_string()));
+            assert_eq!(health.overdue(Instant::now() + OPEN_LIMIT / 2), None);
+            assert_eq!((live.feed.tries, live.lost()), (4, 0));
+        }
     }
 
     #[test]
     fn stopping_ends_the_wait_for_a_device() {
-        let mut live = scripted(&[Some(0), None], u32::MAX, 0).unwrap();
+        let mut live = scripted(&[Some(0), None], u32::MAX, 0);
         assert!(live.advance().unwrap());
         let stop = Arc::clone(&live.stop);
         let waits = std::thread::spawn(move || live.advance().unwrap());

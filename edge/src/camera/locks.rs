@@ -4,49 +4,7 @@
 //! Touches the controls only, and of those only what somebody asked for.
 //! Never a failure: a camera without a control gives pictures all the same.
 
-/// What is wanted of one of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Lock {
-    /// As the device has it.
-    #[default]
-    AsIs,
-    /// The camera is to find it by itself.
-    Auto,
-    /// This and no other.
-    At(u32),
-}
-
-impl Lock {
-    /// `as-is`, `auto`, or a number from 1, or from 0, to `max`.
-    pub fn parse(word: &str, min: u32, max: u32) -> Option<Lock> {
-        match word {
-            "as-is" => Some(Lock::AsIs),
-            "auto" => Some(Lock::Auto),
-            _ => word.parse().ok().filter(|n| (min..=max).contains(n)).map(Lock::At),
-        }
-    }
-}
-
-/// What is wanted of all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Locks {
-    /// Exposure time in units of 100 microseconds.
-    pub exposure: Lock,
-    /// White balance in kelvin.
-    pub white_balance: Lock,
-    /// Gain in the device's own units.
-    pub gain: Lock,
-}
-
-impl Locks {
-    /// Least and most that can be asked for: exposure, white balance, gain.
-    pub const RANGES: [(u32, u32); 3] = [(1, 1_000_000), (1000, 100_000), (0, 1_000_000)];
-
-    /// Whether anything is to be touched.
-    pub fn any(&self) -> bool {
-        *self != Locks::default()
-    }
-}
+pub use crate::spec::locks::{Lock, Locks};
 
 /// A control as the device describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -17,19 +17,12 @@ use std::thread::JoinHandle;
 /// Bytes of ffmpeg's complaints that are kept for our own error.
 const COMPLAINT_BYTES_MAX: u64 = 2048;
 
-/// Opens `path[?fps=N]`.
+/// Opens the file at `path`; `fps` is the rate of a clip that does not say its own.
 ///
 /// # Errors
 /// [`SourceError`].
-pub fn open(description: &str) -> Result<Box<dyn Source>, SourceError> {
-    let (path, fps) = match description.rsplit_once("?fps=") {
-        Some((path, fps)) => match fps.parse::<f64>() {
-            Ok(fps) if (0.001..=1000.0).contains(&fps) => (path, Some(fps)),
-            _ => return Err(SourceError::Unknown(format!("file:{description}"))),
-        },
-        None => (description, None),
-    };
-    let path = PathBuf::from(path);
+pub fn open(path: &Path, fps: Option<f64>) -> Result<Box<dyn Source>, SourceError> {
+    let path = path.to_path_buf();
     let mut first = [0; 16];
     let mut file = open_file(&path)?;
     let n = file.read(&mut first).map_err(|error| SourceError::Read { what: path.display().to_string(), error })?;

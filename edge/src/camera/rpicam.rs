@@ -5,10 +5,10 @@
 //! Never half a picture, and never a row with padding: the width is made a multiple of 64, for only then the
 //! camera's buffers, which the program writes as they are, have none.
 
-use super::ask::Ask;
 use super::feed::Feed;
 use super::locks::Lock;
 use super::{Picture, SourceError, check_size};
+use crate::spec::Ask;
 use firmware::frame::{Layout, Yuv};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{ErrorKind, Read};
@@ -225,7 +225,7 @@ mod tests {
         let stop = Arc::new(AtomicBool::new(false));
         let mut camera = Rpicam::new(description, Ask::default(), Arc::clone(&stop))?;
         camera.program = program.into();
-        Live::start(camera, stop)
+        Ok(Live::start(camera, stop))
     }
 
     #[test]
@@ -270,7 +270,9 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_explained() {
-        let error = start("/nowhere/rpicam-vid", "").err().unwrap();
+        let mut camera = Rpicam::new("", Ask::default(), Arc::default()).unwrap();
+        camera.program = "/nowhere/rpicam-vid".into();
+        let error = camera.open().unwrap_err();
         assert!(error.to_string().contains("rpicam-apps"), "{error}");
         assert!(start("x", "camera0").err().unwrap().to_string().contains("question mark"));
         assert!(matches!(start("x", "?width=8192&height=8000"), Err(SourceError::Frame(_))));

@@ -1,8 +1,6 @@
-//! Synthetic: a seeded scene that moves: discs and bars of several colours over a gradient, with a little noise.
+//! A seeded scene that moves: discs and bars of several colours over a gradient, with a little noise.
 //!
-//! Takes `WIDTHxHEIGHT@FPS` and a seed. Gives RGB pictures without end, the same ones for the same seed.
-//! Touches one frame's buffer.
-//! Never anything that is not decided by the seed and the frame's number.
+//! It gives RGB pictures without end from one buffer. Seed and frame number alone decide a picture.
 
 use super::{Picture, Source, SourceError, check_size};
 use firmware::frame::{Layout, Yuv};
@@ -39,18 +37,11 @@ pub struct Synthetic {
 }
 
 impl Synthetic {
-    /// A scene of `what` = `WIDTHxHEIGHT@FPS`.
+    /// A scene of `(width, height)` pixels at `rate` frames a second.
     ///
     /// # Errors
-    /// [`SourceError::Unknown`] if it is not of that form, [`SourceError::Frame`] if it is too large.
-    pub fn new(what: &str, seed: u64) -> Result<Synthetic, SourceError> {
-        let parse = || {
-            let (size, rate) = what.split_once('@').unwrap_or((what, "30"));
-            let (w, h) = size.split_once('x')?;
-            let rate = rate.parse().ok().filter(|r: &f64| (0.001..=1000.0).contains(r))?;
-            Some((w.parse().ok()?, h.parse().ok()?, rate))
-        };
-        let (width, height, rate) = parse().ok_or_else(|| SourceError::Unknown(format!("synthetic:{what}")))?;
+    /// [`SourceError::Frame`] for a size that no frame may have.
+    pub fn new((width, height): (usize, usize), rate: f64, seed: u64) -> Result<Synthetic, SourceError> {
         check_size(width, height)?;
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let shapes = COLOURS
@@ -133,8 +124,8 @@ impl Source for Synthetic {
 mod tests {
     use super::*;
 
-    fn frames(what: &str, seed: u64, n: usize) -> Vec<Vec<u8>> {
-        let mut scene = Synthetic::new(what, seed).unwrap();
+    fn frames(size: (usize, usize), seed: u64, n: usize) -> Vec<Vec<u8>> {
+        let mut scene = Synthetic::new(size, 30.0, seed).unwrap();
         (0..n)
             .map(|_| {
                 scene.advance().unwrap();
@@ -145,19 +136,19 @@ mod tests {
 
     #[test]
     fn the_same_seed_draws_the_same_scene_and_it_moves() {
-        let a = frames("64x48@30", 5, 4);
-        assert_eq!(a, frames("64x48@30", 5, 4));
-        assert_ne!(a, frames("64x48@30", 6, 4));
+        let a = frames((64, 48), 5, 4);
+        assert_eq!(a, frames((64, 48), 5, 4));
+        assert_ne!(a, frames((64, 48), 6, 4));
         assert_ne!(a[0], a[3]);
     }
 
     #[test]
-    fn any_size_can_be_drawn_and_nonsense_is_refused() {
-        for what in ["1x1@1", "3x200", "200x3@60"] {
-            assert_eq!(frames(what, 1, 3).len(), 3);
+    fn any_size_can_be_drawn_and_one_that_no_frame_has_is_refused() {
+        for size in [(1, 1), (3, 200), (200, 3)] {
+            assert_eq!(frames(size, 1, 3).len(), 3);
         }
-        for what in ["", "640", "640x", "0x5@30", "640x480@0", "640x480@nan", "99999x99999@30", "axb"] {
-            assert!(Synthetic::new(what, 1).is_err(), "{what}");
+        for size in [(0, 5), (5, 0), (99_999, 99_999)] {
+            assert!(Synthetic::new(size, 30.0, 1).is_err(), "{size:?}");
         }
     }
 }

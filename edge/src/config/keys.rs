@@ -1,9 +1,8 @@
-//! Keys: every key of the configuration, with its default and what it may be.
+//! Every key of the configuration, with its default and what it may be.
 //!
-//! Takes nothing. Gives the table that checking, printing and error messages share.
-//! Touches nothing.
-//! Never a key that is not read: a test in `config.rs` holds that.
+//! Checking, printing and error messages share this table. A test in `config/mod.rs` makes sure that each key is read.
 
+use crate::spec::source::FORMS;
 use toml::Value;
 
 /// One key.
@@ -15,10 +14,16 @@ pub struct Key {
     pub default: fn() -> Value,
     /// What it may be, in words that follow "must be".
     pub range: &'static str,
+    /// It is printed also where it has its default: one of the few that a new user sets.
+    pub is_main: bool,
 }
 
 const fn key(name: &'static str, default: fn() -> Value, range: &'static str) -> Key {
-    Key { name, default, range }
+    Key { name, default, range, is_main: false }
+}
+
+const fn main_key(name: &'static str, default: fn() -> Value, range: &'static str) -> Key {
+    Key { name, default, range, is_main: true }
 }
 
 fn text(s: &str) -> Value {
@@ -27,11 +32,7 @@ fn text(s: &str) -> Value {
 
 /// All of them, in the order in which they are printed.
 pub const KEYS: &[Key] = &[
-    key(
-        "camera.source",
-        || text("synthetic:640x480@30"),
-        "v4l2:CAMERA, rpicam:, file:PATH, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS",
-    ),
+    main_key("camera.source", || text("synthetic:640x480@30"), FORMS),
     key("camera.width", || Value::Integer(640), "a whole number from 1 to 8192 (pixels; live sources)"),
     key("camera.height", || Value::Integer(480), "a whole number from 1 to 8192 (pixels; live sources)"),
     key("camera.fps", || Value::Integer(30), "a number from 0.01 to 1000 (frames a second; live sources)"),
@@ -50,19 +51,19 @@ pub const KEYS: &[Key] = &[
     key("camera.loop", || Value::Boolean(false), "true or false"),
     key("camera.fast", || Value::Boolean(false), "true or false"),
     key("clustering.preset", || text("none"), "none or tutorial"),
-    key("clustering.lambda", || Value::Integer(50), "a number from 0.01 to 442 (8-bit levels, kept to 1/64)"),
-    key("clustering.coreset_size", || Value::Integer(1000), "a whole number from 1 to 131072"),
-    key("clustering.method", || text("octree"), "octree, uniform, sensitivity, streamkm or lightweight"),
+    main_key("clustering.lambda", || Value::Integer(50), "a number from 0.01 to 442 (8-bit levels, kept to 1/64)"),
+    main_key("clustering.coreset_size", || Value::Integer(1000), "a whole number from 1 to 131072"),
+    main_key("clustering.method", || text("octree"), "octree, uniform, sensitivity, streamkm or lightweight"),
     key("clustering.cold", || Value::Boolean(false), "true or false"),
     key("clustering.w_open", || text("auto"), "auto or a whole number from 1 to 8388608 (pixels)"),
     key("clustering.refine", || text("cover"), "none, lloyd, cover or mse"),
     key("clustering.seed", || Value::Integer(1), "a whole number from 0 to 18446744073709551615"),
-    key(
+    main_key(
         "display.panels",
         || Value::Array(vec![text("none")]),
         "a list of none, auto, window, terminal, spi, fb:DEVICE, preview:ADDRESS and png:DIR",
     ),
-    key("display.view", || text("clustered"), "clustered or side-by-side"),
+    main_key("display.view", || text("clustered"), "clustered or side-by-side"),
     key(
         "spi.board",
         || text("none"),
@@ -81,14 +82,18 @@ pub const KEYS: &[Key] = &[
     key("spi.rotation", || text("board"), "board, 0, 90, 180 or 270 (degrees)"),
     key("spi.colour_order", || text("board"), "board, rgb or bgr"),
     key("spi.inverted", || text("board"), "board, true or false"),
-    key("mqtt.url", || text(""), "mqtt://[USER@]HOST[:PORT], mqtts:// for TLS, or empty for none"),
+    main_key("mqtt.url", || text(""), "mqtt://[USER@]HOST[:PORT], mqtts:// for TLS, or empty for none"),
     key("mqtt.password_file", || text(""), "the path of a file, or empty for none"),
     key("mqtt.ca_file", || text(""), "the path of a PEM file (mqtts://), or empty for the system's CA certificates"),
     key("mqtt.cert_file", || text(""), "the path of a PEM file where mqtt.key_file is one, else empty"),
     key("mqtt.key_file", || text(""), "the path of a PEM file where mqtt.cert_file is one, else empty"),
-    key("mqtt.site", || text("home"), "1 to 64 of A-Z a-z 0-9 _ -"),
-    key("mqtt.device", || text(""), "1 to 64 of A-Z a-z 0-9 _ - but not bridge, or empty for the host's name"),
-    key("spool.dir", || text(""), "the path of a directory, or empty for the platform's own"),
+    main_key("mqtt.site", || text("home"), "1 to 64 of A-Z a-z 0-9 _ -"),
+    main_key("mqtt.device", || text(""), "1 to 64 of A-Z a-z 0-9 _ - but not bridge, or empty for the host's name"),
+    main_key(
+        "spool.dir",
+        || text(""),
+        "the path of a directory, or empty: the platform's own where there is a broker, else nothing is kept",
+    ),
     key(
         "spool.bytes_max",
         || Value::Integer(256 << 20),

@@ -1,12 +1,12 @@
-//! Layers: what the user said in a file, in variables and in flags, one over the other. Not checked yet.
+//! The layers of settings: a file, environment variables and flags, one over the other, not checked yet.
 //!
-//! Takes TOML, variables and words. Gives for each key the value that wins, and where it came from.
-//! Touches the configuration file.
-//! Never a key that does not exist: it is refused where it is met.
+//! For each key the value that wins is kept, and where it came from. A key that does not exist is refused where it is met.
+//! Only the configuration file is read.
 
 use super::{ENV_PREFIX, FILE, KEYS, Key};
 use crate::exit::{Failure, Reason};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::Value;
@@ -72,6 +72,9 @@ pub enum ConfigError {
         /// What could have been meant.
         known: String,
     },
+    /// A variable whose value is not text.
+    #[error("the environment variable {0} is not UTF-8: set it to another value, or unset it")]
+    NotText(String),
     /// A value that does not fit its key.
     #[error("{key} = {value} ({origin}) is not allowed; it must be {range}")]
     Value {
@@ -105,7 +108,10 @@ impl Raw {
     ///
     /// # Errors
     /// [`ConfigError`] for a file that cannot be read and for unknown keys.
-    pub fn gather(file: Option<&Path>, vars: impl IntoIterator<Item = (String, String)>) -> Result<Raw, ConfigError> {
+    pub fn gather(
+        file: Option<&Path>,
+        vars: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Raw, ConfigError> {
         let mut raw = Raw::default();
         let path = file.unwrap_or(Path::new(FILE));
         if file.is_some() || path.exists() {
@@ -113,10 +119,11 @@ impl Raw {
             raw.add_toml(&std::fs::read_to_string(path).map_err(read)?, path)?;
         }
         for (name, value) in vars {
-            if let Some(rest) = name.strip_prefix(ENV_PREFIX) {
-                let key = rest.to_ascii_lowercase().replace("__", ".");
-                raw.put(&key, Value::String(value), Origin::Env(name))?;
-            }
+            // A foreign name or value may be anything; one of ours must be text.
+            let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(ENV_PREFIX)) else { continue };
+            let (key, name) = (rest.to_ascii_lowercase().replace("__", "."), name.to_string_lossy().into_owned());
+            let value = value.into_string().map_err(|_| ConfigError::NotText(name.clone()))?;
+            raw.put(&key, Value::String(value), Origin::Env(name))?;
         }
         Ok(raw)
     }
@@ -221,12 +228,13 @@ pub(super) struct Word {
 
 impl Word {
     pub(super) fn refuse(&self) -> ConfigError {
-        ConfigError::Value {
-            key: self.key.name,
-            value: show(&self.value),
-            origin: self.origin.clone(),
-            range: self.key.range.into(),
-        }
+        self.refuse_as(self.key.range)
+    }
+
+    /// Refuses the value; `range` follows "must be".
+    pub(super) fn refuse_as(&self, range: impl Into<String>) -> ConfigError {
+        let (key, value, origin) = (self.key.name, show(&self.value), self.origin.clone());
+        ConfigError::Value { key, value, origin, range: range.into() }
     }
 
     pub(super) fn text(&self) -> Result<String, ConfigError> {

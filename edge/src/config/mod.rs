@@ -1,9 +1,8 @@
-//! Configuration: what the user said, in layers, becomes what the program needs, once.
+//! Configuration: layers of settings become a checked [`Config`], once.
 //!
-//! Takes `/etc/hueflow/edge.toml` (or `--config`), `HUEFLOW_EDGE__SECTION__KEY` variables and flags, the later over the
-//! earlier. Gives a checked [`Config`], and for every key its value and where that came from.
-//! Touches the configuration file, the environment it is given, and the host's name.
-//! Never guesses: an unknown key or a value out of range is an error that names key, value and range.
+//! The layers are `/etc/hueflow/edge.toml` (or `--config`), `HUEFLOW_EDGE__SECTION__KEY` variables and flags; a later one
+//! wins over an earlier one. For every key its value is known, and where that came from. An unknown key or a value out of
+//! range is an error that names key, value and range. Besides the file, only the host's name is read.
 
 mod keys;
 mod layers;
@@ -12,10 +11,10 @@ mod spi;
 pub use keys::{KEYS, Key};
 pub use layers::{ConfigError, Origin, Raw};
 
-use crate::camera::ask::{self, Ask};
-use crate::camera::locks::{Lock, Locks};
-use crate::panel::board::Board;
-use crate::tls::Tls;
+pub use crate::spec::ViewChoice;
+
+use crate::spec::ask::{self, Ask};
+use crate::spec::{Board, DisplaySpec, Lock, Locks, SourceSpec, Tls};
 use firmware::limits::{CLUSTERS_MAX, ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
 use firmware::node::Settings;
 use firmware::wire::{Method, Refine};
@@ -63,15 +62,6 @@ impl Video {
     }
 }
 
-/// Which picture is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ViewChoice {
-    /// The clustered picture.
-    Clustered,
-    /// The original beside it.
-    SideBySide,
-}
-
 /// The broker and what this edge is called there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mqtt {
@@ -94,8 +84,8 @@ pub struct Mqtt {
 /// A checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The source's description.
-    pub source: String,
+    /// The source.
+    pub source: SourceSpec,
     /// Rewind at the end.
     pub rewind: bool,
     /// As fast as it can instead of at the clip's rate.
@@ -105,7 +95,7 @@ pub struct Config {
     /// How frames are clustered.
     pub settings: Settings,
     /// The displays.
-    pub panels: Vec<String>,
+    pub panels: Vec<DisplaySpec>,
     /// What they show.
     pub view: ViewChoice,
     /// The attached display, if there is one.
@@ -141,18 +131,14 @@ impl Config {
         raw.apply_preset();
         let mqtt = raw.mqtt()?;
         let panels = raw.look("display.panels");
-        let list = panels.list()?;
-        if list.is_empty() || !list.iter().all(|p| crate::panel::is_known(p)) {
-            return Err(panels.refuse());
-        }
+        let list: Option<Vec<_>> = panels.list()?.iter().map(|p| DisplaySpec::parse(p)).collect();
+        let list = list.filter(|list| !list.is_empty()).ok_or_else(|| panels.refuse())?;
         let view = raw.look("display.view");
         let video = raw.look("send.video");
         let census = raw.look("send.census_every");
         let dir = raw.look("spool.dir").text()?;
         let source = raw.look("camera.source");
-        if !crate::camera::is_known(&source.text()?) {
-            return Err(source.refuse());
-        }
+        let spec = SourceSpec::parse(source.text()?).map_err(|e| source.refuse_as(e.why()))?;
         let mut origins: BTreeMap<_, _> = KEYS.iter().map(|k| (k.name, raw.get(k))).collect();
         if let (Some(mqtt), Some(said)) = (&mqtt, origins.get_mut("mqtt.device"))
             && said.0.as_str() == Some("")
@@ -160,7 +146,7 @@ impl Config {
             *said = (Value::String(mqtt.device.clone()), Origin::Host);
         }
         Ok(Config {
-            source: source.text()?,
+            source: spec,
             rewind: raw.look("camera.loop").flag()?,
             fast: raw.look("camera.fast").flag()?,
             ask: raw.ask()?,
@@ -187,11 +173,36 @@ impl Config {
         })
     }
 
-    /// Every key as TOML, a comment behind each saying where its value came from.
+    /// Whether records are kept on the disk: there is a broker that they are for, or a directory was named for them.
+    pub fn keeps_records(&self) -> bool {
+        self.mqtt.is_some() || self.spool_dir.is_some()
+    }
+
+    /// Whether the displays were named on the command line, by a person who waits for them.
+    pub fn displays_are_typed(&self) -> bool {
+        self.origins.get("display.panels").is_some_and(|(_, origin)| matches!(origin, Origin::Flag(_)))
+    }
+
+    /// The main keys and all that differ from their defaults, as TOML, each with where its value came from.
     pub fn print(&self) -> String {
+        let is_shown = |key: &Key, origin: &Origin| key.is_main || *origin != Origin::Default;
+        let shown = self.print_keys(is_shown);
+        let hidden = KEYS.iter().filter(|k| self.origins.get(k.name).is_some_and(|(_, o)| !is_shown(k, o))).count();
+        match hidden {
+            0 => shown,
+            n => format!("{shown}\n# {n} more keys have their defaults: hueflow-edge print-config --all\n"),
+        }
+    }
+
+    /// Every key as TOML, each with where its value came from.
+    pub fn print_all(&self) -> String {
+        self.print_keys(|_, _| true)
+    }
+
+    fn print_keys(&self, is_shown: impl Fn(&Key, &Origin) -> bool) -> String {
         let (mut out, mut section) = (String::new(), "");
         for key in KEYS {
-            let Some((value, origin)) = self.origins.get(key.name) else { continue };
+            let Some((value, origin)) = self.origins.get(key.name).filter(|(_, o)| is_shown(key, o)) else { continue };
             let (s, name) = key.name.split_once('.').unwrap_or(("", key.name));
             if s != section {
                 out += &format!("{}[{s}]\n", if section.is_empty() { "" } else { "\n" });
@@ -343,7 +354,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("edge.toml");
         std::fs::write(&file, toml).unwrap();
-        let vars = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let vars = vars.iter().map(|(k, v)| ((*k).into(), (*v).into()));
         let mut raw = Raw::gather(Some(&file), vars)?;
         for (key, value) in flags {
             raw.put(key, Value::String((*value).into()), Origin::Flag("--flag".into()))?;
@@ -356,7 +367,7 @@ mod tests {
         let toml = "[clustering]\nlambda = 40\nseed = 9";
         let config = check(toml, &[("HUEFLOW_EDGE__CLUSTERING__LAMBDA", "30.5"), ("HOME", "/")], &[]).unwrap();
         assert_eq!((config.settings.lambda_q6, config.settings.seed), (1952, 9));
-        let printed = config.print();
+        let printed = config.print_all();
         assert!(printed.contains("lambda = \"30.5\"  # HUEFLOW_EDGE__CLUSTERING__LAMBDA"), "{printed}");
         assert!(printed.contains("method = \"octree\"  # default"), "{printed}");
         let flags = check(toml, &[], &[("clustering.lambda", "7")]).unwrap();
@@ -429,7 +440,7 @@ mod tests {
     fn the_file_that_the_package_brings_is_sound() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/etc/edge.toml");
         let config = Config::check(Raw::gather(Some(file.as_ref()), []).unwrap()).unwrap();
-        assert_eq!((config.panels, config.mqtt, config.spi), (vec!["auto".to_owned()], None, None));
+        assert_eq!((config.panels, config.mqtt, config.spi), (vec![DisplaySpec::Auto], None, None));
     }
 
     #[test]
@@ -437,9 +448,47 @@ mod tests {
         // Found by fuzzing: Rust writes ESC as \u{1b}, which TOML does not read.
         for dir in ["/a\u{1b}b", "a\nb", "'\"\\", "\u{ad}"] {
             let config = check("", &[("HUEFLOW_EDGE__SPOOL__DIR", dir)], &[]).unwrap();
-            let again = check(&config.print(), &[], &[]).unwrap();
+            let again = check(&config.print_all(), &[], &[]).unwrap();
             assert_eq!(again.spool_dir.unwrap(), PathBuf::from(dir));
         }
+    }
+
+    #[test]
+    fn what_a_new_user_sees_fits_one_screen_and_shows_what_was_changed() {
+        let fresh = check("", &[], &[]).unwrap().print();
+        assert!(fresh.lines().count() <= 24, "{fresh}");
+        assert!(fresh.contains("lambda = 50  # default") && fresh.contains("print-config --all"), "{fresh}");
+        assert!(!fresh.contains("sync_ms"), "{fresh}");
+        let toml = "[spool]\nsync_ms = 100";
+        let changed = check(toml, &[], &[("clustering.seed", "7")]).unwrap().print();
+        assert!(changed.contains("seed = \"7\"  # --flag") && changed.contains("sync_ms = 100  # /"), "{changed}");
+        assert!(changed.parse::<toml::Table>().is_ok(), "{changed}");
+    }
+
+    #[test]
+    fn records_are_kept_where_a_broker_or_a_directory_is_named() {
+        let keeps = |toml: &str| check(toml, &[], &[]).unwrap().keeps_records();
+        assert!(!keeps("") && !keeps("[spool]\nbytes_max = 1048576"));
+        assert!(keeps("[mqtt]\nurl = \"mqtt://h\"\ndevice = \"d\"") && keeps("[spool]\ndir = \"/s\""));
+    }
+
+    #[test]
+    fn a_variable_that_is_not_utf_8_is_named_and_a_foreign_one_is_left_alone() {
+        use std::os::unix::ffi::OsStringExt;
+        let bad = std::ffi::OsString::from_vec(b"caf\xe9".to_vec());
+        let foreign = [("LANG_X".into(), bad.clone()), (bad.clone(), "x".into())];
+        assert!(Raw::gather(Some("/dev/null".as_ref()), foreign).is_ok());
+        let own = [("HUEFLOW_EDGE__SPOOL__DIR".into(), bad)];
+        let error = Raw::gather(Some("/dev/null".as_ref()), own).unwrap_err().to_string();
+        assert!(error.contains("HUEFLOW_EDGE__SPOOL__DIR") && error.contains("UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn a_source_that_may_be_meant_is_named() {
+        let error = check("", &[], &[("camera.source", "/dev/video0")]).unwrap_err().to_string();
+        assert!(error.contains("did you mean v4l2:/dev/video0?"), "{error}");
+        let error = check("", &[], &[("camera.source", "v4l2:0?width=0")]).unwrap_err().to_string();
+        assert!(error.contains("camera.source") && error.contains("width=0"), "{error}");
     }
 
     #[test]

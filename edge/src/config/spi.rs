@@ -1,12 +1,11 @@
-//! SPI: the attached display that the configuration's `[spi]` section describes.
+//! The attached display that the configuration's `[spi]` section describes.
 //!
-//! Takes that section. Gives a board: a ready-made one, with what the section says otherwise.
-//! Touches nothing.
-//! Never a size or an offset that the controller's memory does not have.
+//! It is a ready-made board with what the section says otherwise. A size or an offset that the controller's memory does
+//! not have is refused.
 
 use super::Raw;
 use super::layers::{ConfigError, Word};
-use crate::panel::board::{self, Board};
+use crate::spec::board::{self, Board};
 
 /// What a key says that leaves the board as it is.
 const AS_BOARD: &str = "board";

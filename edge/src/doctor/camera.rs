@@ -7,10 +7,11 @@
 
 use super::Line;
 use super::host::Host;
-use crate::camera::ask::Ask;
 use crate::camera::choice::{Abilities, Role, choose, role};
 use crate::camera::nodes::{self, Node, letters};
 use crate::config::Config;
+use crate::spec::{Ask, SourceSpec};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// How far from 1 the rate offered may be from the rate asked for: 29.97 is 30.
@@ -61,15 +62,11 @@ pub(super) fn check(host: &Host, config: &Config) -> Vec<Line> {
 }
 
 fn source(host: &Host, config: &Config, seen: &Seen) -> Line {
-    let (kind, what) = config.source.split_once(':').unwrap_or((&config.source, ""));
-    match kind {
-        "v4l2" => match config.ask.refined(what) {
-            Err(why) => Line::misconfigured("camera", format!("{}: {why}", config.source), "put camera.source right"),
-            Ok(_) if !cfg!(feature = "camera") => without_the_feature(&config.source),
-            Ok((word, ask)) => v4l2(&word, &ask, seen),
-        },
-        "rpicam" => rpicam(host, seen),
-        "synthetic" => {
+    match &config.source {
+        SourceSpec::V4l2 { .. } if !cfg!(feature = "camera") => without_the_feature(&config.source.to_string()),
+        SourceSpec::V4l2 { camera, options } => v4l2(camera, &options.over(config.ask), seen),
+        SourceSpec::Rpicam { .. } => rpicam(host, seen),
+        SourceSpec::Synthetic { .. } => {
             let camera = seen.nodes.iter().find(|n| n.role == Role::Camera);
             let raw = seen.nodes.iter().any(|n| n.role == Role::RawSensor);
             let what = format!("{}: a moving test picture", config.source);
@@ -82,16 +79,17 @@ fn source(host: &Host, config: &Config, seen: &Seen) -> Line {
                 _ => Line::ok("camera", format!("{what}; no camera is asked for")),
             }
         }
-        "y4m" if what == "-" => Line::ok("camera", "y4m:-, what standard input brings"),
-        _ => match std::fs::File::open(host.at(absolute(what))) {
-            Ok(_) => Line::ok("camera", format!("{} can be read", config.source)),
-            Err(e) => Line::wrong("camera", format!("{}: {e}", config.source), "another --source"),
-        },
+        SourceSpec::StandardInput => Line::ok("camera", "y4m:-, what standard input brings"),
+        SourceSpec::File { path, .. } | SourceSpec::Y4m(path) => {
+            // A FIFO would be waited for.
+            let at = host.at(std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+            let is_fifo = std::fs::metadata(&at).is_ok_and(|m| m.file_type().is_fifo());
+            match if is_fifo { Ok(()) } else { std::fs::File::open(at).map(drop) } {
+                Ok(()) => Line::ok("camera", format!("{} can be read", config.source)),
+                Err(e) => Line::wrong("camera", format!("{}: {e}", config.source), "another --source"),
+            }
+        }
     }
-}
-
-fn absolute(path: &str) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.into())
 }
 
 /// The description under which a camera is found again, whatever its number.
@@ -290,7 +288,6 @@ mod tests {
         assert_eq!(of("rpicam:", &fake, &none()).state, State::Warning);
         assert_eq!(of("rpicam:", &fake, &two()).state, State::Ok);
         assert!(of("rpicam:", &Fake::new(), &two()).advice.contains("rpicam-apps-lite"));
-        assert_eq!(of("v4l2:0?width=0", &fake, &two()).state, State::Misconfigured);
         let v4l2 = of("v4l2:0", &fake, &none());
         assert_eq!((v4l2.state, v4l2.advice.contains("--features camera")), (State::Wrong, !cfg!(feature = "camera")));
     }

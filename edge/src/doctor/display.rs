@@ -8,7 +8,9 @@ use super::host::Host;
 use super::{Line, State};
 use crate::config::Config;
 use crate::panel::board::Board;
-use crate::panel::{framebuffer, preview};
+use crate::panel::framebuffer;
+use crate::spec::DisplaySpec;
+use crate::spec::display::preview_address;
 use std::io::ErrorKind;
 
 const BUFSIZ: &str = "/sys/module/spidev/parameters/bufsiz";
@@ -37,19 +39,19 @@ pub(super) fn check(host: &Host, config: &Config) -> Vec<Line> {
 }
 
 fn check_with(host: &Host, config: &Config, gpio: &[Gpio], refused: &[String]) -> Vec<Line> {
-    let one = |name: &str| match name.split_once(':').unwrap_or((name, "")) {
-        ("none", _) => Line::ok("display", "none is asked for"),
-        ("spi", _) => spi(host, config.spi.as_ref(), gpio, refused),
-        ("fb", device) => fb(host, device),
-        ("window", _) => window(host),
-        ("terminal", _) => terminal(host),
-        ("preview", address) => page(address),
-        (_, dir) => folder(host, dir),
+    let one = |spec: &DisplaySpec| match spec {
+        DisplaySpec::None | DisplaySpec::Auto => Line::ok("display", "none is asked for"),
+        DisplaySpec::Spi => spi(host, config.spi.as_ref(), gpio, refused),
+        DisplaySpec::Framebuffer(device) => fb(host, &device.to_string_lossy()),
+        DisplaySpec::Window => window(host),
+        DisplaySpec::Terminal => terminal(host),
+        DisplaySpec::Preview(address) => page(address.as_deref().unwrap_or_default()),
+        DisplaySpec::Png(dir) => folder(host, &dir.to_string_lossy()),
     };
     let auto = || {
         let mut not = Vec::new();
-        for name in crate::panel::auto_order(config.spi.is_some(), has_desktop(host)) {
-            let line = one(name);
+        for spec in crate::panel::auto_order(config.spi.is_some(), has_desktop(host)) {
+            let line = one(&spec);
             if matches!(line.state, State::Ok | State::Warning) {
                 let why = if not.is_empty() { String::new() } else { format!("; not {}", not.join("; not ")) };
                 return Line { what: format!("auto takes {}{why}", line.what), ..line };
@@ -58,7 +60,7 @@ fn check_with(host: &Host, config: &Config, gpio: &[Gpio], refused: &[String]) -
         }
         Line::warning("display", format!("auto finds none: {}", not.join("; ")), "")
     };
-    config.panels.iter().map(|name| if name == "auto" { auto() } else { one(name) }).collect()
+    config.panels.iter().map(|spec| if *spec == DisplaySpec::Auto { auto() } else { one(spec) }).collect()
 }
 
 fn spi(host: &Host, board: Option<&Board>, gpio: &[Gpio], refused: &[String]) -> Line {
@@ -195,7 +197,7 @@ fn terminal(host: &Host) -> Line {
 
 /// The page's address can be listened on.
 fn page(address: &str) -> Line {
-    let Some((host, port)) = preview::address(address) else {
+    let Some((host, port)) = preview_address(address) else {
         return Line::misconfigured(
             "display",
             format!("preview:{address} is no address"),

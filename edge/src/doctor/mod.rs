@@ -15,9 +15,9 @@ mod write;
 
 pub use write::Write;
 
-use crate::cli::data;
 use crate::config::Config;
 use crate::exit::{Failure, Reason};
+use crate::output;
 use host::Host;
 use std::fmt;
 
@@ -89,8 +89,9 @@ pub fn run(config: Result<Config, Failure>, write: Option<&Write>) -> Result<(),
     let config = match config {
         Ok(config) => config,
         Err(failure) => {
-            let advice = "put it right; hueflow-edge print-config shows every key; the other checks come after that";
-            data(&format!("{}\n", Line::misconfigured("config", failure.to_string(), advice)))?;
+            let advice =
+                "put it right; hueflow-edge print-config --all shows every key; the other checks come after that";
+            output::write(&format!("{}\n", Line::misconfigured("config", failure.to_string(), advice)))?;
             return Err(failure);
         }
     };
@@ -99,7 +100,7 @@ pub fn run(config: Result<Config, Failure>, write: Option<&Write>) -> Result<(),
         lines.push(write.found(&host, &config)?);
     }
     lines.extend(look(&host, &config));
-    data(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+    output::write(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
     verdict(&lines)
 }
 

@@ -8,7 +8,7 @@ use super::Line;
 use super::host::Host;
 use crate::budget::{asked_size, mib};
 use crate::config::{Config, Video};
-use crate::live::default_dir;
+use crate::custody::default_dir;
 use crate::slot::empty_report;
 use firmware::limits::{ENVELOPE_BYTES, REPORT_BYTES_MAX};
 use firmware::wire::{self, Swatch};
@@ -48,6 +48,9 @@ fn bytes_a_second(config: &Config, fps: f64) -> f64 {
 
 /// Whether records can be kept, and how many.
 pub(super) fn check(host: &Host, config: &Config) -> Line {
+    if !config.keeps_records() {
+        return Line::ok("spool", "no records are kept: neither mqtt.url nor spool.dir is set");
+    }
     let dir = dir(config);
     let there = dir.ancestors().find(|d| host.has(d)).unwrap_or(Path::new("/")).to_owned();
     let shown = dir.display();
@@ -162,6 +165,12 @@ mod tests {
         assert!(full.state == State::Warning && full.advice.contains("spool.bytes_max = 4718592"), "{full}");
         let memory = check(&machine().disk(|_| Ok(Disk { free_bytes: 1 << 30, is_memory: true })).host, &config());
         assert!(memory.state == State::Warning && memory.what.contains("in memory"), "{memory}");
+    }
+
+    #[test]
+    fn without_a_broker_and_a_directory_there_is_no_spool() {
+        let line = check(&Fake::new().host, &Config::check(Raw::default()).unwrap());
+        assert!(line.state == State::Ok && line.what.contains("no records are kept"), "{line}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{Line, State};
 use crate::camera::choice::{Role, choose};
 use crate::config::{Config, FILE, Origin, Raw, host_name, is_device};
 use crate::exit::{Failure, Reason};
+use crate::spec::DisplaySpec;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -114,9 +115,11 @@ fn values(host: &Host, config: &Config, seen: &Seen) -> BTreeMap<&'static str, S
         None if seen.nodes.iter().any(|n| n.role == Role::RawSensor) => {
             found("camera.source", "rpicam:".into(), "a CSI receiver is there".into());
         }
-        None => {
-            found("camera.source", config.source.clone().into(), "no camera was found: a moving test picture".into())
-        }
+        None => found(
+            "camera.source",
+            config.source.to_string().into(),
+            "no camera was found: a moving test picture".into(),
+        ),
     }
     let (panel, why) = panel(host, config);
     found("display.panels", Value::Array(vec![panel.into()]), why);
@@ -132,7 +135,7 @@ fn values(host: &Host, config: &Config, seen: &Seen) -> BTreeMap<&'static str, S
 fn panel(host: &Host, config: &Config) -> (&'static str, String) {
     let works = |name: &str| {
         let mut asked = config.clone();
-        asked.panels = vec![name.into()];
+        asked.panels = vec![DisplaySpec::parse(name)?];
         let line = display::check(host, &asked).pop()?;
         matches!(line.state, State::Ok | State::Warning).then_some(line.what)
     };
@@ -201,14 +204,14 @@ mod tests {
         for (role, source) in [(Role::RawSensor, "rpicam:"), (Role::Converter, "synthetic:640x480@30")] {
             let written = text(&values(&Fake::new().host, &said, &seen_as(role)));
             let back = config(Raw::of_toml(&written, Path::new("x")).unwrap());
-            assert_eq!(back.source, source, "{written}");
-            assert_eq!((back.settings.lambda_q6, back.panels[0].as_str()), (33 * 64, "auto"));
+            assert_eq!(back.source.to_string(), source, "{written}");
+            assert_eq!((back.settings.lambda_q6, back.panels[0].clone()), (33 * 64, DisplaySpec::Auto));
             assert_eq!(back.mqtt.unwrap().device, "desk");
         }
         let written = text(&values(&Fake::new().host, &said, &seen_as(Role::Camera)));
         let back = config(Raw::of_toml(&written, Path::new("x")).unwrap());
         if cfg!(feature = "camera") {
-            assert_eq!(back.source, "v4l2:usb-HD_Cam-video-index0", "{written}");
+            assert_eq!(back.source.to_string(), "v4l2:usb-HD_Cam-video-index0", "{written}");
             assert_eq!((back.ask.width, back.ask.height, back.ask.fps), (640, 360, 29.97));
         }
     }

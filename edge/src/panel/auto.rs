@@ -1,11 +1,14 @@
-//! Auto: which display to use when nobody says which.
+//! The display `auto`: the first that works of those that make sense here.
 //!
-//! Takes what surrounds the program, and the way to open a display. Gives the first that opens, and why not those before.
-//! Touches the environment's variables that name a desktop.
-//! Never an error: with no display at all the edge still clusters and sends.
+//! What surrounds the program (a desktop, a terminal, an attached display) decides which are tried and in which order. The
+//! log says which one was taken and why not those before it.
 
 use super::{Panel, PanelError};
+use crate::spec::DisplaySpec;
 use std::io::IsTerminal;
+
+/// The framebuffer that `auto` tries: the first one is the screen of a Pi without a desktop.
+const FRAMEBUFFER: &str = "/dev/fb0";
 
 /// What surrounds the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,58 +33,58 @@ impl Around {
     }
 
     /// The displays in the order in which they are tried, each with why it is not tried at all.
-    fn candidates(self) -> [(&'static str, Option<&'static str>); 5] {
+    fn candidates(self) -> [(DisplaySpec, Option<&'static str>); 5] {
         let unless = |there: bool, why| (!there).then_some(why);
         [
-            ("spi", unless(self.spi, "spi.board names none")),
+            (DisplaySpec::Spi, unless(self.spi, "spi.board names none")),
             // A desktop would draw over the framebuffer, so there only a window is seen.
-            ("window", unless(self.desktop, "there is no desktop")),
-            ("fb:/dev/fb0", unless(!self.desktop, "the desktop covers it")),
-            ("terminal", unless(self.terminal, "this is not run from one")),
-            ("preview", None),
+            (DisplaySpec::Window, unless(self.desktop, "there is no desktop")),
+            (DisplaySpec::Framebuffer(FRAMEBUFFER.into()), unless(!self.desktop, "the desktop covers it")),
+            (DisplaySpec::Terminal, unless(self.terminal, "this is not run from one")),
+            (DisplaySpec::Preview(None), None),
         ]
     }
 }
 
 /// The displays that are tried, in order, by someone at a terminal.
-pub(super) fn order(spi: bool, desktop: bool) -> impl Iterator<Item = &'static str> {
+pub fn order(spi: bool, desktop: bool) -> impl Iterator<Item = DisplaySpec> {
     let around = Around { spi, desktop, terminal: true };
-    around.candidates().into_iter().filter(|(_, never)| never.is_none()).map(|(name, _)| name)
+    around.candidates().into_iter().filter(|(_, never)| never.is_none()).map(|(spec, _)| spec)
 }
 
-/// Opens the first display that works, and says which it is and why.
+/// Opens the first display that works, and logs which it is and why.
+///
+/// # Errors
+/// [`PanelError::Unavailable`] with the reasons of all of them.
 pub(super) fn open(
     around: Around,
-    mut open: impl FnMut(&str) -> Result<Box<dyn Panel>, PanelError>,
-) -> Option<Box<dyn Panel>> {
+    mut open: impl FnMut(&DisplaySpec) -> Result<Option<Box<dyn Panel>>, PanelError>,
+) -> Result<Box<dyn Panel>, PanelError> {
     let (found, why) = choose(around, &mut open);
-    let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join("; ")) };
-    match found {
-        Some((name, panel)) => {
-            log::info!("display auto: {name}{why}");
-            Some(panel)
-        }
-        None => {
-            log::warn!("display auto: none{why}");
-            None
-        }
-    }
+    let why = why.join("; ");
+    let (spec, panel) = found.ok_or_else(|| PanelError::Unavailable { name: "auto", why: why.clone() })?;
+    let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+    log::info!("display auto: {spec}{why}");
+    Ok(panel)
 }
 
 fn choose<P>(
     around: Around,
-    open: &mut impl FnMut(&str) -> Result<P, PanelError>,
-) -> (Option<(&'static str, P)>, Vec<String>) {
+    open: &mut impl FnMut(&DisplaySpec) -> Result<Option<P>, PanelError>,
+) -> (Option<(DisplaySpec, P)>, Vec<String>) {
     let mut not = Vec::new();
-    for (name, never) in around.candidates() {
+    for (spec, never) in around.candidates() {
         if let Some(why) = never {
-            not.push(format!("no {name}: {why}"));
+            not.push(format!("no {spec}: {why}"));
             continue;
         }
-        match open(name) {
-            Ok(panel) => return (Some((name, panel)), not),
-            Err(PanelError::Unavailable { why, .. }) => not.push(format!("no {name}: {why}")),
-            Err(other) => not.push(format!("no {name}: {other}")),
+        match open(&spec) {
+            Ok(Some(panel)) => return (Some((spec, panel)), not),
+            Ok(None) => {}
+            Err(PanelError::Unavailable { why, .. } | PanelError::Impossible { why, .. }) => {
+                not.push(format!("no {spec}: {why}"));
+            }
+            Err(other) => not.push(format!("no {spec}: {other}")),
         }
     }
     (None, not)
@@ -92,29 +95,29 @@ mod tests {
     use super::*;
 
     /// What is chosen where only `work` can be opened, and why not the others.
-    fn chosen(spi: bool, desktop: bool, terminal: bool, work: &[&str]) -> (Option<&'static str>, String) {
-        let mut open = |name: &str| match work.contains(&name) {
-            true => Ok(()),
+    fn chosen(spi: bool, desktop: bool, terminal: bool, work: &[&str]) -> (Option<String>, String) {
+        let mut open = |spec: &DisplaySpec| match work.contains(&spec.to_string().as_str()) {
+            true => Ok(Some(())),
             false => Err(PanelError::Unavailable { name: "x", why: "it is broken".into() }),
         };
         let (found, why) = choose(Around { spi, desktop, terminal }, &mut open);
-        (found.map(|(name, ())| name), why.join("; "))
+        (found.map(|(spec, ())| spec.to_string()), why.join("; "))
     }
 
     #[test]
     fn the_first_display_that_works_is_used() {
         let all = ["spi", "window", "fb:/dev/fb0", "terminal", "preview"];
-        assert_eq!(chosen(true, true, true, &all).0, Some("spi"));
-        assert_eq!(chosen(false, true, true, &all).0, Some("window"));
-        assert_eq!(chosen(false, false, true, &all).0, Some("fb:/dev/fb0"));
-        assert_eq!(chosen(false, false, true, &all[3..]).0, Some("terminal"));
-        assert_eq!(chosen(false, false, false, &all[3..]).0, Some("preview"));
-        assert_eq!(chosen(true, true, true, &[]).0, None);
+        assert_eq!(chosen(true, true, true, &all).0.as_deref(), Some("spi"));
+        assert_eq!(chosen(false, true, true, &all).0.as_deref(), Some("window"));
+        assert_eq!(chosen(false, false, true, &all).0.as_deref(), Some("fb:/dev/fb0"));
+        assert_eq!(chosen(false, false, true, &all[3..]).0.as_deref(), Some("terminal"));
+        assert_eq!(chosen(false, false, false, &all[3..]).0.as_deref(), Some("preview"));
+        assert_eq!(chosen(true, true, true, &[]).0.as_deref(), None);
     }
 
     #[test]
     fn a_desktop_never_has_its_framebuffer_drawn_on() {
-        assert_eq!(chosen(false, true, true, &["fb:/dev/fb0", "terminal"]).0, Some("terminal"));
+        assert_eq!(chosen(false, true, true, &["fb:/dev/fb0", "terminal"]).0.as_deref(), Some("terminal"));
     }
 
     #[test]

@@ -6,8 +6,8 @@
 
 use super::canvas::Canvas;
 use super::{Panel, PanelError, Wish, draw};
-use crate::config::ViewChoice;
 use crate::slot::Shot;
+use crate::spec::ViewChoice;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;

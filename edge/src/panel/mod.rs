@@ -1,13 +1,13 @@
-//! Panel: where a picture is shown.
+//! Displays: where a picture is shown.
 //!
-//! Takes pictures. Gives them to a display, and the wish to stop when someone there presses Esc.
-//! Touches one display each.
-//! Never decides what is shown: that is `firmware::view`.
+//! Each display is a [`Panel`] in a module of its own; [`open`] opens the one that the configuration names. What is drawn
+//! is decided by `firmware::view`; when a display that failed is tried again, by `crate::show`.
 
 mod auto;
-pub mod board;
 pub mod canvas;
 pub mod framebuffer;
+pub mod interface;
+pub mod open;
 pub mod png;
 pub mod preview;
 #[cfg(feature = "spi")]
@@ -18,139 +18,14 @@ pub mod terminal;
 #[cfg(feature = "window")]
 pub mod window;
 
-use crate::config::{Config, ViewChoice};
-use crate::exit::{Failure, Reason};
+pub use crate::spec::board;
+pub use auto::order as auto_order;
+pub use interface::{Panel, PanelError, Wish};
+
 use crate::slot::Shot;
+use crate::spec::ViewChoice;
 use canvas::Canvas;
 use firmware::view::{self, Scene, View};
-use std::path::PathBuf;
-
-/// What someone at the display wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// To see more.
-    GoOn,
-    /// To end the stream.
-    Stop,
-}
-
-/// A display.
-pub trait Panel {
-    /// Shows a picture.
-    ///
-    /// # Errors
-    /// [`PanelError`]; the panel is then of no more use.
-    fn show(&mut self, shot: &Shot) -> Result<(), PanelError>;
-
-    /// Looks after keys and window sizes, many times a second.
-    ///
-    /// # Errors
-    /// As [`Panel::show`].
-    fn tend(&mut self) -> Result<Wish, PanelError>;
-
-    /// Whether it leaves no room for lines on the terminal.
-    fn fills_terminal(&self) -> bool {
-        false
-    }
-
-    /// Whether no frame may be skipped.
-    fn wants_every_frame(&self) -> bool {
-        false
-    }
-}
-
-/// Why a display cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum PanelError {
-    /// It is not there.
-    #[error("display {name} cannot be opened: {why}")]
-    Unavailable {
-        /// Which.
-        name: &'static str,
-        /// Why not.
-        why: String,
-    },
-    /// A picture cannot be written.
-    #[error("writing pictures to {path}: {error}")]
-    Disk {
-        /// Where to.
-        path: PathBuf,
-        /// Why not.
-        error: std::io::Error,
-    },
-}
-
-impl From<PanelError> for Failure {
-    fn from(error: PanelError) -> Failure {
-        let reason = if matches!(error, PanelError::Disk { .. }) { Reason::Io } else { Reason::Unavailable };
-        Failure::new(reason, error)
-    }
-}
-
-/// Whether `name` is a display's.
-pub fn is_known(name: &str) -> bool {
-    matches!(name, "none" | "auto" | "window" | "terminal" | "preview" | "spi")
-        || name.strip_prefix("preview:").is_some_and(preview::is_address)
-        || ["png:", "fb:"].iter().any(|kind| name.strip_prefix(kind).is_some_and(|path| !path.is_empty()))
-}
-
-/// The displays that `auto` tries, in order.
-pub fn auto_order(spi: bool, desktop: bool) -> impl Iterator<Item = &'static str> {
-    auto::order(spi, desktop)
-}
-
-/// Opens the displays that the configuration names; `none` opens none.
-///
-/// # Errors
-/// [`PanelError`].
-pub fn open(config: &Config, title: &str) -> Result<Vec<Box<dyn Panel>>, PanelError> {
-    let mut panels = Vec::new();
-    for name in &config.panels {
-        match name.as_str() {
-            "none" => {}
-            "auto" => panels
-                .extend(auto::open(auto::Around::here(config.spi.is_some()), |name| open_one(name, config, title))),
-            name => panels.push(open_one(name, config, title)?),
-        }
-    }
-    Ok(panels)
-}
-
-fn open_one(name: &str, config: &Config, title: &str) -> Result<Box<dyn Panel>, PanelError> {
-    let view = config.view;
-    let (kind, place) = name.split_once(':').unwrap_or((name, ""));
-    Ok(match kind {
-        "window" => open_window(view, title)?,
-        "terminal" => Box::new(terminal::Terminal::open(view)?),
-        "preview" => Box::new(preview::Preview::open(place, view)?),
-        "png" => Box::new(png::Files::open(place.into(), view)?),
-        "spi" => open_spi(config)?,
-        "fb" => Box::new(framebuffer::Framebuffer::open(place.as_ref(), view)?),
-        _ => return Err(PanelError::Unavailable { name: "of that name", why: format!("there is no {name}") }),
-    })
-}
-
-#[cfg(feature = "window")]
-fn open_window(view: ViewChoice, title: &str) -> Result<Box<dyn Panel>, PanelError> {
-    Ok(Box::new(window::Desktop::open(view, title)?))
-}
-
-#[cfg(not(feature = "window"))]
-fn open_window(_: ViewChoice, _: &str) -> Result<Box<dyn Panel>, PanelError> {
-    Err(PanelError::Unavailable { name: "window", why: "this edge was built without it (feature `window`)".into() })
-}
-
-#[cfg(feature = "spi")]
-fn open_spi(config: &Config) -> Result<Box<dyn Panel>, PanelError> {
-    let why = || "the configuration names no display: set spi.board".into();
-    let board = config.spi.as_ref().ok_or_else(|| PanelError::Unavailable { name: "spi", why: why() })?;
-    Ok(Box::new(spi::Attached::open(board, config.view)?))
-}
-
-#[cfg(not(feature = "spi"))]
-fn open_spi(_: &Config) -> Result<Box<dyn Panel>, PanelError> {
-    Err(PanelError::Unavailable { name: "spi", why: "this edge was built without it (feature `spi`)".into() })
-}
 
 /// A word `0x00RRGGBB` with 5, 6 and 5 bits of it.
 fn rgb565(word: u32) -> u16 {
@@ -188,26 +63,5 @@ mod tests {
     fn a_word_in_565_keeps_each_colours_upper_bits() {
         assert_eq!([0xff_0000, 0x00_ff00, 0x00_00ff].map(rgb565), [0xf800, 0x07e0, 0x001f]);
         assert_eq!((rgb565(0xff_ffff), rgb565(0), rgb565(0x07_0307)), (0xffff, 0, 0));
-    }
-
-    #[test]
-    fn a_display_has_a_known_name_and_says_where() {
-        assert!(
-            [
-                "none",
-                "auto",
-                "window",
-                "terminal",
-                "spi",
-                "png:d",
-                "fb:/dev/fb0",
-                "preview",
-                "preview:",
-                "preview:8090"
-            ]
-            .iter()
-            .all(|n| is_known(n))
-        );
-        assert!(["", "png:", "fb:", "fb", "preview:x", "screen"].iter().all(|n| !is_known(n)));
     }
 }

@@ -5,8 +5,8 @@
 //! Never skips a frame: while this panel is used, See waits for Show.
 
 use super::{Panel, PanelError, Wish};
-use crate::config::ViewChoice;
 use crate::slot::Shot;
+use crate::spec::ViewChoice;
 use firmware::view;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

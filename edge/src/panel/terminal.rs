@@ -6,9 +6,9 @@
 
 use super::canvas::Canvas;
 use super::{Panel, PanelError, Wish};
-use crate::config::ViewChoice;
 use crate::logs;
 use crate::slot::Shot;
+use crate::spec::ViewChoice;
 use firmware::view::caption::caption;
 use firmware::wire::rgb8;
 use rustix::termios::{self, OptionalActions, SpecialCodeIndex, Termios};

@@ -6,8 +6,8 @@
 
 use super::canvas::Canvas;
 use super::{Panel, PanelError, Wish, draw};
-use crate::config::ViewChoice;
 use crate::slot::Shot;
+use crate::spec::ViewChoice;
 use minifb::{InputCallback, Key, Window, WindowOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

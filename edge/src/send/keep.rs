@@ -1,8 +1,7 @@
-//! Keep: parcels become records in the spool, and room is made for them there.
+//! Parcels become records in the spool, and room is made for them there.
 //!
-//! Takes parcels. Gives frames whose records are all accepted, or all refused and counted.
-//! Touches the spool, and tells the sender what it may rely on.
-//! Never gives a record up without a loss record that is durable before; and never ends because the disk is full.
+//! The records of a frame are all accepted, or all refused and counted. A record is given up only after a loss record
+//! that names it is durable. A full disk ends nothing.
 
 use super::Send;
 use crate::parcel::{Parcel, PictureWay};
@@ -65,14 +64,14 @@ impl Send {
             self.picture(&parcel);
         }
         // See may be gone already. There is a place for each parcel.
-        let _ = self.hatch.empties.try_send(parcel);
+        let _ = self.channels.empties.try_send(parcel);
     }
 
     /// Appends a frame's report and picture, both or neither, and its census if there is room.
     fn accept(&mut self, parcel: &mut Parcel) {
         self.parts.clear();
         if parcel.with_report {
-            parcel.report.dropped += self.hatch.counters.refused.load(Ordering::Relaxed);
+            parcel.report.dropped += self.channels.counters.refused.load(Ordering::Relaxed);
             if parcel.way == PictureWay::Records {
                 let made = parcel.picture(PAYLOAD_BYTES_MAX, &mut self.scratch, &mut self.parts);
                 if let Err(e) = made {
@@ -164,7 +163,7 @@ impl Send {
         let holds = |stream, from, to| sender.unsettled(stream, from, to);
         let evicted = self.spool.evict(|stream| sender.floor(stream), holds, self.stamp);
         self.declared();
-        let counters = &self.hatch.counters;
+        let counters = &self.channels.counters;
         match evicted {
             Ok(Some(e)) => {
                 self.sender.gone(e.stream, 0, e.to);
@@ -213,8 +212,8 @@ impl Send {
                 }
             }
             log::error!("record {seq} of stream {stream:016x} is damaged on the disk: declared lost");
-            self.hatch.counters.damaged.fetch_add(1, Ordering::Relaxed);
-            self.hatch.counters.losses.fetch_add(1, Ordering::Relaxed);
+            self.channels.counters.damaged.fetch_add(1, Ordering::Relaxed);
+            self.channels.counters.losses.fetch_add(1, Ordering::Relaxed);
         }
         self.sender.gone(stream, seq, seq + 1);
         // The sender's ranges may have no place for it; then it asks again, and is told again.
@@ -233,7 +232,7 @@ impl Send {
     }
 
     fn refuse(&self, frames: u64) {
-        self.hatch.counters.refused.fetch_add(frames, Ordering::Relaxed);
+        self.channels.counters.refused.fetch_add(frames, Ordering::Relaxed);
     }
 
     /// The disk has refused. Frames that were appended and are not there any more are refused ones.

@@ -1,13 +1,12 @@
-//! Status: the small JSON message that says who this edge is and how it does.
+//! The small JSON message `status` that says who this edge is and how it does.
 //!
-//! Takes state, boot, journal, configuration and counters. Gives the message.
-//! Touches nothing.
-//! Never a password: only what the configuration's layers name.
+//! It holds state, boot, journal, the configuration in force, counters, and under `health` a line for each child of the
+//! supervisor. Of passwords it names the file, as the configuration does.
 
 use crate::config::Origin;
-use crate::live::Counters;
+use crate::counters::{Counters, get};
+use crate::health::ChildReport;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The configuration in force, and from where each value came.
 pub type Origins = BTreeMap<&'static str, (toml::Value, Origin)>;
@@ -19,6 +18,7 @@ pub fn json(
     journal: Option<&str>,
     config: Option<&Origins>,
     counters: Option<&Counters>,
+    health: &[ChildReport],
 ) -> String {
     let config: Option<serde_json::Map<_, _>> = config.map(|c| {
         let entry =
@@ -26,7 +26,6 @@ pub fn json(
         c.iter().map(|(key, v)| ((*key).to_owned(), entry(v))).collect()
     });
     let spool = counters.map(|c| {
-        let get = |n: &AtomicU64| n.load(Ordering::Relaxed);
         serde_json::json!({
             "refused_frames": get(&c.refused),
             "evicted_records": get(&c.evicted),
@@ -41,6 +40,7 @@ pub fn json(
         "journal": journal,
         "config": config,
         "spool": spool,
+        "health": health,
     })
     .to_string()
 }
@@ -48,12 +48,15 @@ pub fn json(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::Child;
 
     #[test]
-    fn a_status_names_state_version_boot_journal_configuration_and_what_was_lost() {
+    fn a_status_names_state_version_boot_journal_configuration_what_was_lost_and_health() {
         let config = BTreeMap::from([("clustering.lambda", (toml::Value::Integer(40), Origin::Command))]);
-        let counters = Counters { evicted: AtomicU64::new(7), ..Counters::default() };
-        let status = json("online", 0xAB, Some("kafka:x"), Some(&config), Some(&counters));
+        let counters = Counters { evicted: 7.into(), ..Counters::default() };
+        let camera = Child::alone("camera", "rpicam:");
+        camera.waiting("rpicam-vid is not installed");
+        let status = json("online", 0xAB, Some("kafka:x"), Some(&config), Some(&counters), &[camera.report()]);
         let json: serde_json::Value = serde_json::from_str(&status).unwrap();
         assert_eq!(json["state"], "online");
         assert_eq!(json["boot"], "00000000000000ab");
@@ -61,5 +64,9 @@ mod tests {
         assert_eq!(json["config"]["clustering.lambda"]["value"], 40);
         assert_eq!(json["config"]["clustering.lambda"]["from"], "command");
         assert_eq!((&json["spool"]["evicted_records"], &json["spool"]["loss_records"]), (&7.into(), &0.into()));
+        let want = serde_json::json!([{
+            "name": "camera", "what": "rpicam:", "state": "waiting", "reason": "rpicam-vid is not installed", "failures": 1
+        }]);
+        assert_eq!(json["health"], want);
     }
 }

@@ -5,7 +5,7 @@
 //! Never keeps what was not made durable when syncing failed: those records were never there.
 
 use super::segment::{self, Found, Segment};
-use super::{Entry, ReadError, SpoolError, disk, sync_dir};
+use super::{Entry, Progress, ReadError, SpoolError, disk, sync_dir};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -35,8 +35,13 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// Recovers what is in `dir`.
-    pub fn open(dir: &Path, prefix: &'static str, stream: u64, segment_bytes: u64) -> Result<Chain, SpoolError> {
+    /// Recovers what is in `dir`; `progress` hears how many segments of how many are read.
+    pub fn open(
+        dir: &Path,
+        prefix: &'static str,
+        (stream, segment_bytes): (u64, u64),
+        progress: &mut Progress<'_>,
+    ) -> Result<Chain, SpoolError> {
         let mut chain = Chain {
             dir: dir.into(),
             prefix,
@@ -51,7 +56,7 @@ impl Chain {
             damaged: 0,
             reader: None,
         };
-        chain.recover()?;
+        chain.recover(progress)?;
         Ok(chain)
     }
 
@@ -59,7 +64,7 @@ impl Chain {
         self.dir.join(segment::name_of(self.prefix, number))
     }
 
-    fn recover(&mut self) -> Result<(), SpoolError> {
+    fn recover(&mut self, progress: &mut Progress<'_>) -> Result<(), SpoolError> {
         let mut numbers: Vec<u64> = std::fs::read_dir(&self.dir)
             .map_err(disk("list", &self.dir))?
             .filter_map(|entry| segment::number_of(self.prefix, &entry.ok()?.file_name()))
@@ -70,6 +75,7 @@ impl Chain {
         for &n in &numbers {
             let path = self.path(n);
             found.push(segment::scan(&path, n).map_err(disk("read", &path))?);
+            progress(found.len(), numbers.len());
         }
         for i in 0..found.len() {
             // The last segment of a stream may end in a torn record; in any other, a bad record is damage, unless the

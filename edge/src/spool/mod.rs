@@ -200,6 +200,9 @@ pub fn held_by(dir: &Path) -> Option<u64> {
     u64::from_str_radix(io::read_to_string(lock).ok()?.trim(), 16).ok()
 }
 
+/// Hears how many segments of how many have been read.
+pub type Progress<'a> = dyn FnMut(usize, usize) + 'a;
+
 /// The spool, open.
 #[derive(Debug)]
 pub struct Spool {
@@ -218,6 +221,14 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`].
     pub fn open(dir: &Path, limits: Limits, boot: u64) -> Result<Spool, SpoolError> {
+        Spool::open_with(dir, limits, boot, &mut |_, _| {})
+    }
+
+    /// The same; `progress` is called for each segment that was read: a spool of some GiB takes minutes on an SD card.
+    ///
+    /// # Errors
+    /// [`SpoolError`].
+    pub fn open_with(dir: &Path, limits: Limits, boot: u64, progress: &mut Progress<'_>) -> Result<Spool, SpoolError> {
         std::fs::create_dir_all(dir).map_err(disk("make the directory", dir))?;
         let lock_path = dir.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
@@ -235,8 +246,8 @@ impl Spool {
         }
         let mut spool = Spool {
             dir: dir.into(),
-            data: Chain::open(dir, "seg", boot, limits.segment_bytes)?,
-            losses: Chain::open(dir, "loss", boot | 1, limits.loss_bytes_max / 4)?,
+            data: Chain::open(dir, "seg", (boot, limits.segment_bytes), progress)?,
+            losses: Chain::open(dir, "loss", (boot | 1, limits.loss_bytes_max / 4), progress)?,
             limits,
             state: State::load(&dir.join("state")),
             older: Vec::new(),

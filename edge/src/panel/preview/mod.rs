@@ -9,8 +9,8 @@ mod http;
 
 use super::canvas::Canvas;
 use super::{Panel, PanelError, Wish, draw};
-use crate::config::ViewChoice;
 use crate::slot::Shot;
+use crate::spec::display::{ViewChoice, preview_address};
 use firmware::view::target_height;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -20,8 +20,6 @@ use std::time::{Duration, Instant};
 
 /// Who is connected at once, at most; others are told to come back.
 pub const CLIENTS_MAX: usize = 8;
-/// Where the page is unless another address is given.
-pub const ADDRESS: &str = "127.0.0.1:8090";
 /// How long a client may take to ask, or to take what it asked for.
 const CLIENT_LIMIT: Duration = Duration::from_secs(5);
 /// A picture that nobody waits for is drawn this often.
@@ -109,28 +107,14 @@ pub struct Preview {
     drawn: Option<Instant>,
 }
 
-/// The address in `HOST:PORT`, `PORT` or nothing.
-pub fn address(said: &str) -> Option<(String, u16)> {
-    let said = if said.is_empty() { ADDRESS } else { said };
-    let (host, port) = said.rsplit_once(':').unwrap_or(("127.0.0.1", said));
-    let host = host.strip_prefix('[').map_or(host, |h| h.trim_end_matches(']'));
-    (!host.is_empty() && !host.contains(['/', ' '])).then_some(())?;
-    Some((host.to_owned(), port.parse().ok()?))
-}
-
-/// Whether `said` is an address this panel can be asked for.
-pub fn is_address(said: &str) -> bool {
-    address(said).is_some()
-}
-
 impl Preview {
-    /// Listens at `said`, or at [`ADDRESS`] where that is empty; port 0 takes a free one.
+    /// Listens at `said`, or at [`crate::spec::display::PREVIEW_ADDRESS`] where that is empty; port 0 takes a free one.
     ///
     /// # Errors
     /// [`PanelError::Unavailable`] where that address cannot be had.
     pub fn open(said: &str, view: ViewChoice) -> Result<Preview, PanelError> {
         let unavailable = |why: String| PanelError::Unavailable { name: "preview", why };
-        let wanted = address(said).ok_or_else(|| unavailable(format!("{said} is no HOST:PORT")))?;
+        let wanted = preview_address(said).ok_or_else(|| unavailable(format!("{said} is no HOST:PORT")))?;
         let listen = || TcpListener::bind(&wanted.to_socket_addrs()?.collect::<Vec<_>>()[..]);
         let failed = |e: io::Error| unavailable(format!("{}:{}: {e}", wanted.0, wanted.1));
         let listener = listen().map_err(failed)?;
@@ -326,7 +310,7 @@ mod tests {
 
     #[test]
     fn an_address_is_a_port_a_host_and_port_or_nothing() {
-        let of = |said| address(said).map(|(host, port)| format!("{host} {port}"));
+        let of = |said| preview_address(said).map(|(host, port)| format!("{host} {port}"));
         assert_eq!(of("").as_deref(), Some("127.0.0.1 8090"));
         assert_eq!(of("9000").as_deref(), Some("127.0.0.1 9000"));
         assert_eq!(of("0.0.0.0:80").as_deref(), Some("0.0.0.0 80"));

@@ -1,0 +1,43 @@
+//! What the threads of a run count, for the status line, the summary and the `status` message.
+//!
+//! Each counter has one writer. Reading them together gives no consistent moment, and none is needed.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The counters of one run.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Frames clustered.
+    pub frames: AtomicU64,
+    /// Frames whose records were refused because the disk, or the space for loss records, was full.
+    pub refused: AtomicU64,
+    /// Records that a full spool gave up, each named by a loss record.
+    pub evicted: AtomicU64,
+    /// Loss records.
+    pub losses: AtomicU64,
+    /// Frames that the camera lost.
+    pub lost: AtomicU64,
+    /// Frames that came late.
+    pub late: AtomicU64,
+    /// Frames that had more colours than clusters are possible.
+    pub saturated: AtomicU64,
+    /// Frames with a colour that the palette misses.
+    pub missing: AtomicU64,
+    /// Records not yet acknowledged by the journal.
+    pub held: AtomicU64,
+    /// Records found damaged on the disk.
+    pub damaged: AtomicU64,
+    /// Pictures published without custody.
+    pub pictures_sent: AtomicU64,
+    /// Pictures that could not leave at once and were dropped.
+    pub pictures_unsent: AtomicU64,
+    /// The broker is connected.
+    pub connected: AtomicBool,
+    /// The broker is connected, and no bridge has been heard of for too long.
+    pub is_bridge_missing: AtomicBool,
+}
+
+/// Reads a counter.
+pub fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}

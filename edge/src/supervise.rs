@@ -1,0 +1,249 @@
+//! The supervisor of a run: custody first and last, the camera and the displays as children in between.
+//!
+//! Custody (spool and sender) starts first, so that records of earlier runs leave whatever the camera does, and stops
+//! last. See and Show open what they need by themselves and try again; here their signs of life are watched, systemd is
+//! told, and the end is brought about. A child that does not end in time is left behind: the process ends without it.
+
+use crate::config::Config;
+use crate::counters::{Counters, get};
+use crate::custody::{self, Custody, Shared};
+use crate::exit::{Failure, Reason};
+use crate::health::Health;
+use crate::see::{See, ToCustody};
+use crate::service::{self, Watchdog};
+use crate::show::{Plan, Show};
+use crate::signals;
+use crate::slot::Slot;
+use crate::spec::RunOptions;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+/// Children and the stop flag are looked at this often: well below the time in which a person notices a delay.
+const TICK: Duration = Duration::from_millis(50);
+/// See starts when every display was tried once, or after this: a display that hangs does not stop clustering.
+const FIRST_DISPLAYS_MAX: Duration = Duration::from_secs(15);
+/// After a stop, See may finish its frame for this long. A read from a silent pipe may never return.
+const SEE_STOP_MAX: Duration = Duration::from_secs(5);
+/// After the last picture, the displays may take this long to show it and let go.
+const SHOW_STOP_MAX: Duration = Duration::from_secs(5);
+
+/// A child's result, sent when its thread ends. A thread that panics drops its end.
+type Ending<T> = Receiver<T>;
+
+/// Runs the stream to its end.
+///
+/// # Errors
+/// [`Failure`] of the source, of a display that can never work, or of the spool.
+pub fn run(config: Config, options: RunOptions) -> Result<(), Failure> {
+    if options.drain_only && config.mqtt.is_none() {
+        let why = "--drain-only sends what the spool holds to a broker, and mqtt.url names none: give --mqtt URL";
+        return Err(Failure::new(Reason::Config, anyhow::anyhow!("{why}")));
+    }
+    let shared = Shared::default();
+    signals::listen(&shared.stop)?;
+    let mut supervisor = Supervisor {
+        config: Arc::new(config),
+        options,
+        watchdog: Watchdog::of_systemd(Instant::now()),
+        logged_overdue: None,
+        shared,
+    };
+    supervisor.run()
+}
+
+struct Supervisor {
+    config: Arc<Config>,
+    options: RunOptions,
+    shared: Shared,
+    watchdog: Watchdog,
+    /// The children that were logged as overdue.
+    logged_overdue: Option<String>,
+}
+
+impl Supervisor {
+    fn run(&mut self) -> Result<(), Failure> {
+        let (custody, to_custody) = self.start_custody()?.unzip();
+        service::ready();
+        let ended = if self.options.drain_only { Ok(()) } else { self.watch_children(to_custody) };
+        service::stopping();
+        self.shared.failed.store(ended.is_err(), Ordering::Relaxed);
+        self.shared.closed.store(true, Ordering::Relaxed);
+        let sent = custody.map_or(Ok(()), |custody| self.finish_custody(custody));
+        self.log_end();
+        sent.and(ended)
+    }
+
+    /// Starts custody and waits until the spool is open. None: no records are kept.
+    fn start_custody(&mut self) -> Result<Option<(Custody, ToCustody)>, Failure> {
+        if !self.config.keeps_records() {
+            log::info!(
+                "no records are kept: no broker is named (--mqtt URL), nor a directory to keep them in (--spool DIR)"
+            );
+            return Ok(None);
+        }
+        let started = custody::start(&self.config, self.options, &self.shared)?;
+        loop {
+            match started.0.opened.recv_timeout(TICK) {
+                Ok(opened) => return opened.map(|()| Some(started)),
+                Err(RecvTimeoutError::Disconnected) => return Err(panicked("custody")),
+                // Nothing is appended yet, and what is read stays as it is.
+                Err(RecvTimeoutError::Timeout) if self.is_stopped() => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => self.tick(),
+            }
+        }
+    }
+
+    /// Starts displays and camera, and watches them until the stream ends.
+    fn watch_children(&mut self, to_custody: Option<ToCustody>) -> Result<(), Failure> {
+        let (slot, plan) = (Arc::new(Slot::default()), Arc::new(Plan::default()));
+        let shown = self.start_show(&slot, &plan)?;
+        let seen = self.start_see(&slot, &plan, to_custody)?;
+        let started = Instant::now();
+        let mut stopped_at = None;
+        let ended = loop {
+            match seen.recv_timeout(TICK) {
+                Ok(ended) => break ended,
+                Err(RecvTimeoutError::Disconnected) => break Err(panicked("see")),
+                Err(RecvTimeoutError::Timeout) => self.tick(),
+            }
+            if self.is_stopped() && stopped_at.get_or_insert_with(Instant::now).elapsed() > SEE_STOP_MAX {
+                log::warn!("the source {} does not end: left behind", self.config.source);
+                break Ok(());
+            }
+        };
+        let took = started.elapsed().as_secs_f64();
+        slot.close();
+        if shown.recv_timeout(SHOW_STOP_MAX) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("a display does not end: left behind");
+        }
+        self.log_summary(&slot, took);
+        ended
+    }
+
+    /// Starts the displays, and waits until each was tried once.
+    fn start_show(&mut self, slot: &Arc<Slot>, plan: &Arc<Plan>) -> Result<Ending<()>, Failure> {
+        let (config, slot, plan) = (Arc::clone(&self.config), Arc::clone(slot), Arc::clone(plan));
+        let Shared { stop, health, .. } = self.shared.clone();
+        let (tell_opened, opened) = sync_channel(1);
+        // Displays are opened on the thread that they stay on.
+        let shown = spawn("show", move || Show::new(&config, &slot, &plan, &stop, &health).run(&tell_opened))?;
+        let until = Instant::now() + FIRST_DISPLAYS_MAX;
+        loop {
+            match opened.recv_timeout(TICK) {
+                Ok(opened) => return opened.map(|()| shown),
+                Err(RecvTimeoutError::Disconnected) => return Err(panicked("show")),
+                Err(RecvTimeoutError::Timeout) if self.is_stopped() || Instant::now() > until => return Ok(shown),
+                Err(RecvTimeoutError::Timeout) => self.tick(),
+            }
+        }
+    }
+
+    fn start_see(
+        &self,
+        slot: &Arc<Slot>,
+        plan: &Arc<Plan>,
+        custody: Option<ToCustody>,
+    ) -> Result<Ending<Result<(), Failure>>, Failure> {
+        let RunOptions { quiet, log_frames, .. } = self.options;
+        let see = See {
+            config: Arc::clone(&self.config),
+            options: self.options,
+            plan: Arc::clone(plan),
+            slot: Arc::clone(slot),
+            custody,
+            stop: Arc::clone(&self.shared.stop),
+            counters: Arc::clone(&self.shared.counters),
+            child: self.shared.health.add("camera", self.config.source.to_string()),
+            status_line: std::io::stderr().is_terminal() && !quiet && !log_frames,
+        };
+        spawn("see", move || see.run())
+    }
+
+    /// Waits until custody has ended: all is sent, or what is left stays in the spool.
+    fn finish_custody(&mut self, custody: Custody) -> Result<(), Failure> {
+        while !custody.thread.is_finished() {
+            self.tick();
+            std::thread::sleep(TICK);
+        }
+        custody.thread.join().unwrap_or_else(|_| Err(panicked("custody")))
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.shared.stop.load(Ordering::Relaxed)
+    }
+
+    /// Feeds the watchdog if every child is alive.
+    fn tick(&mut self) {
+        let overdue = overdue(&self.shared.health, Instant::now(), &mut self.watchdog);
+        if overdue.is_some() && overdue != self.logged_overdue {
+            let names = overdue.as_deref().unwrap_or_default();
+            log::error!("no sign of life from {names}; the watchdog is not fed until there is one");
+        }
+        self.logged_overdue = overdue;
+    }
+
+    fn log_summary(&self, slot: &Slot, took: f64) {
+        let c: &Counters = &self.shared.counters;
+        let frames = get(&c.frames);
+        let (given, skipped) = slot.counts();
+        log::info!(
+            "{frames} frames in {took:.1} s ({:.1} fps), {} lost by the camera, {} refused, {} late, {} saturated, {} with \
+             missed colours; pictures: {given} made for display, {skipped} skipped, {} sent, {} not sent",
+            frames as f64 / took.max(1e-9),
+            get(&c.lost),
+            get(&c.refused),
+            get(&c.late),
+            get(&c.saturated),
+            get(&c.missing),
+            get(&c.pictures_sent),
+            get(&c.pictures_unsent),
+        );
+    }
+
+    fn log_end(&self) {
+        let c: &Counters = &self.shared.counters;
+        if self.config.keeps_records() {
+            log::info!(
+                "records: {} held, {} evicted, {} damaged, {} loss records",
+                get(&c.held),
+                get(&c.evicted),
+                get(&c.damaged),
+                get(&c.losses)
+            );
+        }
+        if self.is_stopped() {
+            log::info!("stream interrupted");
+        }
+    }
+}
+
+/// Feeds the watchdog if no child is overdue, else names those that are.
+fn overdue(health: &Health, now: Instant, watchdog: &mut Watchdog) -> Option<String> {
+    let overdue = health.overdue(now);
+    if overdue.is_none() {
+        watchdog.feed(now);
+    }
+    overdue
+}
+
+/// Runs `work` on a thread of its own; its result can be waited for with a limit.
+fn spawn<T, F>(name: &str, work: F) -> Result<Ending<T>, Failure>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    let (tell, ending) = sync_channel(1);
+    let run = move || {
+        let _ = tell.send(work());
+    };
+    let thread = Builder::new().name(name.into()).spawn(run);
+    thread.map(|_| ending).map_err(|e| Failure::io(format!("starting thread {name}"), e))
+}
+
+fn panicked(name: &str) -> Failure {
+    Failure::new(Reason::Io, anyhow::anyhow!("thread {name} panicked. This is a bug; please report it"))
+}
