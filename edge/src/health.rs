@@ -87,7 +87,7 @@ impl Child {
         let (name, what) = (report.name, report.what.clone());
         drop(report);
         if lock(&self.logged).take().is_some() {
-            log::info!("{name} {what}: works again");
+            log::info!("{name} {what} works again");
         }
         self.set(State::Running, None, false);
     }
@@ -109,7 +109,7 @@ impl Child {
         }
         *logged = Some(why.to_owned());
         let report = lock(&self.report);
-        log::warn!("{} {}: {why}; trying to open it again", report.name, report.what);
+        log::warn!("{} {} failed, and is tried again: {why}", report.name, report.what);
         true
     }
 

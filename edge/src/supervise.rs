@@ -120,7 +120,9 @@ impl Supervisor {
         if shown.recv_timeout(SHOW_STOP_MAX) == Err(RecvTimeoutError::Timeout) {
             log::warn!("a display does not end: left behind");
         }
-        self.log_summary(&slot, took);
+        if ended.is_ok() || get(&self.shared.counters.frames) > 0 {
+            self.log_summary(&slot, took);
+        }
         ended
     }
 

@@ -9,6 +9,7 @@ pub mod jpeg;
 pub mod locks;
 pub mod nodes;
 pub mod pace;
+pub mod pipe;
 pub mod replay;
 pub mod rpicam;
 pub mod source;
@@ -26,6 +27,7 @@ use crate::spec::{Ask, SourceSpec};
 use firmware::frame::{Frame, FrameError, Stamp};
 use pace::{Pace, STILL_LOOP_FPS};
 use source::check_size;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,6 +74,10 @@ fn open_source(
         }
         SourceSpec::File { path, fps } => return replay::open(path, *fps),
         SourceSpec::StandardInput => Box::new(y4m::Y4m::standard_input(Arc::clone(stop))?),
+        SourceSpec::Y4m(path) if is_pipe(path) => {
+            let pipe = Box::new(pipe::Pipe::open(path, Arc::clone(stop))?) as Box<dyn Read + Send>;
+            Box::new(y4m::Y4m::new(path.display().to_string(), pipe)?)
+        }
         SourceSpec::Y4m(path) => Box::new(y4m::Y4m::open(path.clone())?),
         SourceSpec::Synthetic { width, height, fps } => {
             Box::new(synthetic::Synthetic::new((*width, *height), *fps, seed)?)
@@ -89,12 +95,16 @@ fn open_v4l2(_: &str, _: Ask, _: &Arc<AtomicBool>) -> Result<Box<dyn Source>, So
     Err(SourceError::Missing(NO_CAMERA.into()))
 }
 
+/// Returns true for a FIFO, a socket or a character device: what may be silent for ever.
+fn is_pipe(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
+}
+
 /// How long the source may take for a picture before it is taken to hang. None: a pipe may be silent for ever.
 fn read_limit(spec: &SourceSpec) -> Option<Duration> {
-    let is_file = |path: &Path| std::fs::metadata(path).is_ok_and(|m| m.is_file());
     match spec {
         SourceSpec::StandardInput => None,
-        SourceSpec::File { path, .. } | SourceSpec::Y4m(path) => is_file(path).then_some(READ_LIMIT),
+        SourceSpec::File { path, .. } | SourceSpec::Y4m(path) if is_pipe(path) => None,
         _ => Some(READ_LIMIT),
     }
 }
