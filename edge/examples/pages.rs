@@ -11,10 +11,10 @@ const SECTIONS: &str = r#"
 .SH FILES
 .TP
 /etc/hueflow/edge.toml
-The configuration, unless \fB\-\-config\fR names another. \fBhueflow\-edge print\-config\fR shows every key.
+The configuration, unless \fB\-\-config\fR names another. \fBhueflow\-edge print\-config \-\-all\fR shows every key.
 .TP
 /var/lib/hueflow\-edge
-The spool, when started by systemd.
+The spool, when started by systemd with a broker or a spool.dir in the configuration.
 .SH ENVIRONMENT
 .TP
 HUEFLOW_EDGE__SECTION__KEY
@@ -26,7 +26,8 @@ What is logged, on standard error: \fBinfo\fR unless it says otherwise.
 0 all well, 2 a wrong command line, 66 no input, 69 something that is needed is unavailable, 74 input or output failed,
 78 a wrong configuration.
 .PP
-SIGINT, SIGTERM, and Esc in a window or terminal, stop \fBrun\fR cleanly; a second signal ends it at once.
+SIGINT, SIGTERM, SIGHUP, and Esc in a window or terminal, stop \fBrun\fR cleanly. Signals within a second are one; a later
+one ends it at once.
 .SH EXAMPLES
 .nf
 hueflow\-edge run \-\-source v4l2:/dev/video0 \-\-display terminal

@@ -116,8 +116,10 @@ fn what_doctor_writes_is_read_back_and_is_never_written_over() {
     let (_, lines) = doctor(dir.path(), &args);
     assert!(line(&lines, "written").starts_with("ok ") && line(&lines, "written").contains(&path), "{lines:#?}");
     let text = std::fs::read_to_string(&file).unwrap();
-    let print =
-        Command::new(env!("CARGO_BIN_EXE_hueflow-edge")).args(["print-config", "--config", &path]).output().unwrap();
+    let print = Command::new(env!("CARGO_BIN_EXE_hueflow-edge"))
+        .args(["print-config", "--all", "--config", &path])
+        .output()
+        .unwrap();
     let printed = String::from_utf8_lossy(&print.stdout);
     assert!(print.status.success(), "{text}");
     assert!(

@@ -77,7 +77,7 @@ fn streams() -> Vec<Vec<u8>> {
 }
 
 fn configurations() -> Vec<Vec<u8>> {
-    let printed = Config::check(Raw::default()).unwrap().print();
+    let printed = Config::check(Raw::default()).unwrap().print_all();
     let texts = [
         "[clustering]\nlambda = 12.5\nmethod = 'uniform'\npreset = 'tutorial'\nw_open = 20\nseed = 9\0camera.fps=7.5",
         "[mqtt]\nurl = 'mqtts://me@[::1]:8883'\ndevice = 'desk'\npassword_file = '/x'\n[send]\nvideo = 'latest:0.5'",

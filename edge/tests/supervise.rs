@@ -6,6 +6,7 @@
 // A test that cannot go on shall say where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code, reason = "shared with other tests")]
 mod scripted;
 
 use firmware::custody::{Envelope, Kind};

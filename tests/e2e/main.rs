@@ -15,4 +15,5 @@ mod kill;
 mod numbers;
 mod rollover;
 mod standby;
+mod supervise;
 mod tls;

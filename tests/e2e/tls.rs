@@ -168,9 +168,11 @@ fn the_whole_chain_over_tls_stores_every_record_and_tells_no_secret() {
         secure.doctor("hueflow-metrics", "journal", |c| _ = c.env("HUEFLOW_METRICS__JOURNAL__SASL", "plain")),
     ];
     assert!(doctors.iter().all(|d| d.starts_with("ok ")), "{doctors:#?}");
-    let configs = ["hueflow-edge", "hueflow-bridge", "hueflow-metrics"]
+    let edges = output(secure.command("hueflow-edge", &["print-config", "--all"]));
+    let others = ["hueflow-bridge", "hueflow-metrics"]
         .map(|program| output(secure.command(program, &["print-config"])))
         .concat();
+    let configs = edges + &others;
     assert!(configs.contains("ca_file") && configs.contains("kafka.password"), "{configs}");
     // The status that everybody may read has the configuration in it too.
     let mut texts: Vec<String> = [&bridge, &metrics, &edge, &kafka.process, &secure.mosquitto.process].map(said).into();

@@ -31,9 +31,18 @@ cat /tmp/mjpg.log
 kill $feeds
 wait_until "the other camera to be free" rmmod v4l2loopback 2>/dev/null
 
-# Said before it is tried: a node that is none, and one that another program uses.
-hueflow-edge run --source v4l2:/dev/video33 --spool /tmp/spool-none
-echo "GUEST no-device ended with $?"
+# waits_for NAME SOURCE: a source that cannot be opened is said once and tried again; a stop ends that.
+waits_for() {
+  hueflow-edge run --source "$2" --spool "/tmp/spool-$1" 2>"/tmp/$1.log" &
+  waits=$!
+  wait_until "what is wrong with $2 to be said" grep -q 'is tried again' "/tmp/$1.log"
+  kill $waits
+  wait $waits
+  echo "GUEST $1 ended with $?"
+  cat "/tmp/$1.log"
+}
+# A node that is none; one that another program uses comes below.
+waits_for no-device v4l2:/dev/video33
 
 # systemd's watchdog, as it were, with less patience.
 patience /tmp/notify 3000 >/tmp/watchdog.log &
@@ -45,8 +54,7 @@ edge=$!
 unset NOTIFY_SOCKET WATCHDOG_USEC
 wait_until "30 frames" grep -q 'frame 30:' /tmp/replug.log
 process=$(pidof hueflow-edge)
-hueflow-edge run --source 'v4l2:/dev/video0?width=640&height=360' --spool /tmp/spool-busy
-echo "GUEST busy ended with $?"
+waits_for busy 'v4l2:/dev/video0?width=640&height=360'
 echo "GUEST unplugging $(ls -d /dev/video[07])"
 echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind
 wait_until "the module to be free" rmmod vivid 2>/dev/null

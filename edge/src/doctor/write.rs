@@ -43,7 +43,7 @@ impl Write {
         store(&to, &text).map_err(|e| Failure::io(format!("writing {}", to.display()), e))?;
         let shown = to.display();
         Ok(if to == path {
-            Line::ok("written", format!("{shown}; hueflow-edge print-config shows what is in force"))
+            Line::ok("written", format!("{shown}; hueflow-edge print-config --all shows what is in force"))
         } else {
             let advice = format!("sudo mv {shown} {} (or --force)", path.display());
             Line::new("written", State::Warning, format!("{shown}, for {} is there already", path.display()), advice)
@@ -153,7 +153,7 @@ fn panel(host: &Host, config: &Config) -> (&'static str, String) {
 fn text(values: &BTreeMap<&'static str, Said>) -> String {
     let mut out = String::from(
         "# Hueflow's edge, as hueflow-edge doctor --write found this machine.\n\
-         # Every key, its value and where that came from: hueflow-edge print-config\n",
+         # Every key, its value and where that came from: hueflow-edge print-config --all\n",
     );
     let mut section = "";
     for (key, (value, why)) in values {

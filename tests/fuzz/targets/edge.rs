@@ -105,7 +105,7 @@ pub fn config(data: &[u8]) {
     }
     match Config::check(raw) {
         Ok(config) => {
-            let printed = config.print();
+            let printed = config.print_all();
             let again = Raw::of_toml(&printed, Path::new("edge.toml")).and_then(Config::check);
             let again = again.unwrap_or_else(|e| panic!("{e}\n{printed}"));
             let values = |c: &Config| c.origins.iter().map(|(k, v)| (*k, v.0.clone())).collect::<Vec<_>>();
