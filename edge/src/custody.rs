@@ -172,4 +172,22 @@ mod tests {
             }
         });
     }
+
+    #[test]
+    fn a_large_spool_tells_of_each_segment_that_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = || spool::Limits { segment_bytes: 1000, ..spool::Limits::of(1 << 20) };
+        let mut spool = Spool::open(dir.path(), limits(), 2).unwrap();
+        for _ in 0..10 {
+            let payload = &[7; 600];
+            let entry = spool::Entry { kind: 1, payload_version: 1, captured_at_us: 0, clock_synced: false, payload };
+            spool.append(&entry).unwrap();
+        }
+        spool.sync().unwrap();
+        drop(spool);
+        let mut told = Vec::new();
+        Spool::open_with(dir.path(), limits(), 4, &mut |read, all| told.push((read, all))).unwrap();
+        assert!(told.len() >= 5, "{told:?}");
+        assert_eq!(told, (1..=told.len()).map(|n| (n, told.len())).collect::<Vec<_>>());
+    }
 }

@@ -39,7 +39,7 @@ const STOP_DRAIN_MAX: Duration = Duration::from_secs(3);
 /// Last words that were refused are tried again after this.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Reasons without a connection that are told apart between two connections.
-const LOST_SAID_MAX: usize = 8;
+const REASONS_LOGGED_MAX: usize = 8;
 /// Whatever is overdue, nothing is tried again sooner than this, unless progress is told.
 const BUSY_PAUSE_MIN: Duration = Duration::from_millis(1);
 
@@ -88,11 +88,11 @@ pub struct Send {
     config: status::Origins,
     greet: bool,
     /// Why there was no connection since the last one: each reason is said once.
-    said_lost: Vec<String>,
+    logged_reasons: Vec<String>,
     stopped_at: Option<Instant>,
-    said_full: bool,
+    full_is_logged: bool,
     /// The changes of health that the last status told of.
-    health_told: u64,
+    health_published: u64,
     /// When the connection was made, until a bridge is heard of.
     bridge_awaited: Option<Instant>,
     /// Seqs of reports that are appended and not synced: at most as many as are synced together.
@@ -146,10 +146,10 @@ impl Send {
             unrestored,
             config: config.origins.clone(),
             greet: false,
-            said_lost: Vec::new(),
+            logged_reasons: Vec::new(),
             stopped_at: None,
-            said_full: false,
-            health_told: 0,
+            full_is_logged: false,
+            health_published: 0,
             bridge_awaited: None,
             unsynced_frames: Vec::with_capacity(config.sync_records as usize + 1),
             given_up: BTreeSet::new(),
@@ -193,7 +193,7 @@ impl Send {
                     Some(parcel) => self.take(parcel),
                     None => open = false,
                 },
-                event = next_event(&mut self.outbox) => self.hear(event),
+                event = next_event(&mut self.outbox) => self.on_event(event),
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
             let due = !open || self.sync_due.is_some_and(|due| Instant::now() >= due);
@@ -248,7 +248,7 @@ impl Send {
             }
             self.greet = false;
             self.publish_status("online");
-        } else if self.health_told != self.channels.health.changes() {
+        } else if self.health_published != self.channels.health.changes() {
             self.publish_status("online");
         }
         self.publish_window();
@@ -301,7 +301,7 @@ impl Send {
         let status = self.status(state);
         // One that finds no room is published again with the next turn.
         if self.outbox.as_ref().is_some_and(|outbox| outbox.status(status).is_ok()) {
-            self.health_told = told;
+            self.health_published = told;
         }
     }
 
@@ -312,28 +312,28 @@ impl Send {
     }
 
     /// What the broker brings.
-    fn hear(&mut self, event: Event) {
+    fn on_event(&mut self, event: Event) {
         match event {
             Event::Connected => {
                 log::info!("connected to the broker, {} records held", self.sender.held());
                 self.greet = true;
                 self.bridge_awaited = Some(Instant::now());
-                self.said_lost.clear();
+                self.logged_reasons.clear();
                 self.sender.connected(self.now_us());
             }
             Event::Lost(why) => {
                 self.bridge_awaited = None;
-                if self.said_lost.len() < LOST_SAID_MAX && !self.said_lost.contains(&why) {
+                if self.logged_reasons.len() < REASONS_LOGGED_MAX && !self.logged_reasons.contains(&why) {
                     log::warn!("no connection to the broker at {why}; going on, records wait in the spool");
-                    self.said_lost.push(why);
+                    self.logged_reasons.push(why);
                 }
             }
-            Event::Ack(ack) => self.hear_ack(&ack),
+            Event::Ack(ack) => self.on_ack(&ack),
             Event::Bridge { reachable } => {
                 self.bridge_awaited = None;
                 self.sender.bridge_status(reachable, self.now_us());
             }
-            Event::Command(bytes) => self.hear_command(&bytes),
+            Event::Command(bytes) => self.on_command(&bytes),
             Event::Nonsense(what) => log::warn!("{what}"),
             Event::Progress | Event::Closed => {}
         }
@@ -351,7 +351,7 @@ impl Send {
         }
     }
 
-    fn hear_ack(&mut self, ack: &Ack) {
+    fn on_ack(&mut self, ack: &Ack) {
         let outcome = self.sender.on_ack(ack, self.now_us());
         if outcome.journal_changed {
             log::info!("the journal is {}", ack.journal);
@@ -365,14 +365,14 @@ impl Send {
         keep::later(self.spool.trim(floor, |s| floor(s).is_some()));
         // Full is said again only after it was clearly not.
         if self.spool.bytes() < before && self.spool.has_room(self.roomy) {
-            self.said_full = false;
+            self.full_is_logged = false;
         }
         if self.unsaved {
             self.save_state();
         }
     }
 
-    fn hear_command(&mut self, bytes: &[u8]) {
+    fn on_command(&mut self, bytes: &[u8]) {
         match Command::parse(bytes) {
             Ok(command) => {
                 for (key, value) in command.changes() {
@@ -437,7 +437,7 @@ impl Send {
             tokio::select! {
                 event = next_event(&mut self.outbox) => match event {
                     Event::Closed => break,
-                    event => self.hear(event),
+                    event => self.on_event(event),
                 },
                 () = tokio::time::sleep(BUSY_PAUSE) => {}
             }

@@ -20,7 +20,7 @@ impl Watchdog {
     }
 
     /// A watchdog that bites after `limit`.
-    fn new(limit: Option<Duration>, now: Instant) -> Watchdog {
+    pub(crate) fn new(limit: Option<Duration>, now: Instant) -> Watchdog {
         Watchdog { every: limit.map(|limit| limit / 4), due: now }
     }
 
@@ -32,7 +32,7 @@ impl Watchdog {
     }
 
     /// Returns true if it must be fed: four times as often as it would bite.
-    fn is_due(&mut self, now: Instant) -> bool {
+    pub(crate) fn is_due(&mut self, now: Instant) -> bool {
         let Some(every) = self.every.filter(|_| now >= self.due) else { return false };
         self.due = now + every;
         true

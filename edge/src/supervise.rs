@@ -249,3 +249,34 @@ where
 fn panicked(name: &str) -> Failure {
     Failure::new(Reason::Io, anyhow::anyhow!("thread {name} panicked. This is a bug; please report it"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_hangs_leaves_the_watchdog_unfed_and_one_that_waits_for_a_camera_does_not() {
+        let (health, start) = (Health::default(), Instant::now());
+        let at = |s| start + Duration::from_secs(s);
+        let mut watchdog = Watchdog::new(Some(Duration::from_secs(60)), start);
+        let (camera, display) = (health.add("camera", "v4l2:0"), health.add("display", "spi"));
+        camera.heartbeat(Some(Duration::from_secs(120)));
+        display.heartbeat(Some(Duration::from_secs(60)));
+        assert_eq!(overdue(&health, at(10), &mut watchdog), None);
+        assert!(!watchdog.is_due(at(11)), "it was fed a moment ago");
+        // The display hangs; the camera, which is looked for in vain, gives signs of life.
+        camera.waiting("there is no such camera");
+        camera.heartbeat(Some(Duration::from_secs(600)));
+        assert_eq!(overdue(&health, at(70), &mut watchdog).as_deref(), Some("display spi"));
+        assert!(watchdog.is_due(at(71)), "it was not fed");
+        display.heartbeat(Some(Duration::from_secs(200)));
+        assert_eq!(overdue(&health, at(190), &mut watchdog), None);
+        assert!(!watchdog.is_due(at(191)));
+    }
+
+    #[test]
+    fn a_thread_that_panics_is_an_ending_and_no_wait_without_end() {
+        let ending = spawn("test", || assert!(std::thread::current().name().is_none(), "planned")).unwrap();
+        assert_eq!(ending.recv_timeout(Duration::from_secs(60)), Err(RecvTimeoutError::Disconnected));
+    }
+}

@@ -6,19 +6,20 @@
 
 mod keys;
 mod layers;
+mod mqtt;
 mod spi;
 
 pub use keys::{KEYS, Key};
 pub use layers::{ConfigError, Origin, Raw};
+pub use mqtt::{Mqtt, host_name, is_device};
 
 pub use crate::spec::ViewChoice;
 
 use crate::spec::ask::{self, Ask};
-use crate::spec::{Board, DisplaySpec, Lock, Locks, SourceSpec, Tls};
+use crate::spec::{Board, DisplaySpec, Lock, Locks, SourceSpec};
 use firmware::limits::{CLUSTERS_MAX, ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
 use firmware::node::Settings;
 use firmware::wire::{Method, Refine};
-use layers::show;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use toml::Value;
@@ -60,25 +61,6 @@ impl Video {
             _ => None,
         }
     }
-}
-
-/// The broker and what this edge is called there.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mqtt {
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// User name, if the broker wants one.
-    pub user: Option<String>,
-    /// Where the password is.
-    pub password_file: Option<PathBuf>,
-    /// What TLS needs, if the connection is to be over it.
-    pub tls: Option<Tls>,
-    /// The site's name in topics.
-    pub site: String,
-    /// The device's name in topics, and the client id.
-    pub device: String,
 }
 
 /// A checked configuration.
@@ -264,241 +246,7 @@ impl Raw {
             silhouette: true,
         })
     }
-
-    fn mqtt(&self) -> Result<Option<Mqtt>, ConfigError> {
-        let (url, site, device) = (self.look("mqtt.url"), self.look("mqtt.site"), self.look("mqtt.device"));
-        let (address, site_id, mut device_id) = (url.text()?, site.text()?, device.text()?);
-        let path = |key| Ok(Some(self.look(key).text()?).filter(|p| !p.is_empty()).map(PathBuf::from));
-        let password_file = path("mqtt.password_file")?;
-        let ca_file = path("mqtt.ca_file")?;
-        let own = match (path("mqtt.cert_file")?, path("mqtt.key_file")?) {
-            (Some(cert), Some(key)) => Some((cert, key)),
-            (None, None) => None,
-            (Some(_), None) => return Err(self.look("mqtt.key_file").refuse()),
-            (None, Some(_)) => return Err(self.look("mqtt.cert_file").refuse()),
-        };
-        if !is_device(&site_id) {
-            return Err(site.refuse());
-        }
-        // The bridge's own status is hueflow/<site>/bridge/status.
-        if (!device_id.is_empty() && !is_device(&device_id)) || device_id == "bridge" {
-            return Err(device.refuse());
-        }
-        if address.is_empty() {
-            return Ok(None);
-        }
-        let (secure, user, host, port) = parse_url(&address).ok_or_else(|| url.refuse())?;
-        let refuse = |key: &'static str, range: &str| {
-            let look = self.look(key);
-            Err(ConfigError::Value { key, value: show(&look.value), origin: look.origin, range: range.into() })
-        };
-        if secure && cfg!(not(feature = "tls")) {
-            return refuse("mqtt.url", "mqtt://[USER@]HOST[:PORT]: this hueflow-edge was built without TLS");
-        }
-        if !secure && (ca_file.is_some() || own.is_some()) {
-            // Whoever names a CA means to be safe.
-            return refuse("mqtt.url", "mqtts://[USER@]HOST[:PORT] where mqtt.ca_file or mqtt.cert_file is set");
-        }
-        if device_id.is_empty() {
-            device_id = host_name();
-            if !is_device(&device_id) || ["localhost", "bridge"].contains(&device_id.as_str()) {
-                return Err(ConfigError::Value {
-                    key: "mqtt.device",
-                    value: show(&Value::String(device_id)),
-                    origin: Origin::Default,
-                    range: "set, because this host has no name of its own to be called by".into(),
-                });
-            }
-        }
-        let tls = secure.then_some(Tls { ca_file, own });
-        Ok(Some(Mqtt { host, port, user, password_file, tls, site: site_id, device: device_id }))
-    }
-}
-
-/// Whether it may be a site's or a device's name.
-pub fn is_device(id: &str) -> bool {
-    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-}
-
-/// The host's name up to its first dot.
-pub fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().split('.').next().unwrap_or("").to_owned()
-}
-
-/// `mqtt://[USER@]HOST[:PORT]`, or `mqtts://` for TLS; an IPv6 address in brackets.
-fn parse_url(url: &str) -> Option<(bool, Option<String>, String, u16)> {
-    let (secure, rest) = match url.strip_prefix("mqtts://") {
-        Some(rest) => (true, rest),
-        None => (false, url.strip_prefix("mqtt://")?),
-    };
-    let rest = rest.trim_end_matches('/');
-    let (user, address) = match rest.rsplit_once('@') {
-        Some((user, address)) if !user.is_empty() && !user.contains(':') => (Some(user.to_owned()), address),
-        Some(_) => return None,
-        None => (None, rest),
-    };
-    let (host, port) = match address.rsplit_once(':') {
-        Some((host, port)) if !host.ends_with(':') && !port.ends_with(']') => (host, port.parse().ok()?),
-        _ => (address, if secure { 8883 } else { 1883 }),
-    };
-    let host = host.strip_prefix('[').map_or(host, |h| h.trim_end_matches(']'));
-    (!host.is_empty() && !host.contains(['/', '?', ' ']) && port > 0).then(|| (secure, user, host.to_owned(), port))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(toml: &str, vars: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("edge.toml");
-        std::fs::write(&file, toml).unwrap();
-        let vars = vars.iter().map(|(k, v)| ((*k).into(), (*v).into()));
-        let mut raw = Raw::gather(Some(&file), vars)?;
-        for (key, value) in flags {
-            raw.put(key, Value::String((*value).into()), Origin::Flag("--flag".into()))?;
-        }
-        Config::check(raw)
-    }
-
-    #[test]
-    fn the_later_layer_wins_and_is_named() {
-        let toml = "[clustering]\nlambda = 40\nseed = 9";
-        let config = check(toml, &[("HUEFLOW_EDGE__CLUSTERING__LAMBDA", "30.5"), ("HOME", "/")], &[]).unwrap();
-        assert_eq!((config.settings.lambda_q6, config.settings.seed), (1952, 9));
-        let printed = config.print_all();
-        assert!(printed.contains("lambda = \"30.5\"  # HUEFLOW_EDGE__CLUSTERING__LAMBDA"), "{printed}");
-        assert!(printed.contains("method = \"octree\"  # default"), "{printed}");
-        let flags = check(toml, &[], &[("clustering.lambda", "7")]).unwrap();
-        assert_eq!(flags.settings.lambda_q6, 448);
-    }
-
-    #[test]
-    fn an_unknown_key_or_a_bad_value_names_key_value_and_range() {
-        let error = |toml: &str| check(toml, &[], &[]).unwrap_err().to_string();
-        let unknown = error("[clustering]\nlamda = 3");
-        assert!(unknown.contains("clustering.lamda = 3") && unknown.contains("clustering.lambda"), "{unknown}");
-        assert!(error("source = 3").contains("unknown key source"));
-        for bad in ["0", "-1", "nan", "inf", "443", "\"x\"", "[]", "0.001"] {
-            let message = error(&format!("[clustering]\nlambda = {bad}"));
-            assert!(message.contains("clustering.lambda") && message.contains("442"), "{message}");
-        }
-        for bad in ["0", "131073", "-5", "1.5"] {
-            let message = error(&format!("[clustering]\ncoreset_size = {bad}"));
-            assert!(message.contains("coreset_size") && message.contains("131072"), "{message}");
-        }
-        for lone in ["cert_file = \"/c\"", "key_file = \"/k\""] {
-            let message = error(&format!("[mqtt]\nurl = \"mqtts://h\"\n{lone}"));
-            assert!(message.contains("mqtt.cert_file") && message.contains("mqtt.key_file"), "{message}");
-        }
-        let plain = error("[mqtt]\nurl = \"mqtt://h\"\nca_file = \"/ca\"");
-        assert!(plain.contains("mqtt.url") && plain.contains("mqtts://"), "{plain}");
-        assert!(error("[mqtt]\nurl = \"http://h:1\"").contains("mqtt://"));
-        assert!(error("[mqtt]\nsite = \"a/b\"").contains("mqtt.site"));
-        assert!(error("[mqtt]\ndevice = \"bridge\"").contains("but not bridge"));
-    }
-
-    #[test]
-    fn a_preset_beats_earlier_layers_and_yields_to_its_own() {
-        let toml = "[clustering]\ncoreset_size = 77\nlambda = 33";
-        let config = check(toml, &[], &[("clustering.preset", "tutorial")]).unwrap();
-        assert_eq!((config.settings.coreset_size, config.settings.lambda_q6), (1000, 33 * 64));
-        assert!(config.settings.cold && config.settings.method == Method::Uniform);
-        assert_eq!(config.settings.w_open, Some(1));
-        let flags = [("clustering.preset", "tutorial"), ("clustering.coreset_size", "500")];
-        assert_eq!(check(toml, &[], &flags).unwrap().settings.coreset_size, 500);
-    }
-
-    #[test]
-    fn addresses_are_taken_apart() {
-        assert_eq!(parse_url("mqtt://h"), Some((false, None, "h".into(), 1883)));
-        assert_eq!(parse_url("mqtts://h"), Some((true, None, "h".into(), 8883)));
-        assert_eq!(parse_url("mqtts://me@10.0.0.1:99"), Some((true, Some("me".into()), "10.0.0.1".into(), 99)));
-        assert_eq!(parse_url("mqtt://[::1]:99"), Some((false, None, "::1".into(), 99)));
-        for bad in ["mqtt://", "mqtts://", "tls://h", "mqtt://h:0", "mqtt://h:x", "mqtt://u:p@h", "h:1", "mqtt://h/x"] {
-            assert_eq!(parse_url(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn tls_is_asked_for_by_the_url_and_a_build_without_it_says_so() {
-        let toml =
-            "[mqtt]\nurl = \"mqtts://h\"\ndevice = \"d\"\nca_file = \"/ca\"\ncert_file = \"/c\"\nkey_file = \"/k\"";
-        match check(toml, &[], &[]) {
-            Ok(config) => {
-                let tls = Tls { ca_file: Some("/ca".into()), own: Some(("/c".into(), "/k".into())) };
-                assert_eq!(config.mqtt.unwrap().tls, Some(tls));
-            }
-            Err(error) => {
-                assert!(cfg!(not(feature = "tls")) && error.to_string().contains("built without TLS"), "{error}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_file_that_the_package_brings_is_sound() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/etc/edge.toml");
-        let config = Config::check(Raw::gather(Some(file.as_ref()), []).unwrap()).unwrap();
-        assert_eq!((config.panels, config.mqtt, config.spi), (vec![DisplaySpec::Auto], None, None));
-    }
-
-    #[test]
-    fn what_is_printed_reads_back_whatever_is_in_it() {
-        // Found by fuzzing: Rust writes ESC as \u{1b}, which TOML does not read.
-        for dir in ["/a\u{1b}b", "a\nb", "'\"\\", "\u{ad}"] {
-            let config = check("", &[("HUEFLOW_EDGE__SPOOL__DIR", dir)], &[]).unwrap();
-            let again = check(&config.print_all(), &[], &[]).unwrap();
-            assert_eq!(again.spool_dir.unwrap(), PathBuf::from(dir));
-        }
-    }
-
-    #[test]
-    fn what_a_new_user_sees_fits_one_screen_and_shows_what_was_changed() {
-        let fresh = check("", &[], &[]).unwrap().print();
-        assert!(fresh.lines().count() <= 24, "{fresh}");
-        assert!(fresh.contains("lambda = 50  # default") && fresh.contains("print-config --all"), "{fresh}");
-        assert!(!fresh.contains("sync_ms"), "{fresh}");
-        let toml = "[spool]\nsync_ms = 100";
-        let changed = check(toml, &[], &[("clustering.seed", "7")]).unwrap().print();
-        assert!(changed.contains("seed = \"7\"  # --flag") && changed.contains("sync_ms = 100  # /"), "{changed}");
-        assert!(changed.parse::<toml::Table>().is_ok(), "{changed}");
-    }
-
-    #[test]
-    fn records_are_kept_where_a_broker_or_a_directory_is_named() {
-        let keeps = |toml: &str| check(toml, &[], &[]).unwrap().keeps_records();
-        assert!(!keeps("") && !keeps("[spool]\nbytes_max = 1048576"));
-        assert!(keeps("[mqtt]\nurl = \"mqtt://h\"\ndevice = \"d\"") && keeps("[spool]\ndir = \"/s\""));
-    }
-
-    #[test]
-    fn a_variable_that_is_not_utf_8_is_named_and_a_foreign_one_is_left_alone() {
-        use std::os::unix::ffi::OsStringExt;
-        let bad = std::ffi::OsString::from_vec(b"caf\xe9".to_vec());
-        let foreign = [("LANG_X".into(), bad.clone()), (bad.clone(), "x".into())];
-        assert!(Raw::gather(Some("/dev/null".as_ref()), foreign).is_ok());
-        let own = [("HUEFLOW_EDGE__SPOOL__DIR".into(), bad)];
-        let error = Raw::gather(Some("/dev/null".as_ref()), own).unwrap_err().to_string();
-        assert!(error.contains("HUEFLOW_EDGE__SPOOL__DIR") && error.contains("UTF-8"), "{error}");
-    }
-
-    #[test]
-    fn a_source_that_may_be_meant_is_named() {
-        let error = check("", &[], &[("camera.source", "/dev/video0")]).unwrap_err().to_string();
-        assert!(error.contains("did you mean v4l2:/dev/video0?"), "{error}");
-        let error = check("", &[], &[("camera.source", "v4l2:0?width=0")]).unwrap_err().to_string();
-        assert!(error.contains("camera.source") && error.contains("width=0"), "{error}");
-    }
-
-    #[test]
-    fn every_key_is_read() {
-        // A bad value for any key must be noticed: none is only decoration.
-        for key in KEYS {
-            let mut raw = Raw::default();
-            raw.put(key.name, Value::Datetime("1979-05-27".parse().unwrap()), Origin::Default).unwrap();
-            assert!(Config::check(raw).is_err(), "{} is never read", key.name);
-        }
-        assert!(Config::check(Raw::default()).is_ok());
-    }
-}
+mod tests;

@@ -179,7 +179,7 @@ impl Send {
             }
             Ok(None) => false,
             Err(AppendError::Full) => {
-                if !std::mem::replace(&mut self.said_full, true) {
+                if !std::mem::replace(&mut self.full_is_logged, true) {
                     log::error!(
                         "the spool is full, also of loss records: frames are refused, and counted, until the journal \
                          takes some"
