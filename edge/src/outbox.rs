@@ -289,8 +289,11 @@ async fn poll(mut socket: EventLoop, tell: mpsc::Sender<Event>, topics: Arc<Topi
                 rumqttc::Event::Incoming(Packet::PubAck(_))
                 | rumqttc::Event::Outgoing(Outgoing::Publish(_) | Outgoing::Subscribe(_)),
             ) => {
-                // Only a hint: one that waits already says the same.
-                let _ = tell.try_send(Event::Progress);
+                // Only a hint: any event that waits already makes the sender look. So hints take no places of events
+                // that must not be lost, and a sender that is busy with the disk does not hold the socket up.
+                if tell.capacity() == tell.max_capacity() {
+                    let _ = tell.try_send(Event::Progress);
+                }
                 continue;
             }
             Ok(_) => continue,

@@ -1,7 +1,7 @@
 //! Show: the thread that puts the newest picture on the displays, and opens a display that failed again.
 //!
 //! All displays share this thread: pictures go round in a fixed number of buffers, and a thread for each display would need
-//! three more of them. Each display has its own state, back-off and count of failures ([`Screen`]). A display that fails
+//! three more of them. Each display has its own state, back-off and count of failures. A display that fails
 //! never ends the run; it misses pictures until it works again. See waits for Show only while a display works that
 //! wants every frame.
 

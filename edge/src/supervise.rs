@@ -18,7 +18,7 @@ use crate::spec::RunOptions;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -103,12 +103,18 @@ impl Supervisor {
         let shown = self.start_show(&slot, &plan)?;
         let seen = self.start_see(&slot, &plan, to_custody)?;
         let started = Instant::now();
-        let mut stopped_at = None;
+        let (mut stopped_at, mut is_show_lost) = (None, false);
         let ended = loop {
             match seen.recv_timeout(TICK) {
                 Ok(ended) => break ended,
                 Err(RecvTimeoutError::Disconnected) => break Err(panicked("see")),
                 Err(RecvTimeoutError::Timeout) => self.tick(),
+            }
+            if !is_show_lost && shown.try_recv() == Err(TryRecvError::Disconnected) {
+                // See makes no more pictures; under systemd the watchdog has the edge restarted.
+                log::error!("{}; going on without displays", panicked("show"));
+                is_show_lost = true;
+                slot.close();
             }
             if self.is_stopped() && stopped_at.get_or_insert_with(Instant::now).elapsed() > SEE_STOP_MAX {
                 log::warn!("the source {} does not end: left behind", self.config.source);

@@ -1,7 +1,7 @@
 //! Reads a FIFO or another pipe, whose silence a stop can end.
 //!
 //! A pipe may have no writer yet, and a writer may never send another byte. Opening and reading therefore never block for
-//! longer than [`LOOK_EVERY`] without looking at the stop flag; a stop reads as the end of the pipe.
+//! longer than 50 ms without looking at the stop flag; a stop reads as the end of the pipe.
 
 use super::SourceError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
