@@ -199,11 +199,10 @@ impl Supervisor {
         let frames = get(&c.frames);
         let (given, skipped) = slot.counts();
         log::info!(
-            "{frames} frames in {took:.1} s ({:.1} fps), {} lost by the camera, {} refused, {} late, {} saturated, {} with \
+            "{frames} frames in {took:.1} s ({:.1} fps), {} lost by the camera, {} late, {} saturated, {} with \
              missed colours; pictures: {given} made for display, {skipped} skipped, {} sent, {} not sent",
             frames as f64 / took.max(1e-9),
             get(&c.lost),
-            get(&c.refused),
             get(&c.late),
             get(&c.saturated),
             get(&c.missing),
@@ -216,11 +215,12 @@ impl Supervisor {
         let c: &Counters = &self.shared.counters;
         if self.config.keeps_records() {
             log::info!(
-                "records: {} held, {} evicted, {} damaged, {} loss records",
+                "records: {} held, {} evicted, {} damaged, {} loss records; frames: {} refused",
                 get(&c.held),
                 get(&c.evicted),
                 get(&c.damaged),
-                get(&c.losses)
+                get(&c.losses),
+                get(&c.refused)
             );
         }
         if self.is_stopped() {
