@@ -4,20 +4,16 @@
 //! for. A live source that is absent is waited for ([`feed`]); no frame of a clip is skipped: late frames are counted.
 
 pub mod choice;
+pub mod decode;
 pub mod feed;
-pub mod jpeg;
 pub mod locks;
 pub mod nodes;
 pub mod pace;
-pub mod pipe;
-pub mod replay;
 pub mod rpicam;
 pub mod source;
-pub mod still;
 pub mod synthetic;
 #[cfg(feature = "camera")]
 pub mod v4l;
-pub mod y4m;
 
 pub use crate::spec::ask;
 pub use source::{Picture, Source, SourceError};
@@ -27,7 +23,6 @@ use crate::spec::{Ask, SourceSpec};
 use firmware::frame::{Frame, FrameError, Stamp};
 use pace::{Pace, STILL_LOOP_FPS};
 use source::check_size;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +36,8 @@ pub const NO_CAMERA: &str = "this hueflow-edge was built without V4L2 cameras; t
                              What works here: rpicam:, or a camera through a pipe: \
                              ffmpeg -f v4l2 -i /dev/video0 -pix_fmt yuv420p -f yuv4mpegpipe - | \
                              hueflow-edge run --source y4m:-";
+/// The path that stands for standard input.
+const STANDARD_INPUT: &str = "-";
 /// The system's error for a device that is gone.
 #[cfg(feature = "camera")]
 const ENODEV: i32 = 19;
@@ -72,13 +69,9 @@ fn open_source(
             let camera = rpicam::Rpicam::new("", options.over(play.ask), Arc::clone(stop))?;
             Box::new(feed::Live::start(camera, Arc::clone(stop)))
         }
-        SourceSpec::File { path, fps } => return replay::open(path, *fps),
-        SourceSpec::StandardInput => Box::new(y4m::Y4m::standard_input(Arc::clone(stop))?),
-        SourceSpec::Y4m(path) if is_pipe(path) => {
-            let pipe = Box::new(pipe::Pipe::open(path, Arc::clone(stop))?) as Box<dyn Read + Send>;
-            Box::new(y4m::Y4m::new(path.display().to_string(), pipe)?)
-        }
-        SourceSpec::Y4m(path) => Box::new(y4m::Y4m::open(path.clone())?),
+        SourceSpec::File { path, fps } => return decode::open(path, *fps, stop),
+        SourceSpec::StandardInput => Box::new(decode::y4m::Y4m::open(STANDARD_INPUT.as_ref(), stop)?),
+        SourceSpec::Y4m(path) => Box::new(decode::y4m::Y4m::open(path, stop)?),
         SourceSpec::Synthetic { width, height, fps } => {
             Box::new(synthetic::Synthetic::new((*width, *height), *fps, seed)?)
         }
@@ -95,9 +88,9 @@ fn open_v4l2(_: &str, _: Ask, _: &Arc<AtomicBool>) -> Result<Box<dyn Source>, So
     Err(SourceError::Missing(NO_CAMERA.into()))
 }
 
-/// Returns true for a FIFO, a socket or a character device: what may be silent for ever.
+/// Returns true for standard input, a FIFO, a socket or a character device: what may be silent for ever.
 fn is_pipe(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
+    path == Path::new(STANDARD_INPUT) || std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
 }
 
 /// How long the source may take for a picture before it is taken to hang. None: a pipe may be silent for ever.

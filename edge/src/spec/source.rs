@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// The forms that a source may have, for messages.
-pub const FORMS: &str = "v4l2:CAMERA, rpicam:, file:PATH, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS";
+pub const FORMS: &str = "v4l2:CAMERA, rpicam:, file:PATH, file:-, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS";
 /// Frames a second of a synthetic source that does not say its rate.
 const SYNTHETIC_FPS: f64 = 30.0;
 /// What separates a clip's path from the rate that the clip itself does not say.
@@ -34,7 +34,7 @@ pub enum SourceSpec {
     },
     /// A picture or a video file.
     File {
-        /// The file.
+        /// The file; `-` is standard input.
         path: PathBuf,
         /// Frames a second, for a clip that does not say its rate.
         fps: Option<f64>,
