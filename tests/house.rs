@@ -55,6 +55,7 @@ fn each_foreign_crate_has_one_door() {
         ("minifb::", &["edge/src/panel/window.rs"]),
         ("use v4l::", &["edge/src/camera/v4l.rs"]),
         ("linux_embedded_hal::", &["edge/src/panel/spi.rs"]),
+        ("use drm::", &["edge/src/panel/kms.rs"]),
         ("mipidsi::", &["edge/src/panel/spi.rs"]),
         ("sd_notify::", &["edge/src/service.rs"]),
         ("zune_jpeg::", &["edge/src/camera/jpeg.rs"]),
@@ -103,6 +104,8 @@ const CIRCLES_TO_REMOVE: [&[&str]; 2] = [
     &[
         "edge/src/config/mod.rs",
         "edge/src/panel/framebuffer.rs",
+        "edge/src/panel/kms.rs",
+        "edge/src/panel/look.rs",
         "edge/src/panel/mod.rs",
         "edge/src/panel/png.rs",
         "edge/src/panel/preview/http.rs",

@@ -145,7 +145,7 @@ fn displays(config: &Config, size: Size) -> u64 {
     let screen = 2 * 4 * 1920 * 1080;
     let own = |panel: &str| match panel.split_once(':').map_or(panel, |(kind, _)| kind) {
         "spi" => config.spi.as_ref().map_or(0, |b| 6 * u64::from(b.width) * u64::from(b.height) + (64 << 10)),
-        "fb" | "window" | "auto" => screen,
+        "fb" | "kms" | "window" | "auto" => screen,
         // Drawn, encoded, and kept for those who look.
         "preview" => both * (4 + 3 + 1) * pixels,
         "png" => both * 2 * 3 * pixels,

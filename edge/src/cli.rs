@@ -83,7 +83,7 @@ struct RunArgs {
     source: Option<String>,
     #[command(flatten)]
     clustering: Clustering,
-    /// none, auto, window, terminal, spi, fb:/dev/fb0, preview[:ADDRESS] or png:DIR; may be given several times
+    /// none, auto, window, terminal, spi, kms, fb:/dev/fb0, preview[:ADDRESS] or png:DIR; may be given several times
     #[arg(long, value_name = "D")]
     display: Vec<String>,
     /// clustered or side-by-side

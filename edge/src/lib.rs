@@ -31,3 +31,4 @@ pub mod show;
 pub mod slot;
 pub mod spool;
 pub mod tls;
+pub mod turn;

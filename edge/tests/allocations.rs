@@ -56,7 +56,7 @@ fn screen(dir: &Path) -> Framebuffer {
         std::fs::write(sysfs.join(name), text).unwrap();
     }
     std::fs::write(dir.join("screen"), []).unwrap();
-    Framebuffer::open_as_described_in(&dir.join("screen"), &dir.join("sys"), ViewChoice::SideBySide).unwrap()
+    Framebuffer::open_as_described_in(&dir.join("screen"), &dir.join("sys"), ViewChoice::SideBySide.into()).unwrap()
 }
 
 /// Runs See and Show, and gives what the process took and gave back in [`FRAMES`] frames after [`WARM_UP`].

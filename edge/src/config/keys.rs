@@ -60,9 +60,11 @@ pub const KEYS: &[Key] = &[
     key(
         "display.panels",
         || Value::Array(vec![text("none")]),
-        "a list of none, auto, window, terminal, spi, fb:DEVICE, preview:ADDRESS and png:DIR",
+        "a list of none, auto, window, terminal, spi, kms, kms:CARD, fb:DEVICE, preview:ADDRESS and png:DIR",
     ),
     key("display.view", || text("clustered"), "clustered or side-by-side"),
+    key("display.rotate", || Value::Integer(0), "0, 90, 180 or 270 (degrees clockwise; every display)"),
+    key("display.flip", || text("none"), "none, horizontal or vertical (after display.rotate; every display)"),
     key(
         "spi.board",
         || text("none"),

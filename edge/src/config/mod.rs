@@ -16,6 +16,7 @@ use crate::camera::ask::{self, Ask};
 use crate::camera::locks::{Lock, Locks};
 use crate::panel::board::Board;
 use crate::tls::Tls;
+use crate::turn::{Flip, Rotate, Turn};
 use firmware::limits::{CLUSTERS_MAX, ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
 use firmware::node::Settings;
 use firmware::wire::{Method, Refine};
@@ -108,6 +109,8 @@ pub struct Config {
     pub panels: Vec<String>,
     /// What they show.
     pub view: ViewChoice,
+    /// How they turn it.
+    pub turn: Turn,
     /// The attached display, if there is one.
     pub spi: Option<Board>,
     /// The broker, if there is one.
@@ -171,6 +174,7 @@ impl Config {
                 "side-by-side" => ViewChoice::SideBySide,
                 _ => return Err(view.refuse()),
             },
+            turn: raw.turn("display.rotate", "display.flip")?,
             spi: raw.spi()?,
             mqtt,
             spool_dir: (!dir.is_empty()).then(|| dir.into()),
@@ -217,6 +221,14 @@ impl Raw {
                 white_balance: self.lock("camera.white_balance", Locks::RANGES[1])?,
                 gain: self.lock("camera.gain", Locks::RANGES[2])?,
             },
+        })
+    }
+
+    fn turn(&self, rotate: &'static str, flip: &'static str) -> Result<Turn, ConfigError> {
+        let (rotate, flip) = (self.look(rotate), self.look(flip));
+        Ok(Turn {
+            rotate: Rotate::of_degrees(rotate.whole(0, 270)?).ok_or_else(|| rotate.refuse())?,
+            flip: Flip::parse(&flip.text()?).ok_or_else(|| flip.refuse())?,
         })
     }
 

@@ -5,8 +5,8 @@
 //! Never an ioctl, and never another mode than the one it finds.
 
 use super::canvas::Canvas;
+use super::look::Look;
 use super::{Panel, PanelError, Wish, draw};
-use crate::config::ViewChoice;
 use crate::slot::Shot;
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -100,7 +100,7 @@ pub struct Framebuffer {
     device: File,
     path: PathBuf,
     geometry: Geometry,
-    view: ViewChoice,
+    look: Look,
     canvas: Canvas,
     screen: Vec<u8>,
 }
@@ -110,15 +110,15 @@ impl Framebuffer {
     ///
     /// # Errors
     /// [`PanelError::Unavailable`], which says what to do about it.
-    pub fn open(device: &Path, view: ViewChoice) -> Result<Framebuffer, PanelError> {
-        Framebuffer::open_as_described_in(device, Path::new(SYSFS), view)
+    pub fn open(device: &Path, look: Look) -> Result<Framebuffer, PanelError> {
+        Framebuffer::open_as_described_in(device, Path::new(SYSFS), look)
     }
 
     /// Opens a device that `sysfs` describes, in a folder of the device's name.
     ///
     /// # Errors
     /// As [`Framebuffer::open`].
-    pub fn open_as_described_in(device: &Path, sysfs: &Path, view: ViewChoice) -> Result<Framebuffer, PanelError> {
+    pub fn open_as_described_in(device: &Path, sysfs: &Path, look: Look) -> Result<Framebuffer, PanelError> {
         let unavailable = |why| PanelError::Unavailable { name: "fb", why };
         let file = File::options().write(true).open(device).map_err(|e| unavailable(advice(device, &e)))?;
         // `/dev/fb/0` and links such as `/dev/fb-lcd` have the name of what they lead to.
@@ -130,8 +130,8 @@ impl Framebuffer {
             device: file,
             path: device.into(),
             geometry,
-            view,
-            canvas: Canvas::new(width, height),
+            look,
+            canvas: Canvas::new(width, height).turned(look.turn),
             screen: vec![0; stride_bytes * height],
         })
     }
@@ -172,7 +172,7 @@ fn convert(canvas: &Canvas, geometry: &Geometry, screen: &mut [u8]) {
 
 impl Panel for Framebuffer {
     fn show(&mut self, shot: &Shot) -> Result<(), PanelError> {
-        draw(&mut self.canvas, self.view, shot);
+        draw(&mut self.canvas, self.look.view, shot);
         convert(&self.canvas, &self.geometry, &mut self.screen);
         // One write at offset 0 unless a signal or the device cuts it short.
         self.device
@@ -188,6 +188,7 @@ impl Panel for Framebuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ViewChoice;
     use crate::panel::tests::shot;
 
     /// A folder with a device (an ordinary file) and its description.
@@ -204,7 +205,7 @@ mod tests {
     }
 
     fn open(dir: &tempfile::TempDir, device: &Path) -> Result<Framebuffer, PanelError> {
-        Framebuffer::open_as_described_in(device, &dir.path().join("sys"), ViewChoice::Clustered)
+        Framebuffer::open_as_described_in(device, &dir.path().join("sys"), ViewChoice::Clustered.into())
     }
 
     fn refusal(size: &str, bits: &str, stride: &str) -> String {

@@ -8,6 +8,9 @@ mod auto;
 pub mod board;
 pub mod canvas;
 pub mod framebuffer;
+#[cfg(feature = "kms")]
+pub mod kms;
+pub mod look;
 pub mod png;
 pub mod preview;
 #[cfg(feature = "spi")]
@@ -23,6 +26,7 @@ use crate::exit::{Failure, Reason};
 use crate::slot::Shot;
 use canvas::Canvas;
 use firmware::view::{self, Scene, View};
+use look::Look;
 use std::path::PathBuf;
 
 /// What someone at the display wants.
@@ -89,9 +93,9 @@ impl From<PanelError> for Failure {
 
 /// Whether `name` is a display's.
 pub fn is_known(name: &str) -> bool {
-    matches!(name, "none" | "auto" | "window" | "terminal" | "preview" | "spi")
+    matches!(name, "none" | "auto" | "window" | "terminal" | "preview" | "spi" | "kms")
         || name.strip_prefix("preview:").is_some_and(preview::is_address)
-        || ["png:", "fb:"].iter().any(|kind| name.strip_prefix(kind).is_some_and(|path| !path.is_empty()))
+        || ["png:", "fb:", "kms:"].iter().any(|kind| name.strip_prefix(kind).is_some_and(|path| !path.is_empty()))
 }
 
 /// The displays that `auto` tries, in order.
@@ -117,38 +121,49 @@ pub fn open(config: &Config, title: &str) -> Result<Vec<Box<dyn Panel>>, PanelEr
 }
 
 fn open_one(name: &str, config: &Config, title: &str) -> Result<Box<dyn Panel>, PanelError> {
-    let view = config.view;
+    let look = Look { view: config.view, turn: config.turn };
     let (kind, place) = name.split_once(':').unwrap_or((name, ""));
     Ok(match kind {
-        "window" => open_window(view, title)?,
-        "terminal" => Box::new(terminal::Terminal::open(view)?),
-        "preview" => Box::new(preview::Preview::open(place, view)?),
-        "png" => Box::new(png::Files::open(place.into(), view)?),
-        "spi" => open_spi(config)?,
-        "fb" => Box::new(framebuffer::Framebuffer::open(place.as_ref(), view)?),
+        "window" => open_window(look, title)?,
+        "terminal" => Box::new(terminal::Terminal::open(look)?),
+        "preview" => Box::new(preview::Preview::open(place, look)?),
+        "png" => Box::new(png::Files::open(place.into(), look)?),
+        "kms" => open_kms(place, look)?,
+        "spi" => open_spi(config, look)?,
+        "fb" => Box::new(framebuffer::Framebuffer::open(place.as_ref(), look)?),
         _ => return Err(PanelError::Unavailable { name: "of that name", why: format!("there is no {name}") }),
     })
 }
 
 #[cfg(feature = "window")]
-fn open_window(view: ViewChoice, title: &str) -> Result<Box<dyn Panel>, PanelError> {
-    Ok(Box::new(window::Desktop::open(view, title)?))
+fn open_window(look: Look, title: &str) -> Result<Box<dyn Panel>, PanelError> {
+    Ok(Box::new(window::Desktop::open(look, title)?))
 }
 
 #[cfg(not(feature = "window"))]
-fn open_window(_: ViewChoice, _: &str) -> Result<Box<dyn Panel>, PanelError> {
+fn open_window(_: Look, _: &str) -> Result<Box<dyn Panel>, PanelError> {
     Err(PanelError::Unavailable { name: "window", why: "this edge was built without it (feature `window`)".into() })
 }
 
+#[cfg(feature = "kms")]
+fn open_kms(card: &str, look: Look) -> Result<Box<dyn Panel>, PanelError> {
+    Ok(Box::new(kms::Kms::open(card, look)?))
+}
+
+#[cfg(not(feature = "kms"))]
+fn open_kms(_: &str, _: Look) -> Result<Box<dyn Panel>, PanelError> {
+    Err(PanelError::Unavailable { name: "kms", why: "this edge was built without it (feature `kms`)".into() })
+}
+
 #[cfg(feature = "spi")]
-fn open_spi(config: &Config) -> Result<Box<dyn Panel>, PanelError> {
+fn open_spi(config: &Config, look: Look) -> Result<Box<dyn Panel>, PanelError> {
     let why = || "the configuration names no display: set spi.board".into();
     let board = config.spi.as_ref().ok_or_else(|| PanelError::Unavailable { name: "spi", why: why() })?;
-    Ok(Box::new(spi::Attached::open(board, config.view)?))
+    Ok(Box::new(spi::Attached::open(board, look)?))
 }
 
 #[cfg(not(feature = "spi"))]
-fn open_spi(_: &Config) -> Result<Box<dyn Panel>, PanelError> {
+fn open_spi(_: &Config, _: Look) -> Result<Box<dyn Panel>, PanelError> {
     Err(PanelError::Unavailable { name: "spi", why: "this edge was built without it (feature `spi`)".into() })
 }
 
@@ -201,6 +216,8 @@ mod tests {
                 "spi",
                 "png:d",
                 "fb:/dev/fb0",
+                "kms",
+                "kms:/dev/dri/card1",
                 "preview",
                 "preview:",
                 "preview:8090"
@@ -208,6 +225,6 @@ mod tests {
             .iter()
             .all(|n| is_known(n))
         );
-        assert!(["", "png:", "fb:", "fb", "preview:x", "screen"].iter().all(|n| !is_known(n)));
+        assert!(["", "png:", "fb:", "fb", "kms:", "preview:x", "screen"].iter().all(|n| !is_known(n)));
     }
 }

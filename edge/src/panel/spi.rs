@@ -6,9 +6,9 @@
 
 use super::board::{Board, Controller};
 use super::canvas::Canvas;
+use super::look::Look;
 use super::rows::Rows;
 use super::{Panel, PanelError, Wish, draw};
-use crate::config::ViewChoice;
 use crate::slot::Shot;
 use embedded_graphics::pixelcolor::Rgb565;
 use embedded_graphics::pixelcolor::raw::RawU16;
@@ -169,7 +169,7 @@ where
 pub struct Attached {
     glass: Glass,
     device: String,
-    view: ViewChoice,
+    look: Look,
     canvas: Canvas,
     rows: Rows,
     /// The light stays on as long as the lines are held.
@@ -181,7 +181,7 @@ impl Attached {
     ///
     /// # Errors
     /// [`PanelError::Unavailable`], which says what to do about it.
-    pub fn open(board: &Board, view: ViewChoice) -> Result<Attached, PanelError> {
+    pub fn open(board: &Board, look: Look) -> Result<Attached, PanelError> {
         let unavailable = |why| PanelError::Unavailable { name: "spi", why };
         let bus = bus(board).map_err(unavailable)?;
         let data = take_line(&board.data, false).map_err(unavailable)?;
@@ -201,8 +201,8 @@ impl Attached {
         Ok(Attached {
             glass,
             device: board.device.clone(),
-            view,
-            canvas: Canvas::new(width, height),
+            look,
+            canvas: Canvas::new(width, height).turned(look.turn),
             rows: Rows::new(width, height),
             _lines: [reset, light],
         })
@@ -211,7 +211,7 @@ impl Attached {
 
 impl Panel for Attached {
     fn show(&mut self, shot: &Shot) -> Result<(), PanelError> {
-        draw(&mut self.canvas, self.view, shot);
+        draw(&mut self.canvas, self.look.view, shot);
         let (width, glass) = (self.canvas.width() as u16, &mut self.glass);
         self.rows
             .update(&self.canvas, |first, pixels| glass(first as u16, width, pixels))
@@ -344,6 +344,7 @@ fn reset(name: &str) -> Result<LineHandle, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ViewChoice;
     use crate::panel::board;
     use crate::panel::tests::shot;
     use std::cell::RefCell;
@@ -428,7 +429,7 @@ mod tests {
         let attached = Attached {
             glass,
             device: board.device.clone(),
-            view: ViewChoice::Clustered,
+            look: ViewChoice::Clustered.into(),
             canvas: Canvas::new(width, height),
             rows: Rows::new(width, height),
             _lines: [None, None],
@@ -507,7 +508,7 @@ mod tests {
         assert!(Seen::default().advice("GPIO4").contains("no named GPIO lines"));
         let mut board = board::named("st7789").unwrap();
         board.device = "/dev/spidev-of-no-machine".into();
-        let none = Attached::open(&board, ViewChoice::Clustered).err().unwrap().to_string();
+        let none = Attached::open(&board, ViewChoice::Clustered.into()).err().unwrap().to_string();
         assert!(none.contains("there is no /dev/spidev-of-no-machine"), "{none}");
     }
 }
