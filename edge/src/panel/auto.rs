@@ -1,11 +1,15 @@
-//! Auto: which display to use when nobody says which.
+//! Auto: which display to use when the configuration does not say.
 //!
-//! Takes what surrounds the program, and the way to open a display. Gives the first that opens, and why not those before.
-//! Touches the environment's variables that name a desktop.
-//! Never an error: with no display at all the edge still clusters and sends.
+//! Inputs are what surrounds the program and a function that opens a display. The result is the first display that opens; the
+//! log says which it is and why not those before it. The environment's variables that name a desktop and systemd's list of
+//! sessions are read. Having no display is not an error: the edge still clusters and sends.
 
 use super::{Panel, PanelError};
 use std::io::IsTerminal;
+use std::path::Path;
+
+/// Where systemd describes the sessions of this machine, readable by everyone.
+pub const SESSIONS_DIR: &str = "/run/systemd/sessions";
 
 /// What surrounds the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,29 +18,55 @@ pub(super) struct Around {
     pub spi: bool,
     /// A desktop to open a window on.
     pub desktop: bool,
+    /// Another session's desktop has the screen; this process, a service perhaps, cannot draw on it.
+    pub covered: bool,
     /// A person at a terminal.
     pub terminal: bool,
+}
+
+/// Why a screen that a desktop has cannot be used, and what helps.
+const COVERED: &str = "a desktop has the screen, and a service cannot draw on a desktop: start hueflow-edge in the desktop's \
+                       session, boot to the console (sudo raspi-config nonint do_boot_behaviour B1), or use preview or spi";
+
+/// Whether a graphical session is active on a screen of this machine, by the files of systemd-logind in `dir`.
+pub fn desktop_session(dir: &Path) -> bool {
+    let sessions = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    sessions.filter_map(|e| std::fs::read_to_string(e.path()).ok()).any(|text| {
+        let is = |key: &str, values: &[&str]| {
+            text.lines().filter_map(|l| l.split_once('=')).any(|(k, v)| k == key && values.contains(&v))
+        };
+        is("TYPE", &["x11", "wayland", "mir"]) && is("ACTIVE", &["1"]) && is("SEAT", &["seat0"])
+    })
 }
 
 impl Around {
     /// What surrounds this process, `spi` being what the configuration says.
     pub(super) fn here(spi: bool) -> Around {
         let set = |variable| std::env::var_os(variable).is_some_and(|v| !v.is_empty());
+        let desktop = set("DISPLAY") || set("WAYLAND_DISPLAY");
         Around {
             spi,
-            desktop: set("DISPLAY") || set("WAYLAND_DISPLAY"),
+            desktop,
+            covered: !desktop && desktop_session(Path::new(SESSIONS_DIR)),
             terminal: std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
         }
     }
 
     /// The displays in the order in which they are tried, each with why it is not tried at all.
-    fn candidates(self) -> [(&'static str, Option<&'static str>); 5] {
+    fn candidates(self) -> [(&'static str, Option<&'static str>); 6] {
         let unless = |there: bool, why| (!there).then_some(why);
+        // A desktop draws over the framebuffer, and lets no one else set a mode, so there only a window is seen.
+        let screen = match self {
+            Around { desktop: true, .. } => Some("the desktop has the screen"),
+            Around { covered: true, .. } => Some(COVERED),
+            _ => None,
+        };
         [
             ("spi", unless(self.spi, "spi.board names none")),
-            // A desktop would draw over the framebuffer, so there only a window is seen.
             ("window", unless(self.desktop, "there is no desktop")),
-            ("fb:/dev/fb0", unless(!self.desktop, "the desktop covers it")),
+            ("kms", screen),
+            // One reason for both is enough.
+            ("fb:/dev/fb0", screen.map(|_| "as kms")),
             ("terminal", unless(self.terminal, "this is not run from one")),
             ("preview", None),
         ]
@@ -44,8 +74,8 @@ impl Around {
 }
 
 /// The displays that are tried, in order, by someone at a terminal.
-pub(super) fn order(spi: bool, desktop: bool) -> impl Iterator<Item = &'static str> {
-    let around = Around { spi, desktop, terminal: true };
+pub(super) fn order(spi: bool, desktop: bool, covered: bool) -> impl Iterator<Item = &'static str> {
+    let around = Around { spi, desktop, covered, terminal: true };
     around.candidates().into_iter().filter(|(_, never)| never.is_none()).map(|(name, _)| name)
 }
 
@@ -92,37 +122,61 @@ mod tests {
     use super::*;
 
     /// What is chosen where only `work` can be opened, and why not the others.
-    fn chosen(spi: bool, desktop: bool, terminal: bool, work: &[&str]) -> (Option<&'static str>, String) {
+    fn chosen(around: Around, work: &[&str]) -> (Option<&'static str>, String) {
         let mut open = |name: &str| match work.contains(&name) {
             true => Ok(()),
             false => Err(PanelError::Unavailable { name: "x", why: "it is broken".into() }),
         };
-        let (found, why) = choose(Around { spi, desktop, terminal }, &mut open);
+        let (found, why) = choose(around, &mut open);
         (found.map(|(name, ())| name), why.join("; "))
     }
 
+    const BARE: Around = Around { spi: false, desktop: false, covered: false, terminal: false };
+    const DESKTOP: Around = Around { desktop: true, terminal: true, ..BARE };
+
     #[test]
     fn the_first_display_that_works_is_used() {
-        let all = ["spi", "window", "fb:/dev/fb0", "terminal", "preview"];
-        assert_eq!(chosen(true, true, true, &all).0, Some("spi"));
-        assert_eq!(chosen(false, true, true, &all).0, Some("window"));
-        assert_eq!(chosen(false, false, true, &all).0, Some("fb:/dev/fb0"));
-        assert_eq!(chosen(false, false, true, &all[3..]).0, Some("terminal"));
-        assert_eq!(chosen(false, false, false, &all[3..]).0, Some("preview"));
-        assert_eq!(chosen(true, true, true, &[]).0, None);
+        let all = ["spi", "window", "kms", "fb:/dev/fb0", "terminal", "preview"];
+        let console = Around { terminal: true, ..BARE };
+        assert_eq!(chosen(Around { spi: true, ..DESKTOP }, &all).0, Some("spi"));
+        assert_eq!(chosen(DESKTOP, &all).0, Some("window"));
+        assert_eq!(chosen(console, &all).0, Some("kms"));
+        assert_eq!(chosen(console, &all[3..]).0, Some("fb:/dev/fb0"));
+        assert_eq!(chosen(console, &all[4..]).0, Some("terminal"));
+        assert_eq!(chosen(BARE, &all[4..]).0, Some("preview"));
+        assert_eq!(chosen(Around { spi: true, ..DESKTOP }, &[]).0, None);
     }
 
     #[test]
-    fn a_desktop_never_has_its_framebuffer_drawn_on() {
-        assert_eq!(chosen(false, true, true, &["fb:/dev/fb0", "terminal"]).0, Some("terminal"));
+    fn a_desktop_never_has_its_screen_drawn_on_and_a_service_beside_it_is_told_what_works() {
+        let screens = ["kms", "fb:/dev/fb0", "terminal", "preview"];
+        assert_eq!(chosen(DESKTOP, &screens).0, Some("terminal"));
+        let (found, why) = chosen(Around { covered: true, ..BARE }, &screens);
+        assert_eq!(found, Some("preview"));
+        assert!(why.contains("no kms: a desktop has the screen") && why.contains("preview or spi"), "{why}");
+    }
+
+    #[test]
+    fn a_desktop_is_an_active_graphical_session_on_the_screen() {
+        let dir = tempfile::tempdir().unwrap();
+        let session = |text: &str| {
+            std::fs::write(dir.path().join("1"), text).unwrap();
+            desktop_session(dir.path())
+        };
+        assert!(session("UID=1000\nACTIVE=1\nTYPE=wayland\nCLASS=user\nSEAT=seat0\n"));
+        assert!(!session("UID=1000\nACTIVE=0\nTYPE=wayland\nSEAT=seat0\n"), "another console is in front");
+        assert!(!session("UID=1000\nACTIVE=1\nTYPE=tty\nSEAT=seat0\n"));
+        assert!(!session("UID=1000\nACTIVE=1\nTYPE=x11\n"), "a session over the network");
+        assert!(!desktop_session(&dir.path().join("none")));
     }
 
     #[test]
     fn each_display_passed_over_is_named_with_the_reason() {
-        let (_, why) = chosen(true, false, false, &["preview"]);
+        let (_, why) = chosen(Around { spi: true, ..BARE }, &["preview"]);
         assert_eq!(
             why,
-            "no spi: it is broken; no window: there is no desktop; no fb:/dev/fb0: it is broken; no terminal: this is not run from one"
+            "no spi: it is broken; no window: there is no desktop; no kms: it is broken; no fb:/dev/fb0: it is broken; \
+             no terminal: this is not run from one"
         );
     }
 }

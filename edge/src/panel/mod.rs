@@ -4,7 +4,7 @@
 //! Touches one display each.
 //! Never decides what is shown: that is `firmware::view`.
 
-mod auto;
+pub mod auto;
 pub mod board;
 pub mod canvas;
 pub mod framebuffer;
@@ -99,8 +99,8 @@ pub fn is_known(name: &str) -> bool {
 }
 
 /// The displays that `auto` tries, in order.
-pub fn auto_order(spi: bool, desktop: bool) -> impl Iterator<Item = &'static str> {
-    auto::order(spi, desktop)
+pub fn auto_order(spi: bool, desktop: bool, covered: bool) -> impl Iterator<Item = &'static str> {
+    auto::order(spi, desktop, covered)
 }
 
 /// Opens the displays that the configuration names; `none` opens none.
