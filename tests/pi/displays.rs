@@ -12,10 +12,10 @@ use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 
-const LOOK_LIMIT: Duration = Duration::from_secs(120);
+pub const LOOK_LIMIT: Duration = Duration::from_secs(120);
 
 /// The frames that the guest has left as PNGs, by number.
-fn frames(dir: &Path) -> Vec<Rgb> {
+pub fn frames(dir: &Path) -> Vec<Rgb> {
     let mut paths: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
     paths.retain(|p| p.extension().is_some_and(|e| e == "png"));
     paths.sort();
@@ -23,7 +23,7 @@ fn frames(dir: &Path) -> Vec<Rgb> {
 }
 
 /// In the middle of each bar its colour, as far as JPEG keeps it.
-fn are_the_bars((width, height, rgb): &Rgb) {
+pub fn are_the_bars((width, height, rgb): &Rgb) {
     let rows = screen::parts(*height).0;
     for y in [rows / 4, rows / 2, rows * 3 / 4] {
         for (n, (name, bar)) in media::BARS.iter().enumerate().take(7) {

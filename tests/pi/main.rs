@@ -8,6 +8,7 @@
 
 mod cameras;
 mod displays;
+mod kms;
 
 use std::time::Duration;
 
