@@ -52,7 +52,7 @@ impl Budget {
             parts: [
                 ("program", PROGRAM_BYTES),
                 ("stacks", STACKS_BYTES),
-                ("camera", camera(&config.source, config.ask.format, pixels)),
+                ("camera", camera(&config.source, config.ask.format, before(config, pixels)) + copy(config, pixels)),
                 ("clustering", memory.total_bytes() as u64),
                 ("displays", displays(config, size)),
                 ("sending", sending(config, pixels, size.width as u64)),
@@ -92,8 +92,27 @@ pub fn mib(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }
 
-/// The size that the configuration asks for.
+/// Pixels of the source's pictures, if `pixels` are left of each.
+fn before(config: &Config, pixels: u64) -> u64 {
+    let source = source_size(config);
+    if config.transform.crop.is_some() { pixels.max((source.width * source.height) as u64) } else { pixels }
+}
+
+/// The RGB buffer for what the transform cannot do without one. A crop may need it, by the layout.
+fn copy(config: &Config, pixels: u64) -> u64 {
+    let may = config.transform.turns_by_copy() || config.transform.crop.is_some();
+    if may { 3 * pixels } else { 0 }
+}
+
+/// The size that the configuration asks for, after crop and rotation.
 pub fn asked_size(config: &Config) -> Size {
+    let source = source_size(config);
+    let (width, height) = config.transform.size((source.width, source.height));
+    Size { width, height }
+}
+
+/// The size that the source is asked for.
+fn source_size(config: &Config) -> Size {
     let (kind, what) = config.source.split_once(':').unwrap_or((&config.source, ""));
     let size = |w: u32, h: u32| Size { width: w as usize, height: h as usize };
     let of_ask = |ask: crate::camera::ask::Ask| size(ask.width, ask.height);
@@ -200,6 +219,7 @@ mod tests {
             &[("clustering.coreset_size", "131072")],
             &[("mqtt.url", "mqtt://h"), ("mqtt.device", "d")],
             &[("camera.source", "v4l2:0")],
+            &[("camera.rotate", "90")],
             &[("spool.bytes_max", "1073741824")],
         ] {
             assert!(Budget::asked(&config(words)).bytes() > plain.bytes(), "{words:?}");
@@ -213,6 +233,13 @@ mod tests {
         let size = |source: &str| asked_size(&config(&[("camera.source", source)]));
         assert_eq!(size("synthetic:320x240@5"), Size { width: 320, height: 240 });
         assert_eq!(size("v4l2:0?width=1280&height=720"), Size { width: 1280, height: 720 });
+        let part = config(&[
+            ("camera.source", "v4l2:0?width=1280&height=720"),
+            ("camera.crop", "0,0,300x200"),
+            ("camera.rotate", "90"),
+        ]);
+        assert_eq!(asked_size(&part), Size { width: 200, height: 300 });
+        assert!(Budget::asked(&part).part("camera") > 3 * 1280 * 720, "the source's pictures are whole");
         assert_eq!(size("file:clip.mjpeg"), Size { width: 640, height: 480 });
     }
 

@@ -337,6 +337,7 @@ fn step(node: &mut Node<'_>, frame: &Frame<'_>, seed: u64) -> Result<(), Failure
 /// # Errors
 /// [`SourceError`].
 pub fn open_camera(config: &Config, stop: &Arc<AtomicBool>) -> Result<Camera, SourceError> {
-    let play = crate::camera::Play { fast: config.fast, rewind: config.rewind, ask: config.ask };
+    let play =
+        crate::camera::Play { fast: config.fast, rewind: config.rewind, ask: config.ask, transform: config.transform };
     Camera::open(&config.source, config.settings.seed, play, stop)
 }

@@ -14,6 +14,7 @@ pub mod replay;
 pub mod rpicam;
 pub mod still;
 pub mod synthetic;
+pub mod transform;
 #[cfg(feature = "camera")]
 pub mod v4l;
 pub mod y4m;
@@ -223,6 +224,12 @@ fn check_size(width: usize, height: usize) -> Result<(), SourceError> {
     Ok(())
 }
 
+/// The source's picture as a frame.
+fn untransformed(source: &dyn Source, stamp: Stamp) -> Result<Frame<'_>, SourceError> {
+    let p = source.picture().ok_or(FrameError::Empty)?;
+    Ok(Frame::new(p.layout, p.yuv, p.width, p.height, 0, p.data, stamp)?)
+}
+
 /// How a source is played.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Play {
@@ -232,11 +239,14 @@ pub struct Play {
     pub rewind: bool,
     /// What a live source is asked for.
     pub ask: ask::Ask,
+    /// Crop, rotation and flip of every picture.
+    pub transform: transform::Transform,
 }
 
 /// A source with numbers, time stamps and a pace.
 pub struct Camera {
     source: Box<dyn Source>,
+    transformer: transform::Transformer,
     play: Play,
     pace: Option<Duration>,
     start: Instant,
@@ -258,6 +268,7 @@ impl Camera {
         let pace = source.rate().filter(|r| *r > 0.0).map(|r| Duration::from_secs_f64(1.0 / r));
         Ok(Camera {
             source,
+            transformer: transform::Transformer::new(play.transform),
             play,
             pace: pace.filter(|_| !play.fast && !is_live),
             start: Instant::now(),
@@ -292,6 +303,7 @@ impl Camera {
             captured_at_us: self.source.captured_at_us().unwrap_or_else(now_us),
             clock_synced: self.clock_synced,
         };
+        self.transformer.take(untransformed(self.source.as_ref(), self.stamp)?)?;
         self.next += 1;
         Ok(true)
     }
@@ -337,8 +349,7 @@ impl Camera {
     /// # Errors
     /// [`SourceError::Frame`] if it cannot be used; none was fetched: [`FrameError::Empty`].
     pub fn frame(&self) -> Result<Frame<'_>, SourceError> {
-        let p = self.source.picture().ok_or(FrameError::Empty)?;
-        Ok(Frame::new(p.layout, p.yuv, p.width, p.height, 0, p.data, self.stamp)?)
+        self.transformer.frame(untransformed(self.source.as_ref(), self.stamp)?)
     }
 
     /// Has `tick` called, many times a second, while a live source is away and looked for.

@@ -14,6 +14,7 @@ pub use layers::{ConfigError, Origin, Raw};
 
 use crate::camera::ask::{self, Ask};
 use crate::camera::locks::{Lock, Locks};
+use crate::camera::transform::{Crop, Transform};
 use crate::panel::board::Board;
 use crate::tls::Tls;
 use crate::turn::{Flip, Rotate, Turn};
@@ -103,6 +104,8 @@ pub struct Config {
     pub fast: bool,
     /// What a live source is asked for.
     pub ask: Ask,
+    /// Crop, rotation and flip of every picture before it is clustered.
+    pub transform: Transform,
     /// How frames are clustered.
     pub settings: Settings,
     /// The displays.
@@ -167,6 +170,7 @@ impl Config {
             rewind: raw.look("camera.loop").flag()?,
             fast: raw.look("camera.fast").flag()?,
             ask: raw.ask()?,
+            transform: raw.transform()?,
             settings: raw.settings()?,
             panels: list,
             view: match view.text()?.as_str() {
@@ -222,6 +226,13 @@ impl Raw {
                 gain: self.lock("camera.gain", Locks::RANGES[2])?,
             },
         })
+    }
+
+    fn transform(&self) -> Result<Transform, ConfigError> {
+        let crop = self.look("camera.crop");
+        let text = crop.text()?;
+        let part = if text == "none" { None } else { Some(Crop::parse(&text).ok_or_else(|| crop.refuse())?) };
+        Ok(Transform { crop: part, turn: self.turn("camera.rotate", "camera.flip")? })
     }
 
     fn turn(&self, rotate: &'static str, flip: &'static str) -> Result<Turn, ConfigError> {

@@ -4,7 +4,6 @@
 //! Results are `0x00RRGGBB` words in the device's order, row by row. Memory grows only with the size of the device. Drawing
 //! never fails: what lies outside is not drawn.
 
-
 use crate::turn::{Steps, Turn};
 use embedded_graphics::pixelcolor::Rgb888;
 use embedded_graphics::prelude::*;

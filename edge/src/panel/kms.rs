@@ -333,8 +333,7 @@ impl Drop for Kms {
         let Output { crtc, connector, .. } = self.output;
         if let Some(before) = &self.before {
             let connectors: &[connector::Handle] = if before.mode().is_some() { &[connector] } else { &[] };
-            let restored =
-                self.card.set_crtc(crtc, before.framebuffer(), before.position(), connectors, before.mode());
+            let restored = self.card.set_crtc(crtc, before.framebuffer(), before.position(), connectors, before.mode());
             if let Err(e) = restored {
                 log::debug!("display kms: the screen does not get back what it showed before: {e}");
             }

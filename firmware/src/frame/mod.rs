@@ -345,7 +345,8 @@ mod tests {
         let mut data = [0u8; 12 * 8 * 3];
         data.iter_mut().enumerate().for_each(|(i, b)| *b = (i * 73 + i / 7) as u8);
         let (w, h) = (8, 6);
-        let packed = [Layout::Rgb24, Layout::Bgr24, Layout::Grey, Layout::Yuyv, Layout::Uyvy, Layout::Nv12, Layout::Nv21];
+        let packed =
+            [Layout::Rgb24, Layout::Bgr24, Layout::Grey, Layout::Yuyv, Layout::Uyvy, Layout::Nv12, Layout::Nv21];
         let planar = [(0, 0), (1, 0), (1, 1), (2, 0), (0, 1)].map(|(h, v)| Layout::Planar { h, v });
         for layout in packed.into_iter().chain(planar) {
             // Rows with and without padding.
