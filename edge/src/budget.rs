@@ -139,8 +139,8 @@ fn camera(source: &str, format: Option<[u8; 4]>, pixels: u64) -> u64 {
         "y4m" => 2 * 3 * pixels + READ_BYTES,
         "rpicam" => 2 * 3 * pixels / 2 + READ_BYTES,
         "v4l2" => match format.as_ref() {
-            Some(b"YUYV") => raw(4),
-            Some(b"NV12" | b"YU12") => raw(3),
+            Some(b"YUYV" | b"UYVY") => raw(4),
+            Some(b"NV12" | b"NV21" | b"YU12") => raw(3),
             Some(b"GREY") => raw(2),
             Some(b"RGB3" | b"BGR3") => raw(6),
             // Not said: a webcam that is fast enough only with JPEGs.

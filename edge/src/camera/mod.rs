@@ -7,6 +7,7 @@
 pub mod ask;
 pub mod choice;
 pub mod feed;
+pub mod find;
 pub mod jpeg;
 pub mod locks;
 pub mod nodes;
@@ -14,6 +15,7 @@ pub mod replay;
 pub mod rpicam;
 pub mod still;
 pub mod synthetic;
+pub mod timings;
 pub mod transform;
 #[cfg(feature = "camera")]
 pub mod v4l;

@@ -1,17 +1,18 @@
 //! V4L: a camera of the kernel's, by the one door to `v4l`.
 //!
-//! Takes a camera's path, number, stable name or card name, and what is asked of it. Gives its pictures without
-//! padding, with the YCbCr, the time and the losses that the driver reports; and what each video node is.
-//! Touches `/dev/video*`.
-//! Never a picture that the driver marked as damaged, and never a second try on a stream that failed: after one
-//! time-out or interruption this crate's stream is dead, so it is dropped and the device opened anew.
+//! Inputs are a camera's path, number, stable name or card name, and what is asked of it. Results are its pictures without
+//! padding, with the YCbCr variant, the time and the losses that the driver reports, and what each video node is. Of several
+//! pictures that wait, the newest is taken. A picture that the driver marked as damaged is not used. A stream that failed is
+//! not tried again: after one time-out or interruption this crate's stream is dead, so it is dropped and the device opened anew.
 
 use super::ask::Ask;
-use super::choice::{Abilities, Coding, FORMATS, Mode, Role, choose, coding, is_stale, role, unpad, yuv};
+use super::choice::{Abilities, Coding, FORMATS, Mode, Role, choose, coding, is_bayer, role, unpad, yuv};
 use super::feed::Feed;
+use super::find::{self, Found, Identity, Known};
 use super::jpeg::Rgb;
 use super::locks::{self, Control, Locks};
 use super::nodes::{self, Node, letters};
+use super::timings::{self, Signal};
 use super::{ENODEV, Picture, SourceError, check_size};
 use firmware::frame::Yuv;
 use std::io;
@@ -41,19 +42,15 @@ const JUMP_MAX: u32 = 10_000;
 /// `errno` of a device that is in use.
 const EBUSY: i32 = 16;
 
-/// How a camera that comes back under another number is known again.
-#[derive(Debug, Clone, PartialEq)]
-struct Identity {
-    card: String,
-    bus: String,
-}
+/// `poll`'s bit for something to be read.
+const POLLIN: i16 = 1;
 
 /// A V4L2 camera.
 pub struct V4l {
     word: String,
     ask: Ask,
     path: PathBuf,
-    identity: Option<Identity>,
+    known: Option<Known>,
     stream: Option<MmapStream<'static>>,
     agreed: Option<Agreed>,
     sequence: Option<u32>,
@@ -86,7 +83,7 @@ impl V4l {
             word,
             ask,
             path: PathBuf::new(),
-            identity: None,
+            known: None,
             stream: None,
             agreed: None,
             sequence: None,
@@ -102,25 +99,24 @@ impl V4l {
     fn find(&self) -> Result<PathBuf, SourceError> {
         let named = nodes::named(&self.word);
         if let Some(path) = named.clone().filter(|p| p.exists()) {
-            let same = |known: &Identity| identify(&path).is_none_or(|i| i == *known);
-            if self.identity.as_ref().is_none_or(same) {
+            let same = |known: &Known| identify(&path).is_none_or(|i| i == known.identity);
+            if self.known.as_ref().is_none_or(same) {
                 return Ok(path);
             }
         }
-        let cameras: Vec<(PathBuf, Identity)> =
-            nodes::paths().into_iter().filter_map(|p| identify(&p).map(|i| (p, i))).collect();
-        let wanted = self.word.to_lowercase();
-        let tests: [&dyn Fn(&Identity) -> bool; 5] = [
-            &|i| self.identity.as_ref() == Some(i),
-            &|i| self.identity.as_ref().is_some_and(|known| known.card == i.card),
-            &|i| named.is_none() && i.card == self.word,
-            &|i| named.is_none() && i.card.to_lowercase().contains(&wanted),
-            &|i| named.is_some() && self.identity.is_none() && i.card == self.word,
-        ];
-        let found = tests.iter().find_map(|is| cameras.iter().find(|(_, i)| is(i)));
-        found.map(|(path, _)| path.clone()).ok_or_else(|| match named {
-            Some(path) => SourceError::Open { path, error: io::ErrorKind::NotFound.into() },
-            None => SourceError::Absent(format!(
+        let cameras = cameras();
+        let found = match (&self.known, &named) {
+            (Some(known), _) => find::again(known, &cameras),
+            (None, None) => find::by_name(&self.word, &cameras),
+            // Not by a part of the name: this is a path or a number.
+            (None, Some(_)) => cameras.iter().find(|(_, i)| i.card == self.word).map(|(path, _)| path.as_path()),
+        };
+        found.map(Path::to_path_buf).ok_or_else(|| match (&self.known, named) {
+            (Some(Known { identity: Identity { card, bus, .. }, has_twin: true }), _) => SourceError::Absent(format!(
+                "the camera {card} at {bus} is not there; another camera of that name is not taken for it"
+            )),
+            (_, Some(path)) => SourceError::Open { path, error: io::ErrorKind::NotFound.into() },
+            (_, None) => SourceError::Absent(format!(
                 "there is no camera called {:?}; hueflow-edge list-cameras says which there are",
                 self.word
             )),
@@ -130,13 +126,14 @@ impl V4l {
     /// One frame of the stream, as it is, to `spare`; false: it was damaged.
     fn take(&mut self) -> Result<(bool, Metadata), String> {
         let (Some(stream), Some(agreed)) = (&mut self.stream, self.agreed) else { return Err("not open".into()) };
-        let mut stale = BUFFERS;
+        let handle = stream.handle();
+        let mut most = BUFFERS;
         let (bytes, meta) = loop {
             let (bytes, meta) = CaptureStream::next(stream).map_err(|e| explain(&e))?;
-            // Who is slower than the camera finds all buffers full of what was. That is lost, and counted as such; what
-            // is shown is to be what is.
-            stale -= 1;
-            if stale == 0 || !is_stale(age(meta), agreed.rate) {
+            // If the program is slower than the camera, newer pictures wait in the queue. This one is then lost, and counted
+            // as such by its number. A camera that fills a buffer while another is emptied is not followed forever.
+            most -= 1;
+            if most == 0 || !matches!(handle.poll(POLLIN, 0), Ok(1)) {
                 break (bytes, meta);
             }
         };
@@ -159,7 +156,7 @@ impl V4l {
 
 impl Feed for V4l {
     fn name(&self) -> String {
-        let card = self.identity.as_ref().map_or(self.word.as_str(), |i| i.card.as_str());
+        let card = self.known.as_ref().map_or(self.word.as_str(), |k| k.identity.card.as_str());
         format!("camera {card} ({})", self.path.display())
     }
 
@@ -172,7 +169,13 @@ impl Feed for V4l {
         })?;
         log::info!("camera {} ({}): {words}", identity.card, path.display());
         (self.stream, self.agreed, self.sequence) = (Some(stream), Some(agreed), None);
-        (self.path, self.identity) = (path, Some(identity));
+        // Once there was a second one, the name alone is never enough again.
+        let has_twin = find::has_twin(&identity, &cameras()) || self.known.as_ref().is_some_and(|k| k.has_twin);
+        if has_twin && self.known.is_none() {
+            let Identity { card, bus, .. } = &identity;
+            log::warn!("there is another camera called {card}; this is the one at {bus}, and only it is looked for");
+        }
+        (self.path, self.known) = (path, Some(Known { identity, has_twin }));
         Ok(agreed.rate)
     }
 
@@ -281,9 +284,45 @@ fn captured_at_us(meta: &Metadata) -> Option<u64> {
     Some(wall.saturating_sub(age).as_micros() as u64)
 }
 
+/// What a camera reports, with the place of the node among those of its device.
 fn identify(path: &Path) -> Option<Identity> {
     let caps = guarded(|| Device::with_path(path).and_then(|d| d.query_caps()).ok())??;
-    caps.capabilities.contains(Flags::VIDEO_CAPTURE).then_some(Identity { card: caps.card, bus: caps.bus })
+    let index = nodes::index(path);
+    caps.capabilities.contains(Flags::VIDEO_CAPTURE).then_some(Identity { card: caps.card, bus: caps.bus, index })
+}
+
+/// All nodes that capture pictures.
+fn cameras() -> Vec<Found> {
+    nodes::paths().into_iter().filter_map(|p| identify(&p).map(|i| (p, i))).collect()
+}
+
+/// Makes a grabber follow its signal.
+fn follow_signal(path: &Path, driver: &str, card: &str) -> Result<(), SourceError> {
+    if !timings::may_have(driver) {
+        return Ok(());
+    }
+    match timings::follow(timings::PROGRAM, path) {
+        Signal::NotNeeded => {}
+        Signal::Followed(words) => log::info!("camera {card} ({}): the signal is {words}", path.display()),
+        Signal::None(why) => return Err(SourceError::Absent(format!("{} ({card}): {why}", path.display()))),
+        Signal::Unknown if driver == "vivid" => {}
+        Signal::Unknown => log::info!(
+            "camera {card} ({}): if it is an HDMI grabber, it needs {} to follow its signal: apt-get install v4l-utils",
+            path.display(),
+            timings::PROGRAM
+        ),
+    }
+    Ok(())
+}
+
+/// The cameras that can be read instead of one that cannot, in words.
+fn others(not: &Path) -> String {
+    let readable = |path: &PathBuf| {
+        let node = guarded(|| Device::with_path(path).and_then(|d| look(path, &d, None)))?.ok()?;
+        (path != not && node.role == Role::Camera).then(|| format!("{} ({})", path.display(), node.card))
+    };
+    let found: Vec<String> = nodes::paths().iter().filter_map(readable).collect();
+    if found.is_empty() { String::new() } else { format!("; cameras that can be read: {}", found.join(", ")) }
 }
 
 type SetUp = (MmapStream<'static>, Agreed, Identity, String);
@@ -291,9 +330,13 @@ type SetUp = (MmapStream<'static>, Agreed, Identity, String);
 fn set_up(path: &Path, ask: &Ask) -> Result<SetUp, SourceError> {
     let refuse = |error: io::Error| SourceError::Open { path: path.into(), error: advised(error) };
     let device = Device::with_path(path).map_err(refuse)?;
+    let caps = device.query_caps().map_err(refuse)?;
+    // Formats and sizes follow from the signal.
+    follow_signal(path, &caps.driver, &caps.card)?;
     let node = look(path, &device, Some(ask)).map_err(refuse)?;
     if node.role != Role::Camera {
-        return Err(SourceError::Missing(format!("{} ({}) is {}", path.display(), node.card, node.role.words())));
+        let (words, others) = (node.role.words(), others(path));
+        return Err(SourceError::Missing(format!("{} ({}) is {words}{others}", path.display(), node.card)));
     }
     let mode = choose(&node.modes, ask).ok_or_else(|| {
         let has: Vec<String> = node.formats.iter().map(|(f, _)| letters(*f)).collect();
@@ -325,7 +368,7 @@ fn set_up(path: &Path, ask: &Ask) -> Result<SetUp, SourceError> {
     );
     let size = (got.width as usize, got.height as usize);
     let agreed = Agreed { coding, yuv, size, stride: got.stride as usize, rate };
-    Ok((stream, agreed, Identity { card: node.card, bus: node.bus }, words))
+    Ok((stream, agreed, Identity { card: node.card, bus: node.bus, index: nodes::index(path) }, words))
 }
 
 fn set_rate(device: &Device, fps: f64) -> Option<f64> {
@@ -355,6 +398,8 @@ fn look(path: &Path, device: &Device, ask: Option<&Ask>) -> io::Result<Node> {
     let readable: Vec<[u8; 4]> = FORMATS.into_iter().filter(|f| formats.iter().any(|(g, _)| g == f)).collect();
     let can = Abilities {
         captures: has.contains(Flags::VIDEO_CAPTURE) && !has.intersects(Flags::VIDEO_M2M | Flags::VIDEO_M2M_MPLANE),
+        captures_planes: has.contains(Flags::VIDEO_CAPTURE_MPLANE) && !has.contains(Flags::VIDEO_M2M_MPLANE),
+        bayer: formats.iter().any(|(f, _)| is_bayer(*f)),
         streams: has.contains(Flags::STREAMING),
         metadata: has.contains(Flags::META_CAPTURE),
         readable: !readable.is_empty(),

@@ -35,7 +35,11 @@ pub const KEYS: &[Key] = &[
     key("camera.width", || Value::Integer(640), "a whole number from 1 to 8192 (pixels; live sources)"),
     key("camera.height", || Value::Integer(480), "a whole number from 1 to 8192 (pixels; live sources)"),
     key("camera.fps", || Value::Integer(30), "a number from 0.01 to 1000 (frames a second; live sources)"),
-    key("camera.format", || text("auto"), "auto, YUYV, NV12, YU12, RGB3, BGR3, MJPG or GREY (live sources)"),
+    key(
+        "camera.format",
+        || text("auto"),
+        "auto, YUYV, UYVY, NV12, NV21, YU12, RGB3, BGR3, MJPG or GREY (live sources)",
+    ),
     key(
         "camera.exposure",
         || text("as-is"),
