@@ -53,7 +53,7 @@ fn each_foreign_crate_has_one_door() {
         ("axum::", &["bridge/src/web.rs", "bridge/src/endpoint.rs"]),
         ("postcard::", &["firmware/src/wire/mod.rs"]),
         ("minifb::", &["edge/src/panel/window.rs"]),
-        ("use v4l::", &["edge/src/camera/v4l.rs"]),
+        ("use v4l::", &["edge/src/camera/v4l/mod.rs", "edge/src/camera/v4l/look.rs", "edge/src/camera/v4l/open.rs"]),
         ("linux_embedded_hal::", &["edge/src/panel/spi.rs"]),
         ("use drm::", &["edge/src/panel/kms.rs"]),
         ("mipidsi::", &["edge/src/panel/spi.rs"]),
