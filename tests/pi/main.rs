@@ -9,6 +9,7 @@
 mod cameras;
 mod displays;
 mod kms;
+mod twins;
 
 use std::time::Duration;
 

@@ -92,18 +92,10 @@ pub fn yuv(colorspace: u32, quantization: u32) -> Yuv {
     }
 }
 
-/// Copies a frame without the padding of its rows. False: the bytes end before the frame does.
-pub fn unpad(layout: Layout, (width, height): (usize, usize), stride: usize, from: &[u8], to: &mut Vec<u8>) -> bool {
+/// The planes of a frame, each as its rows and the bytes of a row with and without padding.
+fn planes(layout: Layout, (width, height): (usize, usize), stride: usize) -> [(usize, usize, usize); 3] {
     let row = layout.row_bytes(width);
-    let stride = stride.max(row);
-    to.clear();
-    if stride == row {
-        let Some(whole) = from.get(..layout.frame_bytes(row, height)) else { return false };
-        to.extend_from_slice(whole);
-        return true;
-    }
-    // (rows, bytes a row with padding, without) of each plane.
-    let planes = match layout {
+    match layout {
         Layout::Nv12 | Layout::Nv21 => [
             (height, stride, row),
             (height.div_ceil(2), stride.next_multiple_of(2), row.next_multiple_of(2)),
@@ -114,9 +106,35 @@ pub fn unpad(layout: Layout, (width, height): (usize, usize), stride: usize, fro
             [(height, stride, row), chroma, chroma]
         }
         _ => [(height, stride, row), (0, 0, 0), (0, 0, 0)],
-    };
+    }
+}
+
+/// Moves a frame's rows together, so that they have no padding, and cuts what is left behind them. The frame must be whole.
+pub fn unpad_in_place(layout: Layout, size: (usize, usize), stride: usize, frame: &mut Vec<u8>) {
+    let (mut from, mut to) = (0, 0);
+    for (rows, padded, plain) in planes(layout, size, stride) {
+        for _ in 0..rows {
+            if from + plain <= frame.len() {
+                frame.copy_within(from..from + plain, to);
+            }
+            (from, to) = (from + padded, to + plain);
+        }
+    }
+    frame.truncate(to);
+}
+
+/// Copies a frame without the padding of its rows. False: the bytes end before the frame does.
+pub fn unpad(layout: Layout, (width, height): (usize, usize), stride: usize, from: &[u8], to: &mut Vec<u8>) -> bool {
+    let row = layout.row_bytes(width);
+    let stride = stride.max(row);
+    to.clear();
+    if stride == row {
+        let Some(whole) = from.get(..layout.frame_bytes(row, height)) else { return false };
+        to.extend_from_slice(whole);
+        return true;
+    }
     let mut at = 0;
-    for (rows, padded, plain) in planes {
+    for (rows, padded, plain) in planes(layout, (width, height), stride) {
         for _ in 0..rows {
             let Some(bytes) = from.get(at..at + plain) else { return false };
             to.extend_from_slice(bytes);
@@ -261,6 +279,9 @@ mod tests {
         let yu12 = [1, 2, 3, 0, 0, 0, 4, 5, 6, 0, 0, 0, 90, 110, 0, 200, 140, 0];
         assert!(unpad(Layout::I420, (3, 2), 6, &yu12, &mut out));
         assert_eq!(out, [1, 2, 3, 4, 5, 6, 90, 110, 200, 140]);
+        let mut moved = yu12.to_vec();
+        unpad_in_place(Layout::I420, (3, 2), 6, &mut moved);
+        assert_eq!(moved, out, "the same in place");
     }
 
     #[test]

@@ -41,6 +41,10 @@ pub fn follow(program: &str, path: &Path) -> Signal {
         Ok(asked) => match found(&text(&asked)) {
             Signal::Followed(words) => match run(&["--set-dv-bt-timings", "query"]) {
                 Ok(set) if set.status.success() => Signal::Followed(words),
+                // An interlaced signal has fields.
+                Ok(_) if words.contains("fields") => {
+                    Signal::None(format!("the signal is {words}; choose one that is not interlaced at the source"))
+                }
                 Ok(set) => Signal::None(format!("{words} cannot be set: {}", text(&set).trim())),
                 Err(e) => Signal::None(format!("{program}: {e}")),
             },

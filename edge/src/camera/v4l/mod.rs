@@ -164,7 +164,7 @@ impl Feed for V4l {
         (self.stream, self.agreed, self.sequence) = (Some(stream), Some(agreed), None);
         // Once there was a second one, the name alone is never enough again.
         let has_twin = find::has_twin(&identity, &cameras()) || self.known.as_ref().is_some_and(|k| k.has_twin);
-        if has_twin && self.known.is_none() {
+        if has_twin && self.known.is_none() && nodes::named(&self.word).is_none() {
             let Identity { card, bus, .. } = &identity;
             log::warn!("there is another camera called {card}; this is the one at {bus}, and only it is looked for");
         }
