@@ -66,7 +66,7 @@ mod tests {
         let (left, right) = (camera(0, "Cam", "usb-1", 0), camera(2, "Cam", "usb-2", 0));
         let known = Known { identity: left.1.clone(), has_twin: has_twin(&left.1, &[left.clone(), right.clone()]) };
         assert!(known.has_twin);
-        assert_eq!(again(&known, &[right.clone()]), None, "the other one is not it");
+        assert_eq!(again(&known, std::slice::from_ref(&right)), None, "the other one is not it");
         let back = camera(5, "Cam", "usb-1", 0);
         assert_eq!(again(&known, &[right, back]), Some(Path::new("/dev/video5")));
     }
