@@ -1,8 +1,7 @@
-//! Displays: what a camera's frames look like on the guest's screen, and on a glass at the end of its SPI lines.
+//! Displays: what a camera's frames look like on the guest's framebuffer, and on a glass at the end of its SPI lines.
 //!
-//! Takes a screendump of QEMU's, and its record of the lines. Gives both as PNGs, with what they were to be.
-//! Touches two guests, one after the other.
-//! Never the program's own word for what it shows: the expected picture is worked out from the frames that it clustered.
+//! Inputs are a screendump of QEMU's, and its record of the lines; results are both as PNGs. The expected picture is worked out
+//! from the frames that were clustered, without the program's own drawing.
 
 use crate::{GUEST_LIMIT, line, say_figures};
 use harness::guest::{Display, Guest, Setup};

@@ -1,15 +1,15 @@
-//! Camera: whether the source that is configured can be had as it is asked for, and what else there is.
+//! Camera: whether the source that is configured can be opened as it is asked for, and what else there is.
 //!
-//! Takes the configuration, and the video nodes as the kernel lists them or, in a build with cameras, as they say.
-//! Gives a line for the source, and one for each kind of node that is there.
-//! Touches `/dev/video*`, `/sys/class/video4linux`, and the source's file; read only.
-//! Never a picture: a camera is not started.
+//! Inputs are the configuration, and the video nodes as the kernel lists them or, in a build with cameras, as they report.
+//! Results are a line for the source, and one for each kind of node. `/dev/video*`, `/sys/class/video4linux` and the source's
+//! file are only read, and no camera is started.
 
 use super::Line;
 use super::host::Host;
 use crate::camera::ask::Ask;
 use crate::camera::choice::{Abilities, Role, choose, role};
 use crate::camera::nodes::{self, Node, letters};
+use crate::camera::rpicam::options::Options;
 use crate::config::Config;
 use std::path::{Path, PathBuf};
 
@@ -68,7 +68,10 @@ fn source(host: &Host, config: &Config, seen: &Seen) -> Line {
             Ok(_) if !cfg!(feature = "camera") => without_the_feature(&config.source),
             Ok((word, ask)) => v4l2(&word, &ask, seen),
         },
-        "rpicam" => rpicam(host, seen),
+        "rpicam" => match Options::taken(what).and_then(|(_, rest)| config.ask.refined(&rest)) {
+            Err(why) => Line::misconfigured("camera", format!("{}: {why}", config.source), "put camera.source right"),
+            Ok(_) => rpicam(host, seen),
+        },
         "synthetic" => {
             let camera = seen.nodes.iter().find(|n| n.role == Role::Camera);
             let raw = seen.nodes.iter().any(|n| n.role == Role::RawSensor);

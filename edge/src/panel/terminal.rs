@@ -1,8 +1,8 @@
 //! Terminal: the picture in half blocks, two pixels a character, in true colour.
 //!
-//! Takes pictures. Gives them to the terminal, and Stop when Esc or q is pressed.
-//! Touches the terminal of this process, which it gives back as it was.
-//! Never standard output, which is for data: it opens the terminal itself.
+//! Inputs are pictures; results are characters on the terminal of this process, and a wish to stop when Esc or q is pressed. The
+//! terminal is opened by itself, as standard output is for data, and gets back its state at the end. Rotation and flip turn the
+//! picture; palette and caption are text and stay upright.
 
 use super::canvas::Canvas;
 use super::look::Look;

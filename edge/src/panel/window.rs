@@ -1,8 +1,7 @@
 //! Window: a desktop window, X11 or Wayland. The one door to `minifb`.
 //!
-//! Takes pictures. Gives them to the window, scaled to its size, and Stop when Esc is pressed or it is closed.
-//! Touches the window system.
-//! Never needed: without a desktop this panel says so, and the others work.
+//! Inputs are pictures, which are scaled to the window's size; the result is a wish to stop when Esc is pressed or the window is
+//! closed. Without a desktop this panel is unavailable and says so.
 
 use super::canvas::Canvas;
 use super::look::Look;

@@ -1,9 +1,8 @@
 //! Preview: a small page with the live picture, for a machine without a display.
 //!
-//! Takes pictures. Gives them to browsers: `/` the page, `/stream` as JPEGs, `/now.png` the newest one exactly,
-//! `/number` how many there were.
-//! Touches one listening socket, on the loopback unless told otherwise, and `CLIENTS_MAX` threads at most.
-//! Never waits for a client: each takes the newest picture when it is ready for one, and what it missed is counted.
+//! Inputs are pictures; results go to browsers: `/` the page, `/stream` as JPEGs, `/now.png` the newest one exactly, `/number` how
+//! many there were. One socket listens, on the loopback unless told otherwise, with at most [`CLIENTS_MAX`] threads. No client is
+//! waited for: each takes the newest picture when it is ready for one, and what it missed is counted.
 
 mod http;
 
