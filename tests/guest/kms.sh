@@ -1,6 +1,9 @@
 # Runs in the guest: a camera's clustered pictures on the screen by mode setting, upright and turned, held still so that the
 # host can look at them; then what the screen shows when nobody draws on it any more.
 . /bin/common.sh
+seq 1 20 >/dev/tty1
+echo "GUEST console"
+wait_for_host
 feed_bars 3
 look=0
 for turn in "0 none" "90 none" "270 horizontal"; do

@@ -19,6 +19,16 @@ fn a_cameras_clustered_pictures_are_on_a_screen_without_a_desktop_upright_and_tu
     let display = Display::Screen(width as u32, height as u32);
     let setup = Setup { job: "kms.sh", files: Some(&bars), display, ..Setup::default() };
     let mut guest = Guest::boot(dir.path(), &setup);
+    guest.wait_for_line("GUEST console", LOOK_LIMIT);
+    let path = output("pi-kms-console.png");
+    // Twenty lines of one or two digits.
+    let console = wait_for("the console's text", LOOK_LIMIT, || {
+        guest.screendump(&path);
+        let dump = media::png(&path);
+        let bright = dump.2.as_chunks::<3>().0.iter().filter(|px| px.iter().max() > Some(&60)).count();
+        (bright > 200).then_some(dump)
+    });
+    guest.go_on();
     // Quarters clockwise, and whether left and right then change places.
     for (look, (quarters, mirrored)) in [(1, (0, false)), (2, (1, false)), (3, (3, true))] {
         guest.wait_for_line(&format!("GUEST look {look}"), LOOK_LIMIT);
@@ -43,15 +53,10 @@ fn a_cameras_clustered_pictures_are_on_a_screen_without_a_desktop_upright_and_tu
         are_the_bars(&frames[which]);
         guest.go_on();
     }
-    // The console has its screen again.
     guest.wait_for_line("GUEST nobody draws", LOOK_LIMIT);
-    let path = output("pi-kms-console.png");
-    wait_for("the console's screen", LOOK_LIMIT, || {
+    wait_for("the console to have its screen again", LOOK_LIMIT, || {
         guest.screendump(&path);
-        let (.., rgb) = media::png(&path);
-        let bright = rgb.as_chunks::<3>().0.iter().filter(|px| px.iter().max() > Some(&60)).count();
-        // A console is mostly black.
-        (bright * 10 < width * height).then_some(())
+        (media::png(&path) == console).then_some(())
     });
     guest.go_on();
     let console = guest.wait(GUEST_LIMIT);

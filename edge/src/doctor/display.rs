@@ -181,9 +181,9 @@ fn kms(host: &Host, card: &str) -> Line {
     }
 }
 
-/// Whether another session's desktop has the screen.
+/// Whether another session's desktop has the screen, or will have it.
 fn is_covered(host: &Host) -> bool {
-    !has_desktop(host) && auto::desktop_session(&host.at(auto::SESSIONS_DIR))
+    !has_desktop(host) && auto::has_desktop(&host.root)
 }
 
 fn has_desktop(host: &Host) -> bool {

@@ -8,8 +8,8 @@ use super::{Panel, PanelError};
 use std::io::IsTerminal;
 use std::path::Path;
 
-/// Where systemd describes the sessions of this machine, readable by everyone.
-pub const SESSIONS_DIR: &str = "/run/systemd/sessions";
+/// Where systemd describes the sessions of a machine, readable by everyone.
+const SESSIONS_DIR: &str = "run/systemd/sessions";
 
 /// What surrounds the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,15 @@ pub(super) struct Around {
 const COVERED: &str = "a desktop has the screen, and a service cannot draw on a desktop: start hueflow-edge in the desktop's \
                        session, boot to the console (sudo raspi-config nonint do_boot_behaviour B1), or use preview or spi";
 
-/// Whether a graphical session is active on a screen of this machine, by the files of systemd-logind in `dir`.
-pub fn desktop_session(dir: &Path) -> bool {
+/// Returns true if a desktop has the screen of the machine whose files are under `root`, or will have it when the machine has
+/// started: whoever takes the screen before it does keeps the desktop from starting.
+pub fn has_desktop(root: &Path) -> bool {
+    has_session(&root.join(SESSIONS_DIR))
+        || will_start(&root.join("etc/systemd/system"), &root.join("usr/lib/systemd/system"))
+}
+
+/// Whether a graphical session is active on the screen, by the files of systemd-logind.
+fn has_session(dir: &Path) -> bool {
     let sessions = std::fs::read_dir(dir).into_iter().flatten().flatten();
     sessions.filter_map(|e| std::fs::read_to_string(e.path()).ok()).any(|text| {
         let is = |key: &str, values: &[&str]| {
@@ -37,6 +44,14 @@ pub fn desktop_session(dir: &Path) -> bool {
         };
         is("TYPE", &["x11", "wayland", "mir"]) && is("ACTIVE", &["1"]) && is("SEAT", &["seat0"])
     })
+}
+
+/// Whether the machine starts a display manager, by the units that are enabled.
+fn will_start(enabled: &Path, shipped: &Path) -> bool {
+    let target = |dir: &Path| std::fs::read_link(dir.join("default.target"));
+    let target = target(enabled).or_else(|_| target(shipped));
+    let is_graphical = target.is_ok_and(|t| t.file_name().is_some_and(|name| name == "graphical.target"));
+    is_graphical && enabled.join("display-manager.service").symlink_metadata().is_ok()
 }
 
 impl Around {
@@ -47,7 +62,7 @@ impl Around {
         Around {
             spi,
             desktop,
-            covered: !desktop && desktop_session(Path::new(SESSIONS_DIR)),
+            covered: !desktop && has_desktop(Path::new("/")),
             terminal: std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
         }
     }
@@ -158,16 +173,33 @@ mod tests {
 
     #[test]
     fn a_desktop_is_an_active_graphical_session_on_the_screen() {
-        let dir = tempfile::tempdir().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join(SESSIONS_DIR);
+        std::fs::create_dir_all(&dir).unwrap();
         let session = |text: &str| {
-            std::fs::write(dir.path().join("1"), text).unwrap();
-            desktop_session(dir.path())
+            std::fs::write(dir.join("1"), text).unwrap();
+            has_desktop(root.path())
         };
         assert!(session("UID=1000\nACTIVE=1\nTYPE=wayland\nCLASS=user\nSEAT=seat0\n"));
         assert!(!session("UID=1000\nACTIVE=0\nTYPE=wayland\nSEAT=seat0\n"), "another console is in front");
         assert!(!session("UID=1000\nACTIVE=1\nTYPE=tty\nSEAT=seat0\n"));
         assert!(!session("UID=1000\nACTIVE=1\nTYPE=x11\n"), "a session over the network");
-        assert!(!desktop_session(&dir.path().join("none")));
+        assert!(!has_desktop(&dir.join("none")));
+    }
+
+    #[test]
+    fn a_desktop_that_is_yet_to_start_has_the_screen_too() {
+        use std::os::unix::fs::symlink;
+        let root = tempfile::tempdir().unwrap();
+        let (enabled, shipped) = (root.path().join("etc/systemd/system"), root.path().join("usr/lib/systemd/system"));
+        std::fs::create_dir_all(&enabled).unwrap();
+        std::fs::create_dir_all(&shipped).unwrap();
+        symlink("graphical.target", shipped.join("default.target")).unwrap();
+        assert!(!has_desktop(root.path()), "no display manager is installed");
+        symlink("/lib/systemd/system/lightdm.service", enabled.join("display-manager.service")).unwrap();
+        assert!(has_desktop(root.path()));
+        symlink("/lib/systemd/system/multi-user.target", enabled.join("default.target")).unwrap();
+        assert!(!has_desktop(root.path()), "the machine starts to the console");
     }
 
     #[test]
