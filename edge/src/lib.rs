@@ -36,3 +36,4 @@ pub mod spec;
 pub mod spool;
 pub mod supervise;
 pub mod tls;
+pub mod turn;

@@ -6,12 +6,15 @@
 pub mod choice;
 pub mod decode;
 pub mod feed;
+pub mod find;
 pub mod locks;
 pub mod nodes;
 pub mod pace;
 pub mod rpicam;
 pub mod source;
 pub mod synthetic;
+pub mod timings;
+pub mod transform;
 #[cfg(feature = "camera")]
 pub mod v4l;
 
@@ -55,6 +58,14 @@ pub struct Play {
     pub rewind: bool,
     /// What a live source is asked for.
     pub ask: Ask,
+    /// Crop, rotation and flip of every picture.
+    pub transform: transform::Transform,
+}
+
+/// The source's picture as a frame.
+fn untransformed(source: &dyn Source, stamp: Stamp) -> Result<Frame<'_>, SourceError> {
+    let p = source.picture().ok_or(FrameError::Empty)?;
+    Ok(Frame::new(p.layout, p.yuv, p.width, p.height, 0, p.data, stamp)?)
 }
 
 fn open_source(
@@ -65,8 +76,8 @@ fn open_source(
 ) -> Result<Box<dyn Source>, SourceError> {
     Ok(match spec {
         SourceSpec::V4l2 { camera, options } => return open_v4l2(camera, options.over(play.ask), stop),
-        SourceSpec::Rpicam { options } => {
-            let camera = rpicam::Rpicam::new("", options.over(play.ask), Arc::clone(stop))?;
+        SourceSpec::Rpicam { own, options } => {
+            let camera = rpicam::Rpicam::new(*own, options.over(play.ask), Arc::clone(stop))?;
             Box::new(feed::Live::start(camera, Arc::clone(stop)))
         }
         SourceSpec::File { path, fps } => return decode::open(path, *fps, stop),
@@ -80,7 +91,7 @@ fn open_source(
 
 #[cfg(feature = "camera")]
 fn open_v4l2(camera: &str, ask: Ask, stop: &Arc<AtomicBool>) -> Result<Box<dyn Source>, SourceError> {
-    Ok(Box::new(feed::Live::start(v4l::V4l::new(camera, ask)?, Arc::clone(stop))))
+    Ok(Box::new(feed::Live::start(v4l::V4l::new(camera, ask), Arc::clone(stop))))
 }
 
 #[cfg(not(feature = "camera"))]
@@ -105,6 +116,7 @@ fn read_limit(spec: &SourceSpec) -> Option<Duration> {
 /// A source with numbers, time stamps and a pace.
 pub struct Camera {
     source: Box<dyn Source>,
+    transformer: transform::Transformer,
     child: Arc<Child>,
     read_limit: Option<Duration>,
     rewind: bool,
@@ -139,6 +151,7 @@ impl Camera {
         };
         Ok(Camera {
             source,
+            transformer: transform::Transformer::new(play.transform),
             child: Arc::clone(child),
             read_limit,
             rewind: play.rewind,
@@ -174,6 +187,7 @@ impl Camera {
             captured_at_us: self.source.captured_at_us().unwrap_or_else(now_us),
             clock_synced: self.clock_synced,
         };
+        self.transformer.take(untransformed(self.source.as_ref(), self.stamp)?)?;
         self.next += 1;
         Ok(true)
     }
@@ -212,8 +226,7 @@ impl Camera {
     /// # Errors
     /// [`SourceError::Frame`] if it cannot be used; none was fetched: [`FrameError::Empty`].
     pub fn frame(&self) -> Result<Frame<'_>, SourceError> {
-        let p = self.source.picture().ok_or(FrameError::Empty)?;
-        Ok(Frame::new(p.layout, p.yuv, p.width, p.height, 0, p.data, self.stamp)?)
+        self.transformer.frame(untransformed(self.source.as_ref(), self.stamp)?)
     }
 
     /// Frames a second, if the source has a rate.

@@ -51,7 +51,7 @@ pub(super) struct RunArgs {
     pub(super) source: Option<String>,
     #[command(flatten)]
     pub(super) clustering: Clustering,
-    /// none, auto, window, terminal, spi, fb:/dev/fb0, preview[:ADDRESS] or png:DIR; may be given several times
+    /// none, auto, window, terminal, spi, kms, fb:/dev/fb0, preview[:ADDRESS] or png:DIR; may be given several times
     #[arg(long, value_name = "D")]
     pub(super) display: Vec<String>,
     /// clustered or side-by-side
