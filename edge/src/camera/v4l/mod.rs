@@ -12,7 +12,7 @@ pub use look::list;
 
 use super::ask::Ask;
 use super::choice::{Coding, unpad};
-use super::decode::jpeg::Rgb;
+use super::decode::rgb::Rgb;
 use super::feed::Feed;
 use super::find::{self, Identity, Known};
 use super::nodes;
