@@ -78,7 +78,7 @@ struct RunArgs {
     /// Configuration file [default: /etc/hueflow/edge.toml, if there is one]
     #[arg(long, value_name = "F")]
     config: Option<PathBuf>,
-    /// v4l2:CAMERA, rpicam:, file:PATH, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS
+    /// v4l2:CAMERA, rpicam:, file:PATH, file:-, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS
     #[arg(long, value_name = "S")]
     source: Option<String>,
     #[command(flatten)]
@@ -144,8 +144,15 @@ struct DoctorArgs {
 
 #[derive(Debug, Args)]
 struct ClusterArgs {
-    /// Images (png, jpeg), y4m, or any video that ffmpeg can read
-    #[arg(required = true)]
+    /// Files, FIFOs or - (standard input): png, jpeg, gif, bmp, webp, tiff, y4m, or any video that ffmpeg can read
+    ///
+    /// What an input is decide its first bytes. Transparent pixels are composed on white. Exif orientation is applied to
+    /// stills; colour profiles are not. Every picture of an animation (gif, webp, apng) and of an .mjpeg is a frame; of other
+    /// files with several pictures (tiff, mpo) the first counts. JPEGs laid end to end in a pipe are a clip if a rate is
+    /// given: file:-?fps=30. A picture may have 8,192 pixels in a row and 16,777,216 in all. An input that cannot be read is
+    /// said and the others are clustered; the exit code is then that of the first one: 66 if it cannot be opened, 69 if
+    /// ffmpeg is missing, 74 if it is damaged, too large or of a kind that is not read.
+    #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<String>,
     #[command(flatten)]
     clustering: Clustering,

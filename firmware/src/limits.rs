@@ -9,8 +9,9 @@ pub const CLUSTERS_MAX: usize = 255;
 pub use crate::color::LEVEL_Q6_MAX;
 /// Most coreset points that a user may ask for.
 pub const POINTS_MAX: usize = 131_072;
-/// Most pixels in a frame (a 4K UHD frame has 8,294,400).
-pub const PIXELS_MAX: usize = 1 << 23;
+/// Most pixels in a frame: photos of 12 and 16 megapixels fit (a 4K UHD frame has 8,294,400). Sums of so many levels still
+/// fit 32 bits.
+pub const PIXELS_MAX: usize = 1 << 24;
 /// Most pixels in a row.
 pub const WIDTH_PX_MAX: usize = 8_192;
 /// Most DC-DP-means iterations for one frame; a frame that needs more reports `converged: false`.

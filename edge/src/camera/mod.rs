@@ -6,17 +6,14 @@
 
 pub mod ask;
 pub mod choice;
+pub mod decode;
 pub mod feed;
-pub mod jpeg;
 pub mod locks;
 pub mod nodes;
-pub mod replay;
 pub mod rpicam;
-pub mod still;
 pub mod synthetic;
 #[cfg(feature = "camera")]
 pub mod v4l;
-pub mod y4m;
 
 use crate::exit::{Failure, Reason};
 use firmware::frame::{Frame, FrameError, Layout, Stamp, Yuv};
@@ -193,9 +190,8 @@ fn open_source(
             let camera = rpicam::Rpicam::new(options, play.ask, Arc::clone(stop))?;
             Ok(Box::new(feed::Live::start(camera, Arc::clone(stop))?))
         }
-        Some(("file", path)) => replay::open(path),
-        Some(("y4m", "-")) => Ok(Box::new(y4m::Y4m::standard_input(Arc::clone(stop))?)),
-        Some(("y4m", path)) => Ok(Box::new(y4m::Y4m::open(path.into())?)),
+        Some(("file", path)) => decode::open_described(path, stop),
+        Some(("y4m", path)) => Ok(Box::new(decode::y4m::Y4m::open(path.as_ref(), stop)?)),
         Some(("synthetic", what)) => Ok(Box::new(synthetic::Synthetic::new(what, seed)?)),
         _ => Err(SourceError::Unknown(description.into())),
     }

@@ -90,7 +90,7 @@ impl core::fmt::Display for FrameError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             FrameError::Empty => "the frame has no pixels",
-            FrameError::TooLarge => "the frame has more than 8,388,608 pixels or is wider than 8,192",
+            FrameError::TooLarge => "the frame has more than 16,777,216 pixels or is wider than 8,192",
             FrameError::StrideTooSmall => "a row of the frame is longer than its stride",
             FrameError::Truncated => "the frame's buffer ends before its last row",
             FrameError::Chroma => "the frame has fewer chroma samples than 4:1:1 or 4:2:0",

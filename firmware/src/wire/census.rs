@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// Bytes of colours in a part: what a payload has room for behind the largest head.
 const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - HEAD_BYTES_MAX;
-/// Most bytes of one colour and its count: a delta of 24 bits and a count of 23.
+/// Most bytes of one colour and its count: a delta of 24 bits and a count of 25.
 const ENTRY_BYTES_MAX: usize = 8;
 
 /// What stands in front of each part of a census: a frame's unique colours with their counts.
