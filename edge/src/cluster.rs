@@ -59,7 +59,10 @@ pub fn run(job: &Job) -> Result<(), Failure> {
         }
     }
     let Some(reason) = reason else { return Ok(()) };
-    Err(Failure::new(reason, anyhow::anyhow!("{failed} of {} inputs could not be clustered to their end", job.inputs.len())))
+    Err(Failure::new(
+        reason,
+        anyhow::anyhow!("{failed} of {} inputs could not be clustered to their end", job.inputs.len()),
+    ))
 }
 
 /// Why an input was not clustered to its end.

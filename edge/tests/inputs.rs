@@ -90,7 +90,10 @@ fn jpegs_that_other_decoders_get_wrong_have_djpegs_colours() {
         let got = mean(&still(&data(name)));
         assert!(got.iter().zip(want).all(|(a, b)| (a - b).abs() <= 1.0), "{name}: {got:?}");
     }
-    assert_eq!((still(&data("whole.jpg")).0, refusal(&data("half-with-eoi.jpg")).contains("premature end")), (64, true));
+    assert_eq!(
+        (still(&data("whole.jpg")).0, refusal(&data("half-with-eoi.jpg")).contains("premature end")),
+        (64, true)
+    );
     // The standard's tables are what a baseline picture has anyway: the same with and without.
     let (a, b) = (still(&data("nodht.jpg")), still(&data("nodht2.jpg")));
     assert_eq!((a.0, a.1), (97, 61));
@@ -99,9 +102,17 @@ fn jpegs_that_other_decoders_get_wrong_have_djpegs_colours() {
 
 #[test]
 fn stills_have_exactly_the_pixels_of_their_reference() {
-    for name in
-        ["lossy.webp", "cmyk.tif", "bits.tif", "grey.tif", "alpha.tif", "palette.bmp", "rgb.bmp", "dot.gif", "stripes8.gif"]
-    {
+    for name in [
+        "lossy.webp",
+        "cmyk.tif",
+        "bits.tif",
+        "grey.tif",
+        "alpha.tif",
+        "palette.bmp",
+        "rgb.bmp",
+        "dot.gif",
+        "stripes8.gif",
+    ] {
         let (got, want) = (still(&data(name)), expected(&data(&format!("expected/{name}.png"))));
         // A lossy WebP's colours and a product of ink and black may be rounded one way or the other.
         let most = match name {
@@ -123,7 +134,9 @@ fn stills_have_exactly_the_pixels_of_their_reference() {
 
 #[test]
 fn kinds_that_would_be_read_inexactly_are_refused_by_name() {
-    for (name, word) in [("jpeg.tif", "JPEG inside"), ("palette.tif", "TIFF"), ("palette-of-4-bytes.png", "4 bytes of palette")] {
+    for (name, word) in
+        [("jpeg.tif", "JPEG inside"), ("palette.tif", "TIFF"), ("palette-of-4-bytes.png", "4 bytes of palette")]
+    {
         let why = refusal(&data(name));
         assert!(why.contains(word) && why.matches(name).count() == 1, "{why}");
     }
@@ -134,7 +147,9 @@ fn each_frame_of_an_animation_is_whole_and_the_first_ones_time_is_the_rate() {
     for name in ["animated.gif", "animated.png", "animated.webp"] {
         let all = frames(&data(name)).unwrap();
         assert_eq!(all.len(), 3, "{name}");
-        for (i, ((width, height, rgb), ground)) in all.iter().zip([[200, 30, 40], [30, 160, 60], [20, 40, 210]]).enumerate() {
+        for (i, ((width, height, rgb), ground)) in
+            all.iter().zip([[200, 30, 40], [30, 160, 60], [20, 40, 210]]).enumerate()
+        {
             assert_eq!((*width, *height), (12, 8), "{name}");
             for (at, px) in rgb.as_chunks::<3>().0.iter().enumerate() {
                 let is_square = (3 * i..3 * i + 3).contains(&(at % 12)) && (2..5).contains(&(at / 12));
@@ -157,8 +172,18 @@ fn each_frame_of_an_animation_is_whole_and_the_first_ones_time_is_the_rate() {
 #[test]
 fn every_still_cut_anywhere_is_an_error_or_whole() {
     let names = [
-        "lossy.webp", "cmyk.tif", "bits.tif", "grey.tif", "palette.bmp", "rgb.bmp", "dot.gif", "stripes8.gif", "dot.png",
-        "animated.gif", "animated.png", "animated.webp",
+        "lossy.webp",
+        "cmyk.tif",
+        "bits.tif",
+        "grey.tif",
+        "palette.bmp",
+        "rgb.bmp",
+        "dot.gif",
+        "stripes8.gif",
+        "dot.png",
+        "animated.gif",
+        "animated.png",
+        "animated.webp",
     ];
     for name in names {
         let bytes = std::fs::read(data(name)).unwrap();
@@ -237,7 +262,16 @@ fn a_jpeg_is_turned_as_its_exif_data_say() {
     let mut jpeg = Vec::new();
     jpeg_encoder::Encoder::new(&mut jpeg, 95).encode(&pixels, 32, 32, jpeg_encoder::ColorType::Rgb).unwrap();
     // Exif 2.3, table "Orientation": where the picture's first row and column are.
-    let turned = [[0, 1, 2, 3], [1, 0, 3, 2], [3, 2, 1, 0], [2, 3, 0, 1], [0, 2, 1, 3], [2, 0, 3, 1], [3, 1, 2, 0], [1, 3, 0, 2]];
+    let turned = [
+        [0, 1, 2, 3],
+        [1, 0, 3, 2],
+        [3, 2, 1, 0],
+        [2, 3, 0, 1],
+        [0, 2, 1, 3],
+        [2, 0, 3, 1],
+        [3, 1, 2, 0],
+        [1, 3, 0, 2],
+    ];
     for (orientation, want) in (1..).zip(turned) {
         let bytes = [&jpeg[..2], &exif(orientation), &jpeg[2..]].concat();
         let file = temporary(&bytes);
@@ -310,7 +344,11 @@ fn a_pipe_is_as_good_as_a_file() {
     assert_eq!(clustered(&edge(&["cluster", "-", "--json"], &two)), [[1024]], "a still");
     assert_eq!(clustered(&edge(&["cluster", "file:-?fps=10", "--json"], &two)), [[1024], [1024]], "a clip");
     let output = edge(&["cluster", "-"], b"");
-    assert!(output.status.code() == Some(74) && said(&output).contains("standard input: it is empty"), "{}", said(&output));
+    assert!(
+        output.status.code() == Some(74) && said(&output).contains("standard input: it is empty"),
+        "{}",
+        said(&output)
+    );
 }
 
 #[test]
@@ -342,7 +380,10 @@ fn large_photos_are_read_and_larger_ones_refused_by_name_and_limit() {
     };
     let output = edge(&["cluster", &photo(4032, 3024), "--json"], b"");
     assert_eq!(clustered(&output), [[4032 * 3024]], "{}", said(&output));
-    for (photo, words) in [(photo(6000, 4000), "6000x4000 pixels; at most 16,777,216"), (photo(9000, 10), "9000 pixels wide; at most 8,192")] {
+    for (photo, words) in [
+        (photo(6000, 4000), "6000x4000 pixels; at most 16,777,216"),
+        (photo(9000, 10), "9000 pixels wide; at most 8,192"),
+    ] {
         let output = edge(&["cluster", &photo], b"");
         let err = said(&output);
         assert_eq!(output.status.code(), Some(74), "{err}");

@@ -50,7 +50,8 @@ fn picture((width, height): (usize, usize)) -> Vec<u8> {
 
 /// Runs a program over `input`. Gives its exit code and output.
 fn run(program: &str, args: &[&str], input: &[u8]) -> (i32, Vec<u8>) {
-    let child = Command::new(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let child =
+        Command::new(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut child = child.unwrap_or_else(|e| panic!("{program} (apt install libjpeg-turbo-progs): {e}"));
     let mut stdin = child.stdin.take().unwrap();
     std::thread::scope(|scope| {
@@ -119,7 +120,11 @@ impl Corpus {
                 corpus.cjpeg("restarts each row", size, &[&args[..], &["-restart", "1"]].concat());
                 corpus.cjpeg("restarts each block", size, &[&args[..], &["-restart", "1B"]].concat());
                 corpus.cjpeg("restarts, progressive", size, &[&args[..], &["-restart", "2B", "-progressive"]].concat());
-                corpus.cjpeg("restarts, a scan each", size, &[&args[..], &["-restart", "1B", "-scans", &apart]].concat());
+                corpus.cjpeg(
+                    "restarts, a scan each",
+                    size,
+                    &[&args[..], &["-restart", "1B", "-scans", &apart]].concat(),
+                );
             }
             corpus.cjpeg("grey", size, &["-grayscale"]);
             corpus.cjpeg("grey", size, &["-grayscale", "-progressive"]);
@@ -136,7 +141,8 @@ impl Corpus {
 
     /// CMYK and YCCK, which cjpeg does not write.
     fn four_components(&mut self) {
-        let inks: Vec<u8> = picture(ODD).as_chunks::<3>().0.iter().flat_map(|&[r, g, b]| [r, g, b, r / 3 + 90]).collect();
+        let inks: Vec<u8> =
+            picture(ODD).as_chunks::<3>().0.iter().flat_map(|&[r, g, b]| [r, g, b, r / 3 + 90]).collect();
         let kinds = [("CMYK", ColorType::Cmyk), ("YCCK", ColorType::CmykAsYcck), ("YCCK", ColorType::Ycck)];
         for (row, kind) in kinds {
             for factor in [SamplingFactor::F_1_1, SamplingFactor::F_2_1, SamplingFactor::F_1_2, SamplingFactor::F_2_2] {
@@ -154,10 +160,13 @@ impl Corpus {
 
     /// The marker that says which colours a picture has, in front of pictures of one, three and four components.
     fn application_segments(&mut self) {
-        let kinds = ["-grayscale", "-rgb", "-optimize"].map(|arg| run("cjpeg", &[arg], &{
-            let head = format!("P6\n{} {}\n255\n", ODD.0, ODD.1);
-            [head.as_bytes(), &picture(ODD)].concat()
-        }).1);
+        let kinds = ["-grayscale", "-rgb", "-optimize"].map(|arg| {
+            run("cjpeg", &[arg], &{
+                let head = format!("P6\n{} {}\n255\n", ODD.0, ODD.1);
+                [head.as_bytes(), &picture(ODD)].concat()
+            })
+            .1
+        });
         let four = self.0.iter().filter(|f| matches!(f.0, "CMYK" | "YCCK")).map(|f| f.2.clone()).take(2);
         for (i, bytes) in kinds.into_iter().chain(four.collect::<Vec<_>>()).enumerate() {
             let plain = without_application_segments(&bytes);
@@ -172,7 +181,14 @@ impl Corpus {
 
     /// Pictures that end too early, with and without an end marker.
     fn cuts(&mut self) {
-        let rows = ["sizes, one scan", "sizes, progressive", "sizes, a scan each", "restarts each row", "grey", "arithmetic coding"];
+        let rows = [
+            "sizes, one scan",
+            "sizes, progressive",
+            "sizes, a scan each",
+            "restarts each row",
+            "grey",
+            "arithmetic coding",
+        ];
         for row in rows {
             let whole = self.0.iter().find(|f| f.0 == row && f.1.starts_with("33x47") && !f.1.contains("1x1,1x1,1x1"));
             let (_, name, bytes) = whole.unwrap().clone();
@@ -259,10 +275,15 @@ fn every_jpeg_equals_djpegs_or_is_refused() {
 }
 
 fn print(table: &BTreeMap<&str, Row>) {
-    println!("{:24} {:>8} {:>6} {:>22} {:>12}", "JPEGs against djpeg", "pictures", "equal", "refused, djpeg too", "refused alone");
+    println!(
+        "{:24} {:>8} {:>6} {:>22} {:>12}",
+        "JPEGs against djpeg", "pictures", "equal", "refused, djpeg too", "refused alone"
+    );
     for (name, row) in table {
         let Row { pictures, equal, refused_with_djpeg, refused_alone, levels, .. } = row;
-        println!("{name:24} {pictures:8} {equal:6} {refused_with_djpeg:22} {refused_alone:12}   by levels off: {levels:?}");
+        println!(
+            "{name:24} {pictures:8} {equal:6} {refused_with_djpeg:22} {refused_alone:12}   by levels off: {levels:?}"
+        );
     }
     let mut reasons = BTreeMap::<&str, usize>::new();
     for (why, n) in table.values().flat_map(|row| &row.reasons) {

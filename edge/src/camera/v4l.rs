@@ -8,8 +8,8 @@
 
 use super::ask::Ask;
 use super::choice::{Abilities, Coding, FORMATS, Mode, Role, choose, coding, is_stale, role, unpad, yuv};
-use super::feed::Feed;
 use super::decode::rgb::Rgb;
+use super::feed::Feed;
 use super::locks::{self, Control, Locks};
 use super::nodes::{self, Node, letters};
 use super::{ENODEV, Picture, SourceError, check_size};

@@ -56,9 +56,11 @@ pub fn mjpeg(data: &[u8]) {
 /// A PNG, GIF, BMP, WebP or TIFF, whichever it begins like.
 pub fn still(data: &[u8]) {
     let Some(kind) = Kind::of(data) else { return };
-    let big = |at: usize, n: usize| data.get(at..at + n).map_or(0, |b| b.iter().fold(0, |n, &b| n << 8 | usize::from(b)));
-    let little =
-        |at: usize, n: usize| data.get(at..at + n).map_or(0, |b| b.iter().rev().fold(0, |n, &b| n << 8 | usize::from(b)));
+    let big =
+        |at: usize, n: usize| data.get(at..at + n).map_or(0, |b| b.iter().fold(0, |n, &b| n << 8 | usize::from(b)));
+    let little = |at: usize, n: usize| {
+        data.get(at..at + n).map_or(0, |b| b.iter().rev().fold(0, |n, &b| n << 8 | usize::from(b)))
+    };
     let pixels = match kind {
         Kind::Png => big(16, 4).saturating_mul(big(20, 4)),
         Kind::Gif => little(6, 2) * little(8, 2),

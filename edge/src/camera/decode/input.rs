@@ -39,11 +39,18 @@ impl Input {
     pub fn open(path: &Path, stop: &Arc<AtomicBool>) -> Result<Input, SourceError> {
         if path == Path::new(STANDARD_INPUT) {
             let what = "standard input".to_owned();
-            let file = io::stdin().as_fd().try_clone_to_owned().map_err(|error| SourceError::Read {
-                what: what.clone(),
-                error,
-            })?;
-            return Ok(Input { what, path: None, head: Vec::new(), at: 0, file: file.into(), stop: Some(stop.clone()) });
+            let file = io::stdin()
+                .as_fd()
+                .try_clone_to_owned()
+                .map_err(|error| SourceError::Read { what: what.clone(), error })?;
+            return Ok(Input {
+                what,
+                path: None,
+                head: Vec::new(),
+                at: 0,
+                file: file.into(),
+                stop: Some(stop.clone()),
+            });
         }
         let refuse = |error| SourceError::Open { path: path.into(), error };
         let kind = std::fs::metadata(path).map_err(refuse)?.file_type();

@@ -79,9 +79,7 @@ mod tests {
     fn grey(width: u16, height: u16) -> Vec<u8> {
         let mut out = Vec::new();
         let data: Vec<u8> = (0..usize::from(width) * usize::from(height)).map(|i| (i * 7) as u8).collect();
-        jpeg_encoder::Encoder::new(&mut out, 90)
-            .encode(&data, width, height, jpeg_encoder::ColorType::Luma)
-            .unwrap();
+        jpeg_encoder::Encoder::new(&mut out, 90).encode(&data, width, height, jpeg_encoder::ColorType::Luma).unwrap();
         out
     }
 

@@ -114,7 +114,8 @@ pub fn with_sequential_scan(bytes: &[u8]) -> Cow<'_, [u8]> {
 
 /// Refuses a picture of which scans are missing. The decoder would make up what they hold and say nothing.
 pub fn check_scans(bytes: &[u8]) -> Result<(), String> {
-    let Some(components) = first_segments(bytes).find(|s| is_frame(s.marker)).and_then(|s| s.body.get(5).copied()) else {
+    let Some(components) = first_segments(bytes).find(|s| is_frame(s.marker)).and_then(|s| s.body.get(5).copied())
+    else {
         return Ok(());
     };
     // Most pictures of cameras: one scan of all components. Its data need not be searched.

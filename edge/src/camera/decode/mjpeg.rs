@@ -189,7 +189,10 @@ mod tests {
         let scan = two.windows(2).position(|w| w == [0xFF, 0xDA]).unwrap();
         for cut in 3..two.len() {
             let (seen, end, lost) = clip(&[&one[..], &two[..cut], &three].concat());
-            assert!(seen.len() == 2 && seen[1].2[2] > 190 && matches!(end, Ok(false)), "cut at {cut}: {seen:?}, {end:?}");
+            assert!(
+                seen.len() == 2 && seen[1].2[2] > 190 && matches!(end, Ok(false)),
+                "cut at {cut}: {seen:?}, {end:?}"
+            );
             assert!(lost >= 1 || cut < scan, "cut at {cut}");
         }
         // Whole by its markers, but not by its data.

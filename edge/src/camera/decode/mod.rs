@@ -61,7 +61,8 @@ pub fn open(path: &Path, fps: Option<f64>, stop: &Arc<AtomicBool>) -> Result<Box
         return Ok(Box::new(Still::open(input, kind, fps)?));
     }
     if head.starts_with(&[0xFF, 0xD8]) {
-        let is_clip = ["mjpeg", "mjpg"].iter().any(|clip| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(clip)));
+        let is_clip =
+            ["mjpeg", "mjpg"].iter().any(|clip| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(clip)));
         return Ok(Box::new(match fps {
             Some(fps) => Mjpeg::clip(input, fps),
             None if is_clip => Mjpeg::clip(input, mjpeg::RATE),

@@ -107,7 +107,9 @@ impl Stream {
     }
 
     fn is_ycbcr(&self) -> bool {
-        ["yuv", "nv", "p0", "p2", "p4", "uyvy", "yvyu", "y2", "xv", "vuy", "ayuv"].iter().any(|p| self.pix_fmt.starts_with(p))
+        ["yuv", "nv", "p0", "p2", "p4", "uyvy", "yvyu", "y2", "xv", "vuy", "ayuv"]
+            .iter()
+            .any(|p| self.pix_fmt.starts_with(p))
     }
 
     fn has_opacity(&self) -> bool {
