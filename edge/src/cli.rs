@@ -146,7 +146,7 @@ struct DoctorArgs {
 struct ClusterArgs {
     /// Files, FIFOs or - (standard input): png, jpeg, gif, bmp, webp, tiff, y4m, or any video that ffmpeg can read
     ///
-    /// What an input is decide its first bytes. Transparent pixels are composed on white. Exif orientation is applied to
+    /// The first bytes of an input decide its format. Transparent pixels are composed on white. Exif orientation is applied to
     /// stills; colour profiles are not. Every picture of an animation (gif, webp, apng) and of an .mjpeg is a frame; of other
     /// files with several pictures (tiff, mpo) the first counts. JPEGs laid end to end in a pipe are a clip if a rate is
     /// given: file:-?fps=30. A picture may have 8,192 pixels in a row and 16,777,216 in all. An input that cannot be read is
