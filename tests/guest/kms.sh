@@ -15,7 +15,7 @@ for turn in "0 none" "90 none" "270 horizontal"; do
   edge=$!
   wait_until "pictures" grep -q "frame 10:" /tmp/kms.log || cat /tmp/kms.log
   if [ $look = 1 ]; then
-    # Beside a program that drives the screen already.
+    # Beside a program that drives the screen already: clustering goes on, and the display is tried again.
     hueflow-edge run --source synthetic:64x48@10 --spool /tmp/second --display kms --frames 1
     echo "GUEST second ended with $?"
   fi

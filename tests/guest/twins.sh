@@ -47,8 +47,7 @@ rmmod vivid
 
 vivid n_devs=2 input_types=0,0 vid_cap_nr=0,2 multiplanar=2,1
 hueflow-edge list-cameras
-edge planes v4l2:/dev/video0 1
-echo "GUEST planes ended with $?"
+waits_for planes v4l2:/dev/video0
 rmmod vivid
 
 vivid n_devs=1 input_types=3 vid_cap_nr=0
@@ -60,5 +59,4 @@ control /dev/video0 "DV Timings Signal Mode" 4
 edge other 'v4l2:vivid?format=UYVY' 2
 echo "GUEST other ended with $?"
 control /dev/video0 "DV Timings Signal Mode" 1
-edge dark 'v4l2:vivid?format=UYVY' 2
-echo "GUEST dark ended with $?"
+waits_for dark 'v4l2:vivid?format=UYVY'

@@ -66,7 +66,7 @@ fn a_cameras_clustered_pictures_are_on_a_screen_without_a_desktop_upright_and_tu
     }
     line(&console, "display kms: /dev/dri/card0 on Virtual-1, 640x480");
     line(&console, "another program, such as a desktop, drives the screen");
-    line(&console, "GUEST second ended with 69");
+    line(&console, "GUEST second ended with 0");
     line(&console, "ok       display  auto takes kms: /dev/dri/card0 on Virtual-1: 640x480");
     line(&console, "GUEST doctor ended with 0");
     line(&console, "GUEST speed: ");

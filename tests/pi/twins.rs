@@ -64,11 +64,11 @@ fn a_twin_is_not_taken_for_the_camera_that_was_unplugged_and_grabbers_are_read_a
     let planes = line(&console, "multi-planar interface), which cannot be read here");
     println!("{planes}");
     line(&console, "cameras that can be read: /dev/video2 (vivid)");
-    line(&console, "GUEST planes ended with 69");
+    line(&console, "GUEST planes ended with 0");
 
     line(&console, "the signal is 1280x720 at 60.00 frames per second");
     let other = console.lines().filter(|l| l.contains("the signal is ")).nth(1).expect("a second signal");
     assert!(other.contains("720x480 at 59.94 frames per second"), "{other}");
     line(&console, "there is no signal: is the cable plugged in");
-    line(&console, "GUEST dark ended with 69");
+    line(&console, "GUEST dark ended with 0");
 }
