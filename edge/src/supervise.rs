@@ -68,7 +68,7 @@ impl Supervisor {
     fn run(&mut self) -> Result<(), Failure> {
         let (custody, to_custody) = self.start_custody()?.unzip();
         service::ready();
-        let ended = if self.options.drain_only { Ok(()) } else { self.watch_children(to_custody) };
+        let ended = if self.options.drain_only { Ok(()) } else { self.watch_children(custody.as_ref(), to_custody) };
         service::stopping();
         self.shared.failed.store(ended.is_err(), Ordering::Relaxed);
         self.shared.closed.store(true, Ordering::Relaxed);
@@ -98,7 +98,7 @@ impl Supervisor {
     }
 
     /// Starts displays and camera, and watches them until the stream ends.
-    fn watch_children(&mut self, to_custody: Option<ToCustody>) -> Result<(), Failure> {
+    fn watch_children(&mut self, custody: Option<&Custody>, to_custody: Option<ToCustody>) -> Result<(), Failure> {
         let (slot, plan) = (Arc::new(Slot::default()), Arc::new(Plan::default()));
         let shown = self.start_show(&slot, &plan)?;
         let seen = self.start_see(&slot, &plan, to_custody)?;
@@ -109,6 +109,10 @@ impl Supervisor {
                 Ok(ended) => break ended,
                 Err(RecvTimeoutError::Disconnected) => break Err(panicked("see")),
                 Err(RecvTimeoutError::Timeout) => self.tick(),
+            }
+            if custody.is_some_and(|custody| custody.thread.is_finished()) {
+                // Without custody there is no run; its failure is told when it is joined. See may wait for a camera.
+                self.shared.stop.store(true, Ordering::Relaxed);
             }
             if !is_show_lost && shown.try_recv() == Err(TryRecvError::Disconnected) {
                 // See makes no more pictures; under systemd the watchdog has the edge restarted.
