@@ -1,6 +1,6 @@
 //! Rpicam: a Raspberry Pi's CSI camera, through the program that knows how to expose it.
 //!
-//! Inputs are what is asked of the camera and the options of [`options::Options`]. Results are full-range YCbCr 4:2:0 pictures as
+//! Inputs are what is asked of the camera and the options of [`Options`]. Results are full-range YCbCr 4:2:0 pictures as
 //! `rpicam-vid` writes them to its standard output, without the padding of their rows, and for each its capture time and the
 //! pictures lost before it, from the program's metadata. The one child process ends with the source. A picture that is cut off is
 //! not used.
