@@ -12,8 +12,8 @@ use firmware::frame::{Frame, FrameError, Span, SpanMap};
 use firmware::label::NO_LABEL;
 use firmware::node::{HistogramBits, Node, Settings};
 use firmware::report::{Method, Refine, Report};
-use firmware::wire::CensusHead;
-use firmware::wire::census::Census;
+use firmware::wire::census::{Census, read_part};
+use firmware::wire::{CensusHead, Payload};
 use memory::Memory;
 use proptest::prelude::*;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -137,7 +137,11 @@ fn a_census_has_the_visible_pixels_and_a_flip_takes_the_mask_with_it() {
     let mut census = Census::take(&frame, head, &mut scratch, &mut row).unwrap();
     let mut buf = vec![0; firmware::limits::PAYLOAD_BYTES_MAX];
     assert_eq!(census.parts(), 1);
-    assert!(census.next_part(&mut buf).unwrap().is_some());
+    let n = census.next_part(&mut buf).unwrap().unwrap();
+    let (head, colours) = read_part(CensusHead::VERSION, &buf[..n]).unwrap();
+    let pixels = mask.map().pixels() as u32;
+    assert_eq!(head.pixels, pixels);
+    assert_eq!(colours.map(Result::unwrap).collect::<Vec<_>>(), [(0x0a_141e, pixels)]);
     let flipped = frame.flipped_vertically();
     for y in 0..H {
         let (mut a, mut b) = (vec![0; 3 * W], vec![0; 3 * W]);
