@@ -32,6 +32,10 @@ pub const RECORD_BYTES_MAX: usize = ENVELOPE_BYTES + PAYLOAD_BYTES_MAX;
 pub const PICTURE_BYTES_MAX: usize = 768 * 1024;
 /// Most bytes of an MQTT packet, on the edge and on the bridge.
 pub const PACKET_BYTES_MAX: usize = 1024 * 1024;
+/// Most masks of a picture.
+pub const MASKS_MAX: usize = 16;
+/// Most corners of a region's or a mask's polygon: enough for an outline by hand, and a row's spans stay on the stack.
+pub const POLYGON_VERTICES_MAX: usize = 32;
 /// Most regions of a picture for which a report has shares.
 pub const REGIONS_MAX: usize = 16;
 /// Most named colours for which a region has shares.

@@ -3,7 +3,12 @@
 //! Inputs are a driver's buffer and the description of its layout; results are rows of RGB bytes, with the frame's
 //! number and capture time. RGB buffers are read in place, and other layouts are converted into a row buffer that the
 //! caller lends. A frame is never copied as a whole. [`Frame::new`] checks the length of the buffer once, so no row
-//! reads past its end.
+//! reads past its end. A frame may have a mask: pixels that nobody may see are black in its rows and counted nowhere.
+
+pub mod polygon;
+mod spans;
+
+pub use spans::{Span, SpanMap};
 
 use crate::kernel::ycbcr;
 pub use crate::kernel::ycbcr::Yuv;
@@ -101,6 +106,12 @@ pub enum FrameError {
     Outside,
     /// A crop starts between pixels that share their chroma.
     SplitChroma,
+    /// Spans of a row overlap, are empty, out of order or outside the picture.
+    Spans,
+    /// A mask is of another size than the frame.
+    MaskSize,
+    /// A masked frame is to be cropped.
+    Masked,
 }
 
 impl core::fmt::Display for FrameError {
@@ -112,6 +123,9 @@ impl core::fmt::Display for FrameError {
             FrameError::Truncated => "the frame's buffer ends before its last row",
             FrameError::Outside => "the crop is not inside the frame",
             FrameError::SplitChroma => "the crop starts between pixels that share their chroma",
+            FrameError::Spans => "spans of a row overlap, are empty, out of order or outside the picture",
+            FrameError::MaskSize => "the mask is of another size than the frame",
+            FrameError::Masked => "a frame is cropped before it is masked",
             FrameError::Chroma => "the frame has fewer chroma samples than 4:1:1 or 4:2:0",
         })
     }
@@ -147,6 +161,10 @@ pub struct Frame<'a> {
     /// Rows of the buffer's first plane.
     rows: usize,
     upside_down: bool,
+    /// What may be seen, if not everything; and whether its last row belongs to the frame's first.
+    visible: Option<(SpanMap<'a>, bool)>,
+    /// The span of a whole row.
+    whole_row: [Span; 1],
     /// Number, time and losses.
     pub stamp: Stamp,
 }
@@ -185,7 +203,9 @@ impl<'a> Frame<'a> {
         if whole == usize::MAX || whole - slack > data.len() {
             return Err(FrameError::Truncated);
         }
-        Ok(Frame { width, height, stride, layout, yuv, data, left: 0, top: 0, rows: height, upside_down: false, stamp })
+        let whole_row = [Span { start: 0, end: width as u16 }];
+        let (left, top, rows, upside_down, visible) = (0, 0, height, false, None);
+        Ok(Frame { width, height, stride, layout, yuv, data, left, top, rows, upside_down, visible, whole_row, stamp })
     }
 
     /// A frame of RGB24 without padding and without a stamp, for stills and tests.
@@ -202,6 +222,9 @@ impl<'a> Frame<'a> {
     /// [`FrameError::Empty`] or [`FrameError::Outside`] if it is not a part, [`FrameError::SplitChroma`] if `left` is not a
     /// multiple of [`Layout::chroma_width`].
     pub fn cropped(self, left: usize, top: usize, width: usize, height: usize) -> Result<Self, FrameError> {
+        if self.visible.is_some() {
+            return Err(FrameError::Masked);
+        }
         if width == 0 || height == 0 {
             return Err(FrameError::Empty);
         }
@@ -213,13 +236,29 @@ impl<'a> Frame<'a> {
             return Err(FrameError::SplitChroma);
         }
         let above = if self.upside_down { self.height - top - height } else { top };
-        Ok(Frame { width, height, left: self.left + left, top: self.top + above, ..self })
+        let whole_row = [Span { start: 0, end: width as u16 }];
+        Ok(Frame { width, height, left: self.left + left, top: self.top + above, whole_row, ..self })
     }
 
     /// The frame with its last row first, over the same buffer.
     #[must_use]
     pub fn flipped_vertically(self) -> Self {
-        Frame { upside_down: !self.upside_down, ..self }
+        let visible = self.visible.map(|(map, is_flipped)| (map, !is_flipped));
+        Frame { upside_down: !self.upside_down, visible, ..self }
+    }
+
+    /// The frame with only the pixels of `visible`: all others are black in [`Frame::row`] and counted nowhere.
+    ///
+    /// # Errors
+    /// [`FrameError::MaskSize`] if the map is of another size, [`FrameError::Empty`] if no pixel is visible.
+    pub fn masked(self, visible: SpanMap<'a>) -> Result<Self, FrameError> {
+        if (visible.width(), visible.height()) != (self.width, self.height) {
+            return Err(FrameError::MaskSize);
+        }
+        if visible.pixels() == 0 {
+            return Err(FrameError::Empty);
+        }
+        Ok(Frame { visible: Some((visible, false)), ..self })
     }
 
     /// Width in pixels, 1 to [`WIDTH_PX_MAX`].
@@ -237,9 +276,49 @@ impl<'a> Frame<'a> {
         self.width * self.height
     }
 
-    /// Row `y` as `3 * width` RGB bytes. An RGB frame returns its own bytes; other layouts are converted into
-    /// `scratch`. Returns an empty slice if `y` is outside the frame, or if `scratch` is needed and too short.
+    /// Pixels that may be seen and are counted: all, unless the frame has a mask.
+    pub fn visible_px(&self) -> usize {
+        self.visible.map_or(self.pixels(), |(map, _)| map.pixels())
+    }
+
+    /// The visible pixels of row `y`.
+    pub fn visible_spans(&self, y: usize) -> &[Span] {
+        match &self.visible {
+            None => &self.whole_row,
+            Some((map, false)) => map.row(y),
+            Some((map, true)) => map.row(self.height.wrapping_sub(1 + y)),
+        }
+    }
+
+    /// Row `y` as `3 * width` RGB bytes; masked pixels are black. An RGB frame without a mask returns its own bytes; others
+    /// are written into `scratch`. Returns an empty slice if `y` is outside the frame, or if `scratch` is needed and too
+    /// short.
     pub fn row<'s>(&self, y: usize, scratch: &'s mut [u8]) -> &'s [u8]
+    where
+        'a: 's,
+    {
+        if self.visible.is_none() || y >= self.height {
+            return self.captured_row(y, scratch);
+        }
+        let Some(out) = scratch.get_mut(..self.width * 3) else { return &[] };
+        if self.layout == Layout::Rgb24 {
+            out.iter_mut().zip(self.captured_row(y, &mut [])).for_each(|(to, from)| *to = *from);
+        } else {
+            self.captured_row(y, out);
+        }
+        let mut column = 0;
+        for span in self.visible_spans(y) {
+            let columns = span.columns();
+            out.get_mut(column * 3..columns.start * 3).unwrap_or(&mut []).fill(0);
+            column = columns.end;
+        }
+        out.get_mut(column * 3..).unwrap_or(&mut []).fill(0);
+        out
+    }
+
+    /// As [`Frame::row`], but masked pixels have the colours that were captured. For code that only reads
+    /// [`Frame::visible_spans`].
+    pub(crate) fn captured_row<'s>(&self, y: usize, scratch: &'s mut [u8]) -> &'s [u8]
     where
         'a: 's,
     {

@@ -220,7 +220,7 @@ impl<'a> Node<'a> {
     fn params(&self, frame: &Frame<'_>) -> Params {
         Params {
             lambda_q6: self.settings.lambda_q6,
-            w_open: self.settings.w_open_px(frame.pixels() as u32),
+            w_open: self.settings.w_open_px(frame.visible_px() as u32),
             iterations_max: self.settings.iterations_max,
             clusters_max: self.settings.clusters_max as usize,
         }

@@ -124,7 +124,7 @@ impl Sample {
         let fine = coreset::bits(ws.histogram.len()) == Some(5);
         self.cell_spread_q6 = if fine { FINE_CELL_SPREAD_Q6 } else { COARSE_CELL_SPREAD_Q6 };
         let cells = ws.cells.get(..counted.cells).unwrap_or(&[]);
-        self.inside_q12 = coreset::scatter_q12(cells, self.squares) / frame.pixels().max(1) as u64;
+        self.inside_q12 = coreset::scatter_q12(cells, self.squares) / frame.visible_px().max(1) as u64;
     }
 
     fn take(&mut self, drawn: Drawn, method: Method) {

@@ -67,14 +67,15 @@ impl<'a> Census<'a> {
         scratch: &'a mut [u32],
         row: &mut [u8],
     ) -> Result<Self, WireError> {
-        let colours = scratch.get_mut(..frame.pixels()).ok_or(WireError::Full)?;
+        let colours = scratch.get_mut(..frame.visible_px()).ok_or(WireError::Full)?;
         let mut out = colours.iter_mut();
         for y in 0..frame.height() {
-            let rgb = frame.row(y, row).as_chunks::<3>().0;
+            let rgb = frame.captured_row(y, row).as_chunks::<3>().0;
             if rgb.len() != frame.width() {
                 return Err(WireError::Full);
             }
-            for (px, slot) in rgb.iter().zip(out.by_ref()) {
+            let visible = frame.visible_spans(y).iter().flat_map(|span| rgb.get(span.columns()).unwrap_or(&[]));
+            for (px, slot) in visible.zip(out.by_ref()) {
                 *slot = u32::from(px[0]) << 16 | u32::from(px[1]) << 8 | u32::from(px[2]);
             }
         }
