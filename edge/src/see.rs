@@ -20,6 +20,7 @@ use crate::show::Plan;
 use crate::slot::{PUT_WAIT_MAX, Shot, Slot};
 use crate::spec::RunOptions;
 use firmware::frame::Frame;
+use firmware::limits::PAYLOAD_BYTES_MAX;
 use firmware::node::{Node, Settings};
 use firmware::wire::Report;
 use std::sync::Arc;
@@ -273,7 +274,7 @@ impl See {
         if work.snapshot || work.census_every.is_some() && now >= work.census_due {
             work.snapshot = false;
             work.census_due = now + work.census_every.unwrap_or_default();
-            work.take_census(&mut parcel, frame);
+            work.take_census(&mut parcel, frame, self.census_bytes_max());
         }
         let picture_due = self.config.mqtt.is_some() && now >= work.picture_due;
         match self.config.video {
@@ -298,6 +299,14 @@ impl See {
         custody.parcels.blocking_send(parcel).is_ok()
     }
 
+    /// The largest payload that a census may have: what the broker takes.
+    fn census_bytes_max(&self) -> usize {
+        match get(&self.counters.census_bytes_max) as usize {
+            0 => PAYLOAD_BYTES_MAX,
+            max => max.min(PAYLOAD_BYTES_MAX),
+        }
+    }
+
     /// A census of the last frame, so that what was seen last can be looked into.
     fn last_census(&self, camera: &Camera, work: &mut Work, node: &Node<'_>) {
         let (Some(custody), Ok(frame)) = (&self.custody, camera.frame()) else { return };
@@ -308,15 +317,15 @@ impl See {
         let Some(mut parcel) = self.empty(custody, work) else { return };
         parcel.begin(&frame, node.report());
         parcel.with_report = false;
-        work.take_census(&mut parcel, &frame);
+        work.take_census(&mut parcel, &frame, self.census_bytes_max());
         let _ = custody.parcels.blocking_send(parcel);
     }
 }
 
 impl Work {
-    fn take_census(&mut self, parcel: &mut Parcel, frame: &Frame<'_>) {
+    fn take_census(&mut self, parcel: &mut Parcel, frame: &Frame<'_>, payload_max: usize) {
         parcel.census = self.rooms.census();
-        match parcel.add_census(frame, &mut self.colours, &mut self.row) {
+        match parcel.add_census(frame, &mut self.colours, &mut self.row, payload_max) {
             Ok(()) => self.census_of = Some(frame.stamp.number),
             Err(e) => {
                 parcel.census.clear();

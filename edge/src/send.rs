@@ -9,18 +9,19 @@ mod status;
 
 use crate::command::Command;
 use crate::config::{Config, Mqtt, Origin};
-use crate::counters::Counters;
+use crate::counters::{Counters, get};
 use crate::exit::Failure;
 use crate::health::{Child, Health};
-use crate::outbox::{Event, Outbox};
+use crate::outbox::{Event, Outbox, Unsent};
 use crate::parcel::{Parcel, Parts, PictureWay};
 use crate::spec::RunOptions;
 use crate::spool::state::StreamState;
 use crate::spool::{ReadError, Spool, Stamp, State};
 use firmware::custody::{Ack, Envelope, JournalId, Kind, Sender, SenderConfig};
-use firmware::limits::{CONTROL_BYTES_MAX, PICTURE_BYTES_MAX};
-use firmware::wire::{self, Payload, PictureHead};
+use firmware::limits::{CONTROL_BYTES_MAX, ENVELOPE_BYTES, PACKET_BYTES_MAX, PAYLOAD_BYTES_MAX, PICTURE_BYTES_MAX};
+use firmware::wire::{self, LossReason, Payload, PictureHead};
 use keep::Trouble;
+use status::Detail;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,6 +90,8 @@ pub struct Send {
     greet: bool,
     /// Why there was no connection since the last one: each reason is said once.
     logged_reasons: Vec<String>,
+    /// Kinds of messages that were logged as too large for the broker.
+    logged_too_large: Vec<String>,
     stopped_at: Option<Instant>,
     full_is_logged: bool,
     /// The changes of health that the last status told of.
@@ -147,6 +150,7 @@ impl Send {
             config: config.origins.clone(),
             greet: false,
             logged_reasons: Vec::new(),
+            logged_too_large: Vec::new(),
             stopped_at: None,
             full_is_logged: false,
             health_published: 0,
@@ -170,7 +174,7 @@ impl Send {
     /// [`Failure`] if the broker's password cannot be read.
     pub async fn run(mut self, mqtt: Option<&Mqtt>) -> Result<(), Failure> {
         if let Some(mqtt) = mqtt {
-            self.outbox = Some(Outbox::open(mqtt, &status::json("offline", self.spool.boot(), None, None, None, &[]))?);
+            self.outbox = Some(Outbox::open(mqtt, &status::json("offline", self.spool.boot(), None, None))?);
         }
         let mut open = true;
         let mut said_waiting = false;
@@ -243,9 +247,6 @@ impl Send {
             return;
         }
         if self.greet {
-            if outbox.subscribe().is_err() {
-                return;
-            }
             self.greet = false;
             self.publish_status("online");
         } else if self.health_published != self.channels.health.changes() {
@@ -259,7 +260,7 @@ impl Send {
             match self.spool.read(t.stream, t.seq, &mut self.record) {
                 Ok(()) => self.unreadable.end("gives records"),
                 Err(ReadError::Damaged { stream, seq }) => {
-                    if self.give_up(stream, seq) {
+                    if self.give_up(stream, seq, LossReason::Corrupt) {
                         continue;
                     }
                     break;
@@ -277,10 +278,16 @@ impl Send {
             };
             let bytes = self.record.len();
             let Some(outbox) = &self.outbox else { break };
-            if outbox.record(kind, self.record.clone()).is_err() {
-                break;
+            match outbox.record(kind, self.record.clone()) {
+                Ok(()) => self.sender.sent(t, topic, bytes, self.now_us()),
+                Err(Unsent::Busy) => break,
+                Err(Unsent::TooLarge { bytes }) => {
+                    self.log_too_large(kind.map_or("record", Kind::mqtt_kind), bytes, "declared lost");
+                    if !self.give_up(t.stream, t.seq, LossReason::TooLarge) {
+                        break;
+                    }
+                }
             }
-            self.sender.sent(t, topic, bytes, self.now_us());
         }
     }
 
@@ -291,24 +298,79 @@ impl Send {
             if let (Ok(n), Some(outbox)) = (wire::encode_window(&window, &mut buf), &self.outbox) {
                 buf.truncate(n);
                 // One that is not sent is said again: nobody has acknowledged it.
-                let _ = outbox.window(buf);
+                if let Err(Unsent::TooLarge { bytes }) = outbox.window(buf) {
+                    self.log_too_large("window", bytes, "not sent: the journal cannot settle this device's records");
+                }
             }
         }
     }
 
     fn publish_status(&mut self, state: &str) {
         let told = self.channels.health.changes();
-        let status = self.status(state);
-        // One that finds no room is published again with the next turn.
-        if self.outbox.as_ref().is_some_and(|outbox| outbox.status(status).is_ok()) {
-            self.health_published = told;
+        for detail in Detail::ALL {
+            let status = self.status(state, detail);
+            match self.outbox.as_ref().map(|outbox| outbox.status(status)) {
+                Some(Ok(())) => {
+                    self.health_published = told;
+                    return;
+                }
+                Some(Err(Unsent::TooLarge { bytes })) => self.log_too_large("status", bytes, "sent with less in it"),
+                // One that finds no room is published again with the next turn.
+                Some(Err(Unsent::Busy)) | None => return,
+            }
         }
+        // Not even the smallest fits.
+        self.health_published = told;
     }
 
-    fn status(&self, state: &str) -> String {
+    fn status(&self, state: &str, detail: Detail) -> String {
         let journal = self.sender.journal().map(|j| j.as_str());
-        let (counters, health) = (Some(&*self.channels.counters), self.channels.health.report());
-        status::json(state, self.spool.boot(), journal, Some(&self.config), counters, &health)
+        let (counters, health) = (&*self.channels.counters, self.channels.health.report());
+        let about = status::About { config: &self.config, detail, counters, health: &health };
+        status::json(state, self.spool.boot(), journal, Some(&about))
+    }
+
+    /// The fullest status that the broker takes.
+    fn fitting_status(&self, state: &str) -> String {
+        let room = self.payload_bytes_max(Kind::Report);
+        let fits = |status: &String| {
+            self.channels.counters.packet_bytes_max.load(Ordering::Relaxed) == 0 || status.len() <= room
+        };
+        let mut all = Detail::ALL.map(|detail| self.status(state, detail)).into_iter();
+        let last = all.next_back().unwrap_or_default();
+        all.find(fits).unwrap_or(last)
+    }
+
+    /// Logs what does not fit through the broker, once for each kind of message.
+    fn log_too_large(&mut self, kind: &str, bytes: usize, so: &str) {
+        if self.logged_too_large.iter().any(|k| k == kind) || self.logged_too_large.len() >= REASONS_LOGGED_MAX {
+            return;
+        }
+        self.logged_too_large.push(kind.to_owned());
+        let limit = get(&self.channels.counters.packet_bytes_max);
+        log::warn!("a packet of {bytes} bytes with a {kind} is larger than the broker takes ({limit} bytes): {so}");
+    }
+
+    /// The largest payload of a kind that can be sent.
+    fn payload_bytes_max(&self, kind: Kind) -> usize {
+        let broker = self.outbox.as_ref().map_or(usize::MAX, |outbox| outbox.payload_bytes_max(kind));
+        broker.saturating_sub(ENVELOPE_BYTES).min(PAYLOAD_BYTES_MAX)
+    }
+
+    fn on_packet_limit(&mut self, limit: Option<usize>) {
+        let counters = &self.channels.counters;
+        counters.packet_bytes_max.store(limit.unwrap_or(0) as u64, Ordering::Relaxed);
+        let census = self.payload_bytes_max(Kind::Census);
+        counters.census_bytes_max.store(if limit.is_some() { census.max(1) as u64 } else { 0 }, Ordering::Relaxed);
+        self.logged_too_large.clear();
+        match limit {
+            Some(limit) => log::error!(
+                "the broker hangs up on packets of more than {limit} bytes. Reports that fit are sent; censuses and pictures \
+                 under custody are cut to fit; larger records of before are declared lost; larger pictures are dropped. \
+                 Raise the broker's limit to {PACKET_BYTES_MAX} (mosquitto: max_packet_size)"
+            ),
+            None => log::info!("the broker takes packets of every size that is sent"),
+        }
     }
 
     /// What the broker brings.
@@ -335,6 +397,7 @@ impl Send {
             }
             Event::Command(bytes) => self.on_command(&bytes),
             Event::Nonsense(what) => log::warn!("{what}"),
+            Event::PacketLimit(limit) => self.on_packet_limit(limit),
             Event::Progress | Event::Closed => {}
         }
     }
@@ -400,9 +463,16 @@ impl Send {
                 seq: parcel.report.frame,
                 captured_at_us: parcel.captured_at_us,
             };
-            let sent = payload.len() <= PICTURE_BYTES_MAX
-                && outbox.picture([&envelope.seal(payload)[..], payload].concat()).is_ok();
-            let counter = if sent { &counters.pictures_sent } else { &counters.pictures_unsent };
+            let sent = if payload.len() <= PICTURE_BYTES_MAX {
+                outbox.picture([&envelope.seal(payload)[..], payload].concat())
+            } else {
+                Err(Unsent::Busy)
+            };
+            let counter = match sent {
+                Ok(()) => &counters.pictures_sent,
+                Err(Unsent::Busy) => &counters.pictures_unsent,
+                Err(Unsent::TooLarge { .. }) => &counters.pictures_too_large,
+            };
             counter.fetch_add(1, Ordering::Relaxed);
         };
         if parcel.way == PictureWay::Latest {
@@ -427,7 +497,7 @@ impl Send {
             if !asked && !self.greet {
                 let settled = self.sender.settled();
                 let window = (!settled).then(|| self.sender.window(self.now_us()));
-                let status = self.status("offline");
+                let status = self.fitting_status("offline");
                 if let Some(outbox) = &mut self.outbox {
                     asked = goodbye(outbox, window.as_ref(), status);
                 }

@@ -13,6 +13,7 @@ mod dlq;
 mod doctor;
 mod kill;
 mod numbers;
+mod packets;
 mod rollover;
 mod standby;
 mod supervise;
