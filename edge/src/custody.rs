@@ -4,7 +4,7 @@
 //! connection is a task on a second thread, so a slow disk or a large picture does not keep it from answering the broker.
 //! Opening a large spool reports progress, and asks systemd for more time.
 
-use crate::command::COMMANDS_MAX;
+use crate::command::{COMMANDS_MAX, Outcomes};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::exit::{Failure, Reason};
@@ -63,12 +63,14 @@ pub fn start(config: &Arc<Config>, options: RunOptions, shared: &Shared) -> Resu
         let _ = empties.send(Box::<Parcel>::default());
     }
     let (commands, commands_out) = sync_channel(COMMANDS_MAX);
+    let outcomes = Arc::<Outcomes>::default();
     let dir = config.spool_dir.clone().unwrap_or_else(default_dir);
     let child = shared.health.add("custody", dir.display().to_string());
     let channels = SenderChannels {
         parcels,
         empties,
         commands,
+        outcomes: Arc::clone(&outcomes),
         stop: Arc::clone(&shared.stop),
         failed: Arc::clone(&shared.failed),
         closed: Arc::clone(&shared.closed),
@@ -82,7 +84,7 @@ pub fn start(config: &Arc<Config>, options: RunOptions, shared: &Shared) -> Resu
         .name("custody".into())
         .spawn(move || run(&config, &dir, options, channels, &tell_opened))
         .map_err(|e| Failure::io("starting thread custody", e))?;
-    let to_custody = ToCustody { parcels: parcels_in, empties: empties_out, commands: commands_out };
+    let to_custody = ToCustody { parcels: parcels_in, empties: empties_out, commands: commands_out, outcomes };
     Ok((Custody { opened, thread }, to_custody))
 }
 

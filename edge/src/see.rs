@@ -7,7 +7,7 @@
 use crate::budget::{Budget, Size};
 use crate::camera::{Camera, Play, SourceError};
 use crate::cluster::{frame_rng, new_node};
-use crate::command::Command;
+use crate::command::{Command, Outcomes, Refusal};
 use crate::config::{Config, Video, ViewChoice};
 use crate::counters::{Counters, get};
 use crate::exit::{Failure, Reason};
@@ -43,6 +43,8 @@ pub struct ToCustody {
     pub empties: Receiver<Box<Parcel>>,
     /// Commands from the `cmd` topic.
     pub commands: Receiver<Command>,
+    /// What became of commands.
+    pub outcomes: Arc<Outcomes>,
 }
 
 /// See's ends of what lies between the threads, and what it has to know.
@@ -158,7 +160,11 @@ impl See {
         loop {
             self.child.heartbeat(Some(STEP_LIMIT));
             while let Some(Ok(command)) = self.custody.as_ref().map(|c| c.commands.try_recv()) {
-                work.obey(&command, node, places);
+                let custody = self.custody.as_ref();
+                match work.obey(&command, node, places) {
+                    Ok(()) => custody.iter().for_each(|c| c.outcomes.obeyed(&command)),
+                    Err(refusal) => custody.iter().for_each(|c| c.outcomes.refused(refusal.clone())),
+                }
             }
             let frame = camera.frame()?;
             let (p, w) = size(&frame);
@@ -334,23 +340,21 @@ impl Work {
         }
     }
 
-    fn obey(&mut self, command: &Command, node: &mut Node<'_>, places: usize) {
+    fn obey(&mut self, command: &Command, node: &mut Node<'_>, places: usize) -> Result<(), Refusal> {
         let settings = command.apply(self.settings);
         if settings.coreset_size as usize > places {
-            let n = settings.coreset_size;
-            log::warn!("a command is refused: this edge was started with room for {places} coreset points, not {n}");
-            return;
+            let reason = format!("this edge was started with room for {places} coreset points");
+            return Err(Refusal::new("coreset_size", settings.coreset_size, reason));
         }
-        match node.set(settings) {
-            Ok(()) => self.settings = settings,
-            Err(e) => return log::warn!("a command is refused: {e}"),
-        }
+        node.set(settings).map_err(|e| Refusal::new("cmd", format!("{command:?}"), e.to_string()))?;
+        self.settings = settings;
         self.snapshot |= command.snapshot;
         if let Some(s) = command.census_every_s {
             self.census_every = (s > 0.0).then(|| Duration::from_secs_f64(s));
             self.census_due = Instant::now() + self.census_every.unwrap_or_default();
         }
         log::info!("command: {command:?}");
+        Ok(())
     }
 }
 

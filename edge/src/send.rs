@@ -7,7 +7,7 @@
 mod keep;
 mod status;
 
-use crate::command::Command;
+use crate::command::{Command, Outcomes, Refusal};
 use crate::config::{Config, Mqtt, Origin};
 use crate::counters::{Counters, get};
 use crate::exit::Failure;
@@ -58,6 +58,8 @@ pub struct SenderChannels {
     pub empties: std_mpsc::SyncSender<Box<Parcel>>,
     /// Commands to See.
     pub commands: std_mpsc::SyncSender<Command>,
+    /// What became of commands.
+    pub outcomes: Arc<Outcomes>,
     /// Set when the stream is to end.
     pub stop: Arc<AtomicBool>,
     /// Set when See has failed: the end is then a short one.
@@ -94,8 +96,8 @@ pub struct Send {
     logged_too_large: Vec<String>,
     stopped_at: Option<Instant>,
     full_is_logged: bool,
-    /// The changes of health that the last status told of.
-    health_published: u64,
+    /// What had changed when the last status was published.
+    status_published: (u64, u64),
     /// When the connection was made, until a bridge is heard of.
     bridge_awaited: Option<Instant>,
     /// Seqs of reports that are appended and not synced: at most as many as are synced together.
@@ -153,7 +155,7 @@ impl Send {
             logged_too_large: Vec::new(),
             stopped_at: None,
             full_is_logged: false,
-            health_published: 0,
+            status_published: (0, 0),
             bridge_awaited: None,
             unsynced_frames: Vec::with_capacity(config.sync_records as usize + 1),
             given_up: BTreeSet::new(),
@@ -249,7 +251,7 @@ impl Send {
         if self.greet {
             self.greet = false;
             self.publish_status("online");
-        } else if self.health_published != self.channels.health.changes() {
+        } else if self.status_published != self.changes() {
             self.publish_status("online");
         }
         self.publish_window();
@@ -305,13 +307,18 @@ impl Send {
         }
     }
 
+    /// Numbers that differ when there is something new for the status: the health of children, and commands.
+    fn changes(&self) -> (u64, u64) {
+        (self.channels.health.changes(), self.channels.outcomes.changes())
+    }
+
     fn publish_status(&mut self, state: &str) {
-        let told = self.channels.health.changes();
+        let told = self.changes();
         for detail in Detail::ALL {
             let status = self.status(state, detail);
             match self.outbox.as_ref().map(|outbox| outbox.status(status)) {
                 Some(Ok(())) => {
-                    self.health_published = told;
+                    self.status_published = told;
                     return;
                 }
                 Some(Err(Unsent::TooLarge { bytes })) => self.log_too_large("status", bytes, "sent with less in it"),
@@ -320,13 +327,16 @@ impl Send {
             }
         }
         // Not even the smallest fits.
-        self.health_published = told;
+        self.status_published = told;
     }
 
     fn status(&self, state: &str, detail: Detail) -> String {
         let journal = self.sender.journal().map(|j| j.as_str());
         let (counters, health) = (&*self.channels.counters, self.channels.health.report());
-        let about = status::About { config: &self.config, detail, counters, health: &health };
+        let mut config = self.config.clone();
+        config.extend(self.channels.outcomes.in_force().into_iter().map(|(k, v)| (k, (v, Origin::Command))));
+        let refused = self.channels.outcomes.refusals();
+        let about = status::About { config: &config, detail, counters, health: &health, refused: &refused };
         status::json(state, self.spool.boot(), journal, Some(&about))
     }
 
@@ -437,16 +447,14 @@ impl Send {
 
     fn on_command(&mut self, bytes: &[u8]) {
         match Command::parse(bytes) {
+            // See tells what becomes of it, and the next turn publishes that.
             Ok(command) => {
-                for (key, value) in command.changes() {
-                    self.config.insert(key, (value, Origin::Command));
-                }
                 if self.channels.commands.try_send(command).is_err() {
-                    log::warn!("a command is refused: too many wait already");
+                    let why = "too many commands wait already, or no camera runs";
+                    self.channels.outcomes.refused(Refusal::new("cmd", String::from_utf8_lossy(bytes), why));
                 }
-                self.publish_status("online");
             }
-            Err(why) => log::warn!("a command is refused: {why}"),
+            Err(refusal) => self.channels.outcomes.refused(refusal),
         }
     }
 

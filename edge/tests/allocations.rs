@@ -106,7 +106,7 @@ fn count(config: &Config, dir: &Path) -> Stats {
             options,
             plan: Arc::new(Plan::new(true, true)),
             slot: Arc::clone(slot),
-            custody: Some(ToCustody { parcels, empties: empties_out, commands }),
+            custody: Some(ToCustody { parcels, empties: empties_out, commands, outcomes: Arc::default() }),
             stop,
             counters: Arc::new(Counters::default()),
             child: Child::alone("camera", "test"),

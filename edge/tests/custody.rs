@@ -165,6 +165,11 @@ fn commands_are_obeyed_or_refused_and_never_fatal() {
     let status = heard.statuses.last().unwrap();
     assert_eq!(status["config"]["clustering.lambda"]["value"], 25.5);
     assert_eq!(status["config"]["clustering.lambda"]["from"], "command");
+    // What was refused is not in force, and the status says which, and why.
+    assert_eq!(status["config"]["clustering.coreset_size"]["value"], 500);
+    let refused: Vec<_> =
+        status["refused_commands"].as_array().unwrap().iter().map(|r| r["key"].as_str().unwrap()).collect();
+    assert_eq!(refused, ["cmd", "lambda", "unknown", "cmd", "coreset_size"]);
 }
 
 /// An edge with a spool of the smallest size, that fills it fast.

@@ -3,6 +3,7 @@
 //! It holds state, boot, journal, the configuration in force, counters, and under `health` a line for each child of the
 //! supervisor. Of passwords it names the file, as the configuration does.
 
+use crate::command::Refusal;
 use crate::config::Origin;
 use crate::counters::{Counters, get};
 use crate::health::ChildReport;
@@ -37,6 +38,8 @@ pub struct About<'a> {
     pub counters: &'a Counters,
     /// The state of every child.
     pub health: &'a [ChildReport],
+    /// The newest refused commands.
+    pub refused: &'a [Refusal],
 }
 
 /// The `status` message; without `about` it is the last will.
@@ -76,6 +79,7 @@ pub fn json(state: &str, boot: u64, journal: Option<&str>, about: Option<&About<
         "config": config,
         "spool": spool,
         "broker": broker,
+        "refused_commands": about.filter(|a| a.detail != Detail::Least).map_or(&[][..], |a| a.refused),
         "health": about.filter(|a| a.detail != Detail::Least).map_or(&[][..], |a| a.health),
     })
     .to_string()
@@ -98,8 +102,9 @@ mod tests {
         let counters = Counters { evicted: 7.into(), packet_bytes_max: 2048.into(), ..Counters::default() };
         let camera = Child::alone("camera", "rpicam:");
         camera.waiting("rpicam-vid is not installed");
-        let health = [camera.report()];
-        let about = About { config: &config(), detail: Detail::All, counters: &counters, health: &health };
+        let (health, refused) = ([camera.report()], [Refusal::new("lambda", -1, "too small")]);
+        let about =
+            About { config: &config(), detail: Detail::All, counters: &counters, health: &health, refused: &refused };
         let status = json("online", 0xAB, Some("kafka:x"), Some(&about));
         let json: serde_json::Value = serde_json::from_str(&status).unwrap();
         assert_eq!(json["state"], "online");
@@ -109,6 +114,8 @@ mod tests {
         assert_eq!(json["config"]["clustering.lambda"]["from"], "command");
         assert_eq!((&json["spool"]["evicted_records"], &json["spool"]["loss_records"]), (&7.into(), &0.into()));
         assert_eq!(json["broker"]["packet_bytes_max"], 2048);
+        let want = serde_json::json!([{"key": "lambda", "value": "-1", "reason": "too small"}]);
+        assert_eq!(json["refused_commands"], want);
         let want = serde_json::json!([{
             "name": "camera", "what": "rpicam:", "state": "waiting", "reason": "rpicam-vid is not installed", "failures": 1
         }]);
@@ -119,7 +126,12 @@ mod tests {
     fn a_status_for_a_small_broker_has_less_in_it() {
         let (config, counters) = (config(), Counters::default());
         let of = |detail| {
-            json("online", 2, None, Some(&About { config: &config, detail, counters: &counters, health: &[] }))
+            json(
+                "online",
+                2,
+                None,
+                Some(&About { config: &config, detail, counters: &counters, health: &[], refused: &[] }),
+            )
         };
         let [all, changed, least] = Detail::ALL.map(of);
         assert!(all.contains("clustering.cold") && all.contains("clustering.lambda"));
