@@ -4,6 +4,7 @@
 //! connection is a task on a second thread, so a slow disk or a large picture does not keep it from answering the broker.
 //! Opening a large spool reports progress, and asks systemd for more time.
 
+use crate::clock::Clock;
 use crate::command::{COMMANDS_MAX, Outcomes};
 use crate::config::Config;
 use crate::counters::Counters;
@@ -41,6 +42,8 @@ pub struct Shared {
     pub counters: Arc<Counters>,
     /// The state of every child.
     pub health: Arc<Health>,
+    /// Whether this machine's clock is synchronised.
+    pub clock: Arc<Clock>,
 }
 
 /// Custody under way.
@@ -76,6 +79,7 @@ pub fn start(config: &Arc<Config>, options: RunOptions, shared: &Shared) -> Resu
         closed: Arc::clone(&shared.closed),
         counters: Arc::clone(&shared.counters),
         health: Arc::clone(&shared.health),
+        clock: Arc::clone(&shared.clock),
         child,
     };
     let (tell_opened, opened) = sync_channel(1);

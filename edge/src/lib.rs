@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod budget;
 pub mod camera;
 pub mod cli;
+pub mod clock;
 pub mod cluster;
 pub mod command;
 pub mod config;

@@ -6,6 +6,7 @@
 
 use crate::budget::{Budget, Size};
 use crate::camera::{Camera, Play, SourceError};
+use crate::clock::Clock;
 use crate::cluster::{frame_rng, new_node};
 use crate::command::{Command, Outcomes, Refusal};
 use crate::config::{Config, Video, ViewChoice};
@@ -65,6 +66,8 @@ pub struct See {
     pub counters: Arc<Counters>,
     /// This thread's state and signs of life.
     pub child: Arc<Child>,
+    /// Whether captured times can be relied on.
+    pub clock: Arc<Clock>,
     /// The status line may be shown.
     pub status_line: bool,
 }
@@ -94,7 +97,10 @@ impl See {
     /// [`Failure`] of the source; all frames before it have been handed on.
     pub fn run(self) -> Result<(), Failure> {
         let end = match open_camera(&self.config, &self.stop, &self.child) {
-            Ok(mut camera) => self.watch(&mut camera),
+            Ok(mut camera) => {
+                camera.stamp_by(&self.clock);
+                self.watch(&mut camera)
+            }
             // A stop may end the wait for a pipe.
             Err(_) if self.stop.load(Ordering::Relaxed) => Ok(()),
             Err(error) => Err(error.into()),

@@ -7,6 +7,7 @@
 mod keep;
 mod status;
 
+use crate::clock::Clock;
 use crate::command::{Command, Outcomes, Refusal};
 use crate::config::{Config, Mqtt, Origin};
 use crate::counters::{Counters, get};
@@ -60,6 +61,8 @@ pub struct SenderChannels {
     pub commands: std_mpsc::SyncSender<Command>,
     /// What became of commands.
     pub outcomes: Arc<Outcomes>,
+    /// Whether this machine's clock is synchronised.
+    pub clock: Arc<Clock>,
     /// Set when the stream is to end.
     pub stop: Arc<AtomicBool>,
     /// Set when See has failed: the end is then a short one.
@@ -97,7 +100,7 @@ pub struct Send {
     stopped_at: Option<Instant>,
     full_is_logged: bool,
     /// What had changed when the last status was published.
-    status_published: (u64, u64),
+    status_published: (u64, u64, bool),
     /// When the connection was made, until a bridge is heard of.
     bridge_awaited: Option<Instant>,
     /// Seqs of reports that are appended and not synced: at most as many as are synced together.
@@ -155,7 +158,7 @@ impl Send {
             logged_too_large: Vec::new(),
             stopped_at: None,
             full_is_logged: false,
-            status_published: (0, 0),
+            status_published: (0, 0, false),
             bridge_awaited: None,
             unsynced_frames: Vec::with_capacity(config.sync_records as usize + 1),
             given_up: BTreeSet::new(),
@@ -307,9 +310,11 @@ impl Send {
         }
     }
 
-    /// Numbers that differ when there is something new for the status: the health of children, and commands.
-    fn changes(&self) -> (u64, u64) {
-        (self.channels.health.changes(), self.channels.outcomes.changes())
+    /// Numbers that differ when there is something new for the status: the health of children, commands, and
+    /// the clock.
+    fn changes(&self) -> (u64, u64, bool) {
+        let channels = &self.channels;
+        (channels.health.changes(), channels.outcomes.changes(), channels.clock.is_synchronised())
     }
 
     fn publish_status(&mut self, state: &str) {
@@ -336,7 +341,15 @@ impl Send {
         let mut config = self.config.clone();
         config.extend(self.channels.outcomes.in_force().into_iter().map(|(k, v)| (k, (v, Origin::Command))));
         let refused = self.channels.outcomes.refusals();
-        let about = status::About { config: &config, detail, counters, health: &health, refused: &refused };
+        let is_clock_synchronised = self.channels.clock.is_synchronised();
+        let about = status::About {
+            config: &config,
+            detail,
+            counters,
+            health: &health,
+            refused: &refused,
+            is_clock_synchronised,
+        };
         status::json(state, self.spool.boot(), journal, Some(&about))
     }
 

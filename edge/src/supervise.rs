@@ -45,6 +45,7 @@ pub fn run(config: Config, options: RunOptions) -> Result<(), Failure> {
     }
     let shared = Shared::default();
     signals::listen(&shared.stop)?;
+    shared.clock.watch(&config.run_dir, &shared.stop);
     let mut supervisor = Supervisor {
         config: Arc::new(config),
         options,
@@ -166,6 +167,7 @@ impl Supervisor {
             stop: Arc::clone(&self.shared.stop),
             counters: Arc::clone(&self.shared.counters),
             child: self.shared.health.add("camera", self.config.source.to_string()),
+            clock: Arc::clone(&self.shared.clock),
             status_line: std::io::stderr().is_terminal() && !quiet && !log_frames,
         };
         spawn("see", move || see.run())

@@ -110,6 +110,7 @@ fn count(config: &Config, dir: &Path) -> Stats {
             stop,
             counters: Arc::new(Counters::default()),
             child: Child::alone("camera", "test"),
+            clock: Arc::default(),
             status_line: false,
         };
         see.run().unwrap();

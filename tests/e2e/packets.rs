@@ -123,7 +123,7 @@ fn two_sites_with_a_device_of_the_same_name_share_a_broker() {
 
 #[test]
 fn a_retained_message_that_is_larger_than_is_read_stops_nothing() {
-    let (house, mosquitto) = house("max_packet_size 0\nmessage_size_limit 0\n");
+    let (house, mosquitto) = house("max_packet_size 8000000\nmessage_size_limit 8000000\n");
     let junk = house.path("junk");
     std::fs::write(&junk, vec![b'x'; 3 << 20]).unwrap();
     for kind in ["cmd", "ack"] {

@@ -98,6 +98,8 @@ pub struct Config {
     pub video: Video,
     /// The original as a small JPEG too.
     pub original: bool,
+    /// Where services leave marks at run time: whether the clock is synchronised is seen there.
+    pub run_dir: PathBuf,
     /// Seconds between two censuses; 0: only on request and at the end.
     pub census_every_s: f64,
     /// Every key with its value and origin.
@@ -148,6 +150,7 @@ impl Config {
             window_records: raw.look("send.window_records").whole(4, WINDOW_RECORDS_MAX as u64)? as usize,
             video: Video::parse(&video.text()?).ok_or_else(|| video.refuse())?,
             original: raw.look("send.original").flag()?,
+            run_dir: raw.look("clock.run_dir").text()?.into(),
             census_every_s: census
                 .decimal()
                 .and_then(|s| if (0.0..=86_400.0).contains(&s) { Ok(s) } else { Err(census.refuse()) })?,

@@ -219,16 +219,19 @@ impl Connection {
         }
         let limit = self.packets.limit();
         // A packet that does not fit is in the spool, or was a picture.
+        let mut largest = 0;
         self.kept.retain(|request| match request {
             Request::Publish(p) => {
                 let bytes = publish_bytes(&p.topic, p.qos == QoS::AtMostOnce, p.payload.len());
-                limit.is_none_or(|limit| bytes <= limit)
+                let fits = limit.is_none_or(|limit| bytes <= limit);
+                largest = largest.max(if fits { bytes } else { 0 });
+                fits
             }
             Request::Subscribe(_) | Request::Unsubscribe(_) => false,
             _ => true,
         });
         self.socket.pending.append(&mut self.kept);
-        self.wire.largest_bytes.store(0, Ordering::Relaxed);
+        self.wire.largest_bytes.store(largest, Ordering::Relaxed);
         self.wire.is_up.store(true, Ordering::Relaxed);
         if self.wire.limit_bytes.swap(limit.unwrap_or(usize::MAX), Ordering::Relaxed) != limit.unwrap_or(usize::MAX) {
             self.tell(Event::PacketLimit(limit)).await?;

@@ -81,10 +81,10 @@ impl Packets {
         self.limit.map(|(pass, _)| pass)
     }
 
-    /// A connection that carried data broke after `lived`; the largest packet sent on it had `largest` bytes.
+    /// A connection that carried data broke after `lived`; the largest packet on it, sent or about to be, had `largest` bytes.
     pub fn lost(&mut self, lived: Duration, largest: usize) {
-        if lived < SHORT && largest > PROBE_BYTES_MIN {
-            self.suspicions += 1;
+        if lived < SHORT {
+            self.suspicions += u32::from(largest > PROBE_BYTES_MIN);
         } else {
             self.suspicions = 0;
             // The broker may have been restarted with another setting.

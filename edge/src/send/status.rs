@@ -40,6 +40,8 @@ pub struct About<'a> {
     pub health: &'a [ChildReport],
     /// The newest refused commands.
     pub refused: &'a [Refusal],
+    /// Captured times can be relied on.
+    pub is_clock_synchronised: bool,
 }
 
 /// The `status` message; without `about` it is the last will.
@@ -79,6 +81,7 @@ pub fn json(state: &str, boot: u64, journal: Option<&str>, about: Option<&About<
         "config": config,
         "spool": spool,
         "broker": broker,
+        "clock_synchronised": about.map(|a| a.is_clock_synchronised),
         "refused_commands": about.filter(|a| a.detail != Detail::Least).map_or(&[][..], |a| a.refused),
         "health": about.filter(|a| a.detail != Detail::Least).map_or(&[][..], |a| a.health),
     })
@@ -103,11 +106,18 @@ mod tests {
         let camera = Child::alone("camera", "rpicam:");
         camera.waiting("rpicam-vid is not installed");
         let (health, refused) = ([camera.report()], [Refusal::new("lambda", -1, "too small")]);
-        let about =
-            About { config: &config(), detail: Detail::All, counters: &counters, health: &health, refused: &refused };
+        let about = About {
+            config: &config(),
+            detail: Detail::All,
+            counters: &counters,
+            health: &health,
+            refused: &refused,
+            is_clock_synchronised: true,
+        };
         let status = json("online", 0xAB, Some("kafka:x"), Some(&about));
         let json: serde_json::Value = serde_json::from_str(&status).unwrap();
         assert_eq!(json["state"], "online");
+        assert_eq!(json["clock_synchronised"], true);
         assert_eq!(json["boot"], "00000000000000ab");
         assert_eq!(json["journal"], "kafka:x");
         assert_eq!(json["config"]["clustering.lambda"]["value"], 40);
@@ -130,7 +140,14 @@ mod tests {
                 "online",
                 2,
                 None,
-                Some(&About { config: &config, detail, counters: &counters, health: &[], refused: &[] }),
+                Some(&About {
+                    config: &config,
+                    detail,
+                    counters: &counters,
+                    health: &[],
+                    refused: &[],
+                    is_clock_synchronised: false,
+                }),
             )
         };
         let [all, changed, least] = Detail::ALL.map(of);
