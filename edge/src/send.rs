@@ -17,7 +17,7 @@ use crate::outbox::{Event, Outbox, Unsent};
 use crate::parcel::{Parcel, Parts, PictureWay};
 use crate::spec::RunOptions;
 use crate::spool::state::StreamState;
-use crate::spool::{ReadError, Spool, Stamp, State};
+use crate::spool::{Cadence, ReadError, Spool, Stamp, State};
 use firmware::custody::{Ack, Envelope, JournalId, Kind, Sender, SenderConfig};
 use firmware::limits::{CONTROL_BYTES_MAX, ENVELOPE_BYTES, PACKET_BYTES_MAX, PAYLOAD_BYTES_MAX, PICTURE_BYTES_MAX};
 use firmware::wire::{self, LossReason, Payload, PictureHead};
@@ -85,9 +85,7 @@ pub struct Send {
     spool: Spool,
     outbox: Option<Outbox>,
     started: Instant,
-    sync_records: u64,
-    sync_every: Duration,
-    sync_due: Option<Instant>,
+    cadence: Cadence,
     live_max: u64,
     /// Older streams that did not fit into the sender's table: they wait for the next start.
     unrestored: Vec<u64>,
@@ -147,9 +145,7 @@ impl Send {
             spool,
             outbox: None,
             started: Instant::now(),
-            sync_records: config.sync_records,
-            sync_every: Duration::from_millis(config.sync_ms),
-            sync_due: None,
+            cadence: Cadence::new(config.sync_records, Duration::from_millis(config.sync_ms)),
             live_max: config.window_records as u64,
             unrestored,
             config: config.origins.clone(),
@@ -205,8 +201,7 @@ impl Send {
                 event = next_event(&mut self.outbox) => self.on_event(event),
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
-            let due = !open || self.sync_due.is_some_and(|due| Instant::now() >= due);
-            if due || self.spool.unsynced() >= self.sync_records {
+            if !open || self.cadence.is_due(Instant::now(), self.spool.unsynced()) {
                 self.sync();
             }
             self.count();
@@ -239,7 +234,7 @@ impl Send {
         let now = Instant::now();
         let custody = self.sender.deadline_us().map(|us| self.started + Duration::from_micros(us));
         let custody = custody.filter(|_| self.outbox.as_ref().is_some_and(Outbox::is_connected));
-        let wake = [self.sync_due, custody].into_iter().flatten().fold(now + LOOK_EVERY, Instant::min);
+        let wake = [self.cadence.due(), custody].into_iter().flatten().fold(now + LOOK_EVERY, Instant::min);
         // What is due already was tried a moment ago, and refused: the socket needs a moment.
         wake.max(now + BUSY_PAUSE_MIN)
     }

@@ -100,7 +100,7 @@ pub const KEYS: &[Key] = &[
         "a whole number from 1048576 (1 MiB) to 1099511627776 (1 TiB)",
     ),
     key("spool.sync_records", || Value::Integer(64), "a whole number from 1 to 4096"),
-    key("spool.sync_ms", || Value::Integer(100), "a whole number from 1 to 60000"),
+    key("spool.sync_ms", || Value::Integer(1000), "a whole number from 1 to 60000"),
     key("clock.run_dir", || text("/run"), "the path of the directory where services leave marks at run time"),
     key("send.window_records", || Value::Integer(256), "a whole number from 4 to 1024"),
     key("send.video", || text("latest:5"), "off, all, or latest:FPS with 0.01 to 240 pictures a second"),

@@ -135,7 +135,7 @@ impl Send {
         };
         match self.spool.append(&entry) {
             Ok(_) => {
-                self.sync_due.get_or_insert_with(|| Instant::now() + self.sync_every);
+                self.cadence.appended(Instant::now());
                 true
             }
             Err(AppendError::Full) => false,
@@ -252,7 +252,7 @@ impl Send {
 
     /// Makes what is appended durable, and tells the sender.
     pub(super) fn sync(&mut self) {
-        self.sync_due = None;
+        self.cadence.synced();
         let any = self.spool.unsynced() > 0;
         match self.spool.sync() {
             Ok(next) => {
