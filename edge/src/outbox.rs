@@ -94,6 +94,22 @@ pub enum Event {
     Closed,
 }
 
+/// As whom a connection is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// As the device itself.
+    Device {
+        /// The status that the broker publishes when we go silently.
+        will: String,
+    },
+    /// As one that sends what it holds of a former name. Another device may have that name by now: the client id is another
+    /// one, and the status of that device is left alone.
+    Former {
+        /// The sender's boot.
+        boot: u64,
+    },
+}
+
 /// Why something was not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unsent {
@@ -144,11 +160,11 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Starts connecting, and goes on for ever. `will`: the status that the broker publishes when we go silently.
+    /// Starts connecting, and goes on for ever, as `identity`.
     ///
     /// # Errors
     /// [`Failure`] if the password or a certificate cannot be read. A broker that cannot be reached is no failure.
-    pub fn open(mqtt: &Mqtt, will: &str) -> Result<Outbox, Failure> {
+    pub fn open(mqtt: &Mqtt, identity: &Identity) -> Result<Outbox, Failure> {
         let base = format!("hueflow/{}/{}", mqtt.site, mqtt.device);
         let topics = Arc::new(Topics {
             ack: format!("{base}/ack"),
@@ -156,12 +172,18 @@ impl Outbox {
             bridge: format!("hueflow/{}/bridge/status", mqtt.site),
             base,
         });
-        let mut options = MqttOptions::new(fault::client_id(mqtt), &mqtt.host, mqtt.port);
-        options.set_clean_session(false);
+        let id = match identity {
+            Identity::Device { .. } => fault::client_id(mqtt),
+            Identity::Former { boot } => format!("{}/{boot:016x}", fault::client_id(mqtt)),
+        };
+        let mut options = MqttOptions::new(id, &mqtt.host, mqtt.port);
+        options.set_clean_session(matches!(identity, Identity::Former { .. }));
         options.set_keep_alive(KEEP_ALIVE);
         options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
         options.set_inflight(UNACKED_MAX);
-        options.set_last_will(LastWill::new(topics.of("status"), will, QoS::AtLeastOnce, true));
+        if let Identity::Device { will } = identity {
+            options.set_last_will(LastWill::new(topics.of("status"), will.as_str(), QoS::AtLeastOnce, true));
+        }
         if let Some(user) = &mqtt.user {
             options.set_credentials(user, password(mqtt)?);
         }

@@ -5,24 +5,23 @@
 //! sender may wait for the disk: the MQTT connection is served by another thread (see `crate::custody`).
 
 mod keep;
+mod publish;
 mod status;
 
 use crate::clock::Clock;
 use crate::command::{Command, Outcomes, Refusal};
-use crate::config::{Config, Mqtt, Origin};
-use crate::counters::{Counters, get};
+use crate::config::{Config, Mqtt};
+use crate::counters::Counters;
 use crate::exit::Failure;
 use crate::health::{Child, Health};
-use crate::outbox::{Event, Outbox, Unsent};
-use crate::parcel::{Parcel, Parts, PictureWay};
+use crate::outbox::{Event, Identity, Outbox, Unsent};
+use crate::parcel::{Parcel, Parts};
 use crate::spec::RunOptions;
 use crate::spool::state::StreamState;
 use crate::spool::{Cadence, ReadError, Spool, Stamp, State};
 use firmware::custody::{Ack, Envelope, JournalId, Kind, Sender, SenderConfig};
-use firmware::limits::{CONTROL_BYTES_MAX, ENVELOPE_BYTES, PACKET_BYTES_MAX, PAYLOAD_BYTES_MAX, PICTURE_BYTES_MAX};
-use firmware::wire::{self, LossReason, Payload, PictureHead};
+use firmware::wire::LossReason;
 use keep::Trouble;
-use status::Detail;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,6 +83,7 @@ pub struct Send {
     sender: Box<Sender>,
     spool: Spool,
     outbox: Option<Outbox>,
+    is_former: bool,
     started: Instant,
     cadence: Cadence,
     live_max: u64,
@@ -144,6 +144,7 @@ impl Send {
             sender,
             spool,
             outbox: None,
+            is_former: false,
             started: Instant::now(),
             cadence: Cadence::new(config.sync_records, Duration::from_millis(config.sync_ms)),
             live_max: config.window_records as u64,
@@ -169,13 +170,25 @@ impl Send {
         }
     }
 
+    /// Sends only what the spool holds of a name that this device does not have any more: no status is published.
+    pub fn as_former(mut self) -> Send {
+        self.is_former = true;
+        self
+    }
+
     /// Runs until See has ended and all is settled, or it is stopped.
     ///
     /// # Errors
     /// [`Failure`] if the broker's password cannot be read.
     pub async fn run(mut self, mqtt: Option<&Mqtt>) -> Result<(), Failure> {
         if let Some(mqtt) = mqtt {
-            self.outbox = Some(Outbox::open(mqtt, &status::json("offline", self.spool.boot(), None, None))?);
+            let boot = self.spool.boot();
+            let identity = if self.is_former {
+                Identity::Former { boot }
+            } else {
+                Identity::Device { will: status::json("offline", boot, None, None) }
+            };
+            self.outbox = Some(Outbox::open(mqtt, &identity)?);
         }
         let mut open = true;
         let mut said_waiting = false;
@@ -291,106 +304,6 @@ impl Send {
         }
     }
 
-    fn publish_window(&mut self) {
-        if self.sender.window_due(self.now_us()) {
-            let window = self.sender.window(self.now_us());
-            let mut buf = vec![0; CONTROL_BYTES_MAX];
-            if let (Ok(n), Some(outbox)) = (wire::encode_window(&window, &mut buf), &self.outbox) {
-                buf.truncate(n);
-                // One that is not sent is said again: nobody has acknowledged it.
-                if let Err(Unsent::TooLarge { bytes }) = outbox.window(buf) {
-                    self.log_too_large("window", bytes, "not sent: the journal cannot settle this device's records");
-                }
-            }
-        }
-    }
-
-    /// Numbers that differ when there is something new for the status: the health of children, commands, and
-    /// the clock.
-    fn changes(&self) -> (u64, u64, bool) {
-        let channels = &self.channels;
-        (channels.health.changes(), channels.outcomes.changes(), channels.clock.is_synchronised())
-    }
-
-    fn publish_status(&mut self, state: &str) {
-        let told = self.changes();
-        for detail in Detail::ALL {
-            let status = self.status(state, detail);
-            match self.outbox.as_ref().map(|outbox| outbox.status(status)) {
-                Some(Ok(())) => {
-                    self.status_published = told;
-                    return;
-                }
-                Some(Err(Unsent::TooLarge { bytes })) => self.log_too_large("status", bytes, "sent with less in it"),
-                // One that finds no room is published again with the next turn.
-                Some(Err(Unsent::Busy)) | None => return,
-            }
-        }
-        // Not even the smallest fits.
-        self.status_published = told;
-    }
-
-    fn status(&self, state: &str, detail: Detail) -> String {
-        let journal = self.sender.journal().map(|j| j.as_str());
-        let (counters, health) = (&*self.channels.counters, self.channels.health.report());
-        let mut config = self.config.clone();
-        config.extend(self.channels.outcomes.in_force().into_iter().map(|(k, v)| (k, (v, Origin::Command))));
-        let refused = self.channels.outcomes.refusals();
-        let is_clock_synchronised = self.channels.clock.is_synchronised();
-        let about = status::About {
-            config: &config,
-            detail,
-            counters,
-            health: &health,
-            refused: &refused,
-            is_clock_synchronised,
-        };
-        status::json(state, self.spool.boot(), journal, Some(&about))
-    }
-
-    /// The fullest status that the broker takes.
-    fn fitting_status(&self, state: &str) -> String {
-        let room = self.payload_bytes_max(Kind::Report);
-        let fits = |status: &String| {
-            self.channels.counters.packet_bytes_max.load(Ordering::Relaxed) == 0 || status.len() <= room
-        };
-        let mut all = Detail::ALL.map(|detail| self.status(state, detail)).into_iter();
-        let last = all.next_back().unwrap_or_default();
-        all.find(fits).unwrap_or(last)
-    }
-
-    /// Logs what does not fit through the broker, once for each kind of message.
-    fn log_too_large(&mut self, kind: &str, bytes: usize, so: &str) {
-        if self.logged_too_large.iter().any(|k| k == kind) || self.logged_too_large.len() >= REASONS_LOGGED_MAX {
-            return;
-        }
-        self.logged_too_large.push(kind.to_owned());
-        let limit = get(&self.channels.counters.packet_bytes_max);
-        log::warn!("a packet of {bytes} bytes with a {kind} is larger than the broker takes ({limit} bytes): {so}");
-    }
-
-    /// The largest payload of a kind that can be sent.
-    fn payload_bytes_max(&self, kind: Kind) -> usize {
-        let broker = self.outbox.as_ref().map_or(usize::MAX, |outbox| outbox.payload_bytes_max(kind));
-        broker.saturating_sub(ENVELOPE_BYTES).min(PAYLOAD_BYTES_MAX)
-    }
-
-    fn on_packet_limit(&mut self, limit: Option<usize>) {
-        let counters = &self.channels.counters;
-        counters.packet_bytes_max.store(limit.unwrap_or(0) as u64, Ordering::Relaxed);
-        let census = self.payload_bytes_max(Kind::Census);
-        counters.census_bytes_max.store(if limit.is_some() { census.max(1) as u64 } else { 0 }, Ordering::Relaxed);
-        self.logged_too_large.clear();
-        match limit {
-            Some(limit) => log::error!(
-                "the broker hangs up on packets of more than {limit} bytes. Reports that fit are sent; censuses and pictures \
-                 under custody are cut to fit; larger records of before are declared lost; larger pictures are dropped. \
-                 Raise the broker's limit to {PACKET_BYTES_MAX} (mosquitto: max_packet_size)"
-            ),
-            None => log::info!("the broker takes packets of every size that is sent"),
-        }
-    }
-
     /// What the broker brings.
     fn on_event(&mut self, event: Event) {
         match event {
@@ -454,6 +367,10 @@ impl Send {
     }
 
     fn on_command(&mut self, bytes: &[u8]) {
+        // Commands under a former name are not for this device.
+        if self.is_former {
+            return;
+        }
         match Command::parse(bytes) {
             // See tells what becomes of it, and the next turn publishes that.
             Ok(command) => {
@@ -463,70 +380,6 @@ impl Send {
                 }
             }
             Err(refusal) => self.channels.outcomes.refused(refusal),
-        }
-    }
-
-    /// The newest picture, and the original, out at once or never.
-    fn picture(&mut self, parcel: &Parcel) {
-        let counters = &self.channels.counters;
-        let Some(outbox) = self.outbox.as_ref().filter(|o| o.is_connected()) else { return };
-        let publish = |kind: Kind, version: u8, payload: &[u8]| {
-            let envelope = Envelope {
-                kind: kind as u8,
-                payload_version: version,
-                clock_synced: parcel.clock_synced,
-                stream: 0,
-                seq: parcel.report.frame,
-                captured_at_us: parcel.captured_at_us,
-            };
-            let sent = if payload.len() <= PICTURE_BYTES_MAX {
-                outbox.picture([&envelope.seal(payload)[..], payload].concat())
-            } else {
-                Err(Unsent::Busy)
-            };
-            let counter = match sent {
-                Ok(()) => &counters.pictures_sent,
-                Err(Unsent::Busy) => &counters.pictures_unsent,
-                Err(Unsent::TooLarge { .. }) => &counters.pictures_too_large,
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
-        };
-        if parcel.way == PictureWay::Latest {
-            // One part: it is one message.
-            match parcel.picture(PICTURE_BYTES_MAX, &mut self.scratch, &mut self.parts) {
-                Ok(()) if self.parts.iter().count() == 1 => {
-                    self.parts.iter().for_each(|p| publish(Kind::Picture, PictureHead::VERSION, p));
-                }
-                _ => publish(Kind::Picture, 0, &[0; PICTURE_BYTES_MAX + 1]),
-            }
-        }
-        if parcel.original_jpeg(&mut self.record) {
-            publish(Kind::Original, wire::OriginalHead::VERSION, &self.record);
-        }
-    }
-
-    /// Final window, `offline`, goodbye; for at most [`STOP_PATIENCE`].
-    async fn farewell(&mut self) {
-        let until = Instant::now() + STOP_PATIENCE;
-        let mut asked = false;
-        while self.outbox.as_ref().is_some_and(Outbox::is_connected) && Instant::now() < until {
-            if !asked && !self.greet {
-                let settled = self.sender.settled();
-                let window = (!settled).then(|| self.sender.window(self.now_us()));
-                let status = self.fitting_status("offline");
-                if let Some(outbox) = &mut self.outbox {
-                    asked = goodbye(outbox, window.as_ref(), status);
-                }
-            } else if self.greet {
-                self.greet = false;
-            }
-            tokio::select! {
-                event = next_event(&mut self.outbox) => match event {
-                    Event::Closed => break,
-                    event => self.on_event(event),
-                },
-                () = tokio::time::sleep(BUSY_PAUSE) => {}
-            }
         }
     }
 
@@ -548,20 +401,6 @@ impl Send {
         let connected = self.outbox.as_ref().is_some_and(Outbox::is_connected);
         c.connected.store(connected, Ordering::Relaxed);
     }
-}
-
-/// Publishes the last words. False: there was no room, try again.
-fn goodbye(outbox: &mut Outbox, window: Option<&firmware::custody::Window>, status: String) -> bool {
-    if let Some(window) = window {
-        let mut buf = vec![0; CONTROL_BYTES_MAX];
-        if let Ok(n) = wire::encode_window(window, &mut buf) {
-            buf.truncate(n);
-            if outbox.window(buf).is_err() {
-                return false;
-            }
-        }
-    }
-    outbox.status(status).is_ok() && outbox.close().is_ok()
 }
 
 async fn next_event(outbox: &mut Option<Outbox>) -> Event {

@@ -14,6 +14,7 @@ mod doctor;
 mod kill;
 mod numbers;
 mod packets;
+mod renamed;
 mod rollover;
 mod standby;
 mod supervise;

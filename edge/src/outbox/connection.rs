@@ -91,6 +91,8 @@ pub(super) struct Connection {
     phase: Phase,
     packets: Packets,
     oversized: Oversized,
+    /// Each connection is a session of its own.
+    is_clean: bool,
     /// What the last connection left, while this one is not up.
     kept: VecDeque<Request>,
     backoff: Duration,
@@ -109,6 +111,7 @@ impl Connection {
         wire: Arc<Wire>,
     ) -> Connection {
         Connection {
+            is_clean: socket.mqtt_options.clean_session(),
             socket,
             client,
             tell,
@@ -215,7 +218,7 @@ impl Connection {
         self.phase = Phase::Up;
         if self.oversized.is_cautious && self.oversized.wakes_at().is_none() {
             self.oversized = Oversized::default();
-            self.socket.mqtt_options.set_clean_session(false);
+            self.socket.mqtt_options.set_clean_session(self.is_clean);
         }
         let limit = self.packets.limit();
         // A packet that does not fit is in the spool, or was a picture.

@@ -6,6 +6,8 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `owner` | the site and device whose records these are ([`owner`]) |
+//! | `of/SITE/DEVICE/` | the same files, of a former name |
 //! | `lock` | the boot in hexadecimal; locked while the spool is open |
 //! | `state` | JSON: the journal's id, and since and floor of each stream; replaced as a whole |
 //! | `seg-NNNNNNNNNNNNNNNN.log` | segment N (hexadecimal, counted over all opens): a head and records of one stream ([`segment`]) |
@@ -20,15 +22,16 @@
 mod cadence;
 mod chain;
 mod open;
+pub mod owner;
 pub mod segment;
 pub mod state;
 
 pub use cadence::Cadence;
 use chain::Chain;
-use firmware::custody::Envelope;
 use firmware::limits::ENVELOPE_BYTES;
 use firmware::wire::{self, Loss, LossReason, Payload};
 pub use open::held_by;
+pub use owner::Name;
 pub use state::State;
 use state::StreamState;
 use std::collections::BTreeMap;
@@ -67,6 +70,9 @@ pub enum SpoolError {
     /// Another edge has it open.
     #[error("the spool {0} is in use by another edge")]
     InUse(PathBuf),
+    /// It holds records of too many former names.
+    #[error("the spool {0} holds records of {max} former names that the journal does not have", max = owner::FORMER_MAX)]
+    TooManyNames(PathBuf),
     /// The disk refused.
     #[error("the spool cannot {doing} {path}: {error}")]
     Disk {
@@ -85,6 +91,9 @@ impl SpoolError {
         use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         match self {
             SpoolError::InUse(_) => "give this edge a directory of its own with --spool DIR",
+            SpoolError::TooManyNames(_) => {
+                "start it under one of the names in its folder of/ until its records are sent, or use --spool DIR"
+            }
             SpoolError::Disk { error, .. } => match error.kind() {
                 StorageFull | QuotaExceeded => "make room on its disk, or give another one with --spool DIR",
                 ReadOnlyFilesystem => "mount it writable (and check the disk), or give another one with --spool DIR",
@@ -102,7 +111,10 @@ fn disk(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolErro
 impl From<SpoolError> for crate::exit::Failure {
     fn from(error: SpoolError) -> Self {
         use crate::exit::Reason;
-        let reason = if matches!(error, SpoolError::InUse(_)) { Reason::Unavailable } else { Reason::Io };
+        let reason = match error {
+            SpoolError::InUse(_) | SpoolError::TooManyNames(_) => Reason::Unavailable,
+            SpoolError::Disk { .. } => Reason::Io,
+        };
         let advice = error.advice();
         crate::exit::Failure::new(reason, anyhow::anyhow!("{error}; {advice}"))
     }

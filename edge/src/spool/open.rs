@@ -4,6 +4,7 @@
 //! made durable.
 
 use super::chain::Chain;
+use super::owner::{self, Name};
 use super::{Limits, Older, Progress, ReadError, Spool, SpoolError, State, disk, sync_dir};
 use firmware::custody::Envelope;
 use firmware::limits::SEQ_MAX;
@@ -36,6 +37,21 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`].
     pub fn open_with(dir: &Path, limits: Limits, boot: u64, progress: &mut Progress<'_>) -> Result<Spool, SpoolError> {
+        Spool::open_as(dir, limits, boot, None, progress)
+    }
+
+    /// The same for `name`: what the spool holds of another name is moved aside ([`owner`]). Without a name the spool is
+    /// taken as it is.
+    ///
+    /// # Errors
+    /// [`SpoolError`].
+    pub fn open_as(
+        dir: &Path,
+        limits: Limits,
+        boot: u64,
+        name: Option<&Name>,
+        progress: &mut Progress<'_>,
+    ) -> Result<Spool, SpoolError> {
         make_dir(dir)?;
         let lock_path = dir.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
@@ -50,6 +66,9 @@ impl Spool {
         let said = lock.set_len(0).and_then(|()| (&lock).write_all(format!("{:016x}\n", boot).as_bytes()));
         if let Err(error) = said {
             log::debug!("{}: {error}", lock_path.display());
+        }
+        if let Some(name) = name {
+            owner::settle(dir, name)?;
         }
         let mut spool = Spool {
             dir: dir.into(),
@@ -134,7 +153,7 @@ fn find_in(older: &mut Vec<Older>, state: &State, stream: u64, first: u64, end: 
 
 /// Makes a directory and those above it, each durable: without that a power cut may take away a directory whose files are
 /// synced.
-fn make_dir(dir: &Path) -> Result<(), SpoolError> {
+pub(super) fn make_dir(dir: &Path) -> Result<(), SpoolError> {
     if dir.is_dir() {
         return Ok(());
     }

@@ -6,6 +6,7 @@
 
 use super::segment::fault::DISK_BYTES;
 use super::*;
+use firmware::custody::Envelope;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
