@@ -70,7 +70,7 @@ pub fn start(config: &Arc<Config>, options: RunOptions, shared: &Shared) -> Resu
     }
     let (commands, commands_out) = sync_channel(COMMANDS_MAX);
     let outcomes = Arc::<Outcomes>::default();
-    let dir = config.spool_dir.clone().unwrap_or_else(default_dir);
+    let dir = spool_dir(config);
     let child = shared.health.add("custody", dir.display().to_string());
     let channels = SenderChannels {
         parcels,
@@ -162,6 +162,11 @@ fn new_boot() -> Result<u64, Failure> {
     let boot = boot.map_err(|e| Failure::new(Reason::Unavailable, anyhow::anyhow!("no random numbers here: {e}")))?;
     // 0 means "no custody" on the wire.
     Ok((boot & !1).max(2))
+}
+
+/// The spool's directory.
+pub fn spool_dir(config: &Config) -> PathBuf {
+    config.spool_dir.clone().unwrap_or_else(default_dir)
 }
 
 /// The spool's directory where the configuration names none: systemd's state directory, else the user's.

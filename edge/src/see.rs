@@ -130,9 +130,13 @@ impl See {
         };
         let end = self.frames(camera, &mut work);
         logs::status(None);
+        self.count(camera);
+        end
+    }
+
+    fn count(&self, camera: &Camera) {
         self.counters.late.store(camera.late(), Ordering::Relaxed);
         self.counters.lost.store(camera.lost(), Ordering::Relaxed);
-        end
     }
 
     fn frames(&self, camera: &mut Camera, work: &mut Work) -> Result<(), Failure> {
@@ -179,6 +183,7 @@ impl See {
             }
             step(node, &frame, work.settings.seed)?;
             work.rate.tick(Instant::now());
+            self.count(camera);
             self.report(node.report(), camera.rate(), work);
             if self.plan.any() {
                 self.show(&frame, node, work);

@@ -44,6 +44,8 @@ const REASONS_LOGGED_MAX: usize = 8;
 /// Whatever is overdue, nothing is tried again sooner than this, unless progress is told.
 const BUSY_PAUSE_MIN: Duration = Duration::from_millis(1);
 
+/// The status is published this often if nothing but its figures changes: temperature, backlog, frames.
+const STATUS_EVERY: Duration = Duration::from_secs(60);
 /// With a connection and no word of a bridge for this long, it is said: the bridge's status is retained, so it comes at
 /// once where there is one.
 const BRIDGE_SILENCE: Duration = Duration::from_secs(10);
@@ -99,6 +101,8 @@ pub struct Send {
     full_is_logged: bool,
     /// What had changed when the last status was published.
     status_published: (u64, u64, bool),
+    /// When the status is published again, for its figures.
+    status_due: Instant,
     /// When the connection was made, until a bridge is heard of.
     bridge_awaited: Option<Instant>,
     /// Seqs of reports that are appended and not synced: at most as many as are synced together.
@@ -156,6 +160,7 @@ impl Send {
             stopped_at: None,
             full_is_logged: false,
             status_published: (0, 0, false),
+            status_due: Instant::now(),
             bridge_awaited: None,
             unsynced_frames: Vec::with_capacity(config.sync_records as usize + 1),
             given_up: BTreeSet::new(),
@@ -262,7 +267,7 @@ impl Send {
         if self.greet {
             self.greet = false;
             self.publish_status("online");
-        } else if self.status_published != self.changes() {
+        } else if self.status_published != self.changes() || Instant::now() >= self.status_due {
             self.publish_status("online");
         }
         self.publish_window();

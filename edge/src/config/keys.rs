@@ -102,6 +102,11 @@ pub const KEYS: &[Key] = &[
     key("spool.sync_records", || Value::Integer(64), "a whole number from 1 to 4096"),
     key("spool.sync_ms", || Value::Integer(1000), "a whole number from 1 to 60000"),
     key("clock.run_dir", || text("/run"), "the path of the directory where services leave marks at run time"),
+    key(
+        "metrics.listen",
+        || text(""),
+        "HOST:PORT or PORT (127.0.0.1) for a page of Prometheus metrics, or empty for none",
+    ),
     key("send.window_records", || Value::Integer(256), "a whole number from 4 to 1024"),
     key("send.video", || text("latest:5"), "off, all, or latest:FPS with 0.01 to 240 pictures a second"),
     key("send.original", || Value::Boolean(false), "true or false"),

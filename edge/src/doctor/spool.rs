@@ -7,7 +7,7 @@ use super::Line;
 use super::host::Host;
 use crate::budget::{asked_size, mib};
 use crate::config::{Config, Video};
-use crate::custody::default_dir;
+use crate::custody::spool_dir;
 use crate::slot::empty_report;
 use firmware::limits::{ENVELOPE_BYTES, REPORT_BYTES_MAX};
 use firmware::wire::{self, Swatch};
@@ -25,7 +25,7 @@ const PICTURE_BYTES_PER_PIXEL: f64 = 0.05;
 
 /// The spool's folder.
 pub(super) fn dir(config: &Config) -> PathBuf {
-    config.spool_dir.clone().unwrap_or_else(default_dir)
+    spool_dir(config)
 }
 
 /// Bytes a second that are to be kept while there is no journal.

@@ -4,14 +4,16 @@
 //! and what does not fit is logged once for each kind of message.
 
 use super::status::{self, Detail};
-use super::{BUSY_PAUSE, REASONS_LOGGED_MAX, STOP_PATIENCE, Send, next_event};
+use super::{BUSY_PAUSE, REASONS_LOGGED_MAX, STATUS_EVERY, STOP_PATIENCE, Send, next_event};
 use crate::config::Origin;
 use crate::counters::get;
 use crate::outbox::{Event, Outbox, Unsent};
 use crate::parcel::{Parcel, PictureWay};
+use crate::vitals::Vitals;
 use firmware::custody::{Envelope, Kind};
 use firmware::limits::{CONTROL_BYTES_MAX, ENVELOPE_BYTES, PACKET_BYTES_MAX, PAYLOAD_BYTES_MAX, PICTURE_BYTES_MAX};
 use firmware::wire::{self, Payload, PictureHead};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -39,6 +41,7 @@ impl Send {
 
     pub(super) fn publish_status(&mut self, state: &str) {
         let told = self.changes();
+        self.status_due = Instant::now() + STATUS_EVERY;
         if self.is_former {
             self.status_published = told;
             return;
@@ -65,6 +68,7 @@ impl Send {
         let mut config = self.config.clone();
         config.extend(self.channels.outcomes.in_force().into_iter().map(|(k, v)| (k, (v, Origin::Command))));
         let refused = self.channels.outcomes.refusals();
+        let vitals = Vitals::look(Path::new("/"), Some(self.spool.dir()));
         let is_clock_synchronised = self.channels.clock.is_synchronised();
         let about = status::About {
             config: &config,
@@ -72,6 +76,7 @@ impl Send {
             counters,
             health: &health,
             refused: &refused,
+            vitals: &vitals,
             is_clock_synchronised,
         };
         status::json(state, self.spool.boot(), journal, Some(&about))

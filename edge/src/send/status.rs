@@ -7,6 +7,7 @@ use crate::command::Refusal;
 use crate::config::Origin;
 use crate::counters::{Counters, get};
 use crate::health::ChildReport;
+use crate::vitals::Vitals;
 use std::collections::BTreeMap;
 
 /// The configuration in force, and from where each value came.
@@ -40,6 +41,8 @@ pub struct About<'a> {
     pub health: &'a [ChildReport],
     /// The newest refused commands.
     pub refused: &'a [Refusal],
+    /// How the machine does.
+    pub vitals: &'a Vitals,
     /// Captured times can be relied on.
     pub is_clock_synchronised: bool,
 }
@@ -81,6 +84,10 @@ pub fn json(state: &str, boot: u64, journal: Option<&str>, about: Option<&About<
         "config": config,
         "spool": spool,
         "broker": broker,
+        "frames": c.map(|c| get(&c.frames)),
+        "frames_with_missed_colours": c.map(|c| get(&c.missing)),
+        "records_held": c.map(|c| get(&c.held)),
+        "machine": about.filter(|a| a.detail != Detail::Least).map(|a| a.vitals),
         "clock_synchronised": about.map(|a| a.is_clock_synchronised),
         "refused_commands": about.filter(|a| a.detail != Detail::Least).map_or(&[][..], |a| a.refused),
         "health": about.filter(|a| a.detail != Detail::Least).map_or(&[][..], |a| a.health),
@@ -105,6 +112,7 @@ mod tests {
         let counters = Counters { evicted: 7.into(), packet_bytes_max: 2048.into(), ..Counters::default() };
         let camera = Child::alone("camera", "rpicam:");
         camera.waiting("rpicam-vid is not installed");
+        let vitals = Vitals { temperature_c: Some(48.5), ..Vitals::default() };
         let (health, refused) = ([camera.report()], [Refusal::new("lambda", -1, "too small")]);
         let about = About {
             config: &config(),
@@ -112,12 +120,13 @@ mod tests {
             counters: &counters,
             health: &health,
             refused: &refused,
+            vitals: &vitals,
             is_clock_synchronised: true,
         };
         let status = json("online", 0xAB, Some("kafka:x"), Some(&about));
         let json: serde_json::Value = serde_json::from_str(&status).unwrap();
         assert_eq!(json["state"], "online");
-        assert_eq!(json["clock_synchronised"], true);
+        assert_eq!((&json["clock_synchronised"], &json["machine"]["temperature_c"]), (&true.into(), &48.5.into()));
         assert_eq!(json["boot"], "00000000000000ab");
         assert_eq!(json["journal"], "kafka:x");
         assert_eq!(json["config"]["clustering.lambda"]["value"], 40);
@@ -134,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_status_for_a_small_broker_has_less_in_it() {
-        let (config, counters) = (config(), Counters::default());
+        let (config, counters, vitals) = (config(), Counters::default(), Vitals::default());
         let of = |detail| {
             json(
                 "online",
@@ -146,6 +155,7 @@ mod tests {
                     counters: &counters,
                     health: &[],
                     refused: &[],
+                    vitals: &vitals,
                     is_clock_synchronised: false,
                 }),
             )

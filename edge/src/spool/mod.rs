@@ -221,6 +221,11 @@ pub struct Spool {
 }
 
 impl Spool {
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// This open's stream.
     pub fn boot(&self) -> u64 {
         self.data.stream
