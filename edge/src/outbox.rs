@@ -174,7 +174,7 @@ impl Outbox {
         });
         let id = match identity {
             Identity::Device { .. } => fault::client_id(mqtt),
-            Identity::Former { boot } => format!("{}/{boot:016x}", fault::client_id(mqtt)),
+            Identity::Former { boot } => format!("{}:{boot:016x}", fault::client_id(mqtt)),
         };
         let mut options = MqttOptions::new(id, &mqtt.host, mqtt.port);
         options.set_clean_session(matches!(identity, Identity::Former { .. }));

@@ -12,6 +12,7 @@ mod display;
 mod dlq;
 mod doctor;
 mod kill;
+mod machine;
 mod numbers;
 mod packets;
 mod renamed;

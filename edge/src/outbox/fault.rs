@@ -38,9 +38,10 @@ pub(super) fn text(error: &ConnectionError, mqtt: &Mqtt, connected: bool) -> Str
     }
 }
 
-/// The client id: the site is part of it, so that two sites may share a broker.
+/// The client id: the site is part of it, so that two sites may share a broker. The colon is in neither name, and brokers
+/// that refuse a slash in client ids (rumqttd does) take it.
 pub(super) fn client_id(mqtt: &Mqtt) -> String {
-    format!("{}/{}", mqtt.site, mqtt.device)
+    format!("{}:{}", mqtt.site, mqtt.device)
 }
 
 /// The broker's answer to CONNECT, if it refused. rumqttc does not know the codes of MQTT 5, which brokers of that version
@@ -97,7 +98,7 @@ mod tests {
         let said = refused(ConnectReturnCode::NotAuthorized);
         assert!(said.starts_with("refused") && said.contains("mqtt.password_file"), "{said}");
         assert!(refused(ConnectReturnCode::RefusedProtocolVersion).contains("MQTT 3.1.1"));
-        assert!(refused(ConnectReturnCode::BadClientId).contains("client id s/d"));
+        assert!(refused(ConnectReturnCode::BadClientId).contains("client id s:d"));
         let code_5 =
             ConnectionError::MqttState(StateError::Deserialization(PacketError::InvalidConnectReturnCode(0x84)));
         assert!(text(&code_5, &mqtt, false).contains("MQTT 5 only"));

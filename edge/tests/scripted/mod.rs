@@ -151,7 +151,11 @@ impl Session<'_> {
                 assert_eq!(body[7] & 2, 0, "the session must be a persistent one");
                 let (topic, rest) = text(rest);
                 self.topic = topic.strip_suffix("/status").unwrap().to_owned();
-                assert_eq!(self.topic, format!("hueflow/{client}"), "the client id is site and device");
+                assert_eq!(
+                    self.topic,
+                    format!("hueflow/{}", client.replace(':', "/")),
+                    "the client id is site and device"
+                );
                 self.heard.lock().unwrap().will = text(rest).0.to_owned();
                 self.socket.write_all(&[0x20, 2, 0, 0])
             }
