@@ -9,10 +9,11 @@ use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The number before `word` in the edge's summary.
+/// The number before `word` in the edge's summary, which has a line for frames and one for records.
 fn said(edge: &Running, word: &str) -> u64 {
     let log = edge.stderr();
-    let line = log.lines().find(|l| l.contains("loss records")).expect("a summary");
+    let is_summary = |l: &&str| (l.contains("loss records") || l.contains("frames in")) && l.contains(word);
+    let line = log.lines().rfind(is_summary).unwrap_or_else(|| panic!("no summary with {word} in {log}"));
     let at = line.find(word).unwrap_or_else(|| panic!("{word} in {line}"));
     line[..at].split(|c: char| !c.is_ascii_digit()).rfind(|w| !w.is_empty()).expect("a number").parse().unwrap()
 }

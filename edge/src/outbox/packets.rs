@@ -3,7 +3,7 @@
 //! An MQTT 3.1.1 broker does not name its limit: it hangs up on a packet that is too large. After [`SUSPICIONS`] short
 //! connections in a row, [`Packets`] asks for probes before anything else is sent: UNSUBSCRIBE packets of a given size for a
 //! topic that nobody has subscribed to, which change nothing and are acknowledged. Sizes are bisected, and the size that
-//! broke a connection has to break another one before it counts. Nothing here does any I/O.
+//! broke a connection has to break others before it counts. Nothing here does any I/O.
 
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ const SHORT: Duration = Duration::from_secs(10);
 /// The steps into which the range between a size that passed and one that did not is divided. Only the last step of each round
 /// breaks a connection, so 16 steps need few connections.
 const STEPS: usize = 16;
+/// Connections that a size has to break again before it counts.
+const CONFIRMATIONS: u32 = 2;
 /// The limit is known when the range is this small a part of it: below 1 %, which no setting is that a person chooses.
 const PRECISION: usize = 128;
 
@@ -46,8 +48,9 @@ enum Stage {
     Any,
     /// In which range it lies.
     Range,
-    /// Whether the size that broke a connection breaks another one.
-    Verify,
+    /// Whether the size that broke a connection breaks others, so often, each just after a size that is taken: a record is
+    /// declared lost by what is found here, and a bad line breaks connections at any size.
+    Verify { left: u32, is_alive: bool },
 }
 
 /// A search under way: sizes up to `pass` are taken, `fail` is not.
@@ -89,7 +92,7 @@ impl Packets {
             self.suspicions = 0;
             // The broker may have been restarted with another setting.
             if let Some((pass, fail)) = self.limit {
-                self.search = Some(Search { stage: Stage::Verify, pass, fail, step: 0 });
+                self.search = Some(Search { stage: Stage::Verify { left: 1, is_alive: false }, pass, fail, step: 0 });
             }
         }
         if self.suspicions >= SUSPICIONS && self.search.is_none() {
@@ -100,7 +103,8 @@ impl Packets {
     /// The size of the next probe; none: there is nothing to find out.
     pub fn probe(&self) -> Option<usize> {
         self.search.map(|s| match s.stage {
-            Stage::Any | Stage::Verify => s.fail,
+            Stage::Verify { is_alive: false, .. } => s.pass,
+            Stage::Any | Stage::Verify { .. } => s.fail,
             Stage::Range => s.pass + s.step,
         })
     }
@@ -108,13 +112,14 @@ impl Packets {
     /// The probe was acknowledged. `largest`: the largest packet on the connections that broke.
     pub fn passed(&mut self, largest: usize) {
         let Some(s) = &mut self.search else { return };
-        match s.stage {
-            Stage::Any | Stage::Verify if s.fail >= PROBE_BYTES_MAX => {
+        match &mut s.stage {
+            Stage::Verify { is_alive: is_alive @ false, .. } => *is_alive = true,
+            Stage::Any | Stage::Verify { .. } if s.fail >= PROBE_BYTES_MAX => {
                 // Larger packets cannot be probed; if there were any, they are what broke the connections.
                 let is_larger = s.stage == Stage::Any && largest > PROBE_BYTES_MAX;
                 self.end(is_larger.then_some((PROBE_BYTES_MAX, PROBE_BYTES_MAX + 1)));
             }
-            Stage::Any | Stage::Verify => {
+            Stage::Any | Stage::Verify { .. } => {
                 // It was chance that this size broke a connection, or the broker's setting was raised.
                 (s.pass, s.fail, s.stage) = (s.fail, PROBE_BYTES_MAX, Stage::Any);
             }
@@ -147,10 +152,13 @@ impl Packets {
                 s.step = (s.step / STEPS).max(1);
                 self.narrow();
             }
-            Stage::Verify => {
+            // Even a size that is taken broke it: the line is bad, and nothing can be found out now.
+            Stage::Verify { is_alive: false, .. } => self.end(self.limit),
+            Stage::Verify { left: 0 | 1, .. } => {
                 let found = (s.pass, s.fail);
                 self.end(Some(found));
             }
+            Stage::Verify { left, .. } => s.stage = Stage::Verify { left: left - 1, is_alive: false },
         }
     }
 
@@ -163,7 +171,7 @@ impl Packets {
     fn narrow(&mut self) {
         let Some(s) = &mut self.search else { return };
         if s.fail - s.pass <= (s.pass / PRECISION).max(1) {
-            s.stage = Stage::Verify;
+            s.stage = Stage::Verify { left: CONFIRMATIONS, is_alive: false };
         } else {
             s.step = s.step.min(s.fail - s.pass - 1).max(1);
         }
@@ -224,17 +232,20 @@ mod tests {
 
     #[test]
     fn a_connection_that_breaks_by_chance_in_the_middle_does_not_become_a_limit() {
-        for at in 1..20 {
+        let mut none = 0;
+        for at in 1..40 {
             let (mut packets, mut n) = (suspicious(), 0);
             while let Some(bytes) = packets.probe() {
                 n += 1;
                 assert!(n < 1000, "no end");
                 if bytes <= 9000 && n != at { packets.passed(0) } else { packets.broke() }
             }
-            // The first probe of all cannot be told from a broker that breaks every connection.
+            // The smallest probe, and a size that was taken before: then nothing is found out for now.
             let found = packets.limit();
-            assert!(found.is_some_and(|f| f <= 9000 && f > 8900) || (at == 2 && found.is_none()), "{at}: {found:?}");
+            assert!(found.is_none_or(|f| f <= 9000 && f > 8900), "{at}: {found:?}");
+            none += u32::from(found.is_none());
         }
+        assert!(none <= 4, "{none}");
     }
 
     #[test]
