@@ -1,8 +1,8 @@
 //! Parcel: what See hands to Send of one frame.
 //!
-//! Takes a report and copies of what is to be sent with it. Gives the payloads of records and pictures.
-//! Touches its own buffers; a fixed number of parcels goes round between See and Send for ever.
-//! Never a record of more than `PAYLOAD_BYTES_MAX`: a picture or census is cut into parts.
+//! A parcel takes a report and copies of what is to be sent with it, and gives the payloads of records and pictures. A fixed
+//! number of parcels goes round between See and Send for ever. A record's payload has at most `PAYLOAD_BYTES_MAX` bytes, or
+//! what the broker takes: a picture or census is cut into parts.
 
 use crate::slot::empty_report;
 use firmware::frame::Frame;

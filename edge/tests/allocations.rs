@@ -1,8 +1,7 @@
 //! Allocations: in the long run See and Show take no memory for a frame.
 //!
-//! Takes a source and a panel. Gives nothing.
-//! Touches a temporary folder that stands for a screen; counts every allocation of this process.
-//! Never counts Send: records are its business, and a broker's pace decides what it holds.
+//! Every allocation of this process is counted; a folder stands for a screen. Send is not counted: records are its business,
+//! and a broker's pace decides what it holds.
 
 // A test that cannot go on shall say where.
 #![allow(clippy::unwrap_used, clippy::expect_used)]

@@ -1,8 +1,6 @@
 //! Custody from the edge's side: the real binary against a broker that forgets, cuts and lies.
 //!
-//! Takes the built program and a scripted broker. Gives nothing.
-//! Touches temporary directories and a free loopback port.
-//! Never sleeps where it can wait for a condition.
+//! The broker is scripted and listens on a free loopback port. Tests wait for conditions, each with a limit.
 
 // A test that cannot go on shall say where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,8 +1,6 @@
 //! Roll-over: a spool of the smallest size, a broker that is away for longer than it can hold.
 //!
-//! Takes a synthetic scene. Gives nothing.
-//! Touches a house of its own.
-//! Never "about": what is declared lost is just what was evicted, and nothing is missing.
+//! What is declared lost is just what was evicted, and nothing is missing.
 
 use harness::{House, Running, wait_for};
 use std::time::Duration;

@@ -147,6 +147,9 @@ fn away(unseen: &Unseen) -> Line {
             what,
             format!("openssl s_client -connect {address} </dev/null shows what it has"),
         ),
+        Unseen::Refused(..) => {
+            Line::wrong("broker", what, "allow clients of MQTT 3.1.1 on the broker, or name another one")
+        }
         Unseen::Odd(..) => Line::wrong(
             "broker",
             what,
@@ -257,6 +260,7 @@ mod tests {
         assert!(refused.state == State::Misconfigured && refused.advice.contains("mqtt.password_file"));
         let untrusted = away(&Unseen::Untrusted(a.clone(), b.clone()));
         assert!(untrusted.state == State::Misconfigured && untrusted.advice.contains("s_client -connect h:1883"));
+        assert!(away(&Unseen::Refused(a.clone(), b.clone())).advice.contains("3.1.1"));
         assert!(away(&Unseen::Odd(a, b)).advice.contains("TLS"));
     }
 }

@@ -1,8 +1,7 @@
-//! Machine: the configuration's files, the clock, and memory.
+//! Machine: the configuration's files, the clock, and memory, a line each.
 //!
-//! Takes the configuration and the machine. Gives a line each.
-//! Touches `/proc`, `/run`, the unit, read only.
-//! Never a clock's time as such: only whether somebody keeps it.
+//! `/proc`, `/run` and the unit are read, and chrony is asked where it runs. Of the clock only matters whether somebody
+//! keeps it, not its time.
 
 use super::Line;
 use super::groups::unit;

@@ -31,6 +31,9 @@ pub enum Unseen {
     /// The two sides do not agree on TLS.
     #[error("{0}: {1}")]
     Untrusted(String, String),
+    /// It does not take this version of MQTT, this client id, or anybody now.
+    #[error("{0}: {1}")]
+    Refused(String, String),
     /// It answers, and not as a broker.
     #[error("{0} does not answer like an MQTT broker: {1}")]
     Odd(String, String),
@@ -187,6 +190,7 @@ fn unseen(address: String, error: &ConnectionError, mqtt: &Mqtt) -> Unseen {
         ConnectionError::ConnectionRefused(
             code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
         ) => Unseen::Credentials(address, format!("{code:?}")),
+        other if fault::refusal(other).is_some() => Unseen::Refused(address, fault::text(other, mqtt, false)),
         other => match tls::fault(other, &mqtt.host) {
             Some(why) => Unseen::Untrusted(address, why),
             None => Unseen::Odd(address, fault::text(other, mqtt, false)),
