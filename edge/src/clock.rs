@@ -1,7 +1,7 @@
 //! Whether this machine's clock is synchronised, looked at again and again.
 //!
 //! A Pi has no clock of its own, so its time is right only some seconds or minutes after the start. A thread looks for the
-//! marker file of systemd-timesyncd once a second, and asks chrony, where it runs, every [`CHRONY_EVERY`]. Frames read one
+//! marker file of systemd-timesyncd once a second, and asks chrony, where it runs, every ten. Frames read one
 //! atomic flag. The kernel's own flag (adjtimex) is not read: the unit's `ProtectClock` forbids that call.
 
 use std::path::Path;

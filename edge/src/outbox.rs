@@ -1,7 +1,7 @@
 //! Outbox: the edge's MQTT connection. The door to `rumqttc`.
 //!
 //! It publishes records, windows, pictures and the status, and tells what happens on the connection and what is said to
-//! us. A task of its own polls the socket ([`connection`]), so nothing here keeps it from being read. Nothing is queued: what
+//! us. A task of its own polls the socket (`connection`), so nothing here keeps it from being read. Nothing is queued: what
 //! does not fit into the few places towards the socket, or is larger than the broker takes, is refused and stays in the
 //! spool. A PUBACK only moves the socket; only the journal's ack settles a record.
 
