@@ -1,26 +1,52 @@
-//! What a message on the `cmd` topic asks of a running edge.
+//! What a message on the `cmd` topic asks of a running edge, and what became of it.
 //!
-//! The JSON may come from anyone. It becomes changes that are allowed, or a reason; if one thing in it is wrong, nothing
-//! of it is done.
+//! The JSON may come from anyone. It becomes changes that are allowed, or a [`Refusal`]; if one thing in it is wrong, nothing
+//! of it is done. [`Outcomes`] carries what See did with commands back to Send, which puts it into the `status` message.
 
 use crate::config;
 use firmware::limits::POINTS_MAX;
 use firmware::node::Settings;
 use firmware::wire::Method;
-use serde::Deserialize;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Commands that wait for See at most; beyond that the newest is refused.
 pub const COMMANDS_MAX: usize = 16;
+/// Refusals that the status tells of: the newest.
+const REFUSALS_MAX: usize = 8;
+/// The longest key or value that a refusal repeats, in bytes: the status is one MQTT message.
+const REPEATED_BYTES_MAX: usize = 80;
+/// The keys of a command.
+const KEYS: &str = "lambda, coreset_size, method, census_every and snapshot";
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Raw {
-    lambda: Option<f64>,
-    coreset_size: Option<u64>,
-    method: Option<String>,
-    census_every: Option<f64>,
-    #[serde(default)]
-    snapshot: bool,
+/// A key, as the configuration calls it, and its new value.
+pub type Change = (&'static str, toml::Value);
+
+/// What was refused, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{key} = {value}: {reason}")]
+pub struct Refusal {
+    /// The key; `cmd` stands for the whole message.
+    pub key: String,
+    /// Its value as JSON, or the beginning of it.
+    pub value: String,
+    /// What is allowed, or what stands in the way.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// A refusal of `value` for `key`.
+    pub fn new(key: &str, value: impl ToString, reason: impl Into<String>) -> Refusal {
+        Refusal { key: beginning(key), value: beginning(&value.to_string()), reason: reason.into() }
+    }
+}
+
+fn beginning(text: &str) -> String {
+    let end = (0..=REPEATED_BYTES_MAX.min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+    text.get(..end).unwrap_or("").to_owned()
 }
 
 /// A checked command.
@@ -42,26 +68,43 @@ impl Command {
     /// Reads a command.
     ///
     /// # Errors
-    /// A sentence that names key, value and range.
-    pub fn parse(bytes: &[u8]) -> Result<Command, String> {
-        let raw: Raw = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-        let lambda_q6 = match raw.lambda {
-            None => None,
-            Some(l) => Some(config::lambda_q6(l).ok_or(format!("lambda = {l} must be from 0.01 to 442"))?),
-        };
-        let coreset_size = match raw.coreset_size {
-            None => None,
-            Some(n @ 1..) if n <= POINTS_MAX as u64 => Some(n as u32),
-            Some(n) => return Err(format!("coreset_size = {n} must be from 1 to {POINTS_MAX}")),
-        };
-        let method = match raw.method {
-            None => None,
-            Some(m) => Some(config::method(&m).ok_or(format!("method = {m:?} must be octree or uniform"))?),
-        };
-        if let Some(s) = raw.census_every.filter(|s| !(0.0..=86_400.0).contains(s)) {
-            return Err(format!("census_every = {s} must be from 0 to 86400"));
+    /// The [`Refusal`] of the first thing in it that is wrong.
+    pub fn parse(bytes: &[u8]) -> Result<Command, Refusal> {
+        let whole = |reason: String| Refusal::new("cmd", String::from_utf8_lossy(bytes), reason);
+        let value: Value = serde_json::from_slice(bytes).map_err(|e| whole(format!("it is not JSON: {e}")))?;
+        let Value::Object(keys) = value else { return Err(whole("it must be a JSON object".into())) };
+        let mut command = Command::default();
+        for (key, value) in &keys {
+            let range = match key.as_str() {
+                "lambda" => {
+                    command.lambda_q6 = value.as_f64().and_then(config::lambda_q6);
+                    command.lambda_q6.is_none().then(|| "must be a number from 0.01 to 442".to_owned())
+                }
+                "coreset_size" => {
+                    let size = value.as_u64().filter(|n| (1..=POINTS_MAX as u64).contains(n));
+                    command.coreset_size = size.map(|n| n as u32);
+                    size.is_none().then(|| format!("must be a whole number from 1 to {POINTS_MAX}"))
+                }
+                "method" => {
+                    command.method = value.as_str().and_then(config::method);
+                    let words = || Method::ALL.map(Method::word).join(", ");
+                    command.method.is_none().then(|| format!("must be one of {}", words()))
+                }
+                "census_every" => {
+                    command.census_every_s = value.as_f64().filter(|s| (0.0..=86_400.0).contains(s));
+                    command.census_every_s.is_none().then(|| "must be a number of seconds from 0 to 86400".to_owned())
+                }
+                "snapshot" => {
+                    command.snapshot = value.as_bool().unwrap_or_default();
+                    value.as_bool().is_none().then(|| "must be true or false".to_owned())
+                }
+                _ => Some(format!("no such key; there are {KEYS}")),
+            };
+            if let Some(reason) = range {
+                return Err(Refusal::new(key, value, reason));
+            }
         }
-        Ok(Command { lambda_q6, coreset_size, method, census_every_s: raw.census_every, snapshot: raw.snapshot })
+        Ok(command)
     }
 
     /// `settings` with what the command changes.
@@ -75,7 +118,7 @@ impl Command {
     }
 
     /// The keys that it changes, as they are called in the configuration, with their new values.
-    pub fn changes(&self) -> Vec<(&'static str, toml::Value)> {
+    pub fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::new();
         if let Some(l) = self.lambda_q6 {
             changes.push(("clustering.lambda", toml::Value::Float(f64::from(l) / 64.0)));
@@ -90,6 +133,61 @@ impl Command {
             changes.push(("send.census_every", toml::Value::Float(s)));
         }
         changes
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    in_force: Vec<Change>,
+    refused: VecDeque<Refusal>,
+}
+
+/// What became of commands: what is in force by them, and the newest refusals.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    inner: Mutex<Inner>,
+    changes: AtomicU64,
+}
+
+impl Outcomes {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A command is obeyed.
+    pub fn obeyed(&self, command: &Command) {
+        let mut inner = self.lock();
+        for (key, value) in command.changes() {
+            inner.in_force.retain(|(k, _)| *k != key);
+            inner.in_force.push((key, value));
+        }
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A command is refused. Logged.
+    pub fn refused(&self, refusal: Refusal) {
+        log::warn!("a command is refused: {refusal}");
+        let mut inner = self.lock();
+        if inner.refused.len() >= REFUSALS_MAX {
+            inner.refused.pop_front();
+        }
+        inner.refused.push_back(refusal);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A number that differs after every command.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// The keys that commands have changed, with the values in force.
+    pub fn in_force(&self) -> Vec<Change> {
+        self.lock().in_force.clone()
+    }
+
+    /// The newest refusals, the oldest first.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        self.lock().refused.iter().cloned().collect()
     }
 }
 
@@ -112,6 +210,8 @@ mod tests {
         for (bad, word) in [
             (&br#"{"lambda": 0}"#[..], "442"),
             (br#"{"lambda": 1e999}"#, ""),
+            (br#"{"lambda": "50"}"#, "442"),
+            (br#"{"snapshot": 1}"#, "true"),
             (br#"{"coreset_size": 0}"#, "131072"),
             (br#"{"coreset_size": 999999}"#, "131072"),
             (br#"{"method": "x"}"#, "octree"),
@@ -121,8 +221,24 @@ mod tests {
             (b"", ""),
             (b"[1]", ""),
         ] {
-            let error = Command::parse(bad).unwrap_err();
+            let error = Command::parse(bad).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn what_became_of_commands_is_kept_and_no_more_than_a_few_refusals() {
+        let outcomes = Outcomes::default();
+        for i in 0..20 {
+            outcomes.refused(Refusal::new("lambda", -i, "no"));
+        }
+        let refused = outcomes.refusals();
+        assert_eq!((refused.len(), refused.last().map(|r| r.value.as_str())), (REFUSALS_MAX, Some("-19")));
+        outcomes.obeyed(&Command { lambda_q6: Some(64), ..Command::default() });
+        outcomes.obeyed(&Command { lambda_q6: Some(128), ..Command::default() });
+        assert_eq!(outcomes.in_force(), [("clustering.lambda", toml::Value::Float(2.0))]);
+        assert_eq!(outcomes.changes(), 22);
+        let long = Refusal::new("k", "é".repeat(1000), "r");
+        assert!(long.value.len() <= REPEATED_BYTES_MAX && long.value.starts_with('é'));
     }
 }

@@ -31,6 +31,14 @@ pub struct Counters {
     pub pictures_sent: AtomicU64,
     /// Pictures that could not leave at once and were dropped.
     pub pictures_unsent: AtomicU64,
+    /// Records that the broker does not take for their size: each is declared lost.
+    pub records_too_large: AtomicU64,
+    /// Pictures without custody that the broker does not take for their size: dropped.
+    pub pictures_too_large: AtomicU64,
+    /// The largest packet that the broker takes; 0: it takes all that is sent.
+    pub packet_bytes_max: AtomicU64,
+    /// The largest payload of a census that the broker takes; 0: every one.
+    pub census_bytes_max: AtomicU64,
     /// The broker is connected.
     pub connected: AtomicBool,
     /// The broker is connected, and no bridge has been heard of for too long.

@@ -4,9 +4,13 @@
 //! connection is a task on a second thread, so a slow disk or a large picture does not keep it from answering the broker.
 //! Opening a large spool reports progress, and asks systemd for more time.
 
-use crate::command::COMMANDS_MAX;
+mod former;
+
+use crate::clock::Clock;
+use crate::command::{COMMANDS_MAX, Outcomes};
 use crate::config::Config;
 use crate::counters::Counters;
+
 use crate::exit::{Failure, Reason};
 use crate::health::{Child, Health};
 use crate::parcel::{PARCELS_MAX, Parcel};
@@ -14,10 +18,10 @@ use crate::see::ToCustody;
 use crate::send::{Send, SenderChannels};
 use crate::service;
 use crate::spec::RunOptions;
-use crate::spool::{self, Spool};
+use crate::spool::{self, Name, Spool};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -41,6 +45,8 @@ pub struct Shared {
     pub counters: Arc<Counters>,
     /// The state of every child.
     pub health: Arc<Health>,
+    /// Whether this machine's clock is synchronised.
+    pub clock: Arc<Clock>,
 }
 
 /// Custody under way.
@@ -63,17 +69,20 @@ pub fn start(config: &Arc<Config>, options: RunOptions, shared: &Shared) -> Resu
         let _ = empties.send(Box::<Parcel>::default());
     }
     let (commands, commands_out) = sync_channel(COMMANDS_MAX);
-    let dir = config.spool_dir.clone().unwrap_or_else(default_dir);
+    let outcomes = Arc::<Outcomes>::default();
+    let dir = spool_dir(config);
     let child = shared.health.add("custody", dir.display().to_string());
     let channels = SenderChannels {
         parcels,
         empties,
         commands,
+        outcomes: Arc::clone(&outcomes),
         stop: Arc::clone(&shared.stop),
         failed: Arc::clone(&shared.failed),
         closed: Arc::clone(&shared.closed),
         counters: Arc::clone(&shared.counters),
         health: Arc::clone(&shared.health),
+        clock: Arc::clone(&shared.clock),
         child,
     };
     let (tell_opened, opened) = sync_channel(1);
@@ -82,7 +91,7 @@ pub fn start(config: &Arc<Config>, options: RunOptions, shared: &Shared) -> Resu
         .name("custody".into())
         .spawn(move || run(&config, &dir, options, channels, &tell_opened))
         .map_err(|e| Failure::io("starting thread custody", e))?;
-    let to_custody = ToCustody { parcels: parcels_in, empties: empties_out, commands: commands_out };
+    let to_custody = ToCustody { parcels: parcels_in, empties: empties_out, commands: commands_out, outcomes };
     Ok((Custody { opened, thread }, to_custody))
 }
 
@@ -95,6 +104,8 @@ fn run(
 ) -> Result<(), Failure> {
     let child = Arc::clone(&channels.child);
     let prepared = open_spool(config, dir, &child).and_then(|spool| Ok((spool, runtime()?)));
+    let (stop, options) = (Arc::clone(&channels.stop), options);
+    let health = Arc::clone(&channels.health);
     let (spool, runtime) = match prepared {
         Ok(prepared) => prepared,
         Err(failure) => {
@@ -105,11 +116,19 @@ fn run(
         }
     };
     let sender = Send::new(config, options, spool, channels);
+    let former = former::start(config, dir, &health);
     child.running();
     let _ = opened.send(Ok(()));
     let end = runtime.block_on(sender.run(config.mqtt.as_ref()));
+    // Draining the spool is all that --drain-only is for.
+    former.finish(|| !options.drain_only || stop.load(Ordering::Relaxed));
     child.ended(end.as_ref().err().map(ToString::to_string).as_deref());
     end
+}
+
+/// The name that the records of this run have: known where there is a broker.
+fn name(config: &Config) -> Option<Name> {
+    config.mqtt.as_ref().and_then(|mqtt| Name::parse(&format!("{}/{}", mqtt.site, mqtt.device)))
 }
 
 /// The sender runs on the thread that calls `block_on`, and what it spawns, the MQTT connection, on one other thread.
@@ -120,9 +139,7 @@ fn runtime() -> Result<Runtime, Failure> {
 }
 
 fn open_spool(config: &Config, dir: &Path, child: &Child) -> Result<Spool, Failure> {
-    use rand::TryRng;
-    let boot = rand::rngs::SysRng.try_next_u64();
-    let boot = boot.map_err(|e| Failure::new(Reason::Unavailable, anyhow::anyhow!("no random numbers here: {e}")))?;
+    let boot = new_boot()?;
     let limits = spool::Limits::of(config.spool_bytes_max);
     child.heartbeat(Some(SEGMENT_LIMIT));
     let mut due = Instant::now() + EXTEND_EVERY;
@@ -135,8 +152,21 @@ fn open_spool(config: &Config, dir: &Path, child: &Child) -> Result<Spool, Failu
             log::info!("opening the spool {}: {read} of {all} segments are read", dir.display());
         }
     };
+    Ok(Spool::open_as(dir, limits, boot, name(config).as_ref(), &mut progress)?)
+}
+
+/// A stream for a spool that is opened.
+fn new_boot() -> Result<u64, Failure> {
+    use rand::TryRng;
+    let boot = rand::rngs::SysRng.try_next_u64();
+    let boot = boot.map_err(|e| Failure::new(Reason::Unavailable, anyhow::anyhow!("no random numbers here: {e}")))?;
     // 0 means "no custody" on the wire.
-    Ok(Spool::open_with(dir, limits, (boot & !1).max(2), &mut progress)?)
+    Ok((boot & !1).max(2))
+}
+
+/// The spool's directory.
+pub fn spool_dir(config: &Config) -> PathBuf {
+    config.spool_dir.clone().unwrap_or_else(default_dir)
 }
 
 /// The spool's directory where the configuration names none: systemd's state directory, else the user's.

@@ -28,6 +28,18 @@ pub enum State {
     Ended,
 }
 
+impl State {
+    /// One word.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Running => "running",
+            State::Waiting => "waiting",
+            State::Ended => "ended",
+        }
+    }
+}
+
 /// One child's line in the `status` message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChildReport {

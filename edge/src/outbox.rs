@@ -1,31 +1,31 @@
-//! Outbox: the edge's MQTT connection. The one door to `rumqttc`.
+//! Outbox: the edge's MQTT connection. The door to `rumqttc`.
 //!
-//! Takes records, windows, pictures and status to publish. Gives what happens on the connection, and what is said to us.
-//! Touches one socket, polled by a task of its own so that nothing here can keep it from being read.
-//! Never queues: what does not fit into the few places towards the socket is refused, and stays in the spool. A PUBACK
-//! only moves the socket; only the journal's ack settles a record.
+//! It publishes records, windows, pictures and the status, and tells what happens on the connection and what is said to
+//! us. A task of its own polls the socket (`connection`), so nothing here keeps it from being read. Nothing is queued: what
+//! does not fit into the few places towards the socket, or is larger than the broker takes, is refused and stays in the
+//! spool. A PUBACK only moves the socket; only the journal's ack settles a record.
 
+mod connection;
+mod fault;
+mod inbox;
 mod look;
+mod packets;
 
-pub use look::{Kept, Unseen, look};
+pub use look::{Kept, Unseen, look, packet_limit};
+pub use packets::publish_bytes;
 
 use crate::config::Mqtt;
 use crate::exit::{Failure, Reason};
-use crate::tls;
+use connection::Connection;
 use firmware::custody::{Ack, Kind};
 use firmware::limits::PACKET_BYTES_MAX;
-use firmware::wire;
-use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS,
-    StateError, SubscribeFilter,
-};
+use rumqttc::{AsyncClient, LastWill, MqttOptions, QoS};
 #[cfg(feature = "tls")]
 use rumqttc::{TlsConfiguration, Transport};
-use serde::Deserialize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 /// Places towards the socket; when they are taken, publishing is refused and goes on after progress.
 const REQUESTS_MAX: usize = 16;
@@ -33,6 +33,8 @@ const REQUESTS_MAX: usize = 16;
 const UNACKED_MAX: u16 = 20;
 /// Events that wait for Send; when they are taken, the socket is read later.
 const EVENTS_MAX: usize = 64;
+/// A packet with a payload may need so many more bytes for its length than one without.
+const LENGTH_BYTES_MORE: usize = 3;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
@@ -69,7 +71,7 @@ impl State {
 /// What happens on the connection.
 #[derive(Debug)]
 pub enum Event {
-    /// It stands: say who and what we are.
+    /// It stands, and topics are subscribed to: say who and what we are.
     Connected,
     /// It is gone, or could not be made.
     Lost(String),
@@ -84,15 +86,59 @@ pub enum Event {
     Command(Vec<u8>),
     /// Something that is none of these came in.
     Nonsense(String),
+    /// The broker takes packets of at most so many bytes; none: it takes all that we send.
+    PacketLimit(Option<usize>),
     /// There may be room for more.
     Progress,
     /// Goodbye was said.
     Closed,
 }
 
-/// There is no room towards the socket now.
+/// As whom a connection is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// As the device itself.
+    Device {
+        /// The status that the broker publishes when we go silently.
+        will: String,
+    },
+    /// As one that sends what it holds of a former name. Another device may have that name by now: the client id is another
+    /// one, and the status of that device is left alone.
+    Former {
+        /// The sender's boot.
+        boot: u64,
+    },
+}
+
+/// Why something was not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Busy;
+pub enum Unsent {
+    /// There is no connection, or no room towards the socket now: try again after [`Event::Progress`].
+    Busy,
+    /// The broker does not take packets of its size.
+    TooLarge {
+        /// The size of its packet.
+        bytes: usize,
+    },
+}
+
+/// What the connection's task and the publishing side share.
+#[derive(Debug)]
+struct Wire {
+    /// Data may be published.
+    is_up: AtomicBool,
+    /// The largest packet that the broker takes.
+    limit_bytes: AtomicUsize,
+    /// The largest packet that was published since the connection is up.
+    largest_bytes: AtomicUsize,
+}
+
+impl Default for Wire {
+    fn default() -> Wire {
+        let unlimited = AtomicUsize::new(usize::MAX);
+        Wire { is_up: AtomicBool::new(false), limit_bytes: unlimited, largest_bytes: AtomicUsize::new(0) }
+    }
+}
 
 #[derive(Debug)]
 struct Topics {
@@ -108,16 +154,17 @@ pub struct Outbox {
     client: AsyncClient,
     events: mpsc::Receiver<Event>,
     topics: Arc<Topics>,
+    wire: Arc<Wire>,
     connected: bool,
     state: State,
 }
 
 impl Outbox {
-    /// Starts connecting, and goes on for ever. `will`: the status that the broker publishes when we go silently.
+    /// Starts connecting, and goes on for ever, as `identity`.
     ///
     /// # Errors
     /// [`Failure`] if the password or a certificate cannot be read. A broker that cannot be reached is no failure.
-    pub fn open(mqtt: &Mqtt, will: &str) -> Result<Outbox, Failure> {
+    pub fn open(mqtt: &Mqtt, identity: &Identity) -> Result<Outbox, Failure> {
         let base = format!("hueflow/{}/{}", mqtt.site, mqtt.device);
         let topics = Arc::new(Topics {
             ack: format!("{base}/ack"),
@@ -125,20 +172,29 @@ impl Outbox {
             bridge: format!("hueflow/{}/bridge/status", mqtt.site),
             base,
         });
-        let mut options = MqttOptions::new(&mqtt.device, &mqtt.host, mqtt.port);
-        options.set_clean_session(false);
+        let id = match identity {
+            Identity::Device { .. } => fault::client_id(mqtt),
+            Identity::Former { boot } => format!("{}:{boot:016x}", fault::client_id(mqtt)),
+        };
+        let mut options = MqttOptions::new(id, &mqtt.host, mqtt.port);
+        options.set_clean_session(matches!(identity, Identity::Former { .. }));
         options.set_keep_alive(KEEP_ALIVE);
         options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
         options.set_inflight(UNACKED_MAX);
-        options.set_last_will(LastWill::new(topics.of("status"), will, QoS::AtLeastOnce, true));
+        if let Identity::Device { will } = identity {
+            options.set_last_will(LastWill::new(topics.of("status"), will.as_str(), QoS::AtLeastOnce, true));
+        }
         if let Some(user) = &mqtt.user {
             options.set_credentials(user, password(mqtt)?);
         }
         secure(&mut options, mqtt)?;
         let (client, socket) = AsyncClient::new(options, REQUESTS_MAX);
         let (tell, events) = mpsc::channel(EVENTS_MAX);
-        tokio::spawn(poll(socket, tell, Arc::clone(&topics), mqtt.clone()));
-        Ok(Outbox { client, events, topics, connected: false, state: State::Offline })
+        let wire = Arc::<Wire>::default();
+        let ends = (client.clone(), socket);
+        let connection = Connection::new(ends, tell, Arc::clone(&topics), mqtt.clone(), Arc::clone(&wire));
+        tokio::spawn(connection.run());
+        Ok(Outbox { client, events, topics, wire, connected: false, state: State::Offline })
     }
 
     /// How we stand.
@@ -178,21 +234,11 @@ impl Outbox {
         event
     }
 
-    /// Asks for acks, commands and the bridge's status.
-    ///
-    /// # Errors
-    /// [`Busy`].
-    pub fn subscribe(&self) -> Result<(), Busy> {
-        let filters = [&self.topics.ack, &self.topics.cmd, &self.topics.bridge];
-        let filters = filters.map(|t| SubscribeFilter::new(t.clone(), QoS::AtLeastOnce));
-        self.client.try_subscribe_many(filters).map_err(|_| Busy)
-    }
-
     /// Publishes a record under custody.
     ///
     /// # Errors
-    /// [`Busy`]: it is not on its way, try again after [`Event::Progress`].
-    pub fn record(&self, kind: Option<Kind>, record: Vec<u8>) -> Result<(), Busy> {
+    /// [`Unsent`]: it is not on its way.
+    pub fn record(&self, kind: Option<Kind>, record: Vec<u8>) -> Result<(), Unsent> {
         let word = kind.map_or("metrics", Kind::mqtt_kind);
         self.publish(word, QoS::AtLeastOnce, false, record)
     }
@@ -200,45 +246,64 @@ impl Outbox {
     /// Publishes a picture without custody.
     ///
     /// # Errors
-    /// [`Busy`]: it is gone.
-    pub fn picture(&self, picture: Vec<u8>) -> Result<(), Busy> {
+    /// [`Unsent`]: it is gone.
+    pub fn picture(&self, picture: Vec<u8>) -> Result<(), Unsent> {
         self.publish(Kind::Picture.mqtt_kind(), QoS::AtMostOnce, false, picture)
     }
 
     /// Publishes the window.
     ///
     /// # Errors
-    /// [`Busy`].
-    pub fn window(&self, window: Vec<u8>) -> Result<(), Busy> {
+    /// [`Unsent`].
+    pub fn window(&self, window: Vec<u8>) -> Result<(), Unsent> {
         self.publish("window", QoS::AtLeastOnce, true, window)
     }
 
     /// Publishes the status.
     ///
     /// # Errors
-    /// [`Busy`].
-    pub fn status(&self, status: String) -> Result<(), Busy> {
+    /// [`Unsent`].
+    pub fn status(&self, status: String) -> Result<(), Unsent> {
         self.publish("status", QoS::AtLeastOnce, true, status.into_bytes())
     }
 
     /// Says goodbye; [`Event::Closed`] follows when all that was published before is out.
     ///
     /// # Errors
-    /// [`Busy`].
-    pub fn close(&mut self) -> Result<(), Busy> {
+    /// [`Unsent`].
+    pub fn close(&mut self) -> Result<(), Unsent> {
         self.state = State::Stopping;
-        self.client.try_disconnect().map_err(|_| Busy)
+        self.client.try_disconnect().map_err(|_| Unsent::Busy)
     }
 
-    fn publish(&self, word: &str, qos: QoS, retain: bool, payload: Vec<u8>) -> Result<(), Busy> {
-        if !self.connected {
-            return Err(Busy);
+    fn publish(&self, word: &str, qos: QoS, retain: bool, payload: Vec<u8>) -> Result<(), Unsent> {
+        if !self.connected || !self.wire.is_up.load(Ordering::Relaxed) {
+            return Err(Unsent::Busy);
         }
-        self.client.try_publish(self.topics.of(word), qos, retain, payload).map_err(|_| Busy)
+        let topic = self.topics.of(word);
+        let bytes = publish_bytes(&topic, qos == QoS::AtMostOnce, payload.len());
+        if bytes > self.wire.limit_bytes.load(Ordering::Relaxed) {
+            return Err(Unsent::TooLarge { bytes });
+        }
+        self.wire.largest_bytes.fetch_max(bytes, Ordering::Relaxed);
+        self.client.try_publish(topic, qos, retain, payload).map_err(|_| Unsent::Busy)
+    }
+
+    /// The largest payload on the topic of `kind` that the broker takes, as far as is known.
+    pub fn payload_bytes_max(&self, kind: Kind) -> usize {
+        let limit = self.wire.limit_bytes.load(Ordering::Relaxed);
+        limit.saturating_sub(publish_bytes(&self.topics.of(kind.mqtt_kind()), false, 0) + LENGTH_BYTES_MORE)
     }
 }
 
 impl Topics {
+    /// How many topics are listened to.
+    const LISTENED: usize = 3;
+
+    fn listened(&self) -> [&String; Topics::LISTENED] {
+        [&self.ack, &self.cmd, &self.bridge]
+    }
+
     fn of(&self, word: &str) -> String {
         format!("{}/{word}", self.base)
     }
@@ -268,125 +333,6 @@ fn secure(_: &mut MqttOptions, _: &Mqtt) -> Result<(), Failure> {
     Ok(()) // The configuration has let no mqtts:// through.
 }
 
-/// Keeps the connection, and tells what happens on it, until goodbye is said.
-async fn poll(mut socket: EventLoop, tell: mpsc::Sender<Event>, topics: Arc<Topics>, mqtt: Mqtt) {
-    let (mut backoff, mut since) = (BACKOFF_MIN, None::<Instant>);
-    loop {
-        let event = match socket.poll().await {
-            Ok(rumqttc::Event::Outgoing(Outgoing::Disconnect)) => {
-                // The broker hangs up when it has read our last words; polling on would connect again.
-                let hang_up = async { while socket.poll().await.is_ok() {} };
-                let _ = tokio::time::timeout(HANG_UP, hang_up).await;
-                let _ = tell.send(Event::Closed).await;
-                return;
-            }
-            Ok(rumqttc::Event::Incoming(Packet::ConnAck(answer))) if answer.code == ConnectReturnCode::Success => {
-                since = Some(Instant::now());
-                Event::Connected
-            }
-            Ok(rumqttc::Event::Incoming(Packet::Publish(p))) => read(&topics, &p.topic, &p.payload),
-            Ok(
-                rumqttc::Event::Incoming(Packet::PubAck(_))
-                | rumqttc::Event::Outgoing(Outgoing::Publish(_) | Outgoing::Subscribe(_)),
-            ) => {
-                // Only a hint: any event that waits already makes the sender look. So hints take no places of events
-                // that must not be lost, and a sender that is busy with the disk does not hold the socket up.
-                if tell.capacity() == tell.max_capacity() {
-                    let _ = tell.try_send(Event::Progress);
-                }
-                continue;
-            }
-            Ok(_) => continue,
-            Err(error) => {
-                let since = since.take();
-                backoff = if since.is_some_and(|s| s.elapsed() > STEADY) { BACKOFF_MIN } else { backoff };
-                let why = fault(&error, &mqtt, since.is_some());
-                if tell.send(Event::Lost(format!("{}:{}: {why}", mqtt.host, mqtt.port))).await.is_err() {
-                    return;
-                }
-                tokio::time::sleep(jitter(backoff)).await;
-                backoff = (backoff * 2).min(BACKOFF_MAX);
-                continue;
-            }
-        };
-        if tell.send(event).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Between half of it and all of it, so that a thousand edges do not come back at the same moment.
-fn jitter(backoff: Duration) -> Duration {
-    use rand::TryRng;
-    let r = rand::rngs::SysRng.try_next_u32().unwrap_or(u32::MAX / 2);
-    backoff.mul_f64(0.5 + 0.5 * f64::from(r) / f64::from(u32::MAX))
-}
-
-/// What is wrong, and what to do if only a person can mend it. `connected`: it was well until now.
-fn fault(error: &ConnectionError, mqtt: &Mqtt, connected: bool) -> String {
-    if let ConnectionError::ConnectionRefused(
-        ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized,
-    ) = error
-    {
-        return "refused: check the user in mqtt.url, mqtt.password_file, and the broker's password file".to_owned();
-    }
-    if let Some(fault) = tls::fault(error, &mqtt.host) {
-        return fault;
-    }
-    match (hung_up(error) && !connected, &mqtt.tls) {
-        (true, None) => "it hung up without an answer: does it want TLS there (mqtts://)?".to_owned(),
-        (true, Some(_)) => "it hung up without an answer: is that its TLS port, 8883 as a rule?".to_owned(),
-        (false, _) => error.to_string(),
-    }
-}
-
-/// Whether the other side has ended the connection.
-fn hung_up(error: &ConnectionError) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(StateError::ConnectionAborted) = error.downcast_ref() {
-            return true;
-        }
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-            return matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof);
-        }
-        next = error.source();
-    }
-    false
-}
-
-#[derive(Deserialize)]
-struct BridgeStatus {
-    state: String,
-    #[serde(default)]
-    journal: bool,
-}
-
-fn read(topics: &Topics, topic: &str, payload: &[u8]) -> Event {
-    if topic == topics.ack {
-        return match wire::decode_ack(payload) {
-            Ok(ack) => Event::Ack(Box::new(ack)),
-            // An empty one only says that the retained ack was cleared.
-            Err(_) if payload.is_empty() => Event::Progress,
-            Err(e) => Event::Nonsense(format!("an ack that cannot be read: {e}")),
-        };
-    }
-    if topic == topics.bridge {
-        if payload.is_empty() {
-            return Event::Progress;
-        }
-        return match serde_json::from_slice::<BridgeStatus>(payload) {
-            Ok(s) => Event::Bridge { reachable: s.state == "online" && s.journal },
-            Err(e) => Event::Nonsense(format!("a bridge status that cannot be read: {e}")),
-        };
-    }
-    if topic == topics.cmd {
-        return Event::Command(payload.to_vec());
-    }
-    Event::Nonsense(format!("a message on {topic}, which nobody asked for"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,7 +344,9 @@ mod tests {
     fn outbox(connected: bool, state: State) -> Outbox {
         let (client, _) = AsyncClient::new(MqttOptions::new("x", "localhost", 1), 2);
         let (_, events) = mpsc::channel(1);
-        Outbox { client, events, topics: Arc::new(topics()), connected, state }
+        let wire = Arc::<Wire>::default();
+        wire.is_up.store(connected, Ordering::Relaxed);
+        Outbox { client, events, topics: Arc::new(topics()), wire, connected, state }
     }
 
     #[test]
@@ -421,39 +369,16 @@ mod tests {
 
     #[test]
     fn nothing_is_published_without_a_connection() {
-        assert_eq!(outbox(false, State::Offline).window(vec![1]), Err(Busy));
+        assert_eq!(outbox(false, State::Offline).window(vec![1]), Err(Unsent::Busy));
     }
 
     #[test]
-    fn what_comes_in_is_told_apart_and_nonsense_is_said_to_be_so() {
-        let t = topics();
-        assert!(matches!(read(&t, "s", br#"{"state":"online","journal":true}"#), Event::Bridge { reachable: true }));
-        assert!(matches!(read(&t, "s", br#"{"state":"online","journal":false}"#), Event::Bridge { reachable: false }));
-        assert!(matches!(read(&t, "s", br#"{"state":"offline"}"#), Event::Bridge { reachable: false }));
-        assert!(matches!(read(&t, "c", b"x"), Event::Command(_)));
-        for (topic, bytes) in [("s", &b"x"[..]), ("a", b"\xff\xff"), ("a", b"\x01"), ("zzz", b"")] {
-            assert!(matches!(read(&t, topic, bytes), Event::Nonsense(_)), "{topic} {bytes:?}");
-        }
-    }
-
-    #[test]
-    fn what_a_person_must_mend_is_said_with_what_to_do() {
-        let mut mqtt = Mqtt { host: "h".into(), site: "s".into(), device: "d".into(), ..Mqtt::default() };
-        let refused = ConnectionError::ConnectionRefused(ConnectReturnCode::NotAuthorized);
-        let said = fault(&refused, &mqtt, false);
-        assert!(said.starts_with("refused") && said.contains("mqtt.password_file"), "{said}");
-        let hung_up = ConnectionError::MqttState(StateError::ConnectionAborted);
-        assert!(fault(&hung_up, &mqtt, false).contains("mqtts://"));
-        assert!(!fault(&hung_up, &mqtt, true).contains("mqtts://"), "it was well before");
-        mqtt.tls = Some(tls::Tls::default());
-        assert!(fault(&hung_up, &mqtt, false).contains("8883"));
-    }
-
-    #[test]
-    fn a_pause_is_never_longer_than_the_backoff() {
-        for _ in 0..50 {
-            let d = jitter(BACKOFF_MAX);
-            assert!(d >= BACKOFF_MAX / 2 && d <= BACKOFF_MAX);
-        }
+    fn what_is_larger_than_the_broker_takes_is_refused_and_counts_for_nothing() {
+        let o = outbox(true, State::Live);
+        o.wire.limit_bytes.store(2048, Ordering::Relaxed);
+        let most = o.payload_bytes_max(Kind::Report);
+        assert!((2000..2048).contains(&most), "{most}");
+        assert_eq!(o.record(Some(Kind::Report), vec![0; 2048]), Err(Unsent::TooLarge { bytes: 2048 + 3 + 2 + 9 + 2 }));
+        assert_eq!(o.wire.largest_bytes.load(Ordering::Relaxed), 0);
     }
 }

@@ -1,8 +1,8 @@
 //! Parcel: what See hands to Send of one frame.
 //!
-//! Takes a report and copies of what is to be sent with it. Gives the payloads of records and pictures.
-//! Touches its own buffers; a fixed number of parcels goes round between See and Send for ever.
-//! Never a record of more than `PAYLOAD_BYTES_MAX`: a picture or census is cut into parts.
+//! A parcel takes a report and copies of what is to be sent with it, and gives the payloads of records and pictures. A fixed
+//! number of parcels goes round between See and Send for ever. A record's payload has at most `PAYLOAD_BYTES_MAX` bytes, or
+//! what the broker takes: a picture or census is cut into parts.
 
 use crate::slot::empty_report;
 use firmware::frame::Frame;
@@ -16,6 +16,8 @@ pub const PARCELS_MAX: usize = 8;
 /// The original is sent at most this wide.
 pub const ORIGINAL_WIDTH_PX_MAX: usize = 320;
 const JPEG_QUALITY: u8 = 70;
+/// How much a picture's head may grow when part and parts are filled in: 2 bytes each.
+const HEAD_BYTES_GROWTH: usize = 4;
 
 /// Payloads laid end to end.
 #[derive(Debug, Default)]
@@ -166,15 +168,17 @@ impl Parcel {
         self.original.clear();
     }
 
-    /// Adds a census of the frame. `scratch` and `row` grow to what the frame needs.
+    /// Adds a census of the frame in payloads of at most `payload_max` bytes. `scratch` and `row` grow to what the frame
+    /// needs.
     ///
     /// # Errors
-    /// [`WireError::Full`] if it would be more than `PARTS_MAX` parts.
+    /// [`WireError::Full`] if it would be more than `PARTS_MAX` parts, or if no part has room for a colour.
     pub fn add_census(
         &mut self,
         frame: &Frame<'_>,
         scratch: &mut Vec<u32>,
         row: &mut Vec<u8>,
+        payload_max: usize,
     ) -> Result<(), WireError> {
         scratch.resize(frame.pixels(), 0);
         row.resize((frame.width() * 3).max(PAYLOAD_BYTES_MAX), 0);
@@ -189,7 +193,7 @@ impl Parcel {
             centroids_q6: palette.iter().map(|s| s.rgb_q6).collect(),
             ids: palette.iter().map(|s| s.id).collect(),
         };
-        let mut census = Census::take(frame, head, scratch, row)?;
+        let mut census = Census::take_in_parts(frame, head, scratch, row, payload_max)?;
         while let Some(n) = census.next_part(row)? {
             self.census.push(row.get(..n).unwrap_or(&[]));
         }
@@ -223,18 +227,24 @@ impl Parcel {
         let width = usize::from(w);
         let n = label_map::pack(width, &self.labels, packed).map_err(|_| WireError::Full)?;
         let packed = packed.get(..n).unwrap_or(&[]);
-        let body_max = payload_max.saturating_sub(HEAD_BYTES_MAX).max(1);
-        let count = n.div_ceil(body_max).max(1);
         let mut head = PictureHead {
             frame: self.report.frame,
             part: 0,
-            parts: u16::try_from(count).ok().filter(|&c| c <= PARTS_MAX).ok_or(WireError::Full)?,
+            parts: 1,
             width: w,
             height: h,
             packed_bytes: n as u32,
             palette: self.report.palette.iter().map(wire::Swatch::rgb8).collect(),
         };
         let mut buf = [0; HEAD_BYTES_MAX];
+        let head_max = if payload_max >= PAYLOAD_BYTES_MAX {
+            HEAD_BYTES_MAX
+        } else {
+            wire::encode(&head, &mut buf)? + HEAD_BYTES_GROWTH
+        };
+        let body_max = payload_max.checked_sub(head_max).filter(|&b| b > 0).ok_or(WireError::Full)?;
+        let count = n.div_ceil(body_max).max(1);
+        head.parts = u16::try_from(count).ok().filter(|&c| c <= PARTS_MAX).ok_or(WireError::Full)?;
         for part in 0..count {
             head.part = part as u16;
             let h = wire::encode(&head, &mut buf)?;
@@ -318,7 +328,31 @@ mod tests {
             assert_eq!(parts.ends.len() > 1, many);
             let (head, back) = unpack(&parts);
             assert!(back == labels && head.palette[0] == [1, 2, 10]);
+            p.picture(1900, &mut packed, &mut parts).unwrap();
+            assert!(parts.iter().all(|b| b.len() <= 1900), "for a broker that takes only small packets");
+            assert!(unpack(&parts).1 == labels);
         }
+    }
+
+    #[test]
+    fn a_census_comes_back_from_parts_of_any_size_or_is_refused() {
+        let rgb: Vec<u8> = (0..60_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let frame = Frame::rgb(200, 100, &rgb).unwrap();
+        let (mut p, mut scratch, mut row) = (parcel(200, 100, vec![0; 20_000]), Vec::new(), Vec::new());
+        for max in [PAYLOAD_BYTES_MAX, 16_000, 1900, 400] {
+            p.census.clear();
+            p.add_census(&frame, &mut scratch, &mut row, max).unwrap();
+            let mut pixels = 0;
+            for (i, payload) in p.census.iter().enumerate() {
+                assert!(payload.len() <= max, "{max}: {}", payload.len());
+                let (head, colours) = wire::census::read_part(1, payload).unwrap();
+                assert_eq!((usize::from(head.part), usize::from(head.parts)), (i, p.census.iter().count()));
+                pixels += colours.map(|c| c.unwrap().1).sum::<u32>();
+            }
+            assert_eq!(pixels, 20_000);
+        }
+        p.census.clear();
+        assert_eq!(p.add_census(&frame, &mut scratch, &mut row, 20), Err(WireError::Full));
     }
 
     #[test]

@@ -6,8 +6,9 @@
 
 use crate::budget::{Budget, Size};
 use crate::camera::{Camera, Play, SourceError};
+use crate::clock::Clock;
 use crate::cluster::{frame_rng, new_node};
-use crate::command::Command;
+use crate::command::{Command, Outcomes, Refusal};
 use crate::config::{Config, Video, ViewChoice};
 use crate::counters::{Counters, get};
 use crate::exit::{Failure, Reason};
@@ -20,6 +21,7 @@ use crate::show::Plan;
 use crate::slot::{PUT_WAIT_MAX, Shot, Slot};
 use crate::spec::RunOptions;
 use firmware::frame::Frame;
+use firmware::limits::PAYLOAD_BYTES_MAX;
 use firmware::node::{Node, Settings};
 use firmware::wire::Report;
 use std::sync::Arc;
@@ -42,6 +44,8 @@ pub struct ToCustody {
     pub empties: Receiver<Box<Parcel>>,
     /// Commands from the `cmd` topic.
     pub commands: Receiver<Command>,
+    /// What became of commands.
+    pub outcomes: Arc<Outcomes>,
 }
 
 /// See's ends of what lies between the threads, and what it has to know.
@@ -62,6 +66,8 @@ pub struct See {
     pub counters: Arc<Counters>,
     /// This thread's state and signs of life.
     pub child: Arc<Child>,
+    /// Whether captured times can be relied on.
+    pub clock: Arc<Clock>,
     /// The status line may be shown.
     pub status_line: bool,
 }
@@ -91,7 +97,10 @@ impl See {
     /// [`Failure`] of the source; all frames before it have been handed on.
     pub fn run(self) -> Result<(), Failure> {
         let end = match open_camera(&self.config, &self.stop, &self.child) {
-            Ok(mut camera) => self.watch(&mut camera),
+            Ok(mut camera) => {
+                camera.stamp_by(&self.clock);
+                self.watch(&mut camera)
+            }
             // A stop may end the wait for a pipe.
             Err(_) if self.stop.load(Ordering::Relaxed) => Ok(()),
             Err(error) => Err(error.into()),
@@ -121,9 +130,13 @@ impl See {
         };
         let end = self.frames(camera, &mut work);
         logs::status(None);
+        self.count(camera);
+        end
+    }
+
+    fn count(&self, camera: &Camera) {
         self.counters.late.store(camera.late(), Ordering::Relaxed);
         self.counters.lost.store(camera.lost(), Ordering::Relaxed);
-        end
     }
 
     fn frames(&self, camera: &mut Camera, work: &mut Work) -> Result<(), Failure> {
@@ -157,7 +170,11 @@ impl See {
         loop {
             self.child.heartbeat(Some(STEP_LIMIT));
             while let Some(Ok(command)) = self.custody.as_ref().map(|c| c.commands.try_recv()) {
-                work.obey(&command, node, places);
+                let custody = self.custody.as_ref();
+                match work.obey(&command, node, places) {
+                    Ok(()) => custody.iter().for_each(|c| c.outcomes.obeyed(&command)),
+                    Err(refusal) => custody.iter().for_each(|c| c.outcomes.refused(refusal.clone())),
+                }
             }
             let frame = camera.frame()?;
             let (p, w) = size(&frame);
@@ -166,6 +183,7 @@ impl See {
             }
             step(node, &frame, work.settings.seed)?;
             work.rate.tick(Instant::now());
+            self.count(camera);
             self.report(node.report(), camera.rate(), work);
             if self.plan.any() {
                 self.show(&frame, node, work);
@@ -273,7 +291,7 @@ impl See {
         if work.snapshot || work.census_every.is_some() && now >= work.census_due {
             work.snapshot = false;
             work.census_due = now + work.census_every.unwrap_or_default();
-            work.take_census(&mut parcel, frame);
+            work.take_census(&mut parcel, frame, self.census_bytes_max());
         }
         let picture_due = self.config.mqtt.is_some() && now >= work.picture_due;
         match self.config.video {
@@ -298,6 +316,14 @@ impl See {
         custody.parcels.blocking_send(parcel).is_ok()
     }
 
+    /// The largest payload that a census may have: what the broker takes.
+    fn census_bytes_max(&self) -> usize {
+        match get(&self.counters.census_bytes_max) as usize {
+            0 => PAYLOAD_BYTES_MAX,
+            max => max.min(PAYLOAD_BYTES_MAX),
+        }
+    }
+
     /// A census of the last frame, so that what was seen last can be looked into.
     fn last_census(&self, camera: &Camera, work: &mut Work, node: &Node<'_>) {
         let (Some(custody), Ok(frame)) = (&self.custody, camera.frame()) else { return };
@@ -308,15 +334,15 @@ impl See {
         let Some(mut parcel) = self.empty(custody, work) else { return };
         parcel.begin(&frame, node.report());
         parcel.with_report = false;
-        work.take_census(&mut parcel, &frame);
+        work.take_census(&mut parcel, &frame, self.census_bytes_max());
         let _ = custody.parcels.blocking_send(parcel);
     }
 }
 
 impl Work {
-    fn take_census(&mut self, parcel: &mut Parcel, frame: &Frame<'_>) {
+    fn take_census(&mut self, parcel: &mut Parcel, frame: &Frame<'_>, payload_max: usize) {
         parcel.census = self.rooms.census();
-        match parcel.add_census(frame, &mut self.colours, &mut self.row) {
+        match parcel.add_census(frame, &mut self.colours, &mut self.row, payload_max) {
             Ok(()) => self.census_of = Some(frame.stamp.number),
             Err(e) => {
                 parcel.census.clear();
@@ -325,23 +351,21 @@ impl Work {
         }
     }
 
-    fn obey(&mut self, command: &Command, node: &mut Node<'_>, places: usize) {
+    fn obey(&mut self, command: &Command, node: &mut Node<'_>, places: usize) -> Result<(), Refusal> {
         let settings = command.apply(self.settings);
         if settings.coreset_size as usize > places {
-            let n = settings.coreset_size;
-            log::warn!("a command is refused: this edge was started with room for {places} coreset points, not {n}");
-            return;
+            let reason = format!("this edge was started with room for {places} coreset points");
+            return Err(Refusal::new("coreset_size", settings.coreset_size, reason));
         }
-        match node.set(settings) {
-            Ok(()) => self.settings = settings,
-            Err(e) => return log::warn!("a command is refused: {e}"),
-        }
+        node.set(settings).map_err(|e| Refusal::new("cmd", format!("{command:?}"), e.to_string()))?;
+        self.settings = settings;
         self.snapshot |= command.snapshot;
         if let Some(s) = command.census_every_s {
             self.census_every = (s > 0.0).then(|| Duration::from_secs_f64(s));
             self.census_due = Instant::now() + self.census_every.unwrap_or_default();
         }
         log::info!("command: {command:?}");
+        Ok(())
     }
 }
 

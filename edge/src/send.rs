@@ -5,21 +5,22 @@
 //! sender may wait for the disk: the MQTT connection is served by another thread (see `crate::custody`).
 
 mod keep;
+mod publish;
 mod status;
 
-use crate::command::Command;
-use crate::config::{Config, Mqtt, Origin};
+use crate::clock::Clock;
+use crate::command::{Command, Outcomes, Refusal};
+use crate::config::{Config, Mqtt};
 use crate::counters::Counters;
 use crate::exit::Failure;
 use crate::health::{Child, Health};
-use crate::outbox::{Event, Outbox};
-use crate::parcel::{Parcel, Parts, PictureWay};
+use crate::outbox::{Event, Identity, Outbox, Unsent};
+use crate::parcel::{Parcel, Parts};
 use crate::spec::RunOptions;
 use crate::spool::state::StreamState;
-use crate::spool::{ReadError, Spool, Stamp, State};
+use crate::spool::{Cadence, ReadError, Spool, Stamp, State};
 use firmware::custody::{Ack, Envelope, JournalId, Kind, Sender, SenderConfig};
-use firmware::limits::{CONTROL_BYTES_MAX, PICTURE_BYTES_MAX};
-use firmware::wire::{self, Payload, PictureHead};
+use firmware::wire::LossReason;
 use keep::Trouble;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ const REASONS_LOGGED_MAX: usize = 8;
 /// Whatever is overdue, nothing is tried again sooner than this, unless progress is told.
 const BUSY_PAUSE_MIN: Duration = Duration::from_millis(1);
 
+/// The status is published this often if nothing but its figures changes: temperature, backlog, frames.
+const STATUS_EVERY: Duration = Duration::from_secs(60);
 /// With a connection and no word of a bridge for this long, it is said: the bridge's status is retained, so it comes at
 /// once where there is one.
 const BRIDGE_SILENCE: Duration = Duration::from_secs(10);
@@ -57,6 +60,10 @@ pub struct SenderChannels {
     pub empties: std_mpsc::SyncSender<Box<Parcel>>,
     /// Commands to See.
     pub commands: std_mpsc::SyncSender<Command>,
+    /// What became of commands.
+    pub outcomes: Arc<Outcomes>,
+    /// Whether this machine's clock is synchronised.
+    pub clock: Arc<Clock>,
     /// Set when the stream is to end.
     pub stop: Arc<AtomicBool>,
     /// Set when See has failed: the end is then a short one.
@@ -78,10 +85,9 @@ pub struct Send {
     sender: Box<Sender>,
     spool: Spool,
     outbox: Option<Outbox>,
+    is_former: bool,
     started: Instant,
-    sync_records: u64,
-    sync_every: Duration,
-    sync_due: Option<Instant>,
+    cadence: Cadence,
     live_max: u64,
     /// Older streams that did not fit into the sender's table: they wait for the next start.
     unrestored: Vec<u64>,
@@ -89,10 +95,14 @@ pub struct Send {
     greet: bool,
     /// Why there was no connection since the last one: each reason is said once.
     logged_reasons: Vec<String>,
+    /// Kinds of messages that were logged as too large for the broker.
+    logged_too_large: Vec<String>,
     stopped_at: Option<Instant>,
     full_is_logged: bool,
-    /// The changes of health that the last status told of.
-    health_published: u64,
+    /// What had changed when the last status was published.
+    status_published: (u64, u64, bool),
+    /// When the status is published again, for its figures.
+    status_due: Instant,
     /// When the connection was made, until a bridge is heard of.
     bridge_awaited: Option<Instant>,
     /// Seqs of reports that are appended and not synced: at most as many as are synced together.
@@ -138,18 +148,19 @@ impl Send {
             sender,
             spool,
             outbox: None,
+            is_former: false,
             started: Instant::now(),
-            sync_records: config.sync_records,
-            sync_every: Duration::from_millis(config.sync_ms),
-            sync_due: None,
+            cadence: Cadence::new(config.sync_records, Duration::from_millis(config.sync_ms)),
             live_max: config.window_records as u64,
             unrestored,
             config: config.origins.clone(),
             greet: false,
             logged_reasons: Vec::new(),
+            logged_too_large: Vec::new(),
             stopped_at: None,
             full_is_logged: false,
-            health_published: 0,
+            status_published: (0, 0, false),
+            status_due: Instant::now(),
             bridge_awaited: None,
             unsynced_frames: Vec::with_capacity(config.sync_records as usize + 1),
             given_up: BTreeSet::new(),
@@ -164,13 +175,25 @@ impl Send {
         }
     }
 
+    /// Sends only what the spool holds of a name that this device does not have any more: no status is published.
+    pub fn as_former(mut self) -> Send {
+        self.is_former = true;
+        self
+    }
+
     /// Runs until See has ended and all is settled, or it is stopped.
     ///
     /// # Errors
     /// [`Failure`] if the broker's password cannot be read.
     pub async fn run(mut self, mqtt: Option<&Mqtt>) -> Result<(), Failure> {
         if let Some(mqtt) = mqtt {
-            self.outbox = Some(Outbox::open(mqtt, &status::json("offline", self.spool.boot(), None, None, None, &[]))?);
+            let boot = self.spool.boot();
+            let identity = if self.is_former {
+                Identity::Former { boot }
+            } else {
+                Identity::Device { will: status::json("offline", boot, None, None) }
+            };
+            self.outbox = Some(Outbox::open(mqtt, &identity)?);
         }
         let mut open = true;
         let mut said_waiting = false;
@@ -196,8 +219,7 @@ impl Send {
                 event = next_event(&mut self.outbox) => self.on_event(event),
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
-            let due = !open || self.sync_due.is_some_and(|due| Instant::now() >= due);
-            if due || self.spool.unsynced() >= self.sync_records {
+            if !open || self.cadence.is_due(Instant::now(), self.spool.unsynced()) {
                 self.sync();
             }
             self.count();
@@ -230,7 +252,7 @@ impl Send {
         let now = Instant::now();
         let custody = self.sender.deadline_us().map(|us| self.started + Duration::from_micros(us));
         let custody = custody.filter(|_| self.outbox.as_ref().is_some_and(Outbox::is_connected));
-        let wake = [self.sync_due, custody].into_iter().flatten().fold(now + LOOK_EVERY, Instant::min);
+        let wake = [self.cadence.due(), custody].into_iter().flatten().fold(now + LOOK_EVERY, Instant::min);
         // What is due already was tried a moment ago, and refused: the socket needs a moment.
         wake.max(now + BUSY_PAUSE_MIN)
     }
@@ -243,12 +265,9 @@ impl Send {
             return;
         }
         if self.greet {
-            if outbox.subscribe().is_err() {
-                return;
-            }
             self.greet = false;
             self.publish_status("online");
-        } else if self.health_published != self.channels.health.changes() {
+        } else if self.status_published != self.changes() || Instant::now() >= self.status_due {
             self.publish_status("online");
         }
         self.publish_window();
@@ -259,7 +278,7 @@ impl Send {
             match self.spool.read(t.stream, t.seq, &mut self.record) {
                 Ok(()) => self.unreadable.end("gives records"),
                 Err(ReadError::Damaged { stream, seq }) => {
-                    if self.give_up(stream, seq) {
+                    if self.give_up(stream, seq, LossReason::Corrupt) {
                         continue;
                     }
                     break;
@@ -277,38 +296,17 @@ impl Send {
             };
             let bytes = self.record.len();
             let Some(outbox) = &self.outbox else { break };
-            if outbox.record(kind, self.record.clone()).is_err() {
-                break;
-            }
-            self.sender.sent(t, topic, bytes, self.now_us());
-        }
-    }
-
-    fn publish_window(&mut self) {
-        if self.sender.window_due(self.now_us()) {
-            let window = self.sender.window(self.now_us());
-            let mut buf = vec![0; CONTROL_BYTES_MAX];
-            if let (Ok(n), Some(outbox)) = (wire::encode_window(&window, &mut buf), &self.outbox) {
-                buf.truncate(n);
-                // One that is not sent is said again: nobody has acknowledged it.
-                let _ = outbox.window(buf);
+            match outbox.record(kind, self.record.clone()) {
+                Ok(()) => self.sender.sent(t, topic, bytes, self.now_us()),
+                Err(Unsent::Busy) => break,
+                Err(Unsent::TooLarge { bytes }) => {
+                    self.log_too_large(kind.map_or("record", Kind::mqtt_kind), bytes, "declared lost");
+                    if !self.give_up(t.stream, t.seq, LossReason::TooLarge) {
+                        break;
+                    }
+                }
             }
         }
-    }
-
-    fn publish_status(&mut self, state: &str) {
-        let told = self.channels.health.changes();
-        let status = self.status(state);
-        // One that finds no room is published again with the next turn.
-        if self.outbox.as_ref().is_some_and(|outbox| outbox.status(status).is_ok()) {
-            self.health_published = told;
-        }
-    }
-
-    fn status(&self, state: &str) -> String {
-        let journal = self.sender.journal().map(|j| j.as_str());
-        let (counters, health) = (Some(&*self.channels.counters), self.channels.health.report());
-        status::json(state, self.spool.boot(), journal, Some(&self.config), counters, &health)
     }
 
     /// What the broker brings.
@@ -335,6 +333,7 @@ impl Send {
             }
             Event::Command(bytes) => self.on_command(&bytes),
             Event::Nonsense(what) => log::warn!("{what}"),
+            Event::PacketLimit(limit) => self.on_packet_limit(limit),
             Event::Progress | Event::Closed => {}
         }
     }
@@ -373,74 +372,19 @@ impl Send {
     }
 
     fn on_command(&mut self, bytes: &[u8]) {
+        // Commands under a former name are not for this device.
+        if self.is_former {
+            return;
+        }
         match Command::parse(bytes) {
+            // See tells what becomes of it, and the next turn publishes that.
             Ok(command) => {
-                for (key, value) in command.changes() {
-                    self.config.insert(key, (value, Origin::Command));
-                }
                 if self.channels.commands.try_send(command).is_err() {
-                    log::warn!("a command is refused: too many wait already");
+                    let why = "too many commands wait already, or no camera runs";
+                    self.channels.outcomes.refused(Refusal::new("cmd", String::from_utf8_lossy(bytes), why));
                 }
-                self.publish_status("online");
             }
-            Err(why) => log::warn!("a command is refused: {why}"),
-        }
-    }
-
-    /// The newest picture, and the original, out at once or never.
-    fn picture(&mut self, parcel: &Parcel) {
-        let counters = &self.channels.counters;
-        let Some(outbox) = self.outbox.as_ref().filter(|o| o.is_connected()) else { return };
-        let publish = |kind: Kind, version: u8, payload: &[u8]| {
-            let envelope = Envelope {
-                kind: kind as u8,
-                payload_version: version,
-                clock_synced: parcel.clock_synced,
-                stream: 0,
-                seq: parcel.report.frame,
-                captured_at_us: parcel.captured_at_us,
-            };
-            let sent = payload.len() <= PICTURE_BYTES_MAX
-                && outbox.picture([&envelope.seal(payload)[..], payload].concat()).is_ok();
-            let counter = if sent { &counters.pictures_sent } else { &counters.pictures_unsent };
-            counter.fetch_add(1, Ordering::Relaxed);
-        };
-        if parcel.way == PictureWay::Latest {
-            // One part: it is one message.
-            match parcel.picture(PICTURE_BYTES_MAX, &mut self.scratch, &mut self.parts) {
-                Ok(()) if self.parts.iter().count() == 1 => {
-                    self.parts.iter().for_each(|p| publish(Kind::Picture, PictureHead::VERSION, p));
-                }
-                _ => publish(Kind::Picture, 0, &[0; PICTURE_BYTES_MAX + 1]),
-            }
-        }
-        if parcel.original_jpeg(&mut self.record) {
-            publish(Kind::Original, wire::OriginalHead::VERSION, &self.record);
-        }
-    }
-
-    /// Final window, `offline`, goodbye; for at most [`STOP_PATIENCE`].
-    async fn farewell(&mut self) {
-        let until = Instant::now() + STOP_PATIENCE;
-        let mut asked = false;
-        while self.outbox.as_ref().is_some_and(Outbox::is_connected) && Instant::now() < until {
-            if !asked && !self.greet {
-                let settled = self.sender.settled();
-                let window = (!settled).then(|| self.sender.window(self.now_us()));
-                let status = self.status("offline");
-                if let Some(outbox) = &mut self.outbox {
-                    asked = goodbye(outbox, window.as_ref(), status);
-                }
-            } else if self.greet {
-                self.greet = false;
-            }
-            tokio::select! {
-                event = next_event(&mut self.outbox) => match event {
-                    Event::Closed => break,
-                    event => self.on_event(event),
-                },
-                () = tokio::time::sleep(BUSY_PAUSE) => {}
-            }
+            Err(refusal) => self.channels.outcomes.refused(refusal),
         }
     }
 
@@ -462,20 +406,6 @@ impl Send {
         let connected = self.outbox.as_ref().is_some_and(Outbox::is_connected);
         c.connected.store(connected, Ordering::Relaxed);
     }
-}
-
-/// Publishes the last words. False: there was no room, try again.
-fn goodbye(outbox: &mut Outbox, window: Option<&firmware::custody::Window>, status: String) -> bool {
-    if let Some(window) = window {
-        let mut buf = vec![0; CONTROL_BYTES_MAX];
-        if let Ok(n) = wire::encode_window(window, &mut buf) {
-            buf.truncate(n);
-            if outbox.window(buf).is_err() {
-                return false;
-            }
-        }
-    }
-    outbox.status(status).is_ok() && outbox.close().is_ok()
 }
 
 async fn next_event(outbox: &mut Option<Outbox>) -> Event {

@@ -9,13 +9,16 @@ use crate::counters::{Counters, get};
 use crate::custody::{self, Custody, Shared};
 use crate::exit::{Failure, Reason};
 use crate::health::Health;
+use crate::metrics;
 use crate::see::{See, ToCustody};
 use crate::service::{self, Watchdog};
 use crate::show::{Plan, Show};
 use crate::signals;
 use crate::slot::Slot;
 use crate::spec::RunOptions;
+use crate::vitals::Vitals;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
@@ -45,6 +48,7 @@ pub fn run(config: Config, options: RunOptions) -> Result<(), Failure> {
     }
     let shared = Shared::default();
     signals::listen(&shared.stop)?;
+    shared.clock.watch(&config.run_dir, &shared.stop);
     let mut supervisor = Supervisor {
         config: Arc::new(config),
         options,
@@ -66,6 +70,7 @@ struct Supervisor {
 
 impl Supervisor {
     fn run(&mut self) -> Result<(), Failure> {
+        self.serve_metrics();
         let (custody, to_custody) = self.start_custody()?.unzip();
         service::ready();
         let ended = if self.options.drain_only { Ok(()) } else { self.watch_children(custody.as_ref(), to_custody) };
@@ -75,6 +80,25 @@ impl Supervisor {
         let sent = custody.map_or(Ok(()), |custody| self.finish_custody(custody));
         self.log_end();
         sent.and(ended)
+    }
+
+    /// Serves the page of metrics where one is asked for. An address that cannot be had costs only that.
+    fn serve_metrics(&self) {
+        let Some(listen) = &self.config.metrics_listen else { return };
+        let child = self.shared.health.add("metrics", format!("{}:{}", listen.0, listen.1));
+        let Shared { counters, health, clock, .. } = self.shared.clone();
+        let spool = self.config.keeps_records().then(|| custody::spool_dir(&self.config));
+        let page = move || {
+            let vitals = Vitals::look(Path::new("/"), spool.as_deref());
+            metrics::page(&counters, &health.report(), &vitals, clock.is_synchronised())
+        };
+        match metrics::serve(listen, page) {
+            Ok(_) => child.running(),
+            Err(error) => {
+                log::error!("no metrics at {}:{}: {error}; choose another metrics.listen", listen.0, listen.1);
+                child.ended(Some(&error.to_string()));
+            }
+        }
     }
 
     /// Starts custody and waits until the spool is open. None: no records are kept.
@@ -170,6 +194,7 @@ impl Supervisor {
             stop: Arc::clone(&self.shared.stop),
             counters: Arc::clone(&self.shared.counters),
             child: self.shared.health.add("camera", self.config.source.to_string()),
+            clock: Arc::clone(&self.shared.clock),
             status_line: std::io::stderr().is_terminal() && !quiet && !log_frames,
         };
         spawn("see", move || see.run())

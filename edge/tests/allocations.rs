@@ -1,7 +1,7 @@
 //! Allocations: in the long run See and Show take no memory for a frame.
 //!
-//! Inputs are a source and a panel; a temporary folder stands for a screen. Every allocation of this process is counted. Send is
-//! not counted: a broker's pace decides what it holds.
+//! Every allocation of this process is counted; a folder stands for a screen. Send is not counted: records are its business,
+//! and a broker's pace decides what it holds.
 
 // A test that cannot go on shall say where.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -107,10 +107,11 @@ fn count(config: &Config, dir: &Path) -> Stats {
             options,
             plan: Arc::new(Plan::new(true, true)),
             slot: Arc::clone(slot),
-            custody: Some(ToCustody { parcels, empties: empties_out, commands }),
+            custody: Some(ToCustody { parcels, empties: empties_out, commands, outcomes: Arc::default() }),
             stop,
             counters: Arc::new(Counters::default()),
             child: Child::alone("camera", "test"),
+            clock: Arc::default(),
             status_line: false,
         };
         see.run().unwrap();

@@ -1,8 +1,6 @@
 //! Custody from the edge's side: the real binary against a broker that forgets, cuts and lies.
 //!
-//! Takes the built program and a scripted broker. Gives nothing.
-//! Touches temporary directories and a free loopback port.
-//! Never sleeps where it can wait for a condition.
+//! The broker is scripted and listens on a free loopback port. Tests wait for conditions, each with a limit.
 
 // A test that cannot go on shall say where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -123,7 +121,9 @@ fn killed_without_warning_again_and_again_no_accepted_record_is_lost() {
     let broker = Broker::start(Faults { forget_one_in: 5, cut_after: 0 });
     for kill in 1..=3 {
         let mut edge = start(&broker, dir.path(), "--source synthetic:64x48@200");
-        broker.wait("some records", |h| h.journal.len() > kill * 40);
+        // Of this run too: what an earlier one left comes first.
+        let streams = |h: &Heard| h.journal.keys().map(|k| k.0).collect::<BTreeSet<_>>().len();
+        broker.wait("some records", |h| h.journal.len() > kill * 40 && streams(h) >= kill);
         edge.kill().unwrap();
         edge.wait().unwrap();
     }
@@ -165,6 +165,12 @@ fn commands_are_obeyed_or_refused_and_never_fatal() {
     let status = heard.statuses.last().unwrap();
     assert_eq!(status["config"]["clustering.lambda"]["value"], 25.5);
     assert_eq!(status["config"]["clustering.lambda"]["from"], "command");
+    // What was refused is not in force, and the status says which, and why.
+    assert_eq!(status["config"]["clustering.coreset_size"]["value"], 500);
+    let refused = status["refused_commands"].as_array().unwrap();
+    let mut refused: Vec<_> = refused.iter().map(|r| r["key"].as_str().unwrap()).collect();
+    refused.sort_unstable();
+    assert_eq!(refused, ["cmd", "cmd", "coreset_size", "lambda", "unknown"]);
 }
 
 /// An edge with a spool of the smallest size, that fills it fast.

@@ -1,8 +1,7 @@
 //! End to end: the real programs over the real brokers.
 //!
-//! Takes what `./tests/run e2e` has built and installed. Gives pictures in `target/test-output`.
-//! Touches temporary folders, loopback ports, and processes of its own.
-//! Never a fake: only the faults are made.
+//! `./tests/run e2e` builds and installs what is needed; pictures are left in `target/test-output`. Temporary folders, loopback
+//! ports and processes are the tests' own. Only the faults are made.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_input;
@@ -12,7 +11,10 @@ mod display;
 mod dlq;
 mod doctor;
 mod kill;
+mod machine;
 mod numbers;
+mod packets;
+mod renamed;
 mod rollover;
 mod standby;
 mod supervise;

@@ -1,18 +1,17 @@
 //! Roll-over: a spool of the smallest size, a broker that is away for longer than it can hold.
 //!
-//! Takes a synthetic scene. Gives nothing.
-//! Touches a house of its own.
-//! Never "about": what is declared lost is just what was evicted, and nothing is missing.
+//! What is declared lost is just what was evicted, and nothing is missing.
 
 use harness::{House, Running, wait_for};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The number before `word` in the edge's summary.
+/// The number before `word` in the edge's summary, which has a line for frames and one for records.
 fn said(edge: &Running, word: &str) -> u64 {
     let log = edge.stderr();
-    let line = log.lines().find(|l| l.contains("loss records")).expect("a summary");
+    let is_summary = |l: &&str| (l.contains("loss records") || l.contains("frames in")) && l.contains(word);
+    let line = log.lines().rfind(is_summary).unwrap_or_else(|| panic!("no summary with {word} in {log}"));
     let at = line.find(word).unwrap_or_else(|| panic!("{word} in {line}"));
     line[..at].split(|c: char| !c.is_ascii_digit()).rfind(|w| !w.is_empty()).expect("a number").parse().unwrap()
 }

@@ -149,6 +149,12 @@ fn a_site_without_a_bridge_is_said_once() {
     let mut wrong = Running::start("wrong", house.dir(), wrong.arg("--spool").arg(house.path("spool-astray")));
     wrong.wait_for_line("no bridge answers for site \"tset\"", LIMIT);
     assert!(!edge.stderr().contains("no bridge answers"), "{}", edge.stderr());
+    let doctor = |site: &str| {
+        let output = house.run("hueflow-edge", &["doctor", "--site", site, "--device", "new", "--mqtt", &house.mqtt]);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(doctor("tset").contains("none has ever answered for site tset"), "{}", doctor("tset"));
+    assert!(doctor("test").contains("one answers for site test"), "{}", doctor("test"));
     assert_eq!((edge.stop(), wrong.stop()), (0, 0));
     assert_eq!(wrong.stderr().matches("no bridge answers").count(), 1);
     drop(bridge);

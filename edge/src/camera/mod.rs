@@ -22,6 +22,7 @@ pub mod v4l;
 pub use crate::spec::ask;
 pub use source::{Picture, Source, SourceError};
 
+use crate::clock::Clock;
 use crate::health::Child;
 use crate::spec::{Ask, Mask, SourceSpec};
 use firmware::frame::{Frame, FrameError, Stamp};
@@ -32,8 +33,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Present when systemd's time service has set the clock.
-pub const CLOCK_SYNCED_FILE: &str = "/run/systemd/timesync/synchronized";
 /// What a program says that was built without the feature `camera`.
 pub const NO_CAMERA: &str = "this hueflow-edge was built without V4L2 cameras; the Debian packages have them, and so has \
                              cargo build --release -p hueflow-edge --features camera (libclang-dev is needed for that). \
@@ -125,7 +124,7 @@ pub struct Camera {
     pace: Option<Pace>,
     stamp: Stamp,
     next: u64,
-    clock_synced: bool,
+    clock: Arc<Clock>,
 }
 
 impl Camera {
@@ -161,8 +160,13 @@ impl Camera {
             pace,
             stamp: Stamp::default(),
             next: 0,
-            clock_synced: Path::new(CLOCK_SYNCED_FILE).exists(),
+            clock: Arc::default(),
         })
+    }
+
+    /// Frames say from now on what `clock` says of this machine's clock.
+    pub fn stamp_by(&mut self, clock: &Arc<Clock>) {
+        self.clock = Arc::clone(clock);
     }
 
     /// Waits for the next frame's time and fetches it; false at the end of the source or when `stop` is set.
@@ -188,7 +192,7 @@ impl Camera {
             number: self.next,
             dropped: self.source.lost(),
             captured_at_us: self.source.captured_at_us().unwrap_or_else(now_us),
-            clock_synced: self.clock_synced,
+            clock_synced: self.clock.is_synchronised(),
         };
         self.transformer.take(untransformed(self.source.as_ref(), self.stamp)?)?;
         let frame = self.transformed()?;

@@ -17,6 +17,7 @@ pub use mqtt::{Mqtt, host_name, is_device};
 pub use crate::spec::ViewChoice;
 
 use crate::spec::ask::{self, Ask};
+use crate::spec::display::preview_address;
 use crate::spec::{Board, Crop, DisplaySpec, Lock, Locks, Mask, SourceSpec, Transform};
 use crate::turn::{Flip, Rotate, Turn};
 use firmware::limits::{CLUSTERS_MAX, ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
@@ -106,6 +107,10 @@ pub struct Config {
     pub video: Video,
     /// The original as a small JPEG too.
     pub original: bool,
+    /// Where a page of metrics is served.
+    pub metrics_listen: Option<(String, u16)>,
+    /// Where services leave marks at run time: whether the clock is synchronised is seen there.
+    pub run_dir: PathBuf,
     /// Seconds between two censuses; 0: only on request and at the end.
     pub census_every_s: f64,
     /// Every key with its value and origin.
@@ -126,6 +131,7 @@ impl Config {
         let view = raw.look("display.view");
         let video = raw.look("send.video");
         let census = raw.look("send.census_every");
+        let listen = raw.look("metrics.listen");
         let dir = raw.look("spool.dir").text()?;
         let source = raw.look("camera.source");
         let spec = SourceSpec::parse(source.text()?).map_err(|e| source.refuse_as(e.why()))?;
@@ -159,6 +165,11 @@ impl Config {
             window_records: raw.look("send.window_records").whole(4, WINDOW_RECORDS_MAX as u64)? as usize,
             video: Video::parse(&video.text()?).ok_or_else(|| video.refuse())?,
             original: raw.look("send.original").flag()?,
+            metrics_listen: match listen.text()? {
+                said if said.is_empty() => None,
+                said => Some(preview_address(&said).ok_or_else(|| listen.refuse())?),
+            },
+            run_dir: raw.look("clock.run_dir").text()?.into(),
             census_every_s: census
                 .decimal()
                 .and_then(|s| if (0.0..=86_400.0).contains(&s) { Ok(s) } else { Err(census.refuse()) })?,

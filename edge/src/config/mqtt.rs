@@ -24,7 +24,7 @@ pub struct Mqtt {
     pub tls: Option<Tls>,
     /// The site's name in topics.
     pub site: String,
-    /// The device's name in topics, and the client id.
+    /// The device's name in topics; with the site it is the client id.
     pub device: String,
 }
 

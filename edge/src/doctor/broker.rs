@@ -1,14 +1,14 @@
-//! Broker: whether it can be reached, and whether this device's name is this device's alone.
+//! Broker: whether it can be reached, takes our packets, has a bridge for our site, and whether our name is ours alone.
 //!
-//! Takes the configuration, and which edges run on this machine. Gives two lines.
-//! Touches the broker, under another client id, so that a running edge is not pushed off.
-//! Never publishes.
+//! The broker is asked under another client id, so that a running edge is not pushed off, and nothing is published. The
+//! lines say what was found and what to type.
 
 use super::Line;
 use super::host::Host;
 use super::spool::{self, Here};
 use crate::config::{Config, Mqtt};
 use crate::outbox::{self, Kept, Unseen};
+use firmware::limits::{PACKET_BYTES_MAX, RECORD_BYTES_MAX};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -16,6 +16,17 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long another edge is listened for: at one frame a second it is heard.
 const LISTEN: Duration = Duration::from_millis(2500);
+
+/// Most bytes of a PUBLISH packet around its payload: header, identifier and topic.
+const TOPIC_BYTES: usize = 5 + 2 + 2 + "hueflow///metrics".len() + 2 * 64;
+
+/// What a bridge says of itself.
+#[derive(Debug, Deserialize)]
+struct BridgeStatus {
+    state: String,
+    #[serde(default)]
+    journal: bool,
+}
 
 /// What a device says of itself.
 #[derive(Debug, Deserialize)]
@@ -57,10 +68,9 @@ pub(super) fn check(host: &Host, config: &Config) -> Vec<Line> {
         Ok(Ok(kept)) => {
             let user = mqtt.user.as_ref().map_or_else(String::new, |u| format!(" as {u}"));
             let over = if mqtt.tls.is_some() { ", over TLS" } else { "" };
-            vec![
-                Line::ok("broker", format!("{}:{} answers{user}{over}", mqtt.host, mqtt.port)),
-                device(mqtt, &kept, &here),
-            ]
+            let answers = format!("{}:{} answers{user}{over}", mqtt.host, mqtt.port);
+            let limit = runtime.block_on(outbox::packet_limit(mqtt, PATIENCE)).unwrap_or_default();
+            vec![packets(&answers, limit), bridge(mqtt, &kept), device(mqtt, &kept, &here)]
         }
         Ok(Err(unseen)) => vec![away(&unseen)],
         Err(failure) => vec![Line::misconfigured(
@@ -68,6 +78,51 @@ pub(super) fn check(host: &Host, config: &Config) -> Vec<Line> {
             failure.to_string(),
             "mqtt.password_file, mqtt.ca_file, mqtt.cert_file and mqtt.key_file: files that this user may read",
         )],
+    }
+}
+
+/// Whether it takes all that an edge sends.
+fn packets(answers: &str, limit: Option<usize>) -> Line {
+    let needed = RECORD_BYTES_MAX + TOPIC_BYTES;
+    match limit {
+        None => Line::ok("broker", answers),
+        Some(limit) if limit >= needed => Line::warning(
+            "broker",
+            format!("{answers}, and takes packets of at most {limit} bytes: pictures that are larger are dropped"),
+            format!("on the broker: {PACKET_BYTES_MAX} (mosquitto: max_packet_size)"),
+        ),
+        Some(limit) => Line::wrong(
+            "broker",
+            format!(
+                "{answers}, and hangs up on packets of more than {limit} bytes, so it takes packets of at most {limit}; \
+                 records have up to {needed}: what does not fit is declared lost, or dropped if it is a picture"
+            ),
+            format!("on the broker: {PACKET_BYTES_MAX} (mosquitto: max_packet_size)"),
+        ),
+    }
+}
+
+/// Whether a bridge answers for the site: without one, records wait in the spool.
+fn bridge(mqtt: &Mqtt, kept: &Kept) -> Line {
+    let site = &mqtt.site;
+    let state = kept.bridge.as_deref().and_then(|b| serde_json::from_slice::<BridgeStatus>(b).ok());
+    match state {
+        Some(b) if b.state == "online" && b.journal => Line::ok("bridge", format!("one answers for site {site}")),
+        Some(b) if b.state == "online" => Line::warning(
+            "bridge",
+            format!("one answers for site {site}, and cannot reach its journal: records wait in the spool"),
+            "hueflow-bridge doctor, where the bridge runs",
+        ),
+        Some(b) => Line::warning(
+            "bridge",
+            format!("the one of site {site} is {}: records wait in the spool", b.state),
+            format!("hueflow-bridge run --site {site}"),
+        ),
+        None => Line::warning(
+            "bridge",
+            format!("none has ever answered for site {site}: records wait in the spool"),
+            format!("hueflow-bridge run --site {site}, or mqtt.site (--site) as the bridge has it"),
+        ),
     }
 }
 
@@ -92,10 +147,14 @@ fn away(unseen: &Unseen) -> Line {
             what,
             format!("openssl s_client -connect {address} </dev/null shows what it has"),
         ),
+        Unseen::Refused(..) => {
+            Line::wrong("broker", what, "allow clients of MQTT 3.1.1 on the broker, or name another one")
+        }
         Unseen::Odd(..) => Line::wrong(
             "broker",
             what,
-            "mqtt.url: mqtt:// on its plain port, 1883 as a rule, or mqtts:// on its TLS port, 8883",
+            "mqtt.url: mqtt:// on its plain port, 1883 as a rule, or mqtts:// on its TLS port, 8883; MQTT 3.1.1 must be \
+             allowed there",
         ),
     }
 }
@@ -152,7 +211,7 @@ mod tests {
     }
 
     fn kept(status: &str, streams: &[u64]) -> Kept {
-        Kept { status: Some(status.into()), streams: streams.into() }
+        Kept { status: Some(status.into()), streams: streams.into(), ..Kept::default() }
     }
 
     const ONLINE: &str = r#"{"state":"online","version":"0.1.0","boot":"00000000000000ac"}"#;
@@ -177,6 +236,22 @@ mod tests {
     }
 
     #[test]
+    fn a_broker_of_small_packets_and_a_site_without_a_bridge_are_said() {
+        assert_eq!(packets("h:1 answers", None).state, State::Ok);
+        assert_eq!(packets("h:1 answers", Some(65_000)).state, State::Warning);
+        let small = packets("h:1 answers", Some(2048));
+        assert!(small.state == State::Wrong && small.advice.contains("max_packet_size"), "{small}");
+        let of = |b: Option<&str>| bridge(&mqtt(), &Kept { bridge: b.map(Into::into), ..Kept::default() });
+        assert_eq!(of(Some(r#"{"state":"online","journal":true}"#)).state, State::Ok);
+        for (status, word) in
+            [(Some(r#"{"state":"online"}"#), "journal"), (Some(r#"{"state":"offline"}"#), "offline"), (None, "none")]
+        {
+            let line = of(status);
+            assert!(line.state == State::Warning && line.what.contains(word), "{line}");
+        }
+    }
+
+    #[test]
     fn each_way_to_miss_a_broker_says_what_to_type() {
         let (a, b) = ("h:1883".to_owned(), "x".to_owned());
         assert!(away(&Unseen::Unresolved(a.clone(), b.clone())).advice.starts_with("getent hosts h"));
@@ -185,6 +260,7 @@ mod tests {
         assert!(refused.state == State::Misconfigured && refused.advice.contains("mqtt.password_file"));
         let untrusted = away(&Unseen::Untrusted(a.clone(), b.clone()));
         assert!(untrusted.state == State::Misconfigured && untrusted.advice.contains("s_client -connect h:1883"));
+        assert!(away(&Unseen::Refused(a.clone(), b.clone())).advice.contains("3.1.1"));
         assert!(away(&Unseen::Odd(a, b)).advice.contains("TLS"));
     }
 }

@@ -1,8 +1,7 @@
 //! Host: the machine as the checks see it, so that a folder of files can stand in for one in a test.
 //!
-//! Takes absolute paths of a Linux machine. Gives what is there: texts, names, whether this process may use it.
-//! Touches files, read only; devices are opened and closed again.
-//! Never writes, and never asks a device anything.
+//! It says what is there at absolute paths: texts, names, and whether this process may use it. Nothing is written; devices are
+//! opened and closed again, and not asked for anything.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,15 +1,15 @@
-//! Machine: the configuration's files, the clock, and memory.
+//! Machine: the configuration's files, the clock, and memory, a line each.
 //!
-//! Takes the configuration and the machine. Gives a line each.
-//! Touches `/proc`, `/run`, the unit, read only.
-//! Never a clock's time as such: only whether somebody keeps it.
+//! `/proc`, `/run` and the unit are read, and chrony is asked where it runs. Of the clock only matters whether somebody
+//! keeps it, not its time.
 
 use super::Line;
 use super::groups::unit;
 use super::host::Host;
 use crate::budget::{Budget, mib};
-use crate::camera::CLOCK_SYNCED_FILE;
+use crate::clock::{self, CHRONY_PID, RUN_DIR, TIMESYNCD_MARKER};
 use crate::config::{Config, Origin};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// 2025-01-01: a clock that is behind this was never set.
@@ -46,8 +46,13 @@ pub(super) fn clock(host: &Host) -> Line {
 }
 
 fn clock_at(host: &Host, now_s: u64) -> Line {
-    if host.has(CLOCK_SYNCED_FILE) {
+    let run = Path::new(RUN_DIR);
+    if host.has(run.join(TIMESYNCD_MARKER)) {
         return Line::ok("clock", "synchronised by systemd-timesyncd");
+    }
+    let is_chrony = host.has(run.join(CHRONY_PID));
+    if is_chrony && host.is_this() && clock::ask_chrony() {
+        return Line::ok("clock", "synchronised by chrony");
     }
     if now_s < NEVER_SET_BEFORE_S {
         return Line::warning(
@@ -56,12 +61,19 @@ fn clock_at(host: &Host, now_s: u64) -> Line {
             "sudo timedatectl set-ntp true, with a network",
         );
     }
-    let other = ["chrony/chronyd.pid", "chronyd.pid", "ntpd.pid"].iter().find(|f| host.has(format!("/run/{f}")));
+    if is_chrony {
+        return Line::warning(
+            "clock",
+            "chrony runs and has not synchronised it yet: records get the bridge's time until it has",
+            "chronyc sources shows whether it reaches a server",
+        );
+    }
+    let other = ["chronyd.pid", "ntpd.pid"].iter().find(|f| host.has(run.join(f)));
     match other {
         Some(_) => Line::warning(
             "clock",
             "kept by a service that leaves no word of it; records get the bridge's time, and the clock's beside it",
-            format!("once it is right: sudo install -D /dev/null {CLOCK_SYNCED_FILE}"),
+            format!("once it is right: sudo install -D /dev/null {RUN_DIR}/{TIMESYNCD_MARKER}"),
         ),
         None => Line::warning(
             "clock",
@@ -121,10 +133,14 @@ mod tests {
 
     #[test]
     fn a_clock_is_kept_or_what_to_type_is_said() {
-        assert_eq!(clock_at(&Fake::new().file(CLOCK_SYNCED_FILE, "").host, LATER).state, State::Ok);
+        assert_eq!(
+            clock_at(&Fake::new().file(&format!("{RUN_DIR}/{TIMESYNCD_MARKER}"), "").host, LATER).state,
+            State::Ok
+        );
         let nobody = clock_at(&Fake::new().host, LATER);
         assert!(nobody.state == State::Warning && nobody.advice.contains("timedatectl"), "{nobody}");
-        assert!(clock_at(&Fake::new().file("/run/chrony/chronyd.pid", "1").host, LATER).advice.contains("install"));
+        assert!(clock_at(&Fake::new().file("/run/chrony/chronyd.pid", "1").host, LATER).advice.contains("chronyc"));
+        assert!(clock_at(&Fake::new().file("/run/ntpd.pid", "1").host, LATER).advice.contains("install"));
         assert!(clock_at(&Fake::new().host, 86_400).what.contains("never set"));
     }
 

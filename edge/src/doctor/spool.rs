@@ -1,14 +1,13 @@
 //! Spool: whether there is a disk to keep records on, and for how long an outage it is enough.
 //!
-//! Takes the configuration and the machine. Gives a line; and the boots of the edges that run here.
-//! Touches the spool's folder, read only; its lock for a moment, shared.
-//! Never makes the folder: that is the edge's.
+//! A line says so, and names former names whose records wait. The boots of the edges that run here are found by their
+//! spools' locks, which are held, shared, for a moment. Nothing is made or changed.
 
 use super::Line;
 use super::host::Host;
 use crate::budget::{asked_size, mib};
 use crate::config::{Config, Video};
-use crate::custody::default_dir;
+use crate::custody::spool_dir;
 use crate::slot::empty_report;
 use firmware::limits::{ENVELOPE_BYTES, REPORT_BYTES_MAX};
 use firmware::wire::{self, Swatch};
@@ -26,7 +25,7 @@ const PICTURE_BYTES_PER_PIXEL: f64 = 0.05;
 
 /// The spool's folder.
 pub(super) fn dir(config: &Config) -> PathBuf {
-    config.spool_dir.clone().unwrap_or_else(default_dir)
+    spool_dir(config)
 }
 
 /// Bytes a second that are to be kept while there is no journal.
@@ -71,6 +70,14 @@ pub(super) fn check(host: &Host, config: &Config) -> Line {
         };
         return Line::wrong("spool", format!("{shown}: {} {why}", there.display()), advice);
     }
+    let former = crate::spool::owner::former(&host.at(&dir));
+    let former = match former.as_slice() {
+        [] => String::new(),
+        names => {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            format!("; records of {} wait under that name", names.join(", "))
+        }
+    };
     let disk = match host.disk(&there) {
         Ok(disk) => disk,
         Err(e) => return Line::wrong("spool", format!("{shown}: {e}"), elsewhere),
@@ -85,7 +92,7 @@ pub(super) fn check(host: &Host, config: &Config) -> Line {
     let fps = config.ask.fps.max(1.0);
     let hours = room as f64 / bytes_a_second(config, fps) / 3600.0;
     let what = format!(
-        "{shown}{made}: {} MiB free, {} MiB of at most {} MiB used; an outage of about {hours:.1} h at {fps} fps",
+        "{shown}{made}: {} MiB free, {} MiB of at most {} MiB used; an outage of about {hours:.1} h at {fps} fps{former}",
         mib(disk.free_bytes),
         mib(used),
         mib(config.spool_bytes_max)

@@ -1,16 +1,18 @@
-//! Look: what a broker keeps of our device, for `doctor`.
+//! Look: what a broker keeps of our device and its bridge, and which packets it takes, for `doctor`.
 //!
-//! Takes where the broker is, and for how long to listen. Gives the status that is kept, and whose records come by.
-//! Touches one connection, under a name of its own.
-//! Never publishes, and never pushes anybody off.
+//! Each look has a connection under a client id of its own, so that nobody is pushed off, and publishes nothing: sizes are
+//! probed with UNSUBSCRIBE packets.
 
-use super::{HANG_UP, REQUESTS_MAX, fault, password, secure};
+use super::connection::probe_topic;
+use super::fault;
+use super::packets::Packets;
+use super::{HANG_UP, REQUESTS_MAX, password, secure};
 use crate::config::Mqtt;
 use crate::exit::Failure;
 use crate::tls;
 use firmware::custody::Envelope;
 use firmware::limits::PACKET_BYTES_MAX;
-use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, MqttOptions, Packet, QoS};
+use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, MqttOptions, Packet, QoS, SubscribeFilter};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -29,6 +31,9 @@ pub enum Unseen {
     /// The two sides do not agree on TLS.
     #[error("{0}: {1}")]
     Untrusted(String, String),
+    /// It does not take this version of MQTT, this client id, or anybody now.
+    #[error("{0}: {1}")]
+    Refused(String, String),
     /// It answers, and not as a broker.
     #[error("{0} does not answer like an MQTT broker: {1}")]
     Odd(String, String),
@@ -39,10 +44,14 @@ pub enum Unseen {
 pub struct Kept {
     /// Its status, if one is kept.
     pub status: Option<Vec<u8>>,
+    /// The status of its site's bridge, if one is kept.
+    pub bridge: Option<Vec<u8>>,
     /// Streams of which records came while we listened.
     pub streams: Vec<u64>,
 }
 
+/// Connections that a search for the largest packet may take: each size that is too large ends one.
+const SEARCH_CONNECTIONS_MAX: u32 = 16;
 /// Streams that a look tells apart at most.
 const LOOK_STREAMS_MAX: usize = 8;
 /// What is kept comes at once; a broker that has said nothing for so long has nothing more.
@@ -58,21 +67,13 @@ pub async fn look(
     patience: Duration,
     listen: impl Fn(&Kept) -> Option<Duration>,
 ) -> Result<Result<Kept, Unseen>, Failure> {
-    use rand::TryRng;
-    let password = mqtt.user.as_ref().map(|_| password(mqtt)).transpose()?;
     let address = format!("{}:{}", mqtt.host, mqtt.port);
     if let Err(unseen) = knock(mqtt, &address, patience).await {
         return Ok(Err(unseen));
     }
-    let id = format!("hueflow-doctor-{:08x}", rand::rngs::SysRng.try_next_u32().unwrap_or(std::process::id()));
-    let mut options = MqttOptions::new(id, &mqtt.host, mqtt.port);
-    options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
-    if let (Some(user), Some(password)) = (&mqtt.user, password) {
-        options.set_credentials(user, password);
-    }
-    secure(&mut options, mqtt)?;
-    let (client, mut socket) = AsyncClient::new(options, REQUESTS_MAX);
+    let (client, mut socket) = AsyncClient::new(options(mqtt)?, REQUESTS_MAX);
     let base = format!("hueflow/{}/{}", mqtt.site, mqtt.device);
+    let bridge = format!("hueflow/{}/bridge/status", mqtt.site);
     let mut kept = Kept::default();
     let mut until = Instant::now() + patience;
     let (mut subscribed, mut listening) = (false, false);
@@ -93,10 +94,14 @@ pub async fn look(
         match event {
             rumqttc::Event::Incoming(Packet::ConnAck(_)) => {
                 // There is room: nothing was asked before.
-                let _ = client.try_subscribe(format!("{base}/status"), QoS::AtMostOnce);
+                let topics = [format!("{base}/status"), bridge.clone()];
+                let _ = client.try_subscribe_many(topics.map(|t| SubscribeFilter::new(t, QoS::AtMostOnce)));
             }
             rumqttc::Event::Incoming(Packet::SubAck(_)) if !subscribed => {
                 (subscribed, until) = (true, Instant::now() + LOOK_QUIET);
+            }
+            rumqttc::Event::Incoming(Packet::Publish(p)) if p.topic == bridge => {
+                kept.bridge = Some(p.payload.to_vec()).filter(|s| !s.is_empty());
             }
             rumqttc::Event::Incoming(Packet::Publish(p)) if p.topic.ends_with("/status") => {
                 kept.status = Some(p.payload.to_vec()).filter(|s| !s.is_empty());
@@ -113,6 +118,55 @@ pub async fn look(
     let _ = client.try_disconnect();
     let _ = tokio::time::timeout(HANG_UP, async { while socket.poll().await.is_ok() {} }).await;
     Ok(Ok(kept))
+}
+
+/// The connection's settings, under a client id of its own.
+fn options(mqtt: &Mqtt) -> Result<MqttOptions, Failure> {
+    use rand::TryRng;
+    let id = format!("hueflow-doctor-{:08x}", rand::rngs::SysRng.try_next_u32().unwrap_or(std::process::id()));
+    let mut options = MqttOptions::new(id, &mqtt.host, mqtt.port);
+    options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
+    if let Some(user) = &mqtt.user {
+        options.set_credentials(user, password(mqtt)?);
+    }
+    secure(&mut options, mqtt)?;
+    Ok(options)
+}
+
+/// The largest packet that the broker takes; none: it takes all that are probed, or does not answer probes.
+///
+/// # Errors
+/// [`Failure`] if the password or a certificate cannot be read.
+pub async fn packet_limit(mqtt: &Mqtt, patience: Duration) -> Result<Option<usize>, Failure> {
+    let mut packets = Packets::searching();
+    let mut connections = 0;
+    while packets.probe().is_some() && connections < SEARCH_CONNECTIONS_MAX {
+        connections += 1;
+        let (client, mut socket) = AsyncClient::new(options(mqtt)?, REQUESTS_MAX);
+        let mut is_probing = false;
+        while let Some(bytes) = packets.probe() {
+            match tokio::time::timeout(patience, socket.poll()).await {
+                Ok(Ok(rumqttc::Event::Incoming(Packet::ConnAck(_)))) => {
+                    is_probing = client.try_unsubscribe(probe_topic(bytes)).is_ok();
+                }
+                Ok(Ok(rumqttc::Event::Incoming(Packet::UnsubAck(_)))) => {
+                    packets.passed(0);
+                    let Some(bytes) = packets.probe() else { break };
+                    is_probing = client.try_unsubscribe(probe_topic(bytes)).is_ok();
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) if is_probing => {
+                    packets.broke();
+                    break;
+                }
+                // It went away, or does not answer: nothing is known of its sizes.
+                Ok(Err(_)) | Err(_) => return Ok(None),
+            }
+        }
+        let _ = client.try_disconnect();
+        let _ = tokio::time::timeout(HANG_UP, async { while socket.poll().await.is_ok() {} }).await;
+    }
+    Ok(packets.limit())
 }
 
 /// Whether the name means something, and somebody answers.
@@ -136,9 +190,10 @@ fn unseen(address: String, error: &ConnectionError, mqtt: &Mqtt) -> Unseen {
         ConnectionError::ConnectionRefused(
             code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
         ) => Unseen::Credentials(address, format!("{code:?}")),
+        other if fault::refusal(other).is_some() => Unseen::Refused(address, fault::text(other, mqtt, false)),
         other => match tls::fault(other, &mqtt.host) {
             Some(why) => Unseen::Untrusted(address, why),
-            None => Unseen::Odd(address, fault(other, mqtt, false)),
+            None => Unseen::Odd(address, fault::text(other, mqtt, false)),
         },
     }
 }

@@ -7,7 +7,7 @@ use super::Send;
 use crate::parcel::{Parcel, PictureWay};
 use crate::spool::{AppendError, Entry, SpoolError, Stamp};
 use firmware::custody::Kind;
-use firmware::limits::{ENVELOPE_BYTES, PAYLOAD_BYTES_MAX, REPORT_BYTES_MAX};
+use firmware::limits::{ENVELOPE_BYTES, REPORT_BYTES_MAX};
 use firmware::wire::{self, Loss, LossReason, Payload, PictureHead, Report};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -73,7 +73,8 @@ impl Send {
         if parcel.with_report {
             parcel.report.dropped += self.channels.counters.refused.load(Ordering::Relaxed);
             if parcel.way == PictureWay::Records {
-                let made = parcel.picture(PAYLOAD_BYTES_MAX, &mut self.scratch, &mut self.parts);
+                let max = self.payload_bytes_max(Kind::Picture);
+                let made = parcel.picture(max, &mut self.scratch, &mut self.parts);
                 if let Err(e) = made {
                     log::error!("frame {}: its picture cannot be sent: {e}", parcel.report.frame);
                     self.parts.clear();
@@ -134,7 +135,7 @@ impl Send {
         };
         match self.spool.append(&entry) {
             Ok(_) => {
-                self.sync_due.get_or_insert_with(|| Instant::now() + self.sync_every);
+                self.cadence.appended(Instant::now());
                 true
             }
             Err(AppendError::Full) => false,
@@ -194,13 +195,13 @@ impl Send {
         }
     }
 
-    /// Declares a record lost whose bytes are damaged. False: there is no room for that now, or for knowing of it.
-    pub(super) fn give_up(&mut self, stream: u64, seq: u64) -> bool {
+    /// Declares a record lost that can never be sent. False: there is no room for that now, or for knowing of it.
+    pub(super) fn give_up(&mut self, stream: u64, seq: u64, reason: LossReason) -> bool {
         if !self.given_up.contains(&(stream, seq)) {
             if self.given_up.len() >= GIVEN_UP_MAX || self.trouble.waits() {
                 return false;
             }
-            let loss = Loss { stream, from: seq, to: seq + 1, reason: LossReason::Corrupt };
+            let loss = Loss { stream, from: seq, to: seq + 1, reason };
             let done = self.spool.declare(&[loss], self.stamp);
             self.declared();
             match done {
@@ -211,8 +212,13 @@ impl Send {
                     return false;
                 }
             }
-            log::error!("record {seq} of stream {stream:016x} is damaged on the disk: declared lost");
-            self.channels.counters.damaged.fetch_add(1, Ordering::Relaxed);
+            let counters = &self.channels.counters;
+            if reason == LossReason::TooLarge {
+                counters.records_too_large.fetch_add(1, Ordering::Relaxed);
+            } else {
+                log::error!("record {seq} of stream {stream:016x} is damaged on the disk: declared lost");
+                counters.damaged.fetch_add(1, Ordering::Relaxed);
+            }
             self.channels.counters.losses.fetch_add(1, Ordering::Relaxed);
         }
         self.sender.gone(stream, seq, seq + 1);
@@ -246,7 +252,7 @@ impl Send {
 
     /// Makes what is appended durable, and tells the sender.
     pub(super) fn sync(&mut self) {
-        self.sync_due = None;
+        self.cadence.synced();
         let any = self.spool.unsynced() > 0;
         match self.spool.sync() {
             Ok(next) => {

@@ -3,34 +3,77 @@
 //! It holds state, boot, journal, the configuration in force, counters, and under `health` a line for each child of the
 //! supervisor. Of passwords it names the file, as the configuration does.
 
+use crate::command::Refusal;
 use crate::config::Origin;
 use crate::counters::{Counters, get};
 use crate::health::ChildReport;
+use crate::vitals::Vitals;
 use std::collections::BTreeMap;
 
 /// The configuration in force, and from where each value came.
 pub type Origins = BTreeMap<&'static str, (toml::Value, Origin)>;
 
-/// The `status` message.
-pub fn json(
-    state: &str,
-    boot: u64,
-    journal: Option<&str>,
-    config: Option<&Origins>,
-    counters: Option<&Counters>,
-    health: &[ChildReport],
-) -> String {
-    let config: Option<serde_json::Map<_, _>> = config.map(|c| {
-        let entry =
-            |(value, origin): &(toml::Value, Origin)| serde_json::json!({ "value": value, "from": origin.to_string() });
-        c.iter().map(|(key, v)| ((*key).to_owned(), entry(v))).collect()
+/// How much of the configuration a status has: a broker may take only small packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Every key.
+    All,
+    /// What differs from the defaults.
+    Changed,
+    /// No configuration, no health.
+    Least,
+}
+
+impl Detail {
+    /// All, the fullest first.
+    pub const ALL: [Detail; 3] = [Detail::All, Detail::Changed, Detail::Least];
+}
+
+/// What a status tells of a run.
+pub struct About<'a> {
+    /// The configuration in force.
+    pub config: &'a Origins,
+    /// How much of it is told.
+    pub detail: Detail,
+    /// What is counted.
+    pub counters: &'a Counters,
+    /// The state of every child.
+    pub health: &'a [ChildReport],
+    /// The newest refused commands.
+    pub refused: &'a [Refusal],
+    /// How the machine does.
+    pub vitals: &'a Vitals,
+    /// Captured times can be relied on.
+    pub is_clock_synchronised: bool,
+}
+
+/// The `status` message; without `about` it is the last will.
+pub fn json(state: &str, boot: u64, journal: Option<&str>, about: Option<&About<'_>>) -> String {
+    let entry =
+        |(value, origin): &(toml::Value, Origin)| serde_json::json!({ "value": value, "from": origin.to_string() });
+    let is_told = |detail, origin: &Origin| match detail {
+        Detail::All => true,
+        Detail::Changed => *origin != Origin::Default,
+        Detail::Least => false,
+    };
+    let config = about.filter(|a| a.detail != Detail::Least).map(|a| {
+        let told = a.config.iter().filter(|(_, v)| is_told(a.detail, &v.1));
+        told.map(|(key, v)| ((*key).to_owned(), entry(v))).collect::<serde_json::Map<_, _>>()
     });
-    let spool = counters.map(|c| {
+    let c = about.map(|a| a.counters);
+    let spool = c.map(|c| {
         serde_json::json!({
             "refused_frames": get(&c.refused),
             "evicted_records": get(&c.evicted),
             "damaged_records": get(&c.damaged),
+            "too_large_records": get(&c.records_too_large),
             "loss_records": get(&c.losses),
+        })
+    });
+    let broker = c.map(|c| {
+        serde_json::json!({
+            "packet_bytes_max": Some(get(&c.packet_bytes_max)).filter(|&bytes| bytes > 0),
+            "too_large_pictures": get(&c.pictures_too_large),
         })
     });
     serde_json::json!({
@@ -40,7 +83,14 @@ pub fn json(
         "journal": journal,
         "config": config,
         "spool": spool,
-        "health": health,
+        "broker": broker,
+        "frames": c.map(|c| get(&c.frames)),
+        "frames_with_missed_colours": c.map(|c| get(&c.missing)),
+        "records_held": c.map(|c| get(&c.held)),
+        "machine": about.filter(|a| a.detail != Detail::Least).map(|a| a.vitals),
+        "clock_synchronised": about.map(|a| a.is_clock_synchronised),
+        "refused_commands": about.filter(|a| a.detail != Detail::Least).map_or(&[][..], |a| a.refused),
+        "health": about.filter(|a| a.detail != Detail::Least).map_or(&[][..], |a| a.health),
     })
     .to_string()
 }
@@ -50,23 +100,69 @@ mod tests {
     use super::*;
     use crate::health::Child;
 
+    fn config() -> Origins {
+        BTreeMap::from([
+            ("clustering.lambda", (toml::Value::Integer(40), Origin::Command)),
+            ("clustering.cold", (toml::Value::Boolean(false), Origin::Default)),
+        ])
+    }
+
     #[test]
     fn a_status_names_state_version_boot_journal_configuration_what_was_lost_and_health() {
-        let config = BTreeMap::from([("clustering.lambda", (toml::Value::Integer(40), Origin::Command))]);
-        let counters = Counters { evicted: 7.into(), ..Counters::default() };
+        let counters = Counters { evicted: 7.into(), packet_bytes_max: 2048.into(), ..Counters::default() };
         let camera = Child::alone("camera", "rpicam:");
         camera.waiting("rpicam-vid is not installed");
-        let status = json("online", 0xAB, Some("kafka:x"), Some(&config), Some(&counters), &[camera.report()]);
+        let vitals = Vitals { temperature_c: Some(48.5), ..Vitals::default() };
+        let (health, refused) = ([camera.report()], [Refusal::new("lambda", -1, "too small")]);
+        let about = About {
+            config: &config(),
+            detail: Detail::All,
+            counters: &counters,
+            health: &health,
+            refused: &refused,
+            vitals: &vitals,
+            is_clock_synchronised: true,
+        };
+        let status = json("online", 0xAB, Some("kafka:x"), Some(&about));
         let json: serde_json::Value = serde_json::from_str(&status).unwrap();
         assert_eq!(json["state"], "online");
+        assert_eq!((&json["clock_synchronised"], &json["machine"]["temperature_c"]), (&true.into(), &48.5.into()));
         assert_eq!(json["boot"], "00000000000000ab");
         assert_eq!(json["journal"], "kafka:x");
         assert_eq!(json["config"]["clustering.lambda"]["value"], 40);
         assert_eq!(json["config"]["clustering.lambda"]["from"], "command");
         assert_eq!((&json["spool"]["evicted_records"], &json["spool"]["loss_records"]), (&7.into(), &0.into()));
+        assert_eq!(json["broker"]["packet_bytes_max"], 2048);
+        let want = serde_json::json!([{"key": "lambda", "value": "-1", "reason": "too small"}]);
+        assert_eq!(json["refused_commands"], want);
         let want = serde_json::json!([{
             "name": "camera", "what": "rpicam:", "state": "waiting", "reason": "rpicam-vid is not installed", "failures": 1
         }]);
         assert_eq!(json["health"], want);
+    }
+
+    #[test]
+    fn a_status_for_a_small_broker_has_less_in_it() {
+        let (config, counters, vitals) = (config(), Counters::default(), Vitals::default());
+        let of = |detail| {
+            json(
+                "online",
+                2,
+                None,
+                Some(&About {
+                    config: &config,
+                    detail,
+                    counters: &counters,
+                    health: &[],
+                    refused: &[],
+                    vitals: &vitals,
+                    is_clock_synchronised: false,
+                }),
+            )
+        };
+        let [all, changed, least] = Detail::ALL.map(of);
+        assert!(all.contains("clustering.cold") && all.contains("clustering.lambda"));
+        assert!(!changed.contains("clustering.cold") && changed.contains("clustering.lambda"), "{changed}");
+        assert!(!least.contains("clustering") && least.len() < 400, "{least}");
     }
 }

@@ -1,8 +1,7 @@
 //! Chain: segments one behind the other, of which the last one of this open's stream grows.
 //!
-//! Takes records. Gives them back by (stream, seq); drops segments from the front.
-//! Touches the segments of its own name in the spool's directory.
-//! Never keeps what was not made durable when syncing failed: those records were never there.
+//! It gives records back by (stream, seq) and drops segments from the front. When syncing fails, what was not durable is
+//! taken back: those records were never there.
 
 use super::segment::{self, Found, Segment};
 use super::{Entry, Progress, ReadError, SpoolError, disk, sync_dir};

@@ -1,12 +1,13 @@
 //! Spool: records on the disk, from the moment they are accepted until the journal has them.
 //!
-//! Takes payloads. Gives sequence numbers, records back by (stream, seq), and what an earlier run left behind.
-//! Touches one directory, which no other edge may use at the same time.
-//! Never more than `bytes_max` bytes of segments. Never deletes but from the front, and there only what the journal has,
-//! or what a loss record that is already durable names.
+//! It gives sequence numbers, records back by (stream, seq), and what an earlier run left behind. It works in one directory,
+//! which no other edge may use at the same time, and never has more than `bytes_max` bytes of segments. Segments are deleted
+//! from the front only, and only if the journal has what is in them, or if a loss record that is already durable names it.
 //!
 //! | file | holds |
 //! |---|---|
+//! | `owner` | the site and device whose records these are ([`owner`]) |
+//! | `of/SITE/DEVICE/` | the same files, of a former name |
 //! | `lock` | the boot in hexadecimal; locked while the spool is open |
 //! | `state` | JSON: the journal's id, and since and floor of each stream; replaced as a whole |
 //! | `seg-NNNNNNNNNNNNNNNN.log` | segment N (hexadecimal, counted over all opens): a head and records of one stream ([`segment`]) |
@@ -18,19 +19,24 @@
 //! A full spool is made room in by [`Spool::evict`]: loss records for what the oldest segment still holds are appended
 //! and synced, then the segment is deleted. After a crash in between both are there and both are sent: stored wins.
 
+mod cadence;
 mod chain;
+mod open;
+pub mod owner;
 pub mod segment;
 pub mod state;
 
+pub use cadence::Cadence;
 use chain::Chain;
-use firmware::custody::Envelope;
-use firmware::limits::{ENVELOPE_BYTES, SEQ_MAX};
+use firmware::limits::ENVELOPE_BYTES;
 use firmware::wire::{self, Loss, LossReason, Payload};
+pub use open::held_by;
+pub use owner::Name;
 pub use state::State;
 use state::StreamState;
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A segment is closed when it has this many bytes.
@@ -64,6 +70,9 @@ pub enum SpoolError {
     /// Another edge has it open.
     #[error("the spool {0} is in use by another edge")]
     InUse(PathBuf),
+    /// It holds records of too many former names.
+    #[error("the spool {0} holds records of {max} former names that the journal does not have", max = owner::FORMER_MAX)]
+    TooManyNames(PathBuf),
     /// The disk refused.
     #[error("the spool cannot {doing} {path}: {error}")]
     Disk {
@@ -82,6 +91,9 @@ impl SpoolError {
         use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         match self {
             SpoolError::InUse(_) => "give this edge a directory of its own with --spool DIR",
+            SpoolError::TooManyNames(_) => {
+                "start it under one of the names in its folder of/ until its records are sent, or use --spool DIR"
+            }
             SpoolError::Disk { error, .. } => match error.kind() {
                 StorageFull | QuotaExceeded => "make room on its disk, or give another one with --spool DIR",
                 ReadOnlyFilesystem => "mount it writable (and check the disk), or give another one with --spool DIR",
@@ -99,7 +111,10 @@ fn disk(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolErro
 impl From<SpoolError> for crate::exit::Failure {
     fn from(error: SpoolError) -> Self {
         use crate::exit::Reason;
-        let reason = if matches!(error, SpoolError::InUse(_)) { Reason::Unavailable } else { Reason::Io };
+        let reason = match error {
+            SpoolError::InUse(_) | SpoolError::TooManyNames(_) => Reason::Unavailable,
+            SpoolError::Disk { .. } => Reason::Io,
+        };
         let advice = error.advice();
         crate::exit::Failure::new(reason, anyhow::anyhow!("{error}; {advice}"))
     }
@@ -190,16 +205,6 @@ pub struct Evicted {
     pub losses: u64,
 }
 
-/// The boot of the edge that has the spool in `dir` open, if one has. The lock is held, shared, for a moment: an edge that
-/// starts in that very moment has to start again.
-pub fn held_by(dir: &Path) -> Option<u64> {
-    let lock = File::open(dir.join("lock")).ok()?;
-    if !matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)) {
-        return None;
-    }
-    u64::from_str_radix(io::read_to_string(lock).ok()?.trim(), 16).ok()
-}
-
 /// Hears how many segments of how many have been read.
 pub type Progress<'a> = dyn FnMut(usize, usize) + 'a;
 
@@ -216,91 +221,9 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens (or makes) the spool in `dir`, recovers what is in it, and begins the stream `boot` (lowest bit 0).
-    ///
-    /// # Errors
-    /// [`SpoolError`].
-    pub fn open(dir: &Path, limits: Limits, boot: u64) -> Result<Spool, SpoolError> {
-        Spool::open_with(dir, limits, boot, &mut |_, _| {})
-    }
-
-    /// The same; `progress` is called for each segment that was read: a spool of some GiB takes minutes on an SD card.
-    ///
-    /// # Errors
-    /// [`SpoolError`].
-    pub fn open_with(dir: &Path, limits: Limits, boot: u64, progress: &mut Progress<'_>) -> Result<Spool, SpoolError> {
-        std::fs::create_dir_all(dir).map_err(disk("make the directory", dir))?;
-        let lock_path = dir.join("lock");
-        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
-        let lock = lock.map_err(disk("open", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(SpoolError::InUse(dir.into())),
-            Err(TryLockError::Error(error)) => return Err(disk("lock", &lock_path)(error)),
-        }
-        let boot = boot & !1;
-        // Only for who asks; a disk that is too full for it is no reason to stay away.
-        let said = lock.set_len(0).and_then(|()| (&lock).write_all(format!("{:016x}\n", boot).as_bytes()));
-        if let Err(error) = said {
-            log::debug!("{}: {error}", lock_path.display());
-        }
-        let mut spool = Spool {
-            dir: dir.into(),
-            data: Chain::open(dir, "seg", (boot, limits.segment_bytes), progress)?,
-            losses: Chain::open(dir, "loss", (boot | 1, limits.loss_bytes_max / 4), progress)?,
-            limits,
-            state: State::load(&dir.join("state")),
-            older: Vec::new(),
-            _lock: lock,
-        };
-        spool.find_older()?;
-        // What an earlier open left empty, or what the journal has, is of no use; but a stream must be there for as
-        // long as a window has to speak of it.
-        let older = spool.older.clone();
-        let find = |stream| older.iter().find(|o| o.stream == stream).map(|o| o.floor);
-        spool.trim(find, |stream| find(stream).is_some())?;
-        Ok(spool)
-    }
-
-    /// Streams of loss records first, for they are few; then those of which only they tell; then data.
-    fn find_older(&mut self) -> Result<(), SpoolError> {
-        for s in &self.losses.segments {
-            find_in(&mut self.older, &self.state, s.stream, s.first, s.end());
-        }
-        let older = self.older.clone();
-        // Only what is there is asked for: how far a damaged state says that a stream goes is no guide.
-        let held: Vec<_> = self.losses.segments.iter().map(|s| (s.stream, s.first, s.end())).collect();
-        for (stream, first, end) in held {
-            let floor = older.iter().find(|o| o.stream == stream).map_or(end, |o| o.floor);
-            for loss in self.losses_in(stream, first.max(floor)..end)? {
-                let known = self.data.segments.iter().any(|s| s.stream == loss.stream && s.end() > s.first);
-                if !known && loss.to <= SEQ_MAX {
-                    find_in(&mut self.older, &self.state, loss.stream, loss.to, loss.to);
-                }
-            }
-        }
-        for s in &self.data.segments {
-            find_in(&mut self.older, &self.state, s.stream, s.first, s.end());
-        }
-        for o in &mut self.older {
-            o.floor = o.floor.min(o.next);
-        }
-        Ok(())
-    }
-
-    /// The loss records of a stream that can be read; one that is damaged is found when it is to be sent.
-    fn losses_in(&mut self, stream: u64, seqs: std::ops::Range<u64>) -> Result<Vec<Loss>, SpoolError> {
-        let (mut losses, mut record) = (Vec::new(), Vec::new());
-        for seq in seqs {
-            match self.losses.read(stream, seq, &mut record) {
-                Ok(()) => {}
-                Err(ReadError::Damaged { .. }) => continue,
-                Err(ReadError::Disk(e)) => return Err(e),
-            }
-            let Ok((envelope, payload)) = Envelope::open(&record) else { continue };
-            losses.extend(wire::decode::<Loss>(envelope.payload_version, payload).ok());
-        }
-        Ok(losses)
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// This open's stream.
@@ -489,27 +412,6 @@ impl Spool {
             self.state = state;
         }
         Ok(())
-    }
-}
-
-/// Adds what a segment, or a loss record, tells of a stream.
-fn find_in(older: &mut Vec<Older>, state: &State, stream: u64, first: u64, end: u64) {
-    // Stream 0: a damaged head. End 0: a run that accepted nothing.
-    if stream == 0 || end == 0 {
-        return;
-    }
-    match older.iter_mut().find(|o| o.stream == stream) {
-        Some(o) => {
-            // All below the end of a loss at the end is given up.
-            o.floor = if first == end && o.floor >= o.next { o.floor.max(end) } else { o.floor };
-            o.next = o.next.max(end);
-        }
-        None => {
-            let known = state.stream(stream);
-            let floor = first.max(known.map_or(0, |k| k.floor));
-            let since = known.map_or(0, |k| k.since);
-            older.push(Older { stream, since, floor, next: end.max(since) });
-        }
     }
 }
 

@@ -1,8 +1,7 @@
 //! Segment: one file of the spool: a head, then the records of one stream, one behind the other.
 //!
-//! Takes records. Gives them back by seq, and from a file of unknown state all that is whole in it.
-//! Touches its one file.
-//! Never trusts what it finds: each record's checksum, stream and seq must be right.
+//! It gives records back by seq, and from a file of unknown state all that is whole in it. What is found is not trusted: each
+//! record's checksum, stream and seq must be right.
 //!
 //! | offset | bytes | field |
 //! |--:|--:|---|
@@ -86,6 +85,8 @@ impl Segment {
     pub(super) fn create(path: &Path, number: u64, stream: u64, first: u64) -> io::Result<Segment> {
         let file = File::options().create(true).truncate(true).write(true).open(path)?;
         write(&file, &head(stream, first), 0)?;
+        #[cfg(test)]
+        fault::count_sync();
         file.sync_all()?;
         Ok(Segment { number, stream, first, bytes: HEAD_BYTES as u64, offsets: Vec::new(), file: Some(file) })
     }
@@ -119,7 +120,7 @@ impl Segment {
 
     pub(super) fn sync(&self) -> io::Result<()> {
         #[cfg(test)]
-        fault::disk_takes(0, true)?;
+        fault::synced()?;
         self.file.as_ref().map_or(Ok(()), File::sync_data)
     }
 
@@ -166,6 +167,8 @@ fn write(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
         file.write_all_at(&bytes[..bytes.len() / 2], at)?;
         return Err(error);
     }
+    #[cfg(test)]
+    fault::wrote(at, bytes.len());
     file.write_all_at(bytes, at)
 }
 
@@ -242,12 +245,45 @@ fn whole(bytes: &[u8], stream: u64, fits: impl Fn(u64) -> bool) -> Option<(u64, 
 
 #[cfg(test)]
 pub(super) mod fault {
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
+    use std::collections::BTreeSet;
     use std::io;
+
+    /// What a disk is written in.
+    pub const PAGE_BYTES: u64 = 4096;
 
     thread_local! {
         /// Bytes that the disk still takes, for tests; none: as many as it likes. With 0 it does not sync either.
         pub static DISK_BYTES: Cell<Option<usize>> = const { Cell::new(None) };
+        /// Files that were synced.
+        pub static SYNCS: Cell<u64> = const { Cell::new(0) };
+        /// Pages that syncs wrote.
+        pub static PAGES_WRITTEN: Cell<u64> = const { Cell::new(0) };
+        /// Pages of the segment that takes records, changed since the last sync.
+        static CHANGED: RefCell<BTreeSet<u64>> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    /// Counts from here on.
+    pub fn reset_wear() {
+        SYNCS.set(0);
+        PAGES_WRITTEN.set(0);
+        CHANGED.take();
+    }
+
+    pub fn wrote(at: u64, bytes: usize) {
+        let pages = at / PAGE_BYTES..=(at + bytes as u64 - 1) / PAGE_BYTES;
+        CHANGED.with_borrow_mut(|changed| changed.extend(pages));
+    }
+
+    pub fn synced() -> io::Result<()> {
+        disk_takes(0, true)?;
+        count_sync();
+        Ok(())
+    }
+
+    pub fn count_sync() {
+        SYNCS.set(SYNCS.get() + 1);
+        PAGES_WRITTEN.set(PAGES_WRITTEN.get() + CHANGED.take().len() as u64);
     }
 
     pub fn disk_takes(bytes: usize, sync: bool) -> io::Result<()> {

@@ -1,8 +1,7 @@
 //! State: what must outlive a restart besides the records: the journal's id, and how far each stream is settled.
 //!
-//! Takes what the sender knows. Gives it back at the next open.
-//! Touches one small file, replaced by renaming.
-//! Never half a state: an unreadable one counts as none, and the log says so.
+//! It is one small file, replaced by renaming. An unreadable one counts as none, and the log says so: records are then sent
+//! again.
 
 use firmware::limits::{JOURNAL_ID_BYTES_MAX, SEQ_MAX};
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,11 @@
 //! Spool against a model: whatever is appended, synced, trimmed, torn and reopened, no accepted record is lost.
 //!
-//! Takes random actions. Gives nothing.
-//! Touches a temporary directory.
-//! Never segments of more than a few hundred bytes, so that every edge is met in milliseconds.
+//! Random actions run on a spool in a temporary directory and on the model. Segments have a few hundred bytes, so that every
+//! edge is met in milliseconds.
 
 use super::segment::fault::DISK_BYTES;
 use super::*;
+use firmware::custody::Envelope;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,7 @@
 //! A scripted broker and bridge in one: enough MQTT 3.1.1 for one edge, and faults on demand.
 //!
-//! Takes one connection at a time on a free loopback port. Gives what it was told, and acks as the bridge would.
-//! Touches its socket.
-//! Never remembers a session: each connection finds a broker that has forgotten the last one.
+//! It takes one connection at a time on a free loopback port, records what it was told, and acknowledges as the bridge would.
+//! It remembers no session: each connection finds a broker that has forgotten the last one.
 
 use firmware::custody::{Ack, Envelope, JournalId, StreamAck, Window, WindowId};
 use firmware::wire;
@@ -152,7 +151,11 @@ impl Session<'_> {
                 assert_eq!(body[7] & 2, 0, "the session must be a persistent one");
                 let (topic, rest) = text(rest);
                 self.topic = topic.strip_suffix("/status").unwrap().to_owned();
-                assert!(self.topic.ends_with(&format!("/{client}")));
+                assert_eq!(
+                    self.topic,
+                    format!("hueflow/{}", client.replace(':', "/")),
+                    "the client id is site and device"
+                );
                 self.heard.lock().unwrap().will = text(rest).0.to_owned();
                 self.socket.write_all(&[0x20, 2, 0, 0])
             }
@@ -171,6 +174,8 @@ impl Session<'_> {
                 self.publish_on(&format!("{site}/bridge/status"), br#"{"state":"online","journal":true}"#)
             }
             3 => self.published(head, body),
+            // The edge probes with such packets where connections keep breaking.
+            10 => self.socket.write_all(&[0xB0, 2, body[0], body[1]]),
             12 => self.socket.write_all(&[0xD0, 0]),
             14 => Err(io::ErrorKind::ConnectionAborted.into()),
             _ => Ok(()),

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 /// Bytes of colours in a part: what a payload has room for behind the largest head.
 const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - HEAD_BYTES_MAX;
+/// How much a head may grow when part, parts and the colours in the part are filled in: 2, 2 and 4 bytes.
+const HEAD_BYTES_GROWTH: usize = 8;
 /// Most bytes of one colour and its count: a delta of 24 bits and a count of 25.
 const ENTRY_BYTES_MAX: usize = 8;
 
@@ -53,6 +55,7 @@ pub struct Census<'a> {
     sorted: &'a [u32],
     head: CensusHead,
     at: usize,
+    body_bytes_max: usize,
 }
 
 impl<'a> Census<'a> {
@@ -63,9 +66,24 @@ impl<'a> Census<'a> {
     /// [`WireError::Full`] if a buffer is too short, or if it would be more than [`PARTS_MAX`] parts.
     pub fn take(
         frame: &Frame<'_>,
+        head: CensusHead,
+        scratch: &'a mut [u32],
+        row: &mut [u8],
+    ) -> Result<Self, WireError> {
+        Census::take_in_parts(frame, head, scratch, row, PAYLOAD_BYTES_MAX)
+    }
+
+    /// The same in parts of at most `payload_max` bytes, for a broker that takes only small packets. `row` has to hold a head
+    /// then, too.
+    ///
+    /// # Errors
+    /// [`WireError::Full`] if a buffer is too small, a head leaves no room for colours, or there are too many parts.
+    pub fn take_in_parts(
+        frame: &Frame<'_>,
         mut head: CensusHead,
         scratch: &'a mut [u32],
         row: &mut [u8],
+        payload_max: usize,
     ) -> Result<Self, WireError> {
         let colours = scratch.get_mut(..frame.visible_px()).ok_or(WireError::Full)?;
         let mut out = colours.iter_mut();
@@ -83,7 +101,14 @@ impl<'a> Census<'a> {
         head.pixels = colours.len() as u32;
         head.colours = Runs { sorted: colours }.count() as u32;
         head.part = 0;
-        let mut census = Census { sorted: colours, head, at: 0 };
+        let body_bytes_max = if payload_max >= PAYLOAD_BYTES_MAX {
+            BODY_BYTES_MAX
+        } else {
+            (head.parts, head.in_part) = (1, 0);
+            let head_bytes = encode(&head, row)? + HEAD_BYTES_GROWTH;
+            payload_max.checked_sub(head_bytes).filter(|&b| b >= ENTRY_BYTES_MAX).ok_or(WireError::Full)?
+        };
+        let mut census = Census { sorted: colours, head, at: 0, body_bytes_max };
         let mut parts = 0usize;
         while census.at < census.sorted.len() {
             census.body(&mut [0; 0]);
@@ -127,7 +152,7 @@ impl<'a> Census<'a> {
     fn body(&mut self, out: &mut [u8]) -> (usize, u32) {
         let (mut bytes, mut colours, mut last) = (0, 0, 0);
         let mut rest = Runs { sorted: self.sorted.get(self.at..).unwrap_or(&[]) };
-        while bytes + ENTRY_BYTES_MAX <= BODY_BYTES_MAX {
+        while bytes + ENTRY_BYTES_MAX <= self.body_bytes_max {
             let Some((colour, count)) = rest.next() else { break };
             for number in [colour - last, count] {
                 bytes += put_number(number, out.get_mut(bytes..).unwrap_or(&mut []));

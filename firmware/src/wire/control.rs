@@ -15,6 +15,8 @@ pub enum LossReason {
     Full,
     /// The bytes on the disk were damaged.
     Corrupt,
+    /// The broker takes no packet of this size.
+    TooLarge,
 }
 
 impl LossReason {
@@ -23,6 +25,7 @@ impl LossReason {
         match self {
             LossReason::Full => "full",
             LossReason::Corrupt => "corrupt",
+            LossReason::TooLarge => "too_large",
         }
     }
 }

@@ -1,8 +1,7 @@
 //! The edge's targets: what lies on its disk, what its sources read, and what it is told.
 //!
-//! Takes bytes that anyone may have made. Gives nothing.
-//! Touches a temporary folder, in memory where there is one.
-//! Never only "no panic": of a damaged spool all must come back that is not damaged, and what is printed must read back.
+//! Each takes bytes that anyone may have made. More is checked than "no panic": of a damaged spool all must come back that is
+//! not damaged, and what is printed must read back.
 
 use super::feed::Feed;
 use super::spool;
@@ -156,6 +155,6 @@ pub fn command(data: &[u8]) {
             }
             assert_eq!(Config::check(raw).unwrap().settings.lambda_q6, settings.lambda_q6);
         }
-        Err(why) => assert!(!why.is_empty()),
+        Err(refusal) => assert!(!refusal.to_string().is_empty()),
     }
 }

@@ -1,19 +1,15 @@
-//! HTTP: as much of it as a page with one picture needs.
+//! The preview's clients: each gets the page, the newest picture, or pictures until it goes.
 //!
-//! Takes connections. Gives each the page, the newest picture, or pictures until it goes.
-//! Touches one thread a client, at most `CLIENTS_MAX` of them.
-//! Never more of a request than its head, and never that for longer than `CLIENT_LIMIT`.
+//! Each client has a thread, and there are at most `CLIENTS_MAX` of them. Requests are read by [`crate::http`].
 
 use super::{CLIENT_LIMIT, CLIENTS_MAX, IDLE_EVERY, Picture, Shared, Taken};
+use crate::http::{answer, head, is_meant};
 use crate::panel::png;
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::io::{self, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::Builder;
-use std::time::Instant;
 
-/// Longest request head in bytes.
-const HEAD_BYTES_MAX: usize = 4096;
 const JPEG_QUALITY: u8 = 90;
 const PAGE: &str = include_str!("page.html");
 
@@ -51,43 +47,8 @@ pub(super) fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-fn answer(to: &mut impl Write, status: &str, kind: &str, body: &[u8]) -> io::Result<()> {
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
-         Cross-Origin-Resource-Policy: same-origin\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
-    to.write_all(head.as_bytes())?;
-    to.write_all(body)
-}
-
-/// Reads one request's head; none if it is too long, too slow or not there.
-fn head(from: &mut TcpStream) -> io::Result<Option<String>> {
-    let (mut bytes, until) = (Vec::new(), Instant::now() + CLIENT_LIMIT);
-    while !bytes.ends_with(b"\r\n\r\n") {
-        let mut some = [0; 512];
-        let n = from.read(&mut some)?;
-        bytes.extend_from_slice(&some[..n]);
-        if n == 0 || bytes.len() > HEAD_BYTES_MAX || Instant::now() > until {
-            return Ok(None);
-        }
-    }
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
-}
-
-/// Whether a request to a loopback address was meant for it: a foreign page that had its own name resolve to this
-/// machine would be able to read the picture.
-fn is_meant(head: &str, local: IpAddr) -> bool {
-    let host = head.lines().skip(1).filter_map(|l| l.split_once(':')).find(|(k, _)| k.eq_ignore_ascii_case("host"));
-    let Some((_, host)) = host.filter(|_| local.is_loopback()) else { return true };
-    let name =
-        host.trim().rsplit_once(':').map_or(host.trim(), |(n, p)| if p.ends_with(']') { host.trim() } else { n });
-    let name = name.trim_matches(['[', ']']);
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 fn serve(stream: &mut TcpStream, shared: &Shared) -> io::Result<()> {
-    let Some(head) = head(stream)? else { return Ok(()) };
+    let Some(head) = head(stream, CLIENT_LIMIT)? else { return Ok(()) };
     let mut words = head.split_whitespace();
     let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
     let plain = "text/plain";

@@ -1,0 +1,225 @@
+//! A local page of metrics for Prometheus: `/metrics`, off unless `metrics.listen` names an address.
+//!
+//! One thread serves one client at a time. What it tells is read when it is asked for: counters, the state of each child, and
+//! the machine's vitals. Whoever reaches the address can read it, so it is on loopback unless told otherwise.
+
+use crate::counters::{Counters, get};
+use crate::health::{ChildReport, State};
+use crate::http::{answer, head, is_meant};
+use crate::vitals::Vitals;
+use std::fmt::Write;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::atomic::Ordering;
+use std::thread::Builder;
+use std::time::Duration;
+
+/// How long a client may take to ask, or to take the answer. A scraper on the same machine takes milliseconds.
+const CLIENT_LIMIT: Duration = Duration::from_secs(2);
+/// The content type of Prometheus's text format.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Serves what `page` gives at `wanted`, a host and a port (0: a free one), until the process ends. Gives the address.
+///
+/// # Errors
+/// Why the address cannot be had.
+pub fn serve(wanted: &(String, u16), page: impl Fn() -> String + Send + 'static) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind(&wanted.to_socket_addrs()?.collect::<Vec<_>>()[..])?;
+    let address = listener.local_addr()?;
+    let run = move || {
+        for mut client in listener.incoming().flatten() {
+            // A client that goes away is no failure.
+            let _ = client.set_read_timeout(Some(CLIENT_LIMIT)).and(client.set_write_timeout(Some(CLIENT_LIMIT)));
+            let _ = serve_one(&mut client, &page);
+        }
+    };
+    Builder::new().name("metrics".into()).spawn(run)?;
+    log::info!("metrics are at http://{address}/metrics");
+    if !address.ip().is_loopback() {
+        log::warn!("whoever can reach {address} can read this device's metrics");
+    }
+    Ok(address)
+}
+
+fn serve_one(client: &mut TcpStream, page: &impl Fn() -> String) -> io::Result<()> {
+    let Some(head) = head(client, CLIENT_LIMIT)? else { return Ok(()) };
+    let mut words = head.split_whitespace();
+    let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+    if !is_meant(&head, client.local_addr()?.ip()) {
+        return answer(client, "421 Misdirected", "text/plain", b"These metrics are for localhost.\n");
+    }
+    match (method, target.split('?').next().unwrap_or("")) {
+        ("GET", "/metrics") => answer(client, "200 OK", TEXT_FORMAT, page().as_bytes()),
+        ("GET", _) => answer(client, "404 Not Found", "text/plain", b"There is /metrics.\n"),
+        _ => answer(client, "405 Method Not Allowed", "text/plain", b"Only GET.\n"),
+    }
+}
+
+/// The page, in Prometheus's text format.
+pub fn page(counters: &Counters, children: &[ChildReport], vitals: &Vitals, is_clock_synchronised: bool) -> String {
+    let mut page = Page::default();
+    let c = counters;
+    let ordered = |counter| counter as f64;
+    for (name, help, value) in [
+        ("frames_total", "Frames clustered.", get(&c.frames)),
+        ("frames_lost_total", "Frames that the camera lost.", get(&c.lost)),
+        ("frames_late_total", "Frames that came late.", get(&c.late)),
+        ("frames_refused_total", "Frames whose records were refused: the disk was full.", get(&c.refused)),
+        ("frames_saturated_total", "Frames with more colours than clusters are possible.", get(&c.saturated)),
+        ("frames_with_missed_colours_total", "Frames with a colour that the palette misses.", get(&c.missing)),
+        ("records_evicted_total", "Records that a full spool gave up, each declared lost.", get(&c.evicted)),
+        ("records_damaged_total", "Records found damaged, each declared lost.", get(&c.damaged)),
+        (
+            "records_too_large_total",
+            "Records larger than the broker takes, each declared lost.",
+            get(&c.records_too_large),
+        ),
+        ("loss_records_total", "Records that declare others lost.", get(&c.losses)),
+        ("pictures_sent_total", "Pictures sent without custody.", get(&c.pictures_sent)),
+        ("pictures_dropped_total", "Pictures that could not leave at once.", get(&c.pictures_unsent)),
+        ("pictures_too_large_total", "Pictures larger than the broker takes.", get(&c.pictures_too_large)),
+    ] {
+        page.metric(name, "counter", help, &[("", ordered(value))]);
+    }
+    let flag = |is_so: bool| f64::from(u8::from(is_so));
+    let is_connected = c.connected.load(Ordering::Relaxed);
+    let has_bridge = is_connected && !c.is_bridge_missing.load(Ordering::Relaxed);
+    for (name, help, value) in [
+        ("records_held", "Records that the journal has not acknowledged.", ordered(get(&c.held))),
+        ("broker_connected", "The broker is connected.", flag(is_connected)),
+        (
+            "bridge_heard",
+            "The broker is connected, and a bridge is there or awaited for a short time.",
+            flag(has_bridge),
+        ),
+        (
+            "broker_packet_bytes_max",
+            "The largest packet that the broker takes; 0: every one.",
+            ordered(get(&c.packet_bytes_max)),
+        ),
+        ("clock_synchronised", "The clock is synchronised.", flag(is_clock_synchronised)),
+    ] {
+        page.metric(name, "gauge", help, &[("", value)]);
+    }
+    page.children(children);
+    page.vitals(vitals);
+    page.text
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn metric(&mut self, name: &str, kind: &str, help: &str, values: &[(&str, f64)]) {
+        // Writing to a string does not fail.
+        let _ = write!(self.text, "# HELP hueflow_edge_{name} {help}\n# TYPE hueflow_edge_{name} {kind}\n");
+        for (labels, value) in values {
+            let _ = writeln!(self.text, "hueflow_edge_{name}{labels} {value}");
+        }
+    }
+
+    fn children(&mut self, children: &[ChildReport]) {
+        let labels = |c: &ChildReport| format!("name=\"{}\",what=\"{}\"", c.name, escaped(&c.what));
+        let states = [State::Starting, State::Running, State::Waiting, State::Ended];
+        let state = |c: &ChildReport| {
+            states.map(|state| {
+                (format!("{{{},state=\"{}\"}}", labels(c), state.word()), f64::from(u8::from(c.state == state)))
+            })
+        };
+        let told: Vec<(String, f64)> = children.iter().flat_map(state).collect();
+        self.labelled("child_state", "gauge", "The state of the camera, of each display and of custody.", &told);
+        let failures = |c: &ChildReport| (format!("{{{}}}", labels(c)), c.failures as f64);
+        let told: Vec<_> = children.iter().map(failures).collect();
+        self.labelled(
+            "child_failures_total",
+            "counter",
+            "How often a child has failed, attempts in vain included.",
+            &told,
+        );
+    }
+
+    fn vitals(&mut self, v: &Vitals) {
+        for (name, kind, help, value) in [
+            ("temperature_celsius", "gauge", "The hottest thermal zone.", v.temperature_c),
+            ("cpu_seconds_total", "counter", "CPU that this process has used.", v.cpu_s),
+            ("resident_bytes", "gauge", "Memory that this process has.", v.resident_bytes.map(|b| b as f64)),
+            ("disk_free_bytes", "gauge", "Room on the spool's disk.", v.disk_free_bytes.map(|b| b as f64)),
+        ] {
+            if let Some(value) = value {
+                self.metric(name, kind, help, &[("", value)]);
+            }
+        }
+        let of_kind = |(kind, now, since): (&str, bool, bool)| {
+            [("now", now), ("since_start", since)]
+                .map(|(when, is_so)| (format!("{{kind=\"{kind}\",when=\"{when}\"}}"), f64::from(u8::from(is_so))))
+        };
+        let told: Vec<_> = v.throttled.iter().flat_map(|t| t.kinds()).flat_map(of_kind).collect();
+        self.labelled("throttled", "gauge", "What the firmware of a Raspberry Pi says of power and heat.", &told);
+    }
+
+    fn labelled(&mut self, name: &str, kind: &str, help: &str, values: &[(String, f64)]) {
+        if !values.is_empty() {
+            let values: Vec<_> = values.iter().map(|(labels, value)| (labels.as_str(), *value)).collect();
+            self.metric(name, kind, help, &values);
+        }
+    }
+}
+
+/// A label's value as the text format wants it.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::Child;
+    use std::io::{Read, Write as _};
+
+    fn ask(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_scraper_gets_every_metric_once_with_help_type_and_value() {
+        let counters = Counters { frames: 7.into(), held: 3.into(), ..Counters::default() };
+        let camera = Child::alone("camera", "file:a \"b\"\\c");
+        camera.waiting("gone");
+        let vitals = Vitals { temperature_c: Some(48.5), ..Vitals::default() };
+        let text = page(&counters, &[camera.report()], &vitals, true);
+        for line in [
+            "hueflow_edge_frames_total 7",
+            "hueflow_edge_records_held 3",
+            "hueflow_edge_clock_synchronised 1",
+            "hueflow_edge_temperature_celsius 48.5",
+            r#"hueflow_edge_child_state{name="camera",what="file:a \"b\"\\c",state="waiting"} 1"#,
+            r#"hueflow_edge_child_failures_total{name="camera",what="file:a \"b\"\\c"} 1"#,
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in {text}");
+        }
+        assert!(!text.contains("throttled") && !text.contains("disk_free"), "what is not known is left out");
+        let mut types: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("# TYPE ")).collect();
+        let all = types.len();
+        types.sort_unstable();
+        types.dedup();
+        assert!(types.len() == all && all > 15, "{types:?}");
+    }
+
+    #[test]
+    fn only_the_page_is_there_and_only_for_those_who_mean_this_machine() {
+        let address = serve(&("127.0.0.1".into(), 0), || "x 1\n".into()).unwrap();
+        let get = |target: &str, host: &str| ask(address, &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let page = get("/metrics", "localhost:9");
+        assert!(page.starts_with("HTTP/1.1 200") && page.ends_with("\r\n\r\nx 1\n"), "{page}");
+        assert!(get("/", "127.0.0.1").starts_with("HTTP/1.1 404"));
+        assert!(get("/metrics", "evil.example").starts_with("HTTP/1.1 421"));
+        assert!(ask(address, "POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405"));
+        assert!(serve(&("127.0.0.1".into(), address.port()), String::new).is_err(), "the port is taken");
+    }
+}
