@@ -45,12 +45,17 @@ fn each_foreign_crate_has_one_door() {
     let doors = [
         (
             "rumqttc::",
-            &["edge/src/outbox.rs", "edge/src/outbox/look.rs", "bridge/src/mqtt.rs", "bridge/src/mqtt/look.rs"][..],
+            &[
+                "edge/src/outbox.rs",
+                "edge/src/outbox/look.rs",
+                "bridge/src/relay/mqtt/mod.rs",
+                "bridge/src/relay/mqtt/probe.rs",
+            ][..],
         ),
         ("rustls::", &["edge/src/tls.rs", "bridge/src/tls.rs"]),
-        ("rdkafka::", &["bridge/src/journal/kafka.rs", "bridge/src/journal/kafka/reader.rs"]),
-        ("rumqttd::", &["bridge/src/broker.rs"]),
-        ("axum::", &["bridge/src/web.rs", "bridge/src/endpoint.rs"]),
+        ("rdkafka::", &["bridge/src/journal/kafka/mod.rs", "bridge/src/journal/kafka/reader.rs"]),
+        ("rumqttd::", &["bridge/src/relay/broker.rs"]),
+        ("axum::", &["bridge/src/metrics/http/mod.rs", "bridge/src/relay/endpoint.rs"]),
         ("postcard::", &["firmware/src/wire/mod.rs"]),
         ("minifb::", &["edge/src/panel/window.rs"]),
         ("use v4l::", &["edge/src/camera/v4l.rs"]),
@@ -64,8 +69,8 @@ fn each_foreign_crate_has_one_door() {
         ("env_logger::", &["edge/src/logs.rs", "bridge/src/cli.rs"]),
         ("rustls_native_certs::", &["edge/src/tls.rs", "bridge/src/tls.rs"]),
         ("crc32fast::", &["firmware/src/custody/envelope.rs"]),
-        ("ndarray::", &["bridge/src/silhouette.rs"]),
-        ("sha2::", &["bridge/src/verdict.rs"]),
+        ("ndarray::", &["bridge/src/metrics/silhouette/mod.rs"]),
+        ("sha2::", &["bridge/src/relay/verdict.rs"]),
     ];
     for (path, text) in sources().iter().filter(|(p, _)| p.contains("/src/") && !p.starts_with("tests/")) {
         for (crate_path, doors) in doors {

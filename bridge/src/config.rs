@@ -5,11 +5,11 @@
 //! Never lets a wrong value past the door: each error names key, value and what it must be.
 
 use crate::failure::Failure;
-use crate::gate::Gate;
 use crate::journal::{Access, JournalConfig, JournalUrl, Secret};
+use crate::metrics::http::gate::Gate;
+use crate::relay::verdict::{ValueFormat, is_device};
 use crate::settings::{Key, Settings, Shape, Url};
 use crate::tls::Tls;
-use crate::verdict::{ValueFormat, is_device};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 

@@ -9,7 +9,7 @@ use crate::config::{BridgeConfig, Broker, MetricsConfig};
 use crate::failure::Failure;
 use crate::journal::kafka::KafkaJournal;
 use crate::journal::{JournalConfig, JournalError, JournalUrl, names_settings};
-use crate::mqtt::{self, Unseen};
+use crate::relay::mqtt::{self, Unseen};
 use std::fmt;
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

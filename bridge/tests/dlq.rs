@@ -12,9 +12,9 @@ use firmware::custody::{Envelope, Kind};
 use hueflow_bridge::config::StoreConfig;
 use hueflow_bridge::journal::local::{LocalJournal, Retention};
 use hueflow_bridge::journal::{Entry, Journal, Offsets};
-use hueflow_bridge::ledger::{Line, lines};
-use hueflow_bridge::store::Store;
-use hueflow_bridge::verdict::{ValueFormat, Verdict, judge, seal};
+use hueflow_bridge::metrics::store::Store;
+use hueflow_bridge::metrics::store::ledger::{Line, lines};
+use hueflow_bridge::relay::verdict::{ValueFormat, Verdict, judge, seal};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -43,7 +43,7 @@ fn not_yet_readable(seq: u64) -> Entry {
     let newer = seal(&Envelope { payload_version: 99, ..envelope(Kind::Report, 8, seq) }, &report(seq), &[]).unwrap();
     let (mut letter, value) = (judged("metrics", &newer), record(8, seq));
     let renewed = letter.headers.iter().map(|(name, text)| match name {
-        "sha256" => (name, hueflow_bridge::verdict::sha256(&value)),
+        "sha256" => (name, hueflow_bridge::relay::verdict::sha256(&value)),
         "bytes" => (name, value.len().to_string()),
         _ => (name, text.to_owned()),
     });

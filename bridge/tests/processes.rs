@@ -12,7 +12,7 @@ use common::{envelope, record};
 use firmware::custody::Kind;
 use firmware::wire::PictureHead;
 use firmware::wire::label_map;
-use hueflow_bridge::verdict::seal;
+use hueflow_bridge::relay::verdict::seal;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -149,7 +149,8 @@ fn journey(dir: &Path, mqtt: &str, journal: &str) {
         output(&["video", "--device", "pi", "--journal", journal, "--out", &pictures.display().to_string()]);
     assert_eq!(code, Some(0), "{err}");
     assert_eq!(std::fs::read_dir(&pictures).unwrap().count(), 300);
-    let (_, _, rgb) = hueflow_bridge::picture::read_png(&pictures.join("000007.png"), false).unwrap();
+    let (_, _, rgb) =
+        hueflow_bridge::metrics::silhouette::picture::read_png(&pictures.join("000007.png"), false).unwrap();
     assert_eq!(&rgb[..6], &[40, 50, 60, 200, 100, 7]);
     for (path, holds) in [
         ("/", "<"),

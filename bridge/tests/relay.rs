@@ -14,9 +14,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use hueflow_bridge::failure::Failure;
 use hueflow_bridge::journal::{Entry, Journal, JournalError, Offsets, Reader};
-use hueflow_bridge::mqtt::{Delivery, Full, Inbound, Queues, Token, Wire};
-use hueflow_bridge::relay::{Counters, INFLIGHT_BYTES_MAX, INFLIGHT_MAX, Relay};
-use hueflow_bridge::verdict::{DEAD_BYTES_MAX, ValueFormat};
+use hueflow_bridge::relay::forward::{Counters, INFLIGHT_BYTES_MAX, INFLIGHT_MAX, Relay};
+use hueflow_bridge::relay::mqtt::{Delivery, Full, Inbound, Queues, Token, Wire};
+use hueflow_bridge::relay::verdict::{DEAD_BYTES_MAX, ValueFormat};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -297,7 +297,8 @@ async fn pictures_without_custody_wait_in_one_slot_and_never_hold_up_records() {
     let h = House::new(Fake::new(false));
     for n in 0..50u64 {
         let head = OriginalHead { frame: n, width: 1, height: 1 };
-        let payload = hueflow_bridge::verdict::seal(&common::envelope(Kind::Original, 0, 0), &head, b"jpeg").unwrap();
+        let payload =
+            hueflow_bridge::relay::verdict::seal(&common::envelope(Kind::Original, 0, 0), &head, b"jpeg").unwrap();
         let delivery = Delivery { topic: "hueflow/home/pi/video".to_owned(), payload, token: Token::none() };
         h.pictures.send(delivery).await.unwrap();
     }

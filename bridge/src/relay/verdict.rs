@@ -386,9 +386,10 @@ mod tests {
 
     #[test]
     fn a_report_of_any_version_becomes_json_of_the_present_one_and_stays_what_it_was_as_postcard() {
-        for (version, hex) in
-            [(1, include_str!("../../tests/golden/report-1.hex")), (2, include_str!("../../tests/golden/report-2.hex"))]
-        {
+        for (version, hex) in [
+            (1, include_str!("../../../tests/golden/report-1.hex")),
+            (2, include_str!("../../../tests/golden/report-2.hex")),
+        ] {
             let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
             let byte = |d: &[u8]| u8::from_str_radix(std::str::from_utf8(d).unwrap(), 16).unwrap();
             let record: Vec<u8> = digits.chunks(2).map(byte).collect();

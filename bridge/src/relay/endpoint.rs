@@ -6,7 +6,7 @@
 
 use crate::failure::Failure;
 use crate::prom;
-use crate::stats::Stats;
+use crate::relay::stats::Stats;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};

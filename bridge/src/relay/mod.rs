@@ -4,16 +4,25 @@
 //! Touches the broker, the journal and standard error.
 //! Never gives up on a broker or a journal that is away: it says so once, and tries again.
 
+mod acks;
+#[cfg(feature = "embedded-broker")]
+pub mod broker;
+pub mod dlq;
+pub mod endpoint;
+pub mod forward;
+pub mod mqtt;
+pub mod stats;
+pub mod verdict;
+
 use crate::config::{BridgeConfig, Broker};
-use crate::endpoint;
 use crate::failure::Failure;
 use crate::journal::{self, Journal};
-use crate::mqtt::{self, Mqtt, Wire};
-use crate::relay::Relay;
-use crate::stats::Stats;
+use crate::signals::stop_signal;
+use forward::Relay;
+use mqtt::{Mqtt, Wire};
+use stats::Stats;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// How often the journal is asked whether it answers.
 const PROBE: Duration = Duration::from_secs(2);
@@ -37,26 +46,6 @@ pub fn run(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
     // A blocking question to a cluster that is away must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(500));
     result
-}
-
-/// Becomes true at SIGINT or SIGTERM.
-///
-/// # Errors
-/// [`Failure::Io`] if the handlers cannot be set.
-pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (tx, rx) = watch::channel(false);
-    let fail = |e| Failure::io("signals", e);
-    let (mut int, mut term) =
-        (signal(SignalKind::interrupt()).map_err(fail)?, signal(SignalKind::terminate()).map_err(fail)?);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = int.recv() => {}
-            _ = term.recv() => {}
-        }
-        let _ = tx.send(true);
-    });
-    Ok(rx)
 }
 
 async fn relay(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
@@ -154,7 +143,7 @@ async fn probe(journal: Arc<dyn Journal>, wire: Arc<dyn Wire>, stats: Arc<Stats>
 
 #[cfg(feature = "embedded-broker")]
 fn embedded(port: u16) -> Result<crate::settings::Url, Failure> {
-    let port = crate::broker::start(port)?;
+    let port = crate::relay::broker::start(port)?;
     eprintln!("mqtt://127.0.0.1:{port}");
     Ok(crate::settings::Url { host: "127.0.0.1".to_owned(), port, login: None, tls: None })
 }

@@ -4,7 +4,7 @@
 //! Touches memory for the unique colours of one frame.
 //! Never guesses a label: a colour's is its nearest centroid in integers, the lowest label on a tie, as at the edge.
 
-use crate::silhouette::{self, Sample};
+use crate::metrics::silhouette::{self, Sample};
 use firmware::wire::census::read_part;
 use firmware::wire::{WireError, rgb8};
 use std::collections::BTreeSet;

@@ -6,7 +6,7 @@
 
 use super::int;
 use crate::intervals::Intervals;
-use crate::ledger::{Account, Accounts};
+use crate::metrics::store::ledger::{Account, Accounts};
 use rusqlite::{Connection, Transaction, params};
 
 /// Writes an account in place of what was there.

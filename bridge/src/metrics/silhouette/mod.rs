@@ -8,6 +8,10 @@
 //! mean distances to the pixels of another cluster, s = (b - a) / max(a, b); s = 0 where A is that one pixel, and
 //! where a = b = 0. With counts w: a_i = sum over A of w_j d_ij / (W_A - 1), for d_ii = 0 counts the pixel's twins.
 
+pub mod census;
+pub mod picture;
+pub mod plot;
+
 use firmware::kernel::{self, TILE, Tile};
 use ndarray::{Array2, s};
 use std::ops::Range;

@@ -4,14 +4,17 @@
 //! Touches a socket, and the store's file for reading.
 //! Never waits for a slow listener, never works on more than one diagram at a time, and needs no internet.
 
-use crate::census::Colours;
+pub mod gate;
+pub mod live;
+
 use crate::failure::Failure;
-use crate::gate::{Gate, Pass};
-use crate::live::Live;
-use crate::plot;
+use crate::metrics::http::gate::{Gate, Pass};
+use crate::metrics::http::live::Live;
+use crate::metrics::silhouette::census::Colours;
+use crate::metrics::silhouette::plot;
+use crate::metrics::silhouette::{self, Silhouette};
+use crate::metrics::store::query::{CensusKey, CensusMissing, Known, Query};
 use crate::prom;
-use crate::query::{CensusKey, CensusMissing, Known, Query};
-use crate::silhouette::{self, Silhouette};
 use axum::extract::{Path, Query as Params, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
@@ -27,7 +30,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{broadcast, watch};
 
-const PAGE: &str = include_str!("page.html");
+const PAGE: &str = include_str!("../ui/page.html");
 /// Reports in an answer, if nobody says.
 const REPORTS_DEFAULT: u32 = 300;
 /// Diagrams that are kept.

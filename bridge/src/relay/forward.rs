@@ -8,9 +8,9 @@
 use crate::clock;
 use crate::failure::Failure;
 use crate::journal::{Entry, Journal, JournalError, QUEUE_ENTRIES_MAX};
-use crate::mqtt::{Delivery, Inbound, Queues, Token, Wire};
-use crate::stats::Stats;
-use crate::verdict::{self, Effect, ValueFormat, Verdict};
+use crate::relay::mqtt::{Delivery, Inbound, Queues, Token, Wire};
+use crate::relay::stats::Stats;
+use crate::relay::verdict::{self, Effect, ValueFormat, Verdict};
 use firmware::custody::{Receiver, WindowId};
 use firmware::limits::CONTROL_BYTES_MAX;
 use firmware::wire;

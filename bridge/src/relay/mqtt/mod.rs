@@ -4,14 +4,14 @@
 //! Touches one connection, polled by its own task; it reconnects for ever, with backoff.
 //! Never acknowledges by itself, and never lets an old connection's token acknowledge on a new one.
 
-mod look;
+mod probe;
 
-pub use look::{Unseen, look, wait_for_absence};
+pub use probe::{Unseen, look, wait_for_absence};
 
-use crate::acks::Acks;
 use crate::failure::Failure;
+use crate::relay::acks::Acks;
+use crate::relay::stats::Stats;
 use crate::settings::Url;
-use crate::stats::Stats;
 use crate::tls;
 use firmware::limits::PACKET_BYTES_MAX;
 use rand::RngExt;

@@ -4,10 +4,11 @@
 //! Touches the file, reading only.
 //! Never writes a row: that is the store's.
 
-use crate::census::{self, Colours};
+use crate::failure::Failure;
 use crate::json::{MicrosJson, ReportJson};
-use crate::ledger::Accounts;
-use crate::store;
+use crate::metrics::silhouette::census::{self, Colours};
+use crate::metrics::store;
+use crate::metrics::store::ledger::Accounts;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -113,6 +114,17 @@ const WHOLE: &str = "SELECT stream, frame, max(id) AS last FROM census WHERE dev
                      HAVING count(DISTINCT part) = max(parts)";
 
 impl Query {
+    /// Opens a store that must exist.
+    ///
+    /// # Errors
+    /// [`Failure::NoInput`] if there is no such file, or it is no store.
+    pub fn of_existing(file: &Path) -> Result<Query, Failure> {
+        if !file.exists() {
+            return Err(Failure::NoInput(format!("store.file: {}: there is no such store", file.display())));
+        }
+        Query::open(file).map_err(|e| Failure::NoInput(format!("{}: {e}", file.display())))
+    }
+
     /// Opens a store that exists.
     ///
     /// # Errors

@@ -6,10 +6,10 @@
 
 use crate::clock;
 use crate::json::ReportJson;
-use crate::ledger::Line;
-use crate::picture::{Joiner, Picture};
+use crate::metrics::silhouette::picture::{Joiner, Picture};
+use crate::metrics::store::Happened;
+use crate::metrics::store::ledger::Line;
 use crate::prom::{Kind, Prom, seconds};
-use crate::store::Happened;
 use firmware::wire::{self, OriginalHead};
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@
 //! As in the tutorial: label 0 at the bottom, a knife's values sorted, its thickness in proportion to its pixels, its
 //! label on the y axis in the cluster's own colour, negative values to the left of zero, a dotted red line at the mean.
 
-use crate::silhouette::{Sample, Silhouette};
+use crate::metrics::silhouette::{Sample, Silhouette};
 use embedded_graphics::mono_font::ascii::{FONT_6X13, FONT_7X13_BOLD};
 use embedded_graphics::mono_font::{MonoFont, MonoTextStyle};
 use embedded_graphics::pixelcolor::Rgb888;
@@ -293,7 +293,7 @@ impl DrawTarget for Sheet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::silhouette::{exact, samples};
+    use crate::metrics::silhouette::{exact, samples};
 
     fn drawn() -> (Vec<Sample>, Silhouette) {
         let rgb: Vec<u8> = (0..60u8).flat_map(|i| [i * 4, 10, 10]).collect();

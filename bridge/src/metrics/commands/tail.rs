@@ -4,17 +4,16 @@
 //! Touches the journal and standard output.
 //! Never keeps a record: who wants rows looks into the store.
 
-use crate::bridge::stop_signal;
 use crate::clock;
 use crate::config::MetricsConfig;
 use crate::failure::Failure;
 use crate::intervals::Intervals;
 use crate::journal::{self, Entry, Offsets, Topic};
 use crate::json::ReportJson;
-use crate::store::read_report;
+use crate::metrics::store::read_report;
+use crate::signals::until_stopped;
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -37,30 +36,6 @@ pub fn run(config: &MetricsConfig, device: Option<&str>, since: Option<&str>) ->
     };
     let (config, device) = (config.clone(), device.map(str::to_owned));
     until_stopped(move |stop| follow(&config, device.as_deref(), since_us, stop))
-}
-
-/// Runs `work` on a thread that may block; at SIGINT or SIGTERM its flag is set.
-///
-/// # Errors
-/// What `work` gives, or [`Failure::Io`].
-pub fn until_stopped(work: impl FnOnce(&AtomicBool) -> Result<(), Failure> + Send + 'static) -> Result<(), Failure> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| Failure::io("runtime", e))?;
-    let flag = Arc::new(AtomicBool::new(false));
-    let result = runtime.block_on(async {
-        let mut signal = stop_signal()?;
-        let seen = flag.clone();
-        let mut work = tokio::task::spawn_blocking(move || work(&seen));
-        tokio::select! {
-            done = &mut work => done.unwrap_or_else(|e| Err(Failure::Io(e.to_string()))),
-            _ = signal.wait_for(|s| *s) => {
-                flag.store(true, Ordering::Relaxed);
-                tokio::time::timeout(Duration::from_secs(2), work).await.map_or(Ok(()), |d| d.unwrap_or(Ok(())))
-            }
-        }
-    });
-    runtime.shutdown_timeout(Duration::from_millis(200));
-    result
 }
 
 fn follow(

@@ -10,8 +10,8 @@ use crate::config::DlqConfig;
 use crate::failure::Failure;
 use crate::intervals::Intervals;
 use crate::journal::{self, Entry, Journal, JournalConfig, JournalError, JournalUrl, Offsets, Topic, topic_name};
-use crate::tail::until_stopped;
-use crate::verdict::{self, ValueFormat, Verdict};
+use crate::relay::verdict::{self, ValueFormat, Verdict};
+use crate::signals::until_stopped;
 use futures::future::{BoxFuture, join_all};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -351,8 +351,8 @@ fn walk(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::verdict::seal;
     use crate::sample::report;
-    use crate::verdict::seal;
     use firmware::custody::Envelope;
     use firmware::wire::{Payload, Report};
 

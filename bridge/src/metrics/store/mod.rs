@@ -4,17 +4,19 @@
 //! Touches one SQLite file; rows, intervals and offsets change in one transaction.
 //! Never counts a record twice: the intervals are the truth, also when rows are pruned or the journal is read again.
 
-mod books;
+mod accounts;
+pub mod ledger;
+pub mod query;
 mod schema;
 
-pub use books::accounts;
-use books::save;
+pub use accounts::accounts;
+use accounts::save;
 
 use crate::clock;
 use crate::config::StoreConfig;
 use crate::journal::{Batch, Entry, Offsets, Record, Topic};
 use crate::json::{LossJson, ReportJson, WindowJson};
-use crate::ledger::{Account, Accounts};
+use crate::metrics::store::ledger::{Account, Accounts};
 use crate::sqlite;
 use firmware::custody::{Envelope, Kind};
 use firmware::wire::census;
