@@ -23,6 +23,9 @@ use std::time::Duration;
 /// Entries that may wait in a journal's queue: more than the relay has in flight, so that pictures find room beside records.
 pub const QUEUE_ENTRIES_MAX: usize = 4_096;
 
+/// Bytes of values after which a batch ends, so that a batch of censuses or pictures stays small in memory.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+
 /// Topics that carry records, in the order they are made.
 pub const TOPICS: [Topic; 4] = [Topic::Metrics, Topic::Census, Topic::Video, Topic::Status];
 
@@ -144,6 +147,9 @@ pub trait Reader: Send {
     /// # Errors
     /// [`JournalError`].
     fn read(&mut self, max: usize, wait: Duration) -> Result<Batch, JournalError>;
+
+    /// Entries that it has not read yet; none if that cannot be found out now. Blocks.
+    fn lag(&mut self) -> Option<u64>;
 }
 
 /// A journal, opened.

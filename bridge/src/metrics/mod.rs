@@ -17,7 +17,9 @@ use http::live::Live;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Store, ledger};
+use store::owner::NotOwned;
+use store::query::Query;
+use store::{Store, StoreError, ledger};
 use tokio::sync::watch;
 
 /// Fills the store and shows the page until a signal comes.
@@ -39,16 +41,22 @@ async fn serve(config: MetricsConfig) -> Result<(), Failure> {
     let signal = stop_signal()?;
     let (end, stop) = watch::channel(false);
     let live = Arc::new(Live::default());
-    let store = Store::open(&config.store).map_err(|e| Failure::io(&config.store.file.display().to_string(), e))?;
+    // The address first, the store last: a program that cannot start must not disturb the one that runs.
+    let listener = http::bind(config.listen).await?;
+    let address = listener.local_addr().map_err(|e| Failure::io("web.listen", e))?;
+    let store = Store::open(&config.store).map_err(|e| match e {
+        StoreError::NotOwned(NotOwned::Held { .. }) => Failure::Unavailable(e.to_string()),
+        e => Failure::io(&config.store.file.display().to_string(), e),
+    })?;
     live.set_ledger(ledger::lines(store.accounts()));
-    let (filling, file, listen, gate) = (live.clone(), config.store.file.clone(), config.listen, config.gate.clone());
+    seed(&live, &config).map_err(|e| Failure::io(&config.store.file.display().to_string(), e))?;
+    println!("http://{address}/");
+    let _ = std::io::stdout().flush();
+    eprintln!("http://{address}/");
+    let (filling, file, gate) = (live.clone(), config.store.file.clone(), config.gate.clone());
     let stopped = stop.clone();
     let mut filler = tokio::task::spawn_blocking(move || ingest::fill(&config, store, &filling, &stopped));
-    let page = http::serve(listen, gate, file, live, stop, |address| {
-        println!("http://{address}/");
-        let _ = std::io::stdout().flush();
-        eprintln!("http://{address}/");
-    });
+    let page = http::serve(listener, gate, file, live, stop);
     let mut page = std::pin::pin!(page);
     let (mut signal, mut ended) = (signal, None);
     let result = tokio::select! {
@@ -64,4 +72,15 @@ async fn serve(config: MetricsConfig) -> Result<(), Failure> {
         let _ = tokio::time::timeout(Duration::from_secs(3), filler).await;
     }
     result
+}
+
+/// Shows each device's last report from the store, so that older ones that are read now do not take its place.
+fn seed(live: &Live, config: &MetricsConfig) -> rusqlite::Result<()> {
+    let query = Query::open(&config.store.file)?;
+    for known in query.devices()? {
+        if let Some((order, report)) = query.latest(&known.device)? {
+            live.seed(order, report);
+        }
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@
 //! Never commits an offset: the store does.
 
 use super::super::reason::Said;
-use super::super::{Batch, Entry, Headers, JournalError, Offsets, Reader, Record, Topic};
+use super::super::{BATCH_BYTES_MAX, Batch, Entry, Headers, JournalError, Offsets, Reader, Record, Topic};
 use super::{ANSWER, away, names, partitions};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -74,7 +74,8 @@ impl Reader for KafkaReader {
     fn read(&mut self, max: usize, wait: Duration) -> Result<Batch, JournalError> {
         let mut batch = Batch { records: Vec::new(), restarted: self.discover()? };
         let deadline = Instant::now() + wait;
-        while batch.records.len() < max {
+        let mut bytes = 0;
+        while batch.records.len() < max && bytes < BATCH_BYTES_MAX {
             let left = if batch.records.is_empty() {
                 deadline.saturating_duration_since(Instant::now())
             } else {
@@ -92,6 +93,7 @@ impl Reader for KafkaReader {
                         batch.restarted.push(format!("{}/{}", message.topic(), message.partition()));
                     }
                     self.next.insert(key, message.offset() + 1);
+                    bytes += message.payload_len();
                     batch.records.push(Record {
                         place: place.to_owned(),
                         partition: message.partition(),
@@ -110,6 +112,17 @@ impl Reader for KafkaReader {
             }
         }
         Ok(batch)
+    }
+
+    fn lag(&mut self) -> Option<u64> {
+        let mut lag = 0u64;
+        for (place, partition) in &self.assigned {
+            let topic = format!("{}{place}", self.prefix);
+            let (low, high) = self.consumer.fetch_watermarks(&topic, *partition, ANSWER).ok()?;
+            let next = self.next.get(&(place.clone(), *partition)).copied().unwrap_or(low);
+            lag = lag.saturating_add(u64::try_from(high - next.max(low)).unwrap_or(0));
+        }
+        Some(lag)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::intervals::Intervals;
 use crate::journal::{self, Entry, Offsets, Topic};
 use crate::json::ReportJson;
-use crate::metrics::store::read_report;
+use crate::metrics::ingest::decode::read_report;
 use crate::signals::until_stopped;
 use std::collections::HashMap;
 use std::io::Write;

@@ -1,13 +1,14 @@
-//! Live: the present, for the page: each device's state, last report and last picture.
+//! The present, for the page: each device's state, last report and last picture.
 //!
-//! Takes what happened in the store. Gives the latest of each kind, and events for whoever listens.
-//! Touches memory: for each device one report, one picture, one original.
-//! Never waits for a listener: who is slow misses events, and that is counted.
+//! [`Live`] is shared between the thread that fills the store and the requests of the page. It keeps the latest of each kind
+//! for each device, and sends events to whoever listens. It never waits for a listener: one that is too slow misses events,
+//! which is counted. [`Health`] is what `/healthz` answers.
 
 use crate::clock;
 use crate::json::ReportJson;
+use crate::metrics::ingest::fold::{DeviceStatus, PicturePayload, ReportChange};
 use crate::metrics::silhouette::picture::{Joiner, Picture};
-use crate::metrics::store::Happened;
+use crate::metrics::store::StoreEvent;
 use crate::metrics::store::ledger::Line;
 use crate::prom::{Kind, Prom, seconds};
 use firmware::wire::{self, OriginalHead};
@@ -20,6 +21,41 @@ use tokio::sync::broadcast;
 
 /// Events that a listener may be behind; past it the oldest are skipped for it.
 pub const EVENTS_MAX: usize = 256;
+
+/// Whether the journal can be read and the store written, and how far the store is behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Why the journal cannot be read, if it cannot.
+    pub journal: Option<String>,
+    /// Why the store cannot be written, if it cannot.
+    pub store: Option<String>,
+    /// Entries of the journal that are not in the store yet, if that is known.
+    pub lag: Option<u64>,
+}
+
+impl Health {
+    /// Whether both journal and store work.
+    pub fn is_good(&self) -> bool {
+        self.journal.is_none() && self.store.is_none()
+    }
+}
+
+impl std::fmt::Display for Health {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.is_good() {
+            writeln!(f, "ok")?;
+        }
+        for (what, error) in [("journal", &self.journal), ("store", &self.store)] {
+            if let Some(error) = error {
+                writeln!(f, "{what}: {error}")?;
+            }
+        }
+        match self.lag {
+            Some(lag) => writeln!(f, "lag: {lag} entries"),
+            None => writeln!(f, "lag: unknown"),
+        }
+    }
+}
 
 /// Something that the page should know, as a server-sent event.
 #[derive(Debug, Clone)]
@@ -45,6 +81,8 @@ pub struct Device {
     pub original: Option<Arc<Vec<u8>>>,
     /// From its last report's capture to the store, where its clock and ours allow.
     pub latency_us: Option<u64>,
+    /// Order of its last report's boot.
+    order: i64,
     joiner: Joiner,
 }
 
@@ -52,6 +90,7 @@ pub struct Device {
 pub struct Live {
     devices: Mutex<BTreeMap<String, Device>>,
     ledger: Mutex<Vec<Line>>,
+    health: Mutex<Health>,
     events: broadcast::Sender<Event>,
     skipped: AtomicU64,
     reports: AtomicU64,
@@ -63,6 +102,7 @@ impl Default for Live {
         Live {
             devices: Mutex::default(),
             ledger: Mutex::default(),
+            health: Mutex::default(),
             events,
             skipped: AtomicU64::new(0),
             reports: AtomicU64::new(0),
@@ -91,46 +131,73 @@ impl Live {
         self.skipped.fetch_add(n, Ordering::Relaxed) + n
     }
 
-    /// Sets the ledger, and tells it if it changed.
+    /// Whether journal and store work, and how far the store is behind.
+    pub fn health(&self) -> Health {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the health.
+    pub fn set_health(&self, change: impl FnOnce(&mut Health)) {
+        change(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Sets the ledger, and notifies listeners if it changed.
     pub fn set_ledger(&self, lines: Vec<Line>) {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         if *ledger != lines {
-            self.tell("ledger", &lines);
+            self.notify("ledger", &lines);
             *ledger = lines;
         }
     }
 
-    /// Takes what happened.
-    pub fn take(&self, happened: Happened) {
+    /// Sets a device's last report from the store, at the start.
+    pub fn seed(&self, order: i64, report: ReportJson) {
         let mut devices = self.devices();
-        match happened {
-            Happened::Report(report) => {
-                self.tell("report", &Summary::of(&report));
-                self.reports.fetch_add(1, Ordering::Relaxed);
-                let device = devices.entry(report.device.clone()).or_default();
-                let captured_us = clock::parse_rfc3339(&report.captured_at);
-                device.latency_us = captured_us.and_then(|t| clock::now_us().checked_sub(t));
-                device.report = Some(*report);
-            }
-            Happened::Picture { device: name, content_type, version, payload } => {
-                let device = devices.entry(name.clone()).or_default();
-                if content_type == "application/x-hueflow-original" {
-                    if let Ok((_, jpeg)) = wire::decode_head::<OriginalHead>(version, &payload) {
-                        device.original = Some(Arc::new(jpeg.to_vec()));
-                    }
-                } else if let Some(picture) = device.joiner.add(version, &payload) {
-                    self.tell("picture", &serde_json::json!({"device": name, "frame": picture.frame}));
-                    device.picture = Some(Arc::new(picture));
-                }
-            }
-            Happened::Status { device: name, state, json } => {
-                self.tell("status", &serde_json::json!({"device": name, "state": state}));
+        let device = devices.entry(report.device.clone()).or_default();
+        (device.order, device.report) = (order, Some(report));
+    }
+
+    /// Takes what a batch brought.
+    pub fn take(&self, event: StoreEvent) {
+        match event {
+            StoreEvent::Report(report) => self.take_report(report),
+            StoreEvent::Picture(picture) => self.take_picture(picture),
+            StoreEvent::Status(DeviceStatus { device: name, state, json, .. }) => {
+                let mut devices = self.devices();
+                self.notify("status", &serde_json::json!({"device": name, "state": state}));
                 let device = devices.entry(name).or_default();
                 (device.state, device.status) = (state, serde_json::from_str(&json).ok());
             }
-            Happened::Census { device, frame } => {
-                self.tell("census", &serde_json::json!({"device": device, "frame": frame}));
+            StoreEvent::Census { device, frame } => {
+                self.notify("census", &serde_json::json!({"device": device, "frame": frame}));
             }
+        }
+    }
+
+    /// A report replaces the device's last one only if it is not older by (order of the boot, seq): while an edge drains
+    /// its backlog, the page does not jump back.
+    fn take_report(&self, r: ReportChange) {
+        self.reports.fetch_add(1, Ordering::Relaxed);
+        let mut devices = self.devices();
+        let device = devices.entry(r.report.device.clone()).or_default();
+        if device.report.as_ref().is_some_and(|last| (r.order, r.report.seq) < (device.order, last.seq)) {
+            return;
+        }
+        self.notify("report", &Summary::of(&r.report));
+        device.latency_us = clock::now_us().checked_sub(r.captured_at_us);
+        (device.order, device.report) = (r.order, Some(*r.report));
+    }
+
+    fn take_picture(&self, p: PicturePayload) {
+        let mut devices = self.devices();
+        let device = devices.entry(p.device.clone()).or_default();
+        if p.content_type == "application/x-hueflow-original" {
+            if let Ok((_, jpeg)) = wire::decode_head::<OriginalHead>(p.version, &p.payload) {
+                device.original = Some(Arc::new(jpeg.to_vec()));
+            }
+        } else if let Some(picture) = device.joiner.add(p.version, &p.payload) {
+            self.notify("picture", &serde_json::json!({"device": p.device, "frame": picture.frame}));
+            device.picture = Some(Arc::new(picture));
         }
     }
 
@@ -168,10 +235,16 @@ impl Live {
         let latency = devices.iter().filter_map(|(name, d)| Some((name, seconds(d.latency_us?))));
         let help = "From the capture of the device's last frame to the store.";
         p.each(Gauge, "frame_latency_seconds", help, "device", latency);
+        let health = self.health();
+        let is_up = [("journal", u8::from(health.journal.is_none())), ("store", u8::from(health.store.is_none()))];
+        p.each(Gauge, "up", "1 while the journal can be read, and while the store can be written.", "part", is_up);
+        if let Some(lag) = health.lag {
+            p.one(Gauge, "journal_lag_entries", "Entries of the journal that are not in the store yet.", lag);
+        }
         p.text()
     }
 
-    fn tell(&self, name: &'static str, data: &impl Serialize) {
+    fn notify(&self, name: &'static str, data: &impl Serialize) {
         if self.events.receiver_count() > 0
             && let Ok(data) = serde_json::to_string(data)
         {

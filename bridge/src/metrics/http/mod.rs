@@ -28,6 +28,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 
 const PAGE: &str = include_str!("../ui/page.html");
@@ -53,26 +54,30 @@ struct Shared {
 
 type App = Arc<Shared>;
 
-/// Serves the page until `stop` says so. Gives the address to `bound` when it listens.
+/// Listens at an address.
 ///
 /// # Errors
-/// [`Failure::Io`] if the address is taken, or the store cannot be read.
+/// [`Failure::Io`] if the address is taken.
+pub async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(listen).await.map_err(|e| Failure::io(&format!("web.listen: {listen}"), e))
+}
+
+/// Serves the page until `stop` says so.
+///
+/// # Errors
+/// [`Failure::Io`] if the store cannot be read.
 pub async fn serve(
-    listen: SocketAddr,
+    listener: TcpListener,
     gate: Option<Gate>,
     file: PathBuf,
     live: Arc<Live>,
     stop: watch::Receiver<bool>,
-    bound: impl FnOnce(SocketAddr),
 ) -> Result<(), Failure> {
     let query = Query::open(&file).map_err(|e| Failure::io(&file.display().to_string(), e))?;
-    let listener =
-        tokio::net::TcpListener::bind(listen).await.map_err(|e| Failure::io(&format!("web.listen: {listen}"), e))?;
-    bound(listener.local_addr().map_err(|e| Failure::io("web.listen", e))?);
     let shared = Shared { live, query: Mutex::new(query), knives: tokio::sync::Mutex::default(), stop: stop.clone() };
     let mut app = Router::new()
         .route("/", get(|| async { ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], PAGE) }))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
         .route("/api/devices", get(devices))
         .route("/api/devices/{device}/reports", get(reports))
@@ -110,6 +115,13 @@ async fn ask_token(State(gate): State<Arc<Gate>>, request: Request, next: Next) 
             (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], say).into_response()
         }
     }
+}
+
+/// 200 while journal and store work, 503 while one does not; the text says which, and how far the store is behind.
+async fn healthz(State(app): State<App>) -> Response {
+    let health = app.live.health();
+    let status = if health.is_good() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, health.to_string()).into_response()
 }
 
 async fn metrics(State(app): State<App>) -> Response {
@@ -195,7 +207,7 @@ async fn latest(State(app): State<App>, Path(device): Path<String>) -> Result<Re
         None => {
             ask(&app, {
                 let device = device.clone();
-                move |q| Ok(q.latest(&device)?)
+                move |q| Ok(q.latest(&device)?.map(|(_, report)| report))
             })
             .await?
         }

@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 pub struct Account {
     /// Counts streams in the order in which the journal first named them.
     pub order: i64,
+    /// A window of the stream's own boot was read: the order is final.
+    pub is_named: bool,
     /// The highest since that a window named.
     pub since: u64,
     /// The highest next that a window named.

@@ -1,17 +1,17 @@
-//! Query: what the store holds, for the page and for the commands.
+//! Queries: what the store holds, for the page and for the commands.
 //!
-//! Takes a store's file. Gives reports, censuses and accounts.
-//! Touches the file, reading only.
-//! Never writes a row: that is the store's.
+//! [`Query`] opens a store's file, also while another process writes to it, and only reads. A device's reports are ordered
+//! by (order of the boot, seq), not by when they were stored: an old boot's backlog never hides what is newer.
 
+use super::rows::{SELECT, report, uint};
+use super::{accounts, int};
 use crate::failure::Failure;
 use crate::json::{MicrosJson, ReportJson};
 use crate::metrics::silhouette::census::{self, Colours};
-use crate::metrics::store;
 use crate::metrics::store::ledger::Accounts;
+use crate::metrics::store::rollup::RollUp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::path::Path;
 
 /// Most reports in one answer.
@@ -109,9 +109,28 @@ pub enum CensusMissing {
     Unreadable(#[from] census::CensusError),
 }
 
-/// Frames of which every part is there.
-const WHOLE: &str = "SELECT stream, frame, max(id) AS last FROM census WHERE device = ?1 GROUP BY stream, frame \
-                     HAVING count(DISTINCT part) = max(parts)";
+/// Frames of which every part is in the store.
+const WHOLE: &str = "SELECT c.stream, c.frame, max(s.ord) AS ord FROM census c JOIN streams s ON s.device = c.device \
+                     AND s.stream = c.stream WHERE c.device = ?1 GROUP BY c.stream, c.frame \
+                     HAVING count(DISTINCT c.part) = max(c.parts)";
+
+/// The unit of a roll-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A minute.
+    Minute,
+    /// An hour.
+    Hour,
+}
+
+/// A stream of a device.
+struct Stream {
+    sid: i64,
+    /// Order of its boot among the device's.
+    order: i64,
+    /// The stream, in decimal.
+    name: String,
+}
 
 impl Query {
     /// Opens a store that must exist.
@@ -144,7 +163,7 @@ impl Query {
     /// # Errors
     /// SQLite's.
     pub fn accounts(&self) -> rusqlite::Result<Accounts> {
-        store::accounts(&self.db)
+        accounts::load(&self.db)
     }
 
     /// Devices that the store knows, with their last state.
@@ -158,46 +177,85 @@ impl Query {
         rows.query_map([], |r| Ok(Known { device: r.get(0)?, state: r.get(1)?, status: r.get(2)? }))?.collect()
     }
 
+    /// A device's streams, the youngest boot first.
+    fn streams(&self, device: &str) -> rusqlite::Result<Vec<Stream>> {
+        let sql = "SELECT sid, ord, stream FROM streams WHERE device = ?1 ORDER BY ord DESC, sid DESC";
+        let mut rows = self.db.prepare_cached(sql)?;
+        rows.query_map([device], |r| Ok(Stream { sid: r.get(0)?, order: r.get(1)?, name: r.get(2)? }))?.collect()
+    }
+
     /// The last `n` reports of a device, oldest first.
     ///
     /// # Errors
     /// SQLite's.
     pub fn points(&self, device: &str, n: u32) -> rusqlite::Result<Vec<Point>> {
         let sql = "SELECT captured_at_us, frame, clusters, iterations, micros_coreset, micros_cluster, micros_label, \
-                   micros_total, sse, rms, silhouette_estimate, dropped, sweeps, beyond_px, missed FROM reports WHERE device = ?1 ORDER BY id DESC LIMIT ?2";
-        let mut rows = self.db.prepare_cached(sql)?;
-        let points = rows.query_map(params![device, n.min(REPORTS_MAX)], |r| {
-            Ok(Point {
-                captured_at_ms: uint(r, 0)? / 1000,
-                frame: uint(r, 1)?,
-                clusters: r.get(2)?,
-                iterations: r.get(3)?,
-                micros: MicrosJson { coreset: r.get(4)?, cluster: r.get(5)?, label: r.get(6)?, total: r.get(7)? },
-                sse: r.get(8)?,
-                rms: r.get(9)?,
-                silhouette_estimate: r.get(10)?,
-                dropped: uint(r, 11)?,
-                sweeps: r.get(12)?,
-                beyond_px: r.get(13)?,
-                missed: r.get(14)?,
-            })
-        })?;
-        let mut points: Vec<Point> = points.collect::<rusqlite::Result<_>>()?;
+                   micros_total, sse, rms, silhouette_estimate, dropped, sweeps, beyond_px, missed FROM report_rows \
+                   WHERE sid = ?1 ORDER BY seq DESC LIMIT ?2";
+        let wanted = n.min(REPORTS_MAX) as usize;
+        let mut points: Vec<Point> = Vec::new();
+        for stream in self.streams(device)? {
+            let left = wanted - points.len();
+            if left == 0 {
+                break;
+            }
+            let mut rows = self.db.prepare_cached(sql)?;
+            for p in rows.query_map(params![stream.sid, left as i64], point)? {
+                points.push(p?);
+            }
+        }
         points.reverse();
         Ok(points)
     }
 
-    /// The last report of a device.
+    /// The last report of a device, and the order of its boot.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn latest(&self, device: &str) -> rusqlite::Result<Option<ReportJson>> {
-        let sql = "SELECT device, stream, seq, frame, captured_at, dropped, width, height, pixels, lambda, coreset_size, method, \
-                   w_open, seed, warm, coreset_points, scatter, iterations, converged, saturated, clusters, sse, rms, max_distance, \
-                   silhouette_estimate, micros_coreset, micros_cluster, micros_label, micros_total, palette, refine, births, deaths, sweeps, \
-                   beyond_px, missed, regions, named \
-                   FROM reports WHERE device = ?1 ORDER BY id DESC LIMIT 1";
-        self.db.prepare_cached(sql)?.query_row([device], report).optional()
+    pub fn latest(&self, device: &str) -> rusqlite::Result<Option<(i64, ReportJson)>> {
+        let sql = format!("{SELECT} WHERE r.sid = ?1 ORDER BY r.seq DESC LIMIT 1");
+        for stream in self.streams(device)? {
+            if let Some(found) = self.db.prepare_cached(&sql)?.query_row([stream.sid], report).optional()? {
+                return Ok(Some((stream.order, found)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The roll-ups of a device in `from..to`, both in units since the Unix epoch, oldest first, at most
+    /// [`REPORTS_MAX`].
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn roll_ups(&self, device: &str, unit: Unit, from: u64, to: u64) -> rusqlite::Result<Vec<(u64, RollUp)>> {
+        let table = match unit {
+            Unit::Minute => "minutes",
+            Unit::Hour => "hours",
+        };
+        let sql = format!(
+            "SELECT unit, reports, clusters_sum, clusters_min, clusters_max, rms_sum, rms_max, missed_sum, beyond_px_sum, \
+             micros_sum, micros_max, silhouette_sum, silhouettes FROM {table} WHERE device = ?1 AND unit >= ?2 AND unit < ?3 \
+             ORDER BY unit LIMIT {REPORTS_MAX}"
+        );
+        let mut rows = self.db.prepare_cached(&sql)?;
+        let rows = rows.query_map(params![device, int(from), int(to)], |r| {
+            let sums = RollUp {
+                reports: uint(r, 1)?,
+                clusters_sum: uint(r, 2)?,
+                clusters_min: r.get(3)?,
+                clusters_max: r.get(4)?,
+                rms_sum: r.get(5)?,
+                rms_max: r.get(6)?,
+                missed_sum: uint(r, 7)?,
+                beyond_px_sum: uint(r, 8)?,
+                micros_sum: uint(r, 9)?,
+                micros_max: r.get(10)?,
+                silhouette_sum: r.get(11)?,
+                silhouettes: uint(r, 12)?,
+            };
+            Ok((uint(r, 0)?, sums))
+        })?;
+        rows.collect()
     }
 
     /// The latest census that is whole.
@@ -205,7 +263,7 @@ impl Query {
     /// # Errors
     /// [`CensusMissing`].
     pub fn latest_census(&self, device: &str) -> Result<CensusKey, CensusMissing> {
-        let sql = format!("{WHOLE} ORDER BY last DESC LIMIT 1");
+        let sql = format!("{WHOLE} ORDER BY ord DESC, frame DESC LIMIT 1");
         let found = self.db.prepare_cached(&sql)?.query_row([device], |r| census_key(device, r)).optional()?;
         found.ok_or_else(|| CensusMissing::None(device.to_owned()))
     }
@@ -215,22 +273,21 @@ impl Query {
     /// # Errors
     /// [`CensusMissing`], with the nearest frame that has one.
     pub fn census_of(&self, device: &str, seq: u64) -> Result<CensusKey, CensusMissing> {
-        let sql = "SELECT stream, frame FROM (SELECT stream, frame, id, seq, device FROM reports UNION ALL \
-                   SELECT stream, frame, id, seq, device FROM census) WHERE device = ?1 AND seq = ?2 ORDER BY id DESC LIMIT 1";
-        let found = self.db.prepare_cached(sql)?.query_row(params![device, store::int(seq)], |r| census_key(device, r));
-        let key = found.optional()?.ok_or(CensusMissing::NoReport { device: device.to_owned(), seq })?;
+        let key = self.frame_of(device, seq)?;
+        let key = key.ok_or_else(|| CensusMissing::NoReport { device: device.to_owned(), seq })?;
         let sql = format!("SELECT stream, frame FROM ({WHOLE}) WHERE stream = ?2 ORDER BY abs(frame - ?3) LIMIT 1");
         let nearest = self
             .db
             .prepare_cached(&sql)?
-            .query_row(params![device, key.stream, store::int(key.frame)], |r| census_key(device, r))
+            .query_row(params![device, key.stream, int(key.frame)], |r| census_key(device, r))
             .optional()?
             .ok_or_else(|| CensusMissing::None(device.to_owned()))?;
         if nearest == key {
             return Ok(key);
         }
-        let sql = "SELECT seq FROM reports WHERE device = ?1 AND stream = ?2 AND frame = ?3";
-        let of = params![device, key.stream, store::int(nearest.frame)];
+        let sql = "SELECT seq FROM report_rows WHERE sid = (SELECT sid FROM streams WHERE device = ?1 AND stream = ?2) \
+                   AND frame = ?3 ORDER BY seq LIMIT 1";
+        let of = params![device, key.stream, int(nearest.frame)];
         let its: Option<i64> = self.db.prepare_cached(sql)?.query_row(of, |r| r.get(0)).optional()?;
         Err(CensusMissing::NoneOfFrame {
             device: device.to_owned(),
@@ -241,6 +298,26 @@ impl Query {
         })
     }
 
+    /// The frame of the report or census with `seq`, in the youngest boot that has one.
+    fn frame_of(&self, device: &str, seq: u64) -> rusqlite::Result<Option<CensusKey>> {
+        let report = "SELECT frame FROM report_rows WHERE sid = ?1 AND seq = ?2";
+        let census = "SELECT frame FROM census WHERE device = ?1 AND stream = ?2 AND seq = ?3";
+        for stream in self.streams(device)? {
+            let of_report = self.db.prepare_cached(report)?.query_row(params![stream.sid, int(seq)], |r| uint(r, 0));
+            let frame = match of_report.optional()? {
+                Some(frame) => Some(frame),
+                None => {
+                    let of = params![device, stream.name, int(seq)];
+                    self.db.prepare_cached(census)?.query_row(of, |r| uint(r, 0)).optional()?
+                }
+            };
+            if let Some(frame) = frame {
+                return Ok(Some(CensusKey { device: device.to_owned(), stream: stream.name, frame }));
+            }
+        }
+        Ok(None)
+    }
+
     /// A census, joined.
     ///
     /// # Errors
@@ -248,8 +325,7 @@ impl Query {
     pub fn census(&self, key: &CensusKey) -> Result<Colours, CensusMissing> {
         let sql = "SELECT version, payload FROM census WHERE device = ?1 AND stream = ?2 AND frame = ?3 ORDER BY part";
         let mut rows = self.db.prepare_cached(sql)?;
-        let parts =
-            rows.query_map(params![key.device, key.stream, store::int(key.frame)], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        let parts = rows.query_map(params![key.device, key.stream, int(key.frame)], |r| Ok((r.get(0)?, r.get(1)?)))?;
         let parts: Vec<(u8, Vec<u8>)> = parts.collect::<rusqlite::Result<_>>()?;
         Ok(census::join(parts.iter().map(|(v, p)| (*v, p.as_slice())))?)
     }
@@ -259,53 +335,19 @@ fn census_key(device: &str, r: &Row<'_>) -> rusqlite::Result<CensusKey> {
     Ok(CensusKey { device: device.to_owned(), stream: r.get(0)?, frame: uint(r, 1)? })
 }
 
-fn uint(r: &Row<'_>, i: usize) -> rusqlite::Result<u64> {
-    Ok(r.get::<_, i64>(i)?.unsigned_abs())
-}
-
-fn report(r: &Row<'_>) -> rusqlite::Result<ReportJson> {
-    let report = ReportJson {
-        device: r.get(0)?,
-        stream: r.get(1)?,
-        seq: uint(r, 2)?,
-        frame: uint(r, 3)?,
-        captured_at: r.get(4)?,
-        dropped: uint(r, 5)?,
-        width: r.get(6)?,
-        height: r.get(7)?,
-        pixels: r.get(8)?,
-        lambda: r.get(9)?,
-        coreset_size: r.get(10)?,
-        method: r.get(11)?,
-        w_open: r.get(12)?,
-        seed: r.get(13)?,
-        warm: r.get(14)?,
-        coreset_points: r.get(15)?,
-        scatter: r.get(16)?,
-        iterations: r.get(17)?,
-        converged: r.get(18)?,
-        saturated: r.get(19)?,
-        clusters: r.get(20)?,
-        sse: r.get(21)?,
-        rms: r.get(22)?,
-        max_distance: r.get(23)?,
-        silhouette_estimate: r.get(24)?,
-        micros: MicrosJson { coreset: r.get(25)?, cluster: r.get(26)?, label: r.get(27)?, total: r.get(28)? },
-        palette: columns(r, 29)?,
-        refine: r.get(30)?,
-        births: columns(r, 31)?,
-        deaths: columns(r, 32)?,
-        sweeps: r.get(33)?,
-        beyond_px: r.get(34)?,
-        missed: r.get(35)?,
-        regions: columns(r, 36)?,
-        named: columns(r, 37)?,
-    };
-    // The row may be older than the columns that it has now.
-    Ok(report.as_written_now())
-}
-
-/// A list that is kept as JSON.
-fn columns<T: DeserializeOwned + Default>(r: &Row<'_>, i: usize) -> rusqlite::Result<T> {
-    Ok(serde_json::from_str(&r.get::<_, String>(i)?).unwrap_or_default())
+fn point(r: &Row<'_>) -> rusqlite::Result<Point> {
+    Ok(Point {
+        captured_at_ms: uint(r, 0)? / 1000,
+        frame: uint(r, 1)?,
+        clusters: r.get(2)?,
+        iterations: r.get(3)?,
+        micros: MicrosJson { coreset: r.get(4)?, cluster: r.get(5)?, label: r.get(6)?, total: r.get(7)? },
+        sse: r.get(8)?,
+        rms: r.get(9)?,
+        silhouette_estimate: r.get(10)?,
+        dropped: uint(r, 11)?,
+        sweeps: r.get(12)?,
+        beyond_px: r.get(13)?,
+        missed: r.get(14)?,
+    })
 }
