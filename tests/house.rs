@@ -53,7 +53,14 @@ fn each_foreign_crate_has_one_door() {
             ][..],
         ),
         ("rustls::", &["edge/src/tls.rs", "bridge/src/tls.rs"]),
-        ("rdkafka::", &["bridge/src/journal/kafka/mod.rs", "bridge/src/journal/kafka/reader.rs"]),
+        (
+            "rdkafka::",
+            &[
+                "bridge/src/journal/kafka/mod.rs",
+                "bridge/src/journal/kafka/client.rs",
+                "bridge/src/journal/kafka/reader.rs",
+            ],
+        ),
         ("rumqttd::", &["bridge/src/relay/broker.rs"]),
         ("axum::", &["bridge/src/metrics/http/mod.rs", "bridge/src/relay/endpoint.rs"]),
         ("postcard::", &["firmware/src/wire/mod.rs"]),

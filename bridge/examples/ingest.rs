@@ -20,7 +20,7 @@ fn report(frame: u64) -> Report {
     let palette = (0..17u16).map(|i| Swatch {
         id: u32::from(i) + frame as u32 / 100,
         rgb_q6: [900 * i, 16_000 - 700 * i, 333 * i + (frame % 97) as u16],
-        pixels: 5_000 + frame as u32 % 1_000,
+        pixels: if i < 16 { 5_000 + frame as u32 % 1_000 } else { 16_000 - 16 * (frame as u32 % 1_000) },
     });
     Report {
         frame,
@@ -69,6 +69,7 @@ fn batch(from: u64, devices: u64) -> Batch {
         let Verdict::Keep { entry, .. } = judge(&topic, &bytes, 1, ValueFormat::Json) else {
             return None;
         };
+        assert!(!entry.dead, "the bench's own report is refused");
         Some(Record { place: "metrics".to_owned(), partition: 0, offset: i as i64, entry })
     };
     Batch { records: (from..from + BATCH).filter_map(record).collect(), restarted: Vec::new() }

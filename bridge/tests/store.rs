@@ -50,7 +50,7 @@ fn busy(stream: u64, seq: u64) -> Vec<u8> {
     let palette = (0..17u16).map(|i| Swatch {
         id: u32::from(i) + seq as u32 / 100,
         rgb_q6: [900 * i, 16_000 - 700 * i, 333 * i + (seq % 97) as u16],
-        pixels: 90_000 / 17 + seq as u32 % 1_000,
+        pixels: if i < 16 { 5_000 + seq as u32 % 1_000 } else { 16_000 - 16 * (seq as u32 % 1_000) },
     });
     let report = Report {
         width: 400,

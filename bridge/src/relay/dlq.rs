@@ -142,7 +142,7 @@ pub fn replay(config: &DlqConfig, flags: &ReplayFlags) -> Result<(), Failure> {
     let journal = open(&config.journal, !flags.dry_run)?;
     let (format, flags) = (config.format, flags.clone());
     until_stopped(move |stop| {
-        let tally = again(journal, format, &flags, stop)?;
+        let tally = replay_letters(journal, format, &flags, stop)?;
         let dry = if flags.dry_run { "dry run, nothing written: " } else { "" };
         let _ = writeln!(std::io::stdout(), "{dry}{tally}"); // Whoever reads may have seen enough.
         Ok(())
@@ -153,7 +153,7 @@ pub fn replay(config: &DlqConfig, flags: &ReplayFlags) -> Result<(), Failure> {
 ///
 /// # Errors
 /// [`Failure`].
-pub fn again(
+pub fn replay_letters(
     journal: Arc<dyn Journal>,
     format: ValueFormat,
     flags: &ReplayFlags,
@@ -173,9 +173,9 @@ pub fn again(
             && flags.device.as_deref().is_none_or(|d| device(e) == d);
         if asked {
             match judge(e, clock::now_us(), format) {
-                Again::Passes(entry) => replay.pass(*entry, stop)?,
-                Again::Dead(reason) => *replay.tally.dead.entry(reason).or_default() += 1,
-                Again::Skip(why) => *replay.tally.skipped.entry(why).or_default() += 1,
+                ReplayVerdict::Passes(entry) => replay.pass(*entry, stop)?,
+                ReplayVerdict::Dead(reason) => *replay.tally.dead.entry(reason).or_default() += 1,
+                ReplayVerdict::Skip(why) => *replay.tally.skipped.entry(why).or_default() += 1,
             }
         }
         Ok(true)
@@ -186,44 +186,44 @@ pub fn again(
 
 /// What a letter is by now.
 #[derive(Debug, PartialEq, Eq)]
-enum Again {
+enum ReplayVerdict {
     Passes(Box<Entry>),
     Dead(String),
     Skip(&'static str),
 }
 
 /// The verdict on the bytes of a letter, as if they came now.
-fn judge(e: &Entry, now_us: u64, format: ValueFormat) -> Again {
+fn judge(e: &Entry, now_us: u64, format: ValueFormat) -> ReplayVerdict {
     if e.header("reason") == Some("device") {
-        return Again::Dead("device".to_owned()); // Its name was not kept.
+        return ReplayVerdict::Dead("device".to_owned()); // Its name was not kept.
     }
-    let Some(kind) = e.header("mqtt-kind") else { return Again::Skip("without its bytes") };
+    let Some(kind) = e.header("mqtt-kind") else { return ReplayVerdict::Skip("without its bytes") };
     if matches!(kind, "window" | "status") {
-        return Again::Skip("a window or a status, out of date"); // An old one would undo a newer one.
+        return ReplayVerdict::Skip("a window or a status, out of date"); // An old one would undo a newer one.
     }
     if e.header_u64("bytes") != Some(e.value.len() as u64) {
-        return Again::Skip("cut");
+        return ReplayVerdict::Skip("cut");
     }
     if e.header("sha256").is_some_and(|h| h != verdict::sha256(&e.value)) {
-        return Again::Skip("other bytes than came");
+        return ReplayVerdict::Skip("other bytes than came");
     }
     match verdict::judge(&format!("hueflow/-/{}/{kind}", device(e)), &e.value, now_us, format) {
         Verdict::Keep { entry, .. } if entry.dead => {
-            Again::Dead(entry.header("reason").unwrap_or("unknown").to_owned())
+            ReplayVerdict::Dead(entry.header("reason").unwrap_or("unknown").to_owned())
         }
-        Verdict::Keep { entry, .. } => Again::Passes(Box::new(entry)),
-        Verdict::Picture { .. } => Again::Skip("a picture without custody"),
-        Verdict::Ignore => Again::Skip("empty"),
+        Verdict::Keep { entry, .. } => ReplayVerdict::Passes(Box::new(entry)),
+        Verdict::Picture { .. } => ReplayVerdict::Skip("a picture without custody"),
+        Verdict::Ignore => ReplayVerdict::Skip("empty"),
     }
 }
 
 /// What a topic has, by device and stream.
-type There = HashMap<(String, u64), Intervals>;
+type Existing = HashMap<(String, u64), Intervals>;
 
 struct Replay<'a> {
     journal: &'a Arc<dyn Journal>,
     dry_run: bool,
-    there: HashMap<Topic, There>,
+    there: HashMap<Topic, Existing>,
     pending: Vec<BoxFuture<'static, Result<(), JournalError>>>,
     tally: Tally,
 }
@@ -238,7 +238,7 @@ impl Replay<'_> {
         let there = match self.there.entry(entry.topic) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(new) => {
-                new.insert(there(self.journal.as_ref(), entry.topic, stop)?)
+                new.insert(read_existing(self.journal.as_ref(), entry.topic, stop)?)
             }
         };
         if !there.entry((entry.key.clone(), stream)).or_default().insert(seq) {
@@ -272,8 +272,8 @@ impl Replay<'_> {
 }
 
 /// Reads which records a topic has.
-fn there(journal: &dyn Journal, topic: Topic, stop: &AtomicBool) -> Result<There, Failure> {
-    let mut there = There::new();
+fn read_existing(journal: &dyn Journal, topic: Topic, stop: &AtomicBool) -> Result<Existing, Failure> {
+    let mut there = Existing::new();
     let name = topic_name(topic, false);
     walk(
         journal,
@@ -382,21 +382,21 @@ mod tests {
     #[test]
     fn what_is_judged_again_passes_stays_dead_or_is_skipped() {
         let newer = letter("metrics", &record(99));
-        assert_eq!(judge(&newer, 5, ValueFormat::Json), Again::Dead("payload-version".to_owned()));
-        let Again::Passes(e) = judge(&newer, 5, ValueFormat::Postcard) else { unreachable!() };
+        assert_eq!(judge(&newer, 5, ValueFormat::Json), ReplayVerdict::Dead("payload-version".to_owned()));
+        let ReplayVerdict::Passes(e) = judge(&newer, 5, ValueFormat::Postcard) else { unreachable!() };
         assert_eq!((e.topic_name().as_str(), e.key.as_str(), e.header("seq")), ("metrics", "pi", Some("3")));
         let mut old = letter("census", &record(Report::VERSION));
-        assert_eq!(judge(&old, 5, ValueFormat::Json), Again::Dead("kind-topic".to_owned()));
+        assert_eq!(judge(&old, 5, ValueFormat::Json), ReplayVerdict::Dead("kind-topic".to_owned()));
         old.value[50] ^= 1;
-        assert_eq!(judge(&old, 5, ValueFormat::Json), Again::Skip("other bytes than came"));
-        assert_eq!(judge(&letter("video", &[7; 100_000]), 5, ValueFormat::Json), Again::Skip("cut"));
+        assert_eq!(judge(&old, 5, ValueFormat::Json), ReplayVerdict::Skip("other bytes than came"));
+        assert_eq!(judge(&letter("video", &[7; 100_000]), 5, ValueFormat::Json), ReplayVerdict::Skip("cut"));
         assert_eq!(
             judge(&letter("status", b"[1]"), 5, ValueFormat::Json),
-            Again::Skip("a window or a status, out of date")
+            ReplayVerdict::Skip("a window or a status, out of date")
         );
         let mut refused = newer.clone();
         refused.headers = refused.headers.iter().filter(|(name, _)| *name != "mqtt-kind").collect();
-        assert_eq!(judge(&refused, 5, ValueFormat::Json), Again::Skip("without its bytes"));
+        assert_eq!(judge(&refused, 5, ValueFormat::Json), ReplayVerdict::Skip("without its bytes"));
     }
 
     #[test]

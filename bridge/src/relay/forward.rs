@@ -1,9 +1,10 @@
-//! Relay: into the journal first, then the word back, to the broker and to the edge.
+//! The relay: appends each delivery to the journal, and acknowledges it to the broker and to the edge afterwards.
 //!
-//! Takes deliveries. Gives entries to the journal, MQTT acks in the order of receipt, and custody acks when due.
-//! Touches a receiver for each device, at most `INFLIGHT_MAX` records and `INFLIGHT_BYTES_MAX` on their way, one slot for
-//! pictures a device, and for each delivery that MQTT waits to hear of (65,535 at most) a few bytes.
-//! Never acknowledges what the journal has not confirmed, and never lets a picture take a record's place.
+//! Deliveries come in by the queues of [`Relay::run`]; MQTT acks leave in the order of receipt, custody acks when they are
+//! due. In memory are a receiver for each device, at most [`INFLIGHT_MAX`] records of [`INFLIGHT_BYTES_MAX`] bytes that the
+//! journal has not confirmed, one picture for each device and content type, and a few bytes for each unacknowledged
+//! delivery (65,535 at most). Nothing is acknowledged that the journal has not confirmed. Pictures take turns, and never
+//! a record's place.
 
 use crate::clock;
 use crate::failure::Failure;
@@ -41,7 +42,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// How long a clean stop waits for the journal's word.
 const STOP: Duration = Duration::from_secs(2);
 
-// What is handed to the journal goes into its queue at once, in order.
+// Entries go into the journal's queue at once, in order.
 const _: () = assert!(INFLIGHT_MAX + PICTURES_INFLIGHT_MAX <= QUEUE_ENTRIES_MAX);
 
 /// What went through.
@@ -89,7 +90,7 @@ impl Device {
     }
 }
 
-struct Done {
+struct Appended {
     result: Result<(), JournalError>,
     /// What the journal has; none if it was not asked.
     entry: Option<Arc<Entry>>,
@@ -105,10 +106,13 @@ pub struct Relay {
     wire: Arc<dyn Wire>,
     format: ValueFormat,
     devices: HashMap<String, Device>,
-    inflight: FuturesOrdered<BoxFuture<'static, Done>>,
+    inflight: FuturesOrdered<BoxFuture<'static, Appended>>,
     inflight_bytes: usize,
     unsent: VecDeque<Token>,
+    /// The newest picture of each device and content type that is not on its way yet.
     slots: HashMap<(String, String), Entry>,
+    /// The slots that are taken, in the order in which they were: each device has its turn.
+    turns: VecDeque<(String, String)>,
     pictures: FuturesUnordered<BoxFuture<'static, Result<(), JournalError>>>,
     counters: Counters,
     stats: Arc<Stats>,
@@ -126,6 +130,7 @@ impl Relay {
             inflight_bytes: 0,
             unsent: VecDeque::new(),
             slots: HashMap::new(),
+            turns: VecDeque::new(),
             pictures: FuturesUnordered::new(),
             counters: Counters::default(),
             stats: Arc::default(),
@@ -152,7 +157,7 @@ impl Relay {
                 _ = stop.wait_for(|s| *s) => break,
                 Some(done) = self.inflight.next(), if !self.inflight.is_empty() => self.settle_ready(done)?,
                 Some(result) = self.pictures.next(), if !self.pictures.is_empty() => self.pictured(result)?,
-                _ = tick.tick() => self.say(),
+                _ = tick.tick() => self.publish_due_acks(),
                 inbound = queues.inbound.recv(), if room => match inbound {
                     Some(first) => self.receive(first, &mut queues.inbound),
                     None => break,
@@ -173,7 +178,7 @@ impl Relay {
         for device in self.devices.values_mut() {
             device.stale |= device.receiver.ack_due_us().is_some();
         }
-        self.say();
+        self.publish_due_acks();
         self.counters.pictures_skipped += queues.skipped.load(std::sync::atomic::Ordering::Relaxed);
         finished.map(|()| self.counters)
     }
@@ -202,7 +207,7 @@ impl Relay {
     }
 
     /// Takes the journal's words that are there, likewise.
-    fn settle_ready(&mut self, first: Done) -> Result<(), Failure> {
+    fn settle_ready(&mut self, first: Appended) -> Result<(), Failure> {
         self.settle(first)?;
         for _ in 1..TURN_MAX {
             match self.inflight.next().now_or_never().flatten() {
@@ -227,9 +232,12 @@ impl Relay {
             Verdict::Ignore => self.pass(token),
             Verdict::Picture { entry } => {
                 let kind = entry.header("content-type").unwrap_or_default().to_owned();
-                if self.slots.insert((entry.key.clone(), kind), entry).is_some() {
+                let slot = (entry.key.clone(), kind);
+                if self.slots.insert(slot.clone(), entry).is_some() {
                     self.counters.pictures_skipped += 1;
                     self.stats.pictures_skipped.add(1);
+                } else {
+                    self.turns.push_back(slot);
                 }
                 self.pass(token);
             }
@@ -255,7 +263,7 @@ impl Relay {
 
     /// Acknowledges without a journal, but in its turn: MQTT wants acks in the order of receipt, and some brokers insist.
     fn pass(&mut self, token: Token) {
-        let done = Done { result: Ok(()), entry: None, bytes: 0, effect: Effect::Nothing, token };
+        let done = Appended { result: Ok(()), entry: None, bytes: 0, effect: Effect::Nothing, token };
         self.inflight.push_back(Box::pin(std::future::ready(done)));
     }
 
@@ -272,11 +280,11 @@ impl Relay {
                 entry = Arc::new(tombstone(&entry));
                 result = journal.append(entry.clone()).await;
             }
-            Done { result, entry: Some(entry), bytes, effect, token }
+            Appended { result, entry: Some(entry), bytes, effect, token }
         }));
     }
 
-    fn settle(&mut self, done: Done) -> Result<(), Failure> {
+    fn settle(&mut self, done: Appended) -> Result<(), Failure> {
         if let Err(e) = done.result {
             return Err(Failure::Unavailable(e.to_string()));
         }
@@ -344,14 +352,14 @@ impl Relay {
             self.unsent.pop_front();
         }
         while self.pictures.len() < PICTURES_INFLIGHT_MAX && self.inflight.len() < INFLIGHT_MAX / 2 {
-            let Some(slot) = self.slots.keys().next().cloned() else { break };
-            let Some(entry) = self.slots.remove(&slot) else { break };
+            let Some(slot) = self.turns.pop_front() else { break };
+            let Some(entry) = self.slots.remove(&slot) else { continue };
             self.pictures.push(self.journal.append(Arc::new(entry)));
         }
     }
 
     /// Publishes the acks that are due.
-    fn say(&mut self) {
+    fn publish_due_acks(&mut self) {
         let now_us = clock::steady_us();
         let mut buf = vec![0; CONTROL_BYTES_MAX];
         for (name, device) in &mut self.devices {

@@ -1,17 +1,18 @@
-//! The journal in Apache Kafka. The one door to `rdkafka`.
+//! The journal in Apache Kafka, 3.4 with ZooKeeper and 4.x alike. Only this folder uses `rdkafka`.
 //!
-//! Takes entries (idempotent producer, `acks=all`, lz4, no time limit: the bridge decides), gives the delivery report.
-//! Gives records from assigned partitions, from the offsets it is told; offsets are committed nowhere but in the store.
-//! Touches a Kafka cluster: 3.4 with ZooKeeper and 4.x alike.
-//! Never a consumer group's coordinator, and never a transaction.
+//! Entries are appended by an idempotent producer (`acks=all`, lz4, no time limit: the relay decides), and confirmed by its
+//! delivery report. Records are read from assigned partitions, from the offsets that the store holds. There is no consumer
+//! group and no transaction, and a journal that is opened for reading makes no producer.
 
+mod client;
 mod reader;
 
-use super::reason::Said;
+use super::reason::LastFault;
 use super::{
     Access, Cluster, Entry, Journal, JournalConfig, JournalError, JournalUrl, Offsets, QUEUE_ENTRIES_MAX, Reader,
     TOPICS, Topic,
 };
+use client::Connection;
 use firmware::custody::JournalId;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -45,8 +46,8 @@ pub struct KafkaJournal {
     /// Their full names: of each topic, and behind it that of its dead letters.
     topics: [(Arc<str>, Arc<str>); TOPICS.len()],
     client: ClientConfig,
-    producer: FutureProducer<Said>,
-    said: Said,
+    connection: Connection,
+    said: LastFault,
 }
 
 impl KafkaJournal {
@@ -67,26 +68,30 @@ impl KafkaJournal {
             .set("reconnect.backoff.max.ms", "2000")
             .set_log_level(RDKafkaLogLevel::Info);
         secure(&mut client, cluster, &config.access);
-        let said = Said::default();
-        let producer: FutureProducer<Said> = client
-            .clone()
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("compression.type", "lz4")
-            .set("linger.ms", "5")
-            .set("message.timeout.ms", "0")
-            .set("queue.buffering.max.messages", QUEUE_ENTRIES_MAX.to_string())
-            .set("queue.buffering.max.kbytes", QUEUE_KIB_MAX.to_string())
-            .create_with_context(said.clone())
-            .map_err(|e| JournalError::Fatal(e.to_string()))?;
-        let cluster = greet(&producer, &said)?;
+        let said = LastFault::default();
+        let connection = if append {
+            let mut producer = client.clone();
+            producer
+                .set("enable.idempotence", "true")
+                .set("acks", "all")
+                .set("compression.type", "lz4")
+                .set("linger.ms", "5")
+                .set("message.timeout.ms", "0")
+                .set("queue.buffering.max.messages", QUEUE_ENTRIES_MAX.to_string())
+                .set("queue.buffering.max.kbytes", QUEUE_KIB_MAX.to_string());
+            Connection::producer(&producer, &said)
+        } else {
+            Connection::consumer(&client, &said)
+        };
+        let connection = connection.map_err(|e| JournalError::Fatal(e.to_string()))?;
+        let cluster = greet(&connection, &said)?;
         let id = JournalId::try_from(format!("{cluster}:{}", config.prefix).as_str())
             .map_err(|_| JournalError::Fatal("cluster id and prefix are too long together".to_owned()))?;
         let topics = TOPICS.map(|t| {
             let of = |dead| format!("{}{}", config.prefix, super::topic_name(t, dead)).into();
             (of(false), of(true))
         });
-        let journal = KafkaJournal { id, prefix: config.prefix.clone(), topics, client, producer, said };
+        let journal = KafkaJournal { id, prefix: config.prefix.clone(), topics, client, connection, said };
         if append {
             journal.prepare(config)?;
         }
@@ -95,10 +100,10 @@ impl KafkaJournal {
 
     /// Makes the topics that are missing and looks at the settings of those that are there.
     fn prepare(&self, config: &JournalConfig) -> Result<(), JournalError> {
-        let admin: AdminClient<Said> =
+        let admin: AdminClient<LastFault> =
             self.client.create_with_context(self.said.clone()).map_err(|e| JournalError::Fatal(e.to_string()))?;
         let names = names(&self.prefix);
-        let metadata = self.producer.client().fetch_metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
+        let metadata = self.connection.metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
         let there: Vec<&str> = metadata.topics().iter().map(|t| t.name()).collect();
         let retention = (i64::from(config.retention_days) * 86_400_000).to_string();
         let missing: Vec<NewTopic<'_>> = names
@@ -148,10 +153,10 @@ impl KafkaJournal {
     /// # Errors
     /// [`JournalError::Away`] if the cluster does not answer.
     pub fn survey(&self) -> Result<Survey, JournalError> {
-        let admin: AdminClient<Said> =
+        let admin: AdminClient<LastFault> =
             self.client.create_with_context(self.said.clone()).map_err(|e| JournalError::Fatal(e.to_string()))?;
         let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
-        let metadata = self.producer.client().fetch_metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
+        let metadata = self.connection.metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
         let lonely = metadata.brokers().len() == 1 && metadata.brokers().iter().all(|b| loopback(b.host()));
         let names = names(&self.prefix);
         let is_there = |name: &str| metadata.topics().iter().any(|t| t.name() == name);
@@ -207,7 +212,10 @@ impl Journal for KafkaJournal {
     }
 
     fn append(&self, entry: Arc<Entry>) -> BoxFuture<'static, Result<(), JournalError>> {
-        let producer = self.producer.clone();
+        let Connection::Producer(producer) = &self.connection else {
+            return futures::future::ready(Err(JournalError::Fatal("opened for reading".to_owned()))).boxed();
+        };
+        let producer = producer.as_ref().clone();
         let topic = self.topic_of(&entry);
         // Into the queue at once, so that entries of one key keep their order.
         let first = send(&producer, &topic, &entry);
@@ -245,7 +253,7 @@ impl Journal for KafkaJournal {
     }
 
     fn reachable(&self, wait: Duration) -> bool {
-        let answers = self.producer.client().fetch_metadata(Some(&format!("{}metrics", self.prefix)), wait).is_ok();
+        let answers = self.connection.metadata(Some(&format!("{}metrics", self.prefix)), wait).is_ok();
         if answers {
             self.said.forget();
         }
@@ -253,7 +261,7 @@ impl Journal for KafkaJournal {
     }
 
     fn reader(&self, from: &Offsets) -> Result<Box<dyn Reader>, JournalError> {
-        let consumer: BaseConsumer<Said> = self
+        let consumer: BaseConsumer<LastFault> = self
             .client
             .clone()
             .set("group.id", "hueflow-metrics")
@@ -269,11 +277,11 @@ impl Journal for KafkaJournal {
     }
 
     fn end(&self) -> Result<Offsets, JournalError> {
-        let metadata = self.producer.client().fetch_metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
+        let metadata = self.connection.metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
         let mut offsets = Offsets::new();
         for (place, partition) in partitions(&metadata, &self.prefix) {
             let topic = format!("{}{place}", self.prefix);
-            let (_, high) = self.producer.client().fetch_watermarks(&topic, partition, ANSWER).map_err(away)?;
+            let (_, high) = self.connection.watermarks(&topic, partition, ANSWER).map_err(away)?;
             offsets.insert((place, partition), high);
         }
         Ok(offsets)
@@ -303,10 +311,10 @@ fn secure(client: &mut ClientConfig, cluster: &Cluster, access: &Access) {
 }
 
 /// Waits for the cluster to say who it is. Ends early where no waiting helps.
-fn greet(producer: &FutureProducer<Said>, said: &Said) -> Result<String, JournalError> {
+fn greet(connection: &Connection, said: &LastFault) -> Result<String, JournalError> {
     let until = Instant::now() + ANSWER;
     loop {
-        if let Some(cluster) = producer.client().fetch_cluster_id(GLANCE) {
+        if let Some(cluster) = connection.cluster_id(GLANCE) {
             said.forget();
             return Ok(cluster);
         }
@@ -316,12 +324,12 @@ fn greet(producer: &FutureProducer<Said>, said: &Said) -> Result<String, Journal
     }
 }
 
-impl ClientContext for Said {
+impl ClientContext for LastFault {
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             return; // Why is said before.
         }
-        Said::error(self, reason);
+        LastFault::error(self, reason);
     }
 
     fn log(&self, level: RDKafkaLogLevel, fac: &str, text: &str) {
@@ -336,10 +344,10 @@ impl ClientContext for Said {
     }
 }
 
-impl ConsumerContext for Said {}
+impl ConsumerContext for LastFault {}
 
 fn send(
-    producer: &FutureProducer<Said>,
+    producer: &FutureProducer<LastFault>,
     topic: &str,
     entry: &Entry,
 ) -> Result<rdkafka::producer::DeliveryFuture, KafkaError> {

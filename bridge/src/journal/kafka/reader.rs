@@ -4,7 +4,7 @@
 //! Touches one consumer.
 //! Never commits an offset: the store does.
 
-use super::super::reason::Said;
+use super::super::reason::LastFault;
 use super::super::{BATCH_BYTES_MAX, Batch, Entry, Headers, JournalError, Offsets, Reader, Record, Topic};
 use super::{ANSWER, away, names, partitions};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -20,8 +20,8 @@ const DISCOVER_MISSING: Duration = Duration::from_millis(500);
 
 /// Reads on from where it stands, all partitions of ours.
 pub struct KafkaReader {
-    consumer: BaseConsumer<Said>,
-    said: Said,
+    consumer: BaseConsumer<LastFault>,
+    said: LastFault,
     prefix: String,
     next: Offsets,
     assigned: Vec<(String, i32)>,
@@ -30,7 +30,7 @@ pub struct KafkaReader {
 
 impl KafkaReader {
     /// One that begins at `next`, and at the beginning of what is not in it.
-    pub fn new(consumer: BaseConsumer<Said>, said: Said, prefix: String, next: Offsets) -> KafkaReader {
+    pub fn new(consumer: BaseConsumer<LastFault>, said: LastFault, prefix: String, next: Offsets) -> KafkaReader {
         KafkaReader { consumer, said, prefix, next, assigned: Vec::new(), looked: None }
     }
 

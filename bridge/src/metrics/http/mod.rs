@@ -90,7 +90,7 @@ pub async fn serve(
         .route("/api/events", get(events))
         .with_state(Arc::new(shared));
     if let Some(gate) = gate {
-        app = app.layer(middleware::from_fn_with_state(Arc::new(gate), ask_token));
+        app = app.layer(middleware::from_fn_with_state(Arc::new(gate), require_token));
     }
     let mut stopped = stop;
     axum::serve(listener, app)
@@ -102,7 +102,7 @@ pub async fn serve(
 }
 
 /// Lets a request through that carries the token.
-async fn ask_token(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+async fn require_token(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let pass = {
         let text = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
         gate.judge(text(header::AUTHORIZATION), request.uri().query(), text(header::COOKIE))
@@ -154,7 +154,7 @@ impl From<CensusMissing> for Refusal {
 }
 
 /// Asks the store on a thread that may wait.
-async fn ask<T: Send + 'static>(
+async fn query_store<T: Send + 'static>(
     app: &App,
     f: impl FnOnce(&Query) -> Result<T, CensusMissing> + Send + 'static,
 ) -> Result<T, Refusal> {
@@ -166,7 +166,7 @@ async fn ask<T: Send + 'static>(
 }
 
 async fn devices(State(app): State<App>) -> Result<Json<serde_json::Value>, Refusal> {
-    let known = ask(&app, |q| Ok(q.devices()?)).await?;
+    let known = query_store(&app, |q| Ok(q.devices()?)).await?;
     let ledger = app.live.ledger();
     let live = app.live.devices();
     let all = known.into_iter().map(|Known { device: name, state, status }| {
@@ -197,7 +197,7 @@ async fn reports(
     Params(p): Params<Last>,
 ) -> Result<Response, Refusal> {
     let last = p.last.unwrap_or(REPORTS_DEFAULT);
-    Ok(Json(ask(&app, move |q| Ok(q.points(&device, last)?)).await?).into_response())
+    Ok(Json(query_store(&app, move |q| Ok(q.points(&device, last)?)).await?).into_response())
 }
 
 async fn latest(State(app): State<App>, Path(device): Path<String>) -> Result<Response, Refusal> {
@@ -205,7 +205,7 @@ async fn latest(State(app): State<App>, Path(device): Path<String>) -> Result<Re
     let report = match live {
         Some(report) => Some(report),
         None => {
-            ask(&app, {
+            query_store(&app, {
                 let device = device.clone();
                 move |q| Ok(q.latest(&device)?.map(|(_, report)| report))
             })
@@ -231,23 +231,23 @@ async fn original(State(app): State<App>, Path(device): Path<String>) -> Result<
 }
 
 async fn knife(State(app): State<App>, Path(device): Path<String>) -> Result<Response, Refusal> {
-    let knife = sharpen(&app, device).await?;
+    let knife = compute_silhouette(&app, device).await?;
     let headers = [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, knife.svg.clone()).into_response())
 }
 
 async fn silhouette_json(State(app): State<App>, Path(device): Path<String>) -> Result<Response, Refusal> {
-    Ok(Json(sharpen(&app, device).await?.json.clone()).into_response())
+    Ok(Json(compute_silhouette(&app, device).await?.json.clone()).into_response())
 }
 
 /// The diagram of the device's last census: kept, or drawn now; one at a time, the rest waits.
-async fn sharpen(app: &App, device: String) -> Result<Arc<Knife>, Refusal> {
+async fn compute_silhouette(app: &App, device: String) -> Result<Arc<Knife>, Refusal> {
     let mut knives = app.knives.lock().await;
-    let key = ask(app, move |q| q.latest_census(&device)).await?;
+    let key = query_store(app, move |q| q.latest_census(&device)).await?;
     if let Some(knife) = knives.iter().find(|k| k.key == key) {
         return Ok(knife.clone());
     }
-    let colours = ask(app, {
+    let colours = query_store(app, {
         let key = key.clone();
         move |q| q.census(&key)
     })

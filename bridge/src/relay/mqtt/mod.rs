@@ -6,7 +6,7 @@
 
 mod probe;
 
-pub use probe::{Unseen, look, wait_for_absence};
+pub use probe::{ProbeError, probe_broker, wait_for_absence};
 
 use crate::failure::Failure;
 use crate::relay::acks::Acks;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Why a look at the broker came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unseen {
+pub enum ProbeError {
     /// The host's name means nothing here.
     #[error("its name cannot be resolved: {0}")]
     Unresolved(String),
@@ -37,15 +37,16 @@ const LOOK: (Duration, Duration) = (Duration::from_secs(4), Duration::from_milli
 /// Whether a bridge is online for the site, asked under a name of its own so that it is not pushed off.
 ///
 /// # Errors
-/// [`Unseen`].
-pub async fn look(url: &Url, site: &str) -> Result<bool, Unseen> {
+/// [`ProbeError`].
+pub async fn probe_broker(url: &Url, site: &str) -> Result<bool, ProbeError> {
     let late = || std::io::Error::from(std::io::ErrorKind::TimedOut);
     let at = (url.host.as_str(), url.port);
     let found = tokio::time::timeout(LOOK.0, tokio::net::lookup_host(at)).await.unwrap_or_else(|_| Err(late()));
-    found.map(drop).map_err(|e| Unseen::Unresolved(e.to_string()))?;
+    found.map(drop).map_err(|e| ProbeError::Unresolved(e.to_string()))?;
     let reached = tokio::time::timeout(LOOK.0, tokio::net::TcpStream::connect(at)).await;
-    reached.unwrap_or_else(|_| Err(late())).map(drop).map_err(|e| Unseen::Unreachable(e.to_string()))?;
-    let options = options(url, format!("hueflow-doctor-{:08x}", rand::random::<u32>())).map_err(Unseen::Untrusted)?;
+    reached.unwrap_or_else(|_| Err(late())).map(drop).map_err(|e| ProbeError::Unreachable(e.to_string()))?;
+    let options =
+        options(url, format!("hueflow-doctor-{:08x}", rand::random::<u32>())).map_err(ProbeError::Untrusted)?;
     let (client, mut events) = AsyncClient::new(options, 4);
     let (mut patience, mut subscribed, mut online) = (LOOK.0, false, false);
     loop {
@@ -61,13 +62,13 @@ pub async fn look(url: &Url, site: &str) -> Result<bool, Unseen> {
             Ok(Ok(_)) => {}
             Ok(Err(ConnectionError::ConnectionRefused(
                 code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
-            ))) => return Err(Unseen::Credentials(format!("{code:?}"))),
+            ))) => return Err(ProbeError::Credentials(format!("{code:?}"))),
             Ok(Err(e)) => {
-                let odd = || Unseen::Odd(fault(&e, url, false));
-                return Err(tls::fault(&e, &url.host).map_or_else(odd, Unseen::Untrusted));
+                let odd = || ProbeError::Odd(fault(&e, url, false));
+                return Err(tls::fault(&e, &url.host).map_or_else(odd, ProbeError::Untrusted));
             }
             Err(_) if subscribed => return Ok(online),
-            Err(_) => return Err(Unseen::Odd("it is silent".into())),
+            Err(_) => return Err(ProbeError::Odd("it is silent".into())),
         }
     }
 }
