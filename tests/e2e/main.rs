@@ -13,6 +13,7 @@ mod dlq;
 mod doctor;
 mod kill;
 mod numbers;
+mod recreated;
 mod rollover;
 mod standby;
 mod tls;

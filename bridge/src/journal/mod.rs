@@ -114,8 +114,20 @@ pub struct Record {
     pub entry: Entry,
 }
 
+impl Record {
+    /// What tells this record from one that lies at the same offset of a topic that was made anew.
+    pub fn mark(&self) -> String {
+        let e = &self.entry;
+        let of = |name| e.header(name).unwrap_or("-");
+        format!("{} {} {}/{}", e.time_ms, e.key, of("stream"), of("seq"))
+    }
+}
+
 /// The next offset to read, by place and partition.
 pub type Offsets = BTreeMap<(String, i32), i64>;
+
+/// [`Record::mark`] of the record before the next offset, by place and partition.
+pub type Marks = BTreeMap<(String, i32), String>;
 
 /// What a reader found.
 #[derive(Debug, Default)]
@@ -147,6 +159,11 @@ pub trait Reader: Send {
     /// # Errors
     /// [`JournalError`].
     fn read(&mut self, max: usize, wait: Duration) -> Result<Batch, JournalError>;
+
+    /// Compares the records before the offsets that it begins at, before it reads. A topic that has another record there was
+    /// deleted and made anew: it is read from its beginning, and named as restarted. A journal whose id changes with its
+    /// content has nothing to compare.
+    fn compare(&mut self, _marks: Marks) {}
 
     /// Entries that it has not read yet; none if that cannot be found out now. Blocks.
     fn lag(&mut self) -> Option<u64>;

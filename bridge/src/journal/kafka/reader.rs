@@ -5,7 +5,7 @@
 //! Never commits an offset: the store does.
 
 use super::super::reason::LastFault;
-use super::super::{BATCH_BYTES_MAX, Batch, Entry, Headers, JournalError, Offsets, Reader, Record, Topic};
+use super::super::{BATCH_BYTES_MAX, Batch, Entry, Headers, JournalError, Marks, Offsets, Reader, Record, Topic};
 use super::{ANSWER, away, names, partitions};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -26,12 +26,14 @@ pub struct KafkaReader {
     next: Offsets,
     assigned: Vec<(String, i32)>,
     looked: Option<Instant>,
+    /// Marks of records that are still to be compared; these partitions are read from one record before their offset.
+    marks: Marks,
 }
 
 impl KafkaReader {
     /// One that begins at `next`, and at the beginning of what is not in it.
     pub fn new(consumer: BaseConsumer<LastFault>, said: LastFault, prefix: String, next: Offsets) -> KafkaReader {
-        KafkaReader { consumer, said, prefix, next, assigned: Vec::new(), looked: None }
+        KafkaReader { consumer, said, prefix, next, assigned: Vec::new(), looked: None, marks: Marks::new() }
     }
 
     fn all_topics(&self) -> bool {
@@ -60,17 +62,52 @@ impl KafkaReader {
                     restarted.push(format!("{topic}/{partition}"));
                     self.next.remove(&key);
                 }
+                if next <= low || next > high {
+                    self.marks.remove(&key); // The record is gone, so there is nothing to compare.
+                }
             }
-            let offset = self.next.get(&key).map_or(Offset::Beginning, |&o| Offset::Offset(o));
+            let before = i64::from(self.marks.contains_key(&key));
+            let offset = self.next.get(&key).map_or(Offset::Beginning, |&o| Offset::Offset(o - before));
             list.add_partition_offset(&topic, *partition, offset).map_err(away)?;
         }
         self.consumer.assign(&list).map_err(away)?;
         self.assigned = now;
         Ok(restarted)
     }
+
+    /// Compares the first record of a partition with the mark of the last one that was read before.
+    fn check_mark(&mut self, record: &Record) -> Seen {
+        let key = (record.place.clone(), record.partition);
+        let (Some(mark), Some(&next)) = (self.marks.remove(&key), self.next.get(&key)) else { return Seen::New };
+        if record.offset >= next {
+            return Seen::New; // Compaction took the record that was to be compared.
+        }
+        if record.mark() == mark {
+            return Seen::Before;
+        }
+        // Assigned anew, with every partition where it stands and this one at its beginning.
+        self.next.remove(&key);
+        self.assigned.clear();
+        self.looked = None;
+        Seen::Other
+    }
+}
+
+/// What a record is to its reader.
+enum Seen {
+    /// One to be given.
+    New,
+    /// The one that was read last, in an earlier session.
+    Before,
+    /// Another one in its place: the topic was made anew.
+    Other,
 }
 
 impl Reader for KafkaReader {
+    fn compare(&mut self, marks: Marks) {
+        self.marks = marks;
+    }
+
     fn read(&mut self, max: usize, wait: Duration) -> Result<Batch, JournalError> {
         let mut batch = Batch { records: Vec::new(), restarted: self.discover()? };
         let deadline = Instant::now() + wait;
@@ -87,19 +124,31 @@ impl Reader for KafkaReader {
                     let place = message.topic().strip_prefix(self.prefix.as_str()).unwrap_or_default();
                     let Some((topic, dead)) = Topic::parse(place) else { continue };
                     let key = (place.to_owned(), message.partition());
-                    if let Some(&next) = self.next.get(&key)
-                        && message.offset() < next
-                    {
-                        batch.restarted.push(format!("{}/{}", message.topic(), message.partition()));
-                    }
-                    self.next.insert(key, message.offset() + 1);
-                    bytes += message.payload_len();
-                    batch.records.push(Record {
+                    let record = Record {
                         place: place.to_owned(),
                         partition: message.partition(),
                         offset: message.offset(),
                         entry: entry(topic, dead, &message),
-                    });
+                    };
+                    let payload_bytes = message.payload_len();
+                    let name = format!("{}/{}", message.topic(), message.partition());
+                    drop(message);
+                    match self.check_mark(&record) {
+                        Seen::New => {}
+                        Seen::Before => continue,
+                        Seen::Other => {
+                            batch.restarted.push(name);
+                            break;
+                        }
+                    }
+                    if let Some(&next) = self.next.get(&key)
+                        && record.offset < next
+                    {
+                        batch.restarted.push(name);
+                    }
+                    self.next.insert(key, record.offset + 1);
+                    bytes += payload_bytes;
+                    batch.records.push(record);
                 }
                 Some(Err(KafkaError::MessageConsumptionFatal(e))) => return Err(JournalError::Fatal(e.to_string())),
                 Some(Err(KafkaError::PartitionEOF(_))) => {}

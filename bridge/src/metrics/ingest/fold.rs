@@ -6,7 +6,7 @@
 
 use super::decode::{read_report, version};
 use crate::clock;
-use crate::journal::{Batch, Entry, Offsets, Record, Topic};
+use crate::journal::{Batch, Entry, Marks, Offsets, Record, Topic};
 use crate::json::{LossJson, ReportJson, WindowJson};
 use crate::metrics::store::ledger::{Account, Accounts};
 use crate::metrics::store::rollup::{HOUR_US, MINUTE_US, RollUp};
@@ -29,6 +29,8 @@ pub struct Changes {
     pub hours: BTreeMap<(String, u64), RollUp>,
     /// The next offsets to read.
     pub offsets: Offsets,
+    /// Marks of the records before them.
+    pub marks: Marks,
 }
 
 /// One row to write, or (a picture) something to show that has no row.
@@ -163,6 +165,11 @@ pub fn fold(accounts: &Accounts, batch: &Batch) -> Changes {
     for record in &batch.records {
         fold.record(record);
         fold.changes.offsets.insert((record.place.clone(), record.partition), record.offset + 1);
+    }
+    for key in fold.changes.offsets.keys() {
+        if let Some(last) = batch.records.iter().rfind(|r| r.place == key.0 && r.partition == key.1) {
+            fold.changes.marks.insert(key.clone(), last.mark());
+        }
     }
     fold.changes
 }

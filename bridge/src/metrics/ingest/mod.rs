@@ -36,7 +36,9 @@ pub fn fill(config: &MetricsConfig, store: Store, live: &Live, stop: &watch::Rec
     while !filler.is_stopped() {
         let opened = journal::open(&config.journal, false).and_then(|journal| {
             let from = filler.store.begin(&journal.id()).map_err(|e| Failure::io("store", e))?;
-            let reader = journal.reader(&from).map_err(|e| Failure::Unavailable(e.to_string()))?;
+            let marks = filler.store.marks().map_err(|e| Failure::io("store", e))?;
+            let mut reader = journal.reader(&from).map_err(|e| Failure::Unavailable(e.to_string()))?;
+            reader.compare(marks);
             Ok((journal, reader))
         });
         match opened {

@@ -13,7 +13,7 @@ pub use sqlite::query;
 
 use crate::clock;
 use crate::config::StoreConfig;
-use crate::journal::{Batch, Offsets};
+use crate::journal::{Batch, Marks, Offsets};
 use crate::metrics::ingest::fold::{Change, Changes, DeviceStatus, PicturePayload, ReportChange, fold};
 use ledger::Accounts;
 use owner::{NotOwned, Ownership};
@@ -66,6 +66,12 @@ pub trait Backend: Send {
     /// [`StoreError`].
     fn begin(&mut self, journal: &str) -> Result<Offsets, StoreError>;
 
+    /// Marks of the records before those offsets.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn marks(&mut self) -> Result<Marks, StoreError>;
+
     /// Makes all changes in one transaction, or none. `before` are the accounts without the changes. Gives for each row
     /// whether it is news: false for a status older than the stored one, and for a census that is not complete.
     ///
@@ -117,6 +123,14 @@ impl Store {
     /// [`StoreError`].
     pub fn begin(&mut self, journal: &str) -> Result<Offsets, StoreError> {
         self.backend.begin(journal)
+    }
+
+    /// Marks of the records that were read last from the journal of [`Store::begin`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn marks(&mut self) -> Result<Marks, StoreError> {
+        self.backend.marks()
     }
 
     /// Stores a batch: rows, accounts and offsets in one transaction, or nothing of it.

@@ -44,6 +44,9 @@ impl Backend for Faulty {
     fn begin(&mut self, journal: &str) -> Result<Offsets, StoreError> {
         self.inner.begin(journal)
     }
+    fn marks(&mut self) -> Result<Marks, StoreError> {
+        self.inner.marks()
+    }
     fn commit(&mut self, before: &Accounts, changes: &Changes, now_us: u64) -> Result<Vec<bool>, StoreError> {
         self.inner.commit(before, changes, now_us)
     }

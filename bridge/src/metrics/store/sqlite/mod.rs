@@ -13,7 +13,7 @@ use super::ledger::Accounts;
 use super::rollup::RollUp;
 use super::{Backend, StoreError};
 use crate::config::StoreConfig;
-use crate::journal::Offsets;
+use crate::journal::{Marks, Offsets};
 use crate::metrics::ingest::fold::{CensusPart, Change, Changes, DeadLetter};
 use crate::sqlite;
 use maintain::Pace;
@@ -111,8 +111,9 @@ impl Sqlite {
         write_roll_ups(&t, "minutes", &changes.minutes)?;
         write_roll_ups(&t, "hours", &changes.hours)?;
         for ((place, part), next) in &changes.offsets {
-            t.prepare_cached("INSERT OR REPLACE INTO offsets VALUES (?1, ?2, ?3)")?
-                .execute(params![place, part, next])?;
+            let mark = changes.marks.get(&(place.clone(), *part));
+            t.prepare_cached("INSERT OR REPLACE INTO offsets VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![place, part, next, mark])?;
         }
         t.commit()?;
         Ok(is_news)
@@ -145,6 +146,12 @@ impl Backend for Sqlite {
         let mut rows = self.db.prepare("SELECT place, part, next FROM offsets")?;
         let offsets = rows.query_map([], |r| Ok(((r.get(0)?, r.get(1)?), r.get(2)?)))?;
         Ok(offsets.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn marks(&mut self) -> Result<Marks, StoreError> {
+        let mut rows = self.db.prepare("SELECT place, part, mark FROM offsets WHERE mark IS NOT NULL")?;
+        let marks = rows.query_map([], |r| Ok(((r.get(0)?, r.get(1)?), r.get(2)?)))?;
+        Ok(marks.collect::<rusqlite::Result<_>>()?)
     }
 
     fn commit(&mut self, before: &Accounts, changes: &Changes, now_us: u64) -> Result<Vec<bool>, StoreError> {

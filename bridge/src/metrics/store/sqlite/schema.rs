@@ -17,7 +17,7 @@ pub(super) const SWATCH_BYTES: usize = 14;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS offsets (place TEXT, part INTEGER, next INTEGER NOT NULL, PRIMARY KEY (place, part)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS offsets (place TEXT, part INTEGER, next INTEGER NOT NULL, mark TEXT, PRIMARY KEY (place, part)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS streams (
   sid INTEGER PRIMARY KEY, device TEXT NOT NULL, stream TEXT NOT NULL, ord INTEGER NOT NULL, named INTEGER NOT NULL,
   since INTEGER NOT NULL, next INTEGER NOT NULL, duplicates INTEGER NOT NULL, frames_seen INTEGER NOT NULL,
@@ -112,6 +112,9 @@ pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
         for table in ["minutes", "hours"] {
             t.execute_batch(&ROLL_UPS.replace("{table}", table))?;
         }
+        if !has_column(&t, "offsets", "mark")? {
+            t.execute_batch("ALTER TABLE offsets ADD COLUMN mark TEXT")?;
+        }
         if is_table(&t, "streams_v1")? {
             copy_streams(&t)?;
         }
@@ -124,6 +127,10 @@ pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
 /// Whether there is a table of that name.
 pub(super) fn is_table(db: &Connection, name: &str) -> rusqlite::Result<bool> {
     db.prepare_cached("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?.exists([name])
+}
+
+fn has_column(db: &Connection, table: &str, column: &str) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2")?.exists([table, column])
 }
 
 /// Makes the views anew. `reports` includes the rows of version 1 as long as there are any.
@@ -151,8 +158,7 @@ pub(super) fn make_views(db: &Connection) -> rusqlite::Result<()> {
 /// Moves the tables of version 1 out of the way, with every column that version 1 had in the end.
 fn rename_v1(db: &Connection) -> rusqlite::Result<()> {
     for (column, definition) in ADDED_TO_V1 {
-        let mut found = db.prepare("SELECT 1 FROM pragma_table_info('reports') WHERE name = ?1")?;
-        if !found.exists([column])? {
+        if !has_column(db, "reports", column)? {
             db.execute_batch(&format!("ALTER TABLE reports ADD COLUMN {column} {definition}"))?;
         }
     }
