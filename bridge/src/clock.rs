@@ -46,7 +46,11 @@ pub fn time_of_day(us: u64) -> String {
 
 /// Reads RFC 3339, or a day alone, which begins in UTC. None for what is neither, and for times before 1970.
 pub fn parse_rfc3339(text: &str) -> Option<u64> {
-    let day = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok().map(|z| z.timestamp());
+    // A date's own parser would take a time without a zone and leave the time out.
+    let day = || {
+        let date: Date = text.parse().ok().filter(|_| !text.contains(['T', 't', ' ', ':']))?;
+        date.to_zoned(TimeZone::UTC).ok().map(|z| z.timestamp())
+    };
     let moment = text.parse::<Timestamp>().ok().or_else(day)?;
     u64::try_from(moment.as_microsecond()).ok()
 }

@@ -96,7 +96,7 @@ fn old_rows_that_retention_would_delete_are_not_moved() {
     store.begin("j").unwrap();
     while store.maintain().unwrap().is_zero() {}
     assert_eq!(number(&db, "SELECT count(*) FROM reports"), 1_000);
-    assert_eq!(number(&db, "SELECT total(reports) FROM hours"), 3_000, "they are in the sums");
+    assert_eq!(number(&db, "SELECT sum(reports) FROM hours"), 3_000, "they are in the sums");
     store.apply(&batch(1, &[("metrics", record(8, 3))])).unwrap();
     assert_eq!(number(&db, "SELECT count(*) FROM reports"), 1_000, "and still no news");
 }

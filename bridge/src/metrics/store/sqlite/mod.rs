@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 #[cfg(test)]
-mod faults;
+mod fault_tests;
 
 /// The store, opened for writing.
 pub struct Sqlite {
