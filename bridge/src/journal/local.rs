@@ -1,8 +1,7 @@
 //! The local journal: one SQLite file, as durable as `synchronous=FULL` in WAL mode, readable by anyone with `sqlite3`.
 //!
-//! Takes entries over a bounded queue; one thread writes them in group commits. Gives them back to other processes.
-//! Touches its file (and the `-wal` and `-shm` beside it).
-//! Never gives its word before the commit is on the disk; a disk that refuses is tried again until it takes it.
+//! Entries come over a bounded queue; one thread writes them in group commits and confirms each after its commit. A disk that
+//! refuses is tried again until it takes them. Other processes read the file at the same time.
 
 use super::{
     BATCH_BYTES_MAX, Batch, Entry, Journal, JournalConfig, JournalError, Offsets, QUEUE_ENTRIES_MAX, Reader, Record,

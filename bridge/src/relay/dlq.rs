@@ -1,8 +1,7 @@
-//! Dlq: `hueflow-bridge dlq`: the dead letters listed, and judged again.
+//! `hueflow-bridge dlq`: dead letters listed, and judged again.
 //!
-//! Takes the journal's dead letters. Gives a line for each, or writes those that pass now to their topics.
-//! Touches the journal and standard output.
-//! Never takes a letter away, and never writes a record that its topic has: a second replay changes nothing.
+//! Reads the journal's dead letters, and prints a line for each or appends those that pass now to their topics. Letters stay
+//! where they are, and a record that its topic has is not written again: a second replay changes nothing.
 
 use crate::cli::ReplayFlags;
 use crate::clock;

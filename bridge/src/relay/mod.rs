@@ -1,8 +1,7 @@
-//! Bridge: `hueflow-bridge run`, put together.
+//! `hueflow-bridge`: records from MQTT into the journal, acknowledged only when the journal has them.
 //!
-//! Takes a checked configuration. Gives a running relay, until SIGINT or SIGTERM.
-//! Touches the broker, the journal and standard error.
-//! Never gives up on a broker or a journal that is away: it says so once, and tries again.
+//! [`run`] puts the program together: broker, journal, relay and endpoint, until SIGINT or SIGTERM. A broker or a journal
+//! that is away is logged once and tried again without end. [`dlq`] lists and replays dead letters.
 
 mod acks;
 #[cfg(feature = "embedded-broker")]

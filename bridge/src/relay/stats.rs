@@ -1,8 +1,7 @@
-//! Stats: what the bridge did and how it stands, for whoever asks from outside.
+//! Counters and health of the relay, for `/metrics` and `/healthz`.
 //!
-//! Takes a word from the relay, the wire and the journal's prober at each event. Gives the text of `/metrics`, and health.
-//! Touches atomics, and a map of the reasons of dead letters (the verdict has a fixed number of these).
-//! Never waits for a listener, and never decides anything for the relay.
+//! The relay, the MQTT connection and the prober of the journal count here at each event. Atomics hold the counters, and a map
+//! the reasons of dead letters, of which there is a fixed number. Nothing here decides anything for the relay.
 
 use crate::clock;
 use crate::prom::{Kind, Prom, seconds};

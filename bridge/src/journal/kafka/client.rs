@@ -11,6 +11,9 @@ use rdkafka::metadata::Metadata;
 use rdkafka::producer::{FutureProducer, Producer};
 use std::time::Duration;
 
+/// Events of a consumer that are taken in one turn. A client that cannot connect has a few a second.
+const EVENTS_MAX: usize = 32;
+
 /// A connected client.
 pub(super) enum Connection {
     /// For appending.
@@ -50,7 +53,16 @@ impl Connection {
     pub(super) fn cluster_id(&self, wait: Duration) -> Option<String> {
         match self {
             Connection::Producer(p) => p.client().fetch_cluster_id(wait),
-            Connection::Consumer(c) => c.client().fetch_cluster_id(wait),
+            Connection::Consumer(c) => {
+                let id = c.client().fetch_cluster_id(wait);
+                // A producer has a thread that reports why it cannot connect; a consumer reports it when it is polled.
+                for _ in 0..EVENTS_MAX {
+                    if c.poll(Duration::ZERO).is_none() {
+                        break;
+                    }
+                }
+                id
+            }
         }
     }
 }

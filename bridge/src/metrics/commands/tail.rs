@@ -1,8 +1,6 @@
-//! Tail: one line a frame, as it comes, and a line when a stream begins or is interrupted.
+//! `hueflow-metrics tail`: one line a frame, as it comes, and a line when a stream begins or is interrupted.
 //!
-//! Takes the journal from now on, or since a time. Gives lines on standard output.
-//! Touches the journal and standard output.
-//! Never keeps a record: who wants rows looks into the store.
+//! Reads the journal from now on, or since a time, and prints to standard output. Nothing is stored.
 
 use crate::clock;
 use crate::config::MetricsConfig;

@@ -1,8 +1,8 @@
-//! Video: the clustered pictures of a device back from the journal, as the edge showed them.
+//! `hueflow-metrics video`: the clustered pictures of a device back from the journal, as the edge showed them.
 //!
-//! Takes the records that `--video all` made. Gives PNG files by frame number, or a YUV4MPEG2 stream, in frame order.
-//! Touches the journal, and a folder or a file; the packed pictures of one boot are in memory meanwhile.
-//! Never mixes boots: the device's latest one that has pictures is given, and earlier ones are said.
+//! Reads the records that `--video all` made, and writes PNG files by frame number, or a YUV4MPEG2 stream, in frame order. The
+//! packed pictures of one boot are in memory meanwhile. Boots are not mixed: the latest one that has pictures is given, and
+//! earlier ones are named.
 
 use crate::cli::VideoFlags;
 use crate::config::MetricsConfig;

@@ -1,8 +1,7 @@
-//! Census: a frame's colours from its parts, each with its label: what the exact silhouette looks at.
+//! Censuses: a frame's colours, joined from their parts, each with its label. The exact silhouette is computed from them.
 //!
-//! Takes the parts' payloads, in any order, or a picture and its labels. Gives samples with multiplicities.
-//! Touches memory for the unique colours of one frame.
-//! Never guesses a label: a colour's is its nearest centroid in integers, the lowest label on a tie, as at the edge.
+//! Parts may come in any order; a picture and its labels give the same. A colour's label is its nearest centroid in integers,
+//! the lowest label on a tie, as at the edge. Memory is that of one frame's unique colours.
 
 use crate::metrics::silhouette::{self, Sample};
 use firmware::wire::census::read_part;
