@@ -49,7 +49,10 @@ fn a_store_of_version_1_is_moved_while_it_is_used() {
     let (config, db) = old_store(dir.path());
     let sum = "SELECT total(frame) + total(clusters) + total(rms) FROM reports";
     let before: f64 = db.query_row(sum, [], |r| r.get(0)).unwrap();
+    let Err(e) = Query::of_existing(&config.file) else { panic!("an old store was read") };
+    assert!(e.to_string().contains("`hueflow-metrics run` updates an older one"), "{e}");
     let mut store = Store::open(&config).unwrap();
+    assert!(Query::of_existing(&config.file).is_ok());
     let after: f64 = db.query_row(sum, [], |r| r.get(0)).unwrap();
     assert!((before - after).abs() < f64::EPSILON, "{before} {after}");
     assert_eq!(store.begin("j").unwrap().into_values().collect::<Vec<_>>(), [3_001], "the offsets are kept");

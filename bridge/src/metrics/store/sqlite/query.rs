@@ -4,7 +4,7 @@
 //! by (order of the boot, seq), not by when they were stored: an old boot's backlog never hides what is newer.
 
 use super::rows::{SELECT, report, uint};
-use super::{accounts, int};
+use super::{accounts, int, schema};
 use crate::failure::Failure;
 use crate::json::{MicrosJson, ReportJson};
 use crate::metrics::silhouette::census::{self, Colours};
@@ -141,7 +141,18 @@ impl Query {
         if !file.exists() {
             return Err(Failure::NoInput(format!("store.file: {}: there is no such store", file.display())));
         }
-        Query::open(file).map_err(|e| Failure::NoInput(format!("{}: {e}", file.display())))
+        let failed = |e| Failure::NoInput(format!("{}: {e}", file.display()));
+        let query = Query::open(file).map_err(failed)?;
+        let version: i64 = query.db.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(failed)?;
+        if version != schema::VERSION {
+            return Err(Failure::NoInput(format!(
+                "{}: it is no store of this version (its schema is {version}, not {}). `hueflow-metrics run` updates an older \
+                 one",
+                file.display(),
+                schema::VERSION
+            )));
+        }
+        Ok(query)
     }
 
     /// Opens a store that exists.
