@@ -150,7 +150,7 @@ fn what_ffmpeg_cannot_read_is_an_error_that_names_the_file() {
     let path = dir.path().join("x.mp4");
     std::fs::write(&path, b"not a video at all, whatever its name says").unwrap();
     let why = frames(&path).unwrap_err().to_string();
-    assert!(why.contains("x.mp4: ffmpeg cannot read it as a video"), "{why}");
+    assert!(why.contains("x.mp4: it is neither a picture nor a video"), "{why}");
     // Sound without a picture.
     let path = dir.path().join("sound.wav");
     let run =

@@ -6,7 +6,7 @@
 use super::{ENV_PREFIX, FILE, KEYS, Key};
 use crate::exit::{Failure, Reason};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::Value;
@@ -120,7 +120,10 @@ impl Raw {
         }
         for (name, value) in vars {
             // A foreign name or value may be anything; one of ours must be text.
-            let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(ENV_PREFIX)) else { continue };
+            let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(ENV_PREFIX)) else {
+                warn_of_separator(&name);
+                continue;
+            };
             let (key, name) = (rest.to_ascii_lowercase().replace("__", "."), name.to_string_lossy().into_owned());
             let value = value.into_string().map_err(|_| ConfigError::NotText(name.clone()))?;
             raw.put(&key, Value::String(value), Origin::Env(name))?;
@@ -209,6 +212,20 @@ impl Raw {
         let key = KEYS.iter().find(|k| k.name == name).unwrap_or(&KEYS[0]);
         let (value, origin) = self.get(key);
         Word { key, value, origin }
+    }
+}
+
+/// Warns of a variable that is meant for the configuration but has one underscore where two separate the words.
+fn warn_of_separator(name: &OsStr) {
+    let program = ENV_PREFIX.trim_end_matches('_');
+    let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(program)).filter(|rest| rest.starts_with('_'))
+    else {
+        return;
+    };
+    let means = |key: &&Key| rest.trim_start_matches('_').eq_ignore_ascii_case(&key.name.replace('.', "_"));
+    if let Some(key) = KEYS.iter().find(means) {
+        let meant = format!("{ENV_PREFIX}{}", key.name.to_ascii_uppercase().replace('.', "__"));
+        log::warn!("the environment variable {} is not read; two underscores separate: {meant}", name.display());
     }
 }
 

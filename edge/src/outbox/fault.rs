@@ -34,6 +34,10 @@ pub(super) fn text(error: &ConnectionError, mqtt: &Mqtt, connected: bool) -> Str
     match (hung_up(error) && !connected, &mqtt.tls) {
         (true, None) => "it hung up without an answer: does it want TLS there (mqtts://), or MQTT 5 only?".to_owned(),
         (true, Some(_)) => "it hung up without an answer: is that its TLS port, 8883 as a rule?".to_owned(),
+        (false, _) if hung_up(error) => format!(
+            "the broker closed it: if that goes on, another device may be called {} there; give this one --device NAME",
+            mqtt.device
+        ),
         (false, _) => error.to_string(),
     }
 }
@@ -104,7 +108,8 @@ mod tests {
         assert!(text(&code_5, &mqtt, false).contains("MQTT 5 only"));
         let hung_up = ConnectionError::MqttState(StateError::ConnectionAborted);
         assert!(text(&hung_up, &mqtt, false).contains("mqtts://"));
-        assert!(!text(&hung_up, &mqtt, true).contains("mqtts://"), "it was well before");
+        let later = text(&hung_up, &mqtt, true);
+        assert!(!later.contains("mqtts://") && later.contains("called d there"), "it was well before: {later}");
         mqtt.tls = Some(tls::Tls::default());
         assert!(text(&hung_up, &mqtt, false).contains("8883"));
     }

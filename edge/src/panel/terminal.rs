@@ -40,7 +40,10 @@ impl Terminal {
     /// # Errors
     /// [`PanelError::Unavailable`] where there is none.
     pub fn open(look: Look) -> Result<Terminal, PanelError> {
-        let unavailable = |why: std::io::Error| PanelError::Unavailable { name: "terminal", why: why.to_string() };
+        let unavailable = |error: std::io::Error| {
+            let why = format!("this is not run from a terminal ({error}): over ssh use ssh -t, or --display preview");
+            PanelError::Unavailable { name: "terminal", why }
+        };
         let mut tty = File::options().read(true).write(true).open("/dev/tty").map_err(unavailable)?;
         let before = termios::tcgetattr(&tty).map_err(|e| unavailable(e.into()))?;
         let mut raw = before.clone();

@@ -90,7 +90,10 @@ impl Ffmpeg {
                     let _ = child.kill();
                     let _ = child.wait();
                     let why = complaint.join().unwrap_or_default();
-                    return Err(malformed(&what, format!("ffmpeg cannot read it as a video: {why}")));
+                    return Err(malformed(
+                        &what,
+                        format!("it is neither a picture nor a video that ffmpeg can read: {why}"),
+                    ));
                 }
             },
             Delivery::Rgb { .. } => Frames::Rgb(Pam::new(what.clone(), stdout)),
@@ -218,7 +221,7 @@ fn probe(what: &str, path: Option<&OsString>, head: Vec<u8>) -> Result<Stream, S
     match Stream::of_json(&report) {
         Some(stream) if status.as_ref().is_ok_and(ExitStatus::success) => Ok(stream),
         _ if complaint.is_empty() => Err(malformed(what, "ffmpeg finds no video in it")),
-        _ => Err(malformed(what, format!("ffmpeg cannot read it as a video: {complaint}"))),
+        _ => Err(malformed(what, format!("it is neither a picture nor a video that ffmpeg can read: {complaint}"))),
     }
 }
 
