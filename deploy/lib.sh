@@ -136,12 +136,15 @@ as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# What a build needs: a C compiler (SQLite and librdkafka are built from source), OpenSSL for TLS to Kafka, and Rust.
+# What a build needs: a C compiler (SQLite, librdkafka and libjpeg-turbo are built from source), cmake for libjpeg-turbo and
+# nasm for its fast loops on x86, OpenSSL for TLS to Kafka, and Rust.
 need_build() {
   need gcc build-essential
   need g++ build-essential
   need make build-essential
   need_file /usr/include/stdio.h build-essential
+  need cmake cmake
+  case $(uname -m) in x86_64) need nasm nasm ;; esac
   need pkg-config pkg-config
   need_file /usr/include/openssl/ssl.h libssl-dev
   # rustup's comes first, unless it is too old.

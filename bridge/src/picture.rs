@@ -1,8 +1,8 @@
-//! Picture: clustered pictures from their parts, as pixels, as PNG and as YUV4MPEG2.
+//! Picture: clustered pictures from their parts, as pixels, as PNG and as YUV4MPEG2; and PNG files read back.
 //!
-//! Takes the payloads of picture records. Gives a picture once its last part is there.
-//! Touches memory for a few pictures that are not whole yet; past that the oldest goes.
-//! Never shows a picture that does not unpack to exactly its size.
+//! A [`Joiner`] takes the payloads of picture records and gives a picture once its last part is there. It keeps a few
+//! pictures that are not whole yet; beyond that the oldest goes. A picture that does not unpack to exactly its size is never
+//! shown. [`read_png`] reads what the edge reads, with the same pixels.
 
 use firmware::limits::{CLUSTERS_MAX, PIXELS_MAX};
 use firmware::wire::label_map;
@@ -112,32 +112,72 @@ impl Picture {
     }
 }
 
-/// Reads a PNG file as 8-bit RGB, or, with `grey`, as 8-bit grey. Gives width, height and the bytes.
+/// Colours of the largest palette (PNG specification, 11.2.2).
+const PALETTE_COLOURS_MAX: usize = 256;
+/// The colour behind transparent pixels, the edge's.
+const BACKGROUND: u32 = 255;
+
+/// Reads a PNG file as 8-bit RGB, as the edge does: 16-bit samples are rounded, transparent pixels composed on white. With
+/// `labels` set, as 8-bit grey, and every other kind is refused. Gives width, height and the bytes.
 ///
 /// # Errors
-/// A sentence that says what is wrong with it.
-pub fn read_png(file: &std::path::Path, grey: bool) -> Result<(u32, u32, Vec<u8>), String> {
-    let name = file.display();
-    let input = std::fs::File::open(file).map_err(|e| format!("{name}: {e}"))?;
+/// A sentence that names the file and says what is wrong with it.
+pub fn read_png(file: &std::path::Path, labels: bool) -> Result<(u32, u32, Vec<u8>), String> {
+    use png::{BitDepth, ColorType};
+    let refuse = |why: String| format!("{}: {why}", file.display());
+    let wrong = |e: png::DecodingError| refuse(format!("not a PNG that can be read: {e}"));
+    let input = std::fs::File::open(file).map_err(|e| refuse(e.to_string()))?;
     let mut decoder = png::Decoder::new(std::io::BufReader::new(input));
-    decoder.set_transformations(png::Transformations::normalize_to_color8());
-    let mut reader = decoder.read_info().map_err(|e| format!("{name}: {e}"))?;
-    let size = reader
-        .output_buffer_size()
-        .filter(|&n| n <= PIXELS_MAX * 4)
-        .ok_or(format!("{name}: the picture is too large"))?;
+    decoder.set_transformations(png::Transformations::EXPAND);
+    let mut reader = decoder.read_info().map_err(wrong)?;
+    let info = reader.info();
+    // The decoder takes any length for granted, and would panic.
+    if let Some(palette) = &info.palette
+        && (palette.is_empty() || palette.len() % 3 != 0 || palette.len() > 3 * PALETTE_COLOURS_MAX)
+    {
+        return Err(refuse(format!(
+            "not a PNG that can be read: {} bytes of palette are not 1 to 256 colours",
+            palette.len()
+        )));
+    }
+    let kind = (info.color_type, info.bit_depth);
+    if labels && (kind != (ColorType::Grayscale, BitDepth::Eight) || info.trns.is_some()) {
+        let why =
+            format!("labels must be an 8-bit grey PNG without transparency, this is {:?} of {:?} bits", kind.0, kind.1);
+        return Err(refuse(why));
+    }
+    let pixels = u64::from(info.width) * u64::from(info.height);
+    if pixels > PIXELS_MAX as u64 {
+        let (width, height) = (info.width, info.height);
+        return Err(refuse(format!(
+            "the picture has {width}x{height} pixels; at most {PIXELS_MAX} in all can be read"
+        )));
+    }
+    let size = reader.output_buffer_size().ok_or_else(|| refuse("the picture is too large".into()))?;
     let mut bytes = vec![0; size];
-    let info = reader.next_frame(&mut bytes).map_err(|e| format!("{name}: {e}"))?;
+    let info = reader.next_frame(&mut bytes).map_err(wrong)?;
+    reader.finish().map_err(wrong)?;
     bytes.truncate(info.buffer_size());
-    let wanted = match (grey, info.color_type) {
-        (true, png::ColorType::Grayscale) | (false, png::ColorType::Rgb) => bytes,
-        (false, png::ColorType::Rgba) => bytes.as_chunks::<4>().0.iter().flat_map(|p| [p[0], p[1], p[2]]).collect(),
-        (false, png::ColorType::Grayscale) => bytes.iter().flat_map(|&g| [g; 3]).collect(),
-        (false, png::ColorType::GrayscaleAlpha) => bytes.as_chunks::<2>().0.iter().flat_map(|p| [p[0]; 3]).collect(),
-        (true, other) => return Err(format!("{name}: labels must be an 8-bit grey PNG, this is {other:?}")),
-        (false, other) => return Err(format!("{name}: colour type {other:?} cannot be read")),
+    if info.bit_depth == BitDepth::Sixteen {
+        let round = |s: &[u8; 2]| ((u32::from(u16::from_be_bytes(*s)) + 128) / 257) as u8;
+        bytes = bytes.as_chunks::<2>().0.iter().map(round).collect();
+    }
+    if labels {
+        return Ok((info.width, info.height, bytes));
+    }
+    let over = |c: u8, opacity: u8| {
+        ((u32::from(c) * u32::from(opacity) + BACKGROUND * u32::from(255 - opacity) + 127) / 255) as u8
     };
-    Ok((info.width, info.height, wanted))
+    let rgb = match info.color_type {
+        ColorType::Rgb => bytes,
+        ColorType::Rgba => {
+            bytes.as_chunks::<4>().0.iter().flat_map(|&[r, g, b, a]| [over(r, a), over(g, a), over(b, a)]).collect()
+        }
+        ColorType::Grayscale => bytes.iter().flat_map(|&g| [g; 3]).collect(),
+        ColorType::GrayscaleAlpha => bytes.as_chunks::<2>().0.iter().flat_map(|&[g, a]| [over(g, a); 3]).collect(),
+        other => return Err(refuse(format!("colour type {other:?} cannot be read"))),
+    };
+    Ok((info.width, info.height, rgb))
 }
 
 #[cfg(test)]
@@ -191,6 +231,51 @@ mod tests {
         wrong.push(0);
         parts[1..].iter().for_each(|p| assert_eq!(j.add(1, p), None));
         assert_eq!(j.add(1, &wrong), None, "one byte too many");
+    }
+
+    #[test]
+    fn pngs_are_read_as_the_edge_reads_them_and_labels_only_as_8_bit_grey() {
+        use png::{BitDepth, ColorType};
+        let dir = tempfile::tempdir().unwrap();
+        let read = |kind, depth, palette: Option<(&[u8], &[u8])>, bytes: &[u8], labels| {
+            let path = dir.path().join("x.png");
+            let mut encoder = png::Encoder::new(std::fs::File::create(&path).unwrap(), 2, 1);
+            encoder.set_color(kind);
+            encoder.set_depth(depth);
+            if let Some((colours, opacity)) = palette {
+                encoder.set_palette(colours.to_vec());
+                encoder.set_trns(opacity.to_vec());
+            }
+            encoder.write_header().unwrap().write_image_data(bytes).unwrap();
+            read_png(&path, labels).map(|(width, height, bytes)| {
+                assert_eq!((width, height), (2, 1));
+                bytes
+            })
+        };
+        let (eight, sixteen, grey) = (BitDepth::Eight, BitDepth::Sixteen, ColorType::Grayscale);
+        let rgba = read(ColorType::Rgba, eight, None, &[0, 100, 200, 128, 1, 2, 3, 0], false);
+        assert_eq!(rgba.unwrap(), [127, 177, 227, 255, 255, 255]);
+        assert_eq!(read(grey, sixteen, None, &[1, 255, 0x12, 0x34], false).unwrap(), [2, 2, 2, 18, 18, 18]);
+        let palette: (&[u8], &[u8]) = (&[1, 2, 3, 4, 5, 6], &[255, 0]);
+        assert_eq!(read(ColorType::Indexed, eight, Some(palette), &[1, 0], false).unwrap(), [255, 255, 255, 1, 2, 3]);
+        assert_eq!(read(grey, eight, None, &[7, 0], true).unwrap(), [7, 0]);
+        for (kind, depth, bytes) in [
+            (grey, sixteen, &[0, 1, 0, 2][..]),
+            (grey, BitDepth::One, &[0x40]),
+            (ColorType::Rgb, eight, &[0; 6]),
+            (ColorType::GrayscaleAlpha, eight, &[0; 4]),
+        ] {
+            assert!(read(kind, depth, None, bytes, true).unwrap_err().contains("8-bit grey"), "{kind:?} {depth:?}");
+        }
+        let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data");
+        let why = read_png(&data.join("palette-of-4-bytes.png"), false).unwrap_err();
+        assert!(why.contains("palette-of-4-bytes.png") && why.contains("4 bytes of palette"), "{why}");
+        let whole = std::fs::read(data.join("dot.png")).unwrap();
+        for cut in (0..whole.len()).step_by(7) {
+            let path = dir.path().join("cut.png");
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            assert!(read_png(&path, false).is_err(), "cut at {cut}");
+        }
     }
 
     #[test]

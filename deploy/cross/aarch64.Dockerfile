@@ -3,7 +3,7 @@ FROM debian:bookworm
 
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      ca-certificates gcc libc6-dev make perl python3-minimal \
+      ca-certificates cmake gcc libc6-dev make perl python3-minimal \
       gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross \
       libclang-dev qemu-user-static \
  && rm -rf /var/lib/apt/lists/*

@@ -3,7 +3,7 @@ FROM debian:bookworm
 
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      ca-certificates gcc libc6-dev make perl python3-minimal \
+      ca-certificates cmake gcc libc6-dev make perl python3-minimal \
       gcc-arm-linux-gnueabihf g++-arm-linux-gnueabihf libc6-dev-armhf-cross \
       libclang-dev qemu-user-static \
  && rm -rf /var/lib/apt/lists/*

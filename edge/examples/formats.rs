@@ -7,7 +7,7 @@
 
 use firmware::frame::{Frame, Layout, Stamp, Yuv};
 use firmware::node::Settings;
-use hueflow_edge::camera::jpeg::Rgb;
+use hueflow_edge::camera::decode::rgb::Rgb;
 use hueflow_edge::cluster::{frame_rng, new_node};
 use hueflow_edge::memory::Memory;
 use std::time::Instant;

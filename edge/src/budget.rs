@@ -52,7 +52,7 @@ impl Budget {
             parts: [
                 ("program", PROGRAM_BYTES),
                 ("stacks", STACKS_BYTES),
-                ("camera", camera(&config.source, config.ask, pixels)),
+                ("camera", camera(&config.source, config.ask, before(config, pixels)) + copy(config, pixels)),
                 ("clustering", memory.total_bytes() as u64),
                 ("displays", displays(config, size)),
                 ("sending", sending(config, pixels, size.width as u64)),
@@ -92,12 +92,31 @@ pub fn mib(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }
 
-/// The size that the configuration asks for.
+/// Pixels of the source's pictures, if `pixels` are left of each.
+fn before(config: &Config, pixels: u64) -> u64 {
+    let source = source_size(config);
+    if config.transform.crop.is_some() { pixels.max((source.width * source.height) as u64) } else { pixels }
+}
+
+/// The RGB buffer for what the transform cannot do without one. A crop may need it, by the layout.
+fn copy(config: &Config, pixels: u64) -> u64 {
+    let may = config.transform.turns_by_copy() || config.transform.crop.is_some();
+    if may { 3 * pixels } else { 0 }
+}
+
+/// The size that the configuration asks for, after crop and rotation.
 pub fn asked_size(config: &Config) -> Size {
+    let source = source_size(config);
+    let (width, height) = config.transform.size((source.width, source.height));
+    Size { width, height }
+}
+
+/// The size that the source is asked for.
+fn source_size(config: &Config) -> Size {
     let of_ask = |ask: Ask| Size { width: ask.width as usize, height: ask.height as usize };
     match &config.source {
         SourceSpec::Synthetic { width, height, .. } => Size { width: *width, height: *height },
-        SourceSpec::V4l2 { options, .. } | SourceSpec::Rpicam { options } => of_ask(options.over(config.ask)),
+        SourceSpec::V4l2 { options, .. } | SourceSpec::Rpicam { options, .. } => of_ask(options.over(config.ask)),
         SourceSpec::File { .. } | SourceSpec::Y4m(_) | SourceSpec::StandardInput => of_ask(config.ask),
     }
 }
@@ -119,8 +138,8 @@ fn camera(source: &SourceSpec, ask: Ask, pixels: u64) -> u64 {
         SourceSpec::Y4m(_) | SourceSpec::StandardInput => 2 * 3 * pixels + READ_BYTES,
         SourceSpec::Rpicam { .. } => 2 * 3 * pixels / 2 + READ_BYTES,
         SourceSpec::V4l2 { options, .. } => match options.over(ask).format.as_ref() {
-            Some(b"YUYV") => raw(4),
-            Some(b"NV12" | b"YU12") => raw(3),
+            Some(b"YUYV" | b"UYVY") => raw(4),
+            Some(b"NV12" | b"NV21" | b"YU12") => raw(3),
             Some(b"GREY") => raw(2),
             Some(b"RGB3" | b"BGR3") => raw(6),
             // Not said: a webcam that is fast enough only with JPEGs.
@@ -146,7 +165,7 @@ fn displays(config: &Config, size: Size) -> u64 {
         DisplaySpec::Spi => {
             config.spi.as_ref().map_or(0, |b| 6 * u64::from(b.width) * u64::from(b.height) + (64 << 10))
         }
-        DisplaySpec::Framebuffer(_) | DisplaySpec::Window | DisplaySpec::Auto => screen,
+        DisplaySpec::Framebuffer(_) | DisplaySpec::Kms(_) | DisplaySpec::Window | DisplaySpec::Auto => screen,
         // Drawn, encoded, and kept for those who look.
         DisplaySpec::Preview(_) => both * (4 + 3 + 1) * pixels,
         DisplaySpec::Png(_) => both * 2 * 3 * pixels,
@@ -205,6 +224,7 @@ mod tests {
             &[("clustering.coreset_size", "131072")],
             &[("mqtt.url", "mqtt://h"), ("mqtt.device", "d")],
             &[("camera.source", "v4l2:0")],
+            &[("camera.rotate", "90")],
             &[("spool.bytes_max", "1073741824")],
         ] {
             let words = [words, &[("spool.dir", "/s")]].concat();
@@ -219,6 +239,13 @@ mod tests {
         let size = |source: &str| asked_size(&config(&[("camera.source", source)]));
         assert_eq!(size("synthetic:320x240@5"), Size { width: 320, height: 240 });
         assert_eq!(size("v4l2:0?width=1280&height=720"), Size { width: 1280, height: 720 });
+        let part = config(&[
+            ("camera.source", "v4l2:0?width=1280&height=720"),
+            ("camera.crop", "0,0,300x200"),
+            ("camera.rotate", "90"),
+        ]);
+        assert_eq!(asked_size(&part), Size { width: 200, height: 300 });
+        assert!(Budget::asked(&part).part("camera") > 3 * 1280 * 720, "the source's pictures are whole");
         assert_eq!(size("file:clip.mjpeg"), Size { width: 640, height: 480 });
     }
 

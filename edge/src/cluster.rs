@@ -3,7 +3,7 @@
 //! It reads the input files, prints a line a frame on standard output, and writes PNGs into the directories that it is
 //! given. Each input is a stream of its own, though frames are numbered over all inputs.
 
-use crate::camera::{Camera, Play};
+use crate::camera::{Camera, Play, SourceError};
 use crate::exit::{Failure, Reason};
 use crate::health::Child;
 use crate::memory::Memory;
@@ -38,28 +38,61 @@ pub struct Job {
     pub json: bool,
 }
 
-/// Does it.
+/// Does it. An input that cannot be read to its end is said, and the others are done.
 ///
 /// # Errors
-/// [`Failure`]; what was printed and written before stays.
+/// [`Failure`]; what was printed and written before stays. If inputs failed, it has the reason of the first of them.
 pub fn run(job: &Job) -> Result<(), Failure> {
     for dir in [&job.out, &job.labels].into_iter().flatten() {
         std::fs::create_dir_all(dir).map_err(|e| Failure::io(format!("making {}", dir.display()), e))?;
     }
-    let mut first_frame = 0;
+    let (mut frames, mut failed, mut reason) = (0, 0, None);
     for input in &job.inputs {
-        first_frame = one_input(job, input, first_frame)?;
+        match one_input(job, input, &mut frames) {
+            Ok(()) => {}
+            Err(Stop::Input(error)) if job.inputs.len() > 1 => {
+                let failure = Failure::from(error);
+                log::error!("{failure}");
+                failed += 1;
+                reason.get_or_insert(failure.reason);
+            }
+            Err(Stop::Input(error)) => return Err(error.into()),
+            Err(Stop::Job(failure)) => return Err(failure),
+        }
     }
-    Ok(())
+    let Some(reason) = reason else { return Ok(()) };
+    Err(Failure::new(
+        reason,
+        anyhow::anyhow!("{failed} of {} inputs could not be clustered to their end", job.inputs.len()),
+    ))
 }
 
-/// Clusters one input. Gives the number of the next input's first frame.
-fn one_input(job: &Job, input: &SourceSpec, first_frame: u64) -> Result<u64, Failure> {
+/// Why an input was not clustered to its end.
+enum Stop {
+    /// It cannot be read; others may.
+    Input(SourceError),
+    /// No input can be clustered like this.
+    Job(Failure),
+}
+
+impl From<SourceError> for Stop {
+    fn from(error: SourceError) -> Stop {
+        Stop::Input(error)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Stop {
+        Stop::Job(failure)
+    }
+}
+
+/// Clusters one input. `frames` counts over all of them.
+fn one_input(job: &Job, input: &SourceSpec, frames: &mut u64) -> Result<(), Stop> {
     let never = Arc::new(AtomicBool::new(false));
     let play = Play { fast: true, ..Play::default() };
     let mut camera = Camera::open(input, job.settings.seed, play, &never, &Child::alone("input", input.to_string()))?;
     let mut picture = Vec::new();
-    let mut frames = first_frame;
     let mut more = camera.advance(&never)?;
     while more {
         let (pixels, width) = size(&camera.frame()?);
@@ -67,18 +100,18 @@ fn one_input(job: &Job, input: &SourceSpec, first_frame: u64) -> Result<u64, Fai
         let mut node = new_node(job.settings, &mut memory)?;
         while more {
             let mut frame = camera.frame()?;
-            frame.stamp.number = frames;
+            frame.stamp.number = *frames;
             let (p, w) = size(&frame);
             if p > pixels || w > width {
                 break; // Larger than any before: it needs more memory.
             }
             let micros = one_frame(job, &mut node, &frame)?;
             emit(job, node.report(), node.labels(), micros, &mut picture)?;
-            frames += 1;
+            *frames += 1;
             more = camera.advance(&never)?;
         }
     }
-    Ok(frames)
+    Ok(())
 }
 
 fn size(frame: &Frame<'_>) -> (usize, usize) {

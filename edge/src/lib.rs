@@ -39,4 +39,5 @@ pub mod spec;
 pub mod spool;
 pub mod supervise;
 pub mod tls;
+pub mod turn;
 pub mod vitals;

@@ -73,7 +73,7 @@ impl Supervisor {
         self.serve_metrics();
         let (custody, to_custody) = self.start_custody()?.unzip();
         service::ready();
-        let ended = if self.options.drain_only { Ok(()) } else { self.watch_children(to_custody) };
+        let ended = if self.options.drain_only { Ok(()) } else { self.watch_children(custody.as_ref(), to_custody) };
         service::stopping();
         self.shared.failed.store(ended.is_err(), Ordering::Relaxed);
         self.shared.closed.store(true, Ordering::Relaxed);
@@ -122,7 +122,7 @@ impl Supervisor {
     }
 
     /// Starts displays and camera, and watches them until the stream ends.
-    fn watch_children(&mut self, to_custody: Option<ToCustody>) -> Result<(), Failure> {
+    fn watch_children(&mut self, custody: Option<&Custody>, to_custody: Option<ToCustody>) -> Result<(), Failure> {
         let (slot, plan) = (Arc::new(Slot::default()), Arc::new(Plan::default()));
         let shown = self.start_show(&slot, &plan)?;
         let seen = self.start_see(&slot, &plan, to_custody)?;
@@ -133,6 +133,10 @@ impl Supervisor {
                 Ok(ended) => break ended,
                 Err(RecvTimeoutError::Disconnected) => break Err(panicked("see")),
                 Err(RecvTimeoutError::Timeout) => self.tick(),
+            }
+            if custody.is_some_and(|custody| custody.thread.is_finished()) {
+                // Without custody there is no run; its failure is told when it is joined. See may wait for a camera.
+                self.shared.stop.store(true, Ordering::Relaxed);
             }
             if !is_show_lost && shown.try_recv() == Err(TryRecvError::Disconnected) {
                 // See makes no more pictures; under systemd the watchdog has the edge restarted.
@@ -224,11 +228,10 @@ impl Supervisor {
         let frames = get(&c.frames);
         let (given, skipped) = slot.counts();
         log::info!(
-            "{frames} frames in {took:.1} s ({:.1} fps), {} lost by the camera, {} refused, {} late, {} saturated, {} with \
+            "{frames} frames in {took:.1} s ({:.1} fps), {} lost by the camera, {} late, {} saturated, {} with \
              missed colours; pictures: {given} made for display, {skipped} skipped, {} sent, {} not sent",
             frames as f64 / took.max(1e-9),
             get(&c.lost),
-            get(&c.refused),
             get(&c.late),
             get(&c.saturated),
             get(&c.missing),
@@ -241,11 +244,12 @@ impl Supervisor {
         let c: &Counters = &self.shared.counters;
         if self.config.keeps_records() {
             log::info!(
-                "records: {} held, {} evicted, {} damaged, {} loss records",
+                "records: {} held, {} evicted, {} damaged, {} loss records; frames: {} refused",
                 get(&c.held),
                 get(&c.evicted),
                 get(&c.damaged),
-                get(&c.losses)
+                get(&c.losses),
+                get(&c.refused)
             );
         }
         if self.is_stopped() {

@@ -11,6 +11,7 @@ use hueflow_edge::counters::Counters;
 use hueflow_edge::health::Child;
 use hueflow_edge::panel::Panel;
 use hueflow_edge::panel::framebuffer::Framebuffer;
+use hueflow_edge::panel::look::Look;
 use hueflow_edge::parcel::{PARCELS_MAX, Parcel};
 use hueflow_edge::see::{See, ToCustody};
 use hueflow_edge::show::Plan;
@@ -49,15 +50,16 @@ fn config(words: &[(&str, Value)]) -> Config {
     Config::check(raw).unwrap()
 }
 
-/// A screen of 320x240 in a folder.
-fn screen(dir: &Path) -> Framebuffer {
+/// A screen of 320x240 in a folder, looked at as `config` says.
+fn screen(dir: &Path, config: &Config) -> Framebuffer {
     let sysfs = dir.join("sys/screen");
     std::fs::create_dir_all(&sysfs).unwrap();
     for (name, text) in [("virtual_size", "320,240"), ("bits_per_pixel", "16"), ("stride", "640")] {
         std::fs::write(sysfs.join(name), text).unwrap();
     }
     std::fs::write(dir.join("screen"), []).unwrap();
-    Framebuffer::open_as_described_in(&dir.join("screen"), &dir.join("sys"), ViewChoice::SideBySide).unwrap()
+    let look = Look { view: ViewChoice::SideBySide, turn: config.turn };
+    Framebuffer::open_as_described_in(&dir.join("screen"), &dir.join("sys"), look).unwrap()
 }
 
 /// Runs See and Show, and gives what the process took and gave back in [`FRAMES`] frames after [`WARM_UP`].
@@ -71,7 +73,7 @@ fn count(config: &Config, dir: &Path) -> Stats {
     let (_commands, commands) = sync_channel(1);
     let frames = Some(WARM_UP + FRAMES + AFTER);
     let options = RunOptions { frames, quiet: true, ..RunOptions::default() };
-    let mut panel = screen(dir);
+    let mut panel = screen(dir, config);
     std::thread::scope(|threads| {
         let slot = &slot;
         // In place of Send: it only gives the parcels back.
@@ -166,6 +168,26 @@ fn a_thousand_frames_of_a_clip_take_no_memory() {
         ("send.census_every", 0.into()),
     ]);
     assert_nothing("y4m", count(&config, dir.path()));
+}
+
+#[test]
+fn a_thousand_cropped_and_turned_frames_take_no_memory() {
+    let _alone = ALONE.lock().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for (rotate, flip) in [(90, "horizontal"), (0, "vertical")] {
+        let words = [
+            ("camera.source", "synthetic:160x120@30".into()),
+            ("camera.fast", true.into()),
+            ("camera.crop", "11,7,101x99".into()),
+            ("camera.rotate", rotate.into()),
+            ("camera.flip", flip.into()),
+            ("display.rotate", (rotate + 180).into()),
+            ("display.view", "side-by-side".into()),
+            ("send.census_every", 0.into()),
+            ("send.video", "all".into()),
+        ];
+        assert_nothing("turned", count(&config(&words), dir.path()));
+    }
 }
 
 #[test]

@@ -339,6 +339,15 @@ fn without_a_broker_and_a_directory_nothing_is_kept() {
 }
 
 #[test]
+fn a_sender_that_cannot_start_ends_the_run_also_while_the_camera_is_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = run("--source rpicam: --device d --mqtt mqtt://me@127.0.0.1:1");
+    command.arg("--spool").arg(dir.path().join("spool")).env("PATH", "/nonexistent");
+    let (status, log) = Edge::start(command.env("HUEFLOW_EDGE__MQTT__PASSWORD_FILE", "/nonexistent")).end();
+    assert!(status.code() == Some(78) && log.contains("mqtt.password_file"), "{status}: {log}");
+}
+
+#[test]
 fn names_and_variables_that_are_not_utf_8_are_taken() {
     use std::os::unix::ffi::OsStrExt;
     let dir = tempfile::tempdir().unwrap();

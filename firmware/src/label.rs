@@ -2,12 +2,17 @@
 //!
 //! Inputs are a frame, centroids and lambda. Results are a label byte for every pixel, the sum of squared distances, the
 //! pixels of each label, and the pixels farther than lambda from their centroid, collected in [`FarPixels`]. Distances are
-//! integers, and a tie goes to the lowest label, so every machine gives the same bits.
+//! integers, and a tie goes to the lowest label, so every machine gives the same bits. Masked pixels get [`NO_LABEL`] and
+//! count nowhere.
 
 use crate::color::{Features, Q6, q6};
 use crate::frame::Frame;
 use crate::kernel::{self, LABEL_BLOCK_PX, Packed, Tally, Targets, for_each_nearest, targets};
 use crate::limits::CLUSTERS_MAX;
+
+/// The label of a masked pixel.
+pub const NO_LABEL: u8 = u8::MAX;
+const _: () = assert!(CLUSTERS_MAX <= NO_LABEL as usize);
 
 /// Totals of a labelled frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,10 +99,18 @@ pub fn label(
     let mut pass = Pass { lambda2_q12, targets, packed, tally: Tally::EMPTY, found, far };
     let (width, mut vector_px) = (frame.width().max(1), 0);
     for (y, labels) in labels.chunks_mut(width).enumerate().take(frame.height()) {
-        let pixels = frame.row(y, row).as_chunks::<3>().0;
-        let done = pass.label_blocks(pixels, labels);
-        vector_px += done;
-        pass.label_rest(pixels.get(done..).unwrap_or(&[]), labels.get_mut(done..).unwrap_or(&mut []));
+        let pixels = frame.captured_row(y, row).as_chunks::<3>().0;
+        let spans = frame.visible_spans(y);
+        if spans.iter().map(|span| span.pixels()).sum::<usize>() < labels.len() {
+            labels.fill(NO_LABEL);
+        }
+        for columns in spans.iter().map(|span| span.columns()) {
+            let pixels = pixels.get(columns.clone()).unwrap_or(&[]);
+            let labels = labels.get_mut(columns).unwrap_or(&mut []);
+            let done = pass.label_blocks(pixels, labels);
+            vector_px += done;
+            pass.label_rest(pixels.get(done..).unwrap_or(&[]), labels.get_mut(done..).unwrap_or(&mut []));
+        }
     }
     if vector_px > 0 {
         pass.add_blocks(labels.get(..width * frame.height()).unwrap_or(labels));

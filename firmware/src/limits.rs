@@ -9,8 +9,9 @@ pub const CLUSTERS_MAX: usize = 255;
 pub use crate::color::LEVEL_Q6_MAX;
 /// Most coreset points that a user may ask for.
 pub const POINTS_MAX: usize = 131_072;
-/// Most pixels in a frame (a 4K UHD frame has 8,294,400).
-pub const PIXELS_MAX: usize = 1 << 23;
+/// Most pixels in a frame: photos of 12 and 16 megapixels fit (a 4K UHD frame has 8,294,400). Sums of so many levels still
+/// fit 32 bits.
+pub const PIXELS_MAX: usize = 1 << 24;
 /// Most pixels in a row.
 pub const WIDTH_PX_MAX: usize = 8_192;
 /// Most DC-DP-means iterations for one frame; a frame that needs more reports `converged: false`.
@@ -31,6 +32,10 @@ pub const RECORD_BYTES_MAX: usize = ENVELOPE_BYTES + PAYLOAD_BYTES_MAX;
 pub const PICTURE_BYTES_MAX: usize = 768 * 1024;
 /// Most bytes of an MQTT packet, on the edge and on the bridge.
 pub const PACKET_BYTES_MAX: usize = 1024 * 1024;
+/// Most masks of a picture.
+pub const MASKS_MAX: usize = 16;
+/// Most corners of a region's or a mask's polygon: enough for an outline by hand, and a row's spans stay on the stack.
+pub const POLYGON_VERTICES_MAX: usize = 32;
 /// Most regions of a picture for which a report has shares.
 pub const REGIONS_MAX: usize = 16;
 /// Most named colours for which a region has shares.

@@ -1,8 +1,6 @@
 //! The whole machine on drawn scenes: what `step` promises, frame after frame.
 //!
-//! Takes seeded scenes. Gives nothing.
-//! Touches nothing.
-//! Never a clock: reports come from one that stands still, so their bytes can be compared.
+//! The scenes are drawn from seeds. The clock stands still, so that the bytes of reports can be compared.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/memory.rs"]
@@ -11,7 +9,7 @@ mod memory;
 use firmware::frame::Frame;
 use firmware::limits::REPORT_BYTES_MAX;
 use firmware::node::{HistogramBits, Node, Settings, SettingsError, StepError};
-use firmware::wire::{self, Method, Report};
+use firmware::wire::{self, Method, Refine, Report};
 use memory::Memory;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
@@ -157,4 +155,46 @@ fn settings_and_frames_that_do_not_fit_are_refused_by_name() {
     let frame = Frame::rgb(101, 1, &[0; 303]).unwrap();
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
     assert_eq!(node.step(&frame, &mut || 0, &mut rng).err(), Some(StepError::FrameTooLarge));
+}
+
+#[test]
+fn iterations_are_those_of_dc_dp_means_and_sweeps_those_of_the_refinement() {
+    let counts = |refine| {
+        let mut memory = Memory::new(HistogramBits::Five, W * H, 64 * 64, 4_096);
+        let mut node = Node::new(Settings { refine, ..Settings::default() }, memory.lend()).unwrap();
+        let cold = step(&mut node, &scene(1, 0), 1).clone();
+        let warm = step(&mut node, &scene(2, 0), 1).clone();
+        [(cold.iterations, cold.sweeps), (warm.iterations, warm.sweeps)]
+    };
+    let of = [Refine::None, Refine::Lloyd, Refine::Cover, Refine::Mse].map(counts);
+    assert!(of[0].iter().all(|&(iterations, sweeps)| iterations > 0 && sweeps == 0), "without refinement: {of:?}");
+    // All refinements decide on the same points, so only their sweeps differ.
+    assert!(of[1..].iter().all(|c| c[0].0 == of[1][0].0 && c[0].0 > 0), "{of:?}");
+    assert!(of[1][0].1 < of[3][0].1, "swaps sweep too: {of:?}");
+    assert!(of[1..].iter().all(|c| c[1].0 == 0 && c[1].1 > 0), "a warm frame runs no DC-DP-means: {of:?}");
+}
+
+#[test]
+fn a_palette_alone_has_the_steps_colours_and_leaves_the_stream_as_it_was() {
+    let mut memory = Memory::new(HistogramBits::Five, W * H, 64 * 64, 4_096);
+    let mut node = Node::new(Settings::default(), memory.lend()).unwrap();
+    let mut undisturbed = Memory::new(HistogramBits::Five, W * H, 64 * 64, 4_096);
+    let mut reference = Node::new(Settings::default(), undisturbed.lend()).unwrap();
+    for i in 0..20 {
+        let rgb = scene(i, i as usize / 4);
+        assert_eq!(step(&mut node, &rgb, 1), step(&mut reference, &rgb, 1), "frame {i}");
+        let other = scene(100 + i, 7);
+        let frame = Frame::rgb(W, H, &other).unwrap();
+        let palette = node.palette(&frame, &mut Xoshiro256PlusPlus::seed_from_u64(1)).unwrap();
+        assert!(node.labels().is_empty());
+        let mut fresh = Memory::new(HistogramBits::Five, W * H, 64 * 64, 4_096);
+        let mut cold = Node::new(Settings::default(), fresh.lend()).unwrap();
+        let report = step(&mut cold, &other, 1);
+        let colors = |c: &firmware::cluster::Cluster| c.rgb_q6;
+        assert_eq!(
+            palette.iter().map(colors).collect::<Vec<_>>(),
+            report.palette.iter().map(|s| s.rgb_q6).collect::<Vec<_>>()
+        );
+        assert_eq!(palette.iter().map(|c| c.weight as usize).sum::<usize>(), W * H);
+    }
 }

@@ -31,16 +31,6 @@ cat /tmp/mjpg.log
 kill $feeds
 wait_until "the other camera to be free" rmmod v4l2loopback 2>/dev/null
 
-# waits_for NAME SOURCE: a source that cannot be opened is said once and tried again; a stop ends that.
-waits_for() {
-  hueflow-edge run --source "$2" --spool "/tmp/spool-$1" 2>"/tmp/$1.log" &
-  waits=$!
-  wait_until "what is wrong with $2 to be said" grep -q 'is tried again' "/tmp/$1.log"
-  kill $waits
-  wait $waits
-  echo "GUEST $1 ended with $?"
-  cat "/tmp/$1.log"
-}
 # A node that is none; one that another program uses comes below.
 waits_for no-device v4l2:/dev/video33
 

@@ -24,3 +24,13 @@ wait_until() {
 # What the host says on the console.
 wait_for_host() { read -r _ </dev/console; }
 now() { cut -d ' ' -f 1 /proc/uptime; }
+# waits_for NAME SOURCE: a source that cannot be opened is said once and tried again; a stop ends that.
+waits_for() {
+  hueflow-edge run --source "$2" --spool "/tmp/spool-$1" 2>"/tmp/$1.log" &
+  waits=$!
+  wait_until "what is wrong with $2 to be said" grep -q 'is tried again' "/tmp/$1.log"
+  kill $waits
+  wait $waits
+  echo "GUEST $1 ended with $?"
+  cat "/tmp/$1.log"
+}

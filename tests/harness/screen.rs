@@ -1,8 +1,7 @@
 //! Screen: what a display of some size must show of a clustered frame, worked out without the program's own drawing.
 //!
-//! Takes the frame as `png:` wrote it. Gives the pictures' part of the screen, and whether the palette below it is right.
-//! Touches nothing.
-//! Never the caption: that is for eyes, and for the golden pictures.
+//! The input is the frame as `png:` wrote it; results are the pictures' part of the screen, and whether the palette below it is
+//! right. The caption is not checked here: that is for eyes, and for the golden pictures.
 
 use std::collections::HashMap;
 
@@ -36,6 +35,20 @@ pub fn picture((fw, fh, rgb): &Rgb, width: usize, height: usize) -> Vec<u8> {
     (0..width * rows).flat_map(pixel).collect()
 }
 
+/// The picture as it was before it was rotated clockwise by so many quarters and then, if `mirrored`, left and right changed
+/// places.
+pub fn turned_back(picture: &Rgb, quarters: usize, mirrored: bool) -> Rgb {
+    let (mut w, mut h, mut pixels) = (picture.0, picture.1, picture.2.as_chunks::<3>().0.to_vec());
+    if mirrored {
+        pixels.chunks_exact_mut(w).for_each(<[_]>::reverse);
+    }
+    for _ in 0..(4 - quarters) % 4 {
+        pixels = (0..w).flat_map(|x| (0..h).rev().map(move |y| (x, y))).map(|(x, y)| pixels[y * w + x]).collect();
+        (w, h) = (h, w);
+    }
+    (w, h, pixels.into_iter().flatten().collect())
+}
+
 /// What is wrong with the bar on `screen`: each of the frame's colours must be as wide as its share of the pixels.
 /// `shown` is what the display makes of a colour.
 pub fn bar_fault((fw, fh, rgb): &Rgb, screen: &Rgb, shown: impl Fn([u8; 3]) -> [u8; 3]) -> Option<String> {
@@ -66,6 +79,16 @@ pub fn bar_fault((fw, fh, rgb): &Rgb, screen: &Rgb, shown: impl Fn([u8; 3]) -> [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_turned_picture_is_turned_back() {
+        let letters = |text: &str| text.bytes().flat_map(|b| [b; 3]).collect::<Vec<u8>>();
+        // AB over CD and EF: a quarter clockwise is ECA over FDB.
+        let upright = (2, 3, letters("ABCDEF"));
+        assert_eq!(turned_back(&(3, 2, letters("ECAFDB")), 1, false), upright);
+        assert_eq!(turned_back(&(3, 2, letters("ACEBDF")), 1, true), upright);
+        assert_eq!(turned_back(&(2, 3, letters("FEDCBA")), 2, false), upright);
+    }
 
     #[test]
     fn a_wide_frame_lies_in_the_middle_of_its_part() {

@@ -1,8 +1,7 @@
-//! Displays: what a camera's frames look like on the guest's screen, and on a glass at the end of its SPI lines.
+//! Displays: what a camera's frames look like on the guest's framebuffer, and on a glass at the end of its SPI lines.
 //!
-//! Takes a screendump of QEMU's, and its record of the lines. Gives both as PNGs, with what they were to be.
-//! Touches two guests, one after the other.
-//! Never the program's own word for what it shows: the expected picture is worked out from the frames that it clustered.
+//! Inputs are a screendump of QEMU's, and its record of the lines; results are both as PNGs. The expected picture is worked out
+//! from the frames that were clustered, without the program's own drawing.
 
 use crate::{GUEST_LIMIT, line, say_figures};
 use harness::guest::{Display, Guest, Setup};
@@ -12,10 +11,10 @@ use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 
-const LOOK_LIMIT: Duration = Duration::from_secs(120);
+pub const LOOK_LIMIT: Duration = Duration::from_secs(120);
 
 /// The frames that the guest has left as PNGs, by number.
-fn frames(dir: &Path) -> Vec<Rgb> {
+pub fn frames(dir: &Path) -> Vec<Rgb> {
     let mut paths: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
     paths.retain(|p| p.extension().is_some_and(|e| e == "png"));
     paths.sort();
@@ -23,7 +22,7 @@ fn frames(dir: &Path) -> Vec<Rgb> {
 }
 
 /// In the middle of each bar its colour, as far as JPEG keeps it.
-fn are_the_bars((width, height, rgb): &Rgb) {
+pub fn are_the_bars((width, height, rgb): &Rgb) {
     let rows = screen::parts(*height).0;
     for y in [rows / 4, rows / 2, rows * 3 / 4] {
         for (n, (name, bar)) in media::BARS.iter().enumerate().take(7) {

@@ -1,13 +1,13 @@
 //! Pi: the edge on an arm64 kernel with cameras and displays, in a guest, and everything behind it on this machine.
 //!
-//! Takes the kernel's own devices. Gives the guests' consoles, and what was to be seen, in the tests' output folder.
-//! Touches guests under QEMU, each with a folder of its own.
-//! Never a real Pi: speeds are an emulator's, and only said; pictures, counts, and the way back after a cable was pulled
-//! are not.
+//! Inputs are the kernel's own devices; results are the guests' consoles and screens, in the tests' output folder. Each guest runs
+//! under QEMU with a folder of its own. It is not a real Pi: speeds are an emulator's, and only printed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cameras;
 mod displays;
+mod kms;
+mod twins;
 
 use std::time::Duration;
 

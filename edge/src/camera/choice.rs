@@ -1,17 +1,14 @@
 //! Choice: which of a camera's modes serves best what is asked, and what its bytes then mean.
 //!
-//! Takes what a device says of itself. Gives a mode, a layout, a YCbCr, and words for what is no camera for us.
-//! Touches nothing: no device, no crate of one.
-//! Never guesses at a format that it does not know: that one is not chosen.
+//! Inputs are what a device reports of itself; results are a mode, a layout, a YCbCr variant, and words for a node that is not
+//! a camera for us. A format that is not known is never chosen. This file has no side effects.
 
 use super::ask::Ask;
 use firmware::frame::{Layout, Yuv};
-use std::time::Duration;
 
 /// Formats that can be read, the best first: cheap to convert and rich in colour, then compressed, then grey.
-pub const FORMATS: [[u8; 4]; 8] = [*b"YUYV", *b"NV12", *b"YU12", *b"RGB3", *b"BGR3", *b"MJPG", *b"JPEG", *b"GREY"];
-/// So many frames' time is too long to wait; one frame late is caught up with.
-const STALE_FRAMES: f64 = 2.5;
+pub const FORMATS: [[u8; 4]; 10] =
+    [*b"YUYV", *b"NV12", *b"YU12", *b"UYVY", *b"NV21", *b"RGB3", *b"BGR3", *b"MJPG", *b"JPEG", *b"GREY"];
 /// A rate may fall short by this share: 29.97 is 30.
 const RATE_SLACK: f64 = 0.01;
 
@@ -41,7 +38,9 @@ pub enum Coding {
 pub fn coding(fourcc: [u8; 4]) -> Option<Coding> {
     Some(match &fourcc {
         b"YUYV" => Coding::Raw(Layout::Yuyv),
+        b"UYVY" => Coding::Raw(Layout::Uyvy),
         b"NV12" => Coding::Raw(Layout::Nv12),
+        b"NV21" => Coding::Raw(Layout::Nv21),
         b"YU12" => Coding::Raw(Layout::I420),
         b"RGB3" => Coding::Raw(Layout::Rgb24),
         b"BGR3" => Coding::Raw(Layout::Bgr24),
@@ -67,10 +66,16 @@ pub fn choose(modes: &[Mode], ask: &Ask) -> Option<Mode> {
     modes.iter().filter_map(|m| Some((cost(m)?, *m))).min_by_key(|(cost, _)| *cost).map(|(_, m)| m)
 }
 
-/// Whether a frame has waited in the driver's buffers for too long to be looked at: older than so many frames take at
-/// `rate` a second. One of an age or a rate that nobody knows has not.
-pub fn is_stale(age: Option<Duration>, rate: f64) -> bool {
-    age.is_some_and(|a| a.as_secs_f64() * rate >= STALE_FRAMES)
+/// Returns true for the names of raw Bayer formats: `BA81`, `pBAA`, `RG10` and so on.
+pub fn is_bayer(fourcc: [u8; 4]) -> bool {
+    match fourcc {
+        [b'p', order, _, _] => matches!(order, b'B' | b'G' | b'R' | b'g'),
+        // The order of the first two pixels, and the bits of one.
+        [b'B', b'A' | b'G', a, b] | [b'G', b'B' | b'R', a, b] | [b'R', b'G', a, b] if a.is_ascii_digit() => {
+            b.is_ascii_digit()
+        }
+        _ => [*b"GBRG", *b"GRBG", *b"RGGB", *b"BYR2"].contains(&fourcc),
+    }
 }
 
 /// The YCbCr that V4L2's numbers for colour space and quantisation mean, by the kernel's own default rules.
@@ -87,6 +92,37 @@ pub fn yuv(colorspace: u32, quantization: u32) -> Yuv {
     }
 }
 
+/// The planes of a frame, each as its rows and the bytes of a row with and without padding.
+fn planes(layout: Layout, (width, height): (usize, usize), stride: usize) -> [(usize, usize, usize); 3] {
+    let row = layout.row_bytes(width);
+    match layout {
+        Layout::Nv12 | Layout::Nv21 => [
+            (height, stride, row),
+            (height.div_ceil(2), stride.next_multiple_of(2), row.next_multiple_of(2)),
+            (0, 0, 0),
+        ],
+        Layout::Planar { h, v } => {
+            let chroma = (height.div_ceil(1 << v), stride.div_ceil(1 << h), row.div_ceil(1 << h));
+            [(height, stride, row), chroma, chroma]
+        }
+        _ => [(height, stride, row), (0, 0, 0), (0, 0, 0)],
+    }
+}
+
+/// Moves a frame's rows together, so that they have no padding, and cuts what is left behind them. The frame must be whole.
+pub fn unpad_in_place(layout: Layout, size: (usize, usize), stride: usize, frame: &mut Vec<u8>) {
+    let (mut from, mut to) = (0, 0);
+    for (rows, padded, plain) in planes(layout, size, stride) {
+        for _ in 0..rows {
+            if from + plain <= frame.len() {
+                frame.copy_within(from..from + plain, to);
+            }
+            (from, to) = (from + padded, to + plain);
+        }
+    }
+    frame.truncate(to);
+}
+
 /// Copies a frame without the padding of its rows. False: the bytes end before the frame does.
 pub fn unpad(layout: Layout, (width, height): (usize, usize), stride: usize, from: &[u8], to: &mut Vec<u8>) -> bool {
     let row = layout.row_bytes(width);
@@ -97,21 +133,8 @@ pub fn unpad(layout: Layout, (width, height): (usize, usize), stride: usize, fro
         to.extend_from_slice(whole);
         return true;
     }
-    // (rows, bytes a row with padding, without) of each plane.
-    let planes = match layout {
-        Layout::Nv12 => [
-            (height, stride, row),
-            (height.div_ceil(2), stride.next_multiple_of(2), row.next_multiple_of(2)),
-            (0, 0, 0),
-        ],
-        Layout::Planar { h, v } => {
-            let chroma = (height.div_ceil(1 << v), stride.div_ceil(1 << h), row.div_ceil(1 << h));
-            [(height, stride, row), chroma, chroma]
-        }
-        _ => [(height, stride, row), (0, 0, 0), (0, 0, 0)],
-    };
     let mut at = 0;
-    for (rows, padded, plain) in planes {
+    for (rows, padded, plain) in planes(layout, (width, height), stride) {
         for _ in 0..rows {
             let Some(bytes) = from.get(at..at + plain) else { return false };
             to.extend_from_slice(bytes);
@@ -128,6 +151,8 @@ pub enum Role {
     Camera,
     /// A sensor behind CSI: raw Bayer, without exposure or white balance.
     RawSensor,
+    /// A camera that delivers its pictures in several planes of memory.
+    MultiPlanar,
     /// Metadata of a camera, no pictures.
     Metadata,
     /// A codec, an image processor or an output.
@@ -141,6 +166,10 @@ pub enum Role {
 pub struct Abilities {
     /// It captures pictures, in one plane of memory.
     pub captures: bool,
+    /// It captures pictures, in several planes of memory.
+    pub captures_planes: bool,
+    /// Raw Bayer is among its formats, or may be.
+    pub bayer: bool,
     /// It does so by streaming.
     pub streams: bool,
     /// It delivers metadata.
@@ -154,11 +183,14 @@ pub fn role(driver: &str, can: Abilities) -> Role {
     let csi = ["unicam", "rp1-cfe", "rp1-csi2", "bcm2835-unicam"].iter().any(|d| driver.starts_with(d));
     let pi_converter = ["bcm2835-codec", "bcm2835-isp", "pispbe", "rpi-hevc-dec"].iter().any(|d| driver.starts_with(d));
     match can {
+        // An HDMI grabber behind CSI has finished pictures only.
+        Abilities { captures: true, streams: true, readable: true, bayer: false, .. } if csi => Role::Camera,
         _ if csi => Role::RawSensor,
         _ if pi_converter => Role::Converter,
         Abilities { metadata: true, captures: false, .. } => Role::Metadata,
         Abilities { captures: true, streams: true, readable: true, .. } => Role::Camera,
         Abilities { captures: true, .. } => Role::Unreadable,
+        Abilities { captures_planes: true, .. } => Role::MultiPlanar,
         _ => Role::Converter,
     }
 }
@@ -171,10 +203,15 @@ impl Role {
             Role::RawSensor => {
                 "a CSI sensor's raw picture, without exposure or white balance; use the source \"rpicam:\" instead"
             }
+            Role::MultiPlanar => {
+                "a camera of several planes of memory (V4L2's multi-planar interface), which cannot be read here; use the \
+                 source \"rpicam:\" for a Raspberry Pi's own camera, or a pipe: ffmpeg -f v4l2 -i NODE -f yuv4mpegpipe - | \
+                 hueflow-edge run --source y4m:-"
+            }
             Role::Metadata => "a camera's metadata, not pictures; the camera itself is another node",
             Role::Converter => "a codec, an image processor or an output, not a camera",
             Role::Unreadable => {
-                "a camera whose pixel formats cannot be read (YUYV, NV12, YU12, RGB3, BGR3, MJPG, GREY can)"
+                "a camera whose pixel formats cannot be read (YUYV, UYVY, NV12, NV21, YU12, RGB3, BGR3, MJPG, GREY can)"
             }
         }
     }
@@ -183,13 +220,6 @@ impl Role {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_frame_that_waited_for_more_than_two_others_is_stale() {
-        let stale = |ms, rate| is_stale(Some(Duration::from_millis(ms)), rate);
-        assert_eq!([stale(34, 30.0), stale(80, 30.0), stale(90, 30.0)], [false, false, true]);
-        assert!(!stale(5000, 0.0) && !stale(5000, 0.25) && !is_stale(None, 30.0));
-    }
 
     fn mode(fourcc: &[u8; 4], width: u32, height: u32, fps_max: f64) -> Mode {
         Mode { fourcc: *fourcc, width, height, fps_max }
@@ -249,15 +279,32 @@ mod tests {
         let yu12 = [1, 2, 3, 0, 0, 0, 4, 5, 6, 0, 0, 0, 90, 110, 0, 200, 140, 0];
         assert!(unpad(Layout::I420, (3, 2), 6, &yu12, &mut out));
         assert_eq!(out, [1, 2, 3, 4, 5, 6, 90, 110, 200, 140]);
+        let mut moved = yu12.to_vec();
+        unpad_in_place(Layout::I420, (3, 2), 6, &mut moved);
+        assert_eq!(moved, out, "the same in place");
+    }
+
+    #[test]
+    fn bayer_is_known_by_its_names() {
+        let all = |names: &[&[u8; 4]], want| names.iter().for_each(|n| assert_eq!(is_bayer(**n), want, "{n:?}"));
+        all(&[b"BA81", b"GBRG", b"GRBG", b"RGGB", b"pBAA", b"pgAA", b"pRCC", b"BG10", b"RG12", b"BYR2"], true);
+        all(&[b"YUYV", b"UYVY", b"RGB3", b"BGR3", b"RGBP", b"BGR4", b"RGB4", b"GREY", b"NV12", b"MJPG"], false);
     }
 
     #[test]
     fn nodes_that_are_no_camera_are_told_apart() {
-        let camera = Abilities { captures: true, streams: true, metadata: false, readable: true };
+        let camera = Abilities { captures: true, streams: true, readable: true, ..Abilities::default() };
+        let sensor = Abilities { bayer: true, ..camera };
         assert_eq!(role("uvcvideo", camera), Role::Camera);
         assert_eq!(role("vivid", camera), Role::Camera);
-        assert_eq!(role("unicam", camera), Role::RawSensor);
-        assert!(role("rp1-cfe", camera).words().contains("rpicam:"));
+        assert_eq!(role("unicam", sensor), Role::RawSensor);
+        assert_eq!(role("unicam", Abilities { readable: false, ..sensor }), Role::RawSensor);
+        assert_eq!(role("unicam", camera), Role::Camera, "an HDMI grabber: UYVY and BGR3, no Bayer");
+        let planes = Abilities { captures_planes: true, ..Abilities::default() };
+        assert_eq!(role("rkisp1", planes), Role::MultiPlanar);
+        assert_eq!(role("bcm2835-isp", planes), Role::Converter);
+        assert!(role("vivid", planes).words().contains("multi-planar"));
+        assert!(role("rp1-cfe", sensor).words().contains("rpicam:"));
         assert_eq!(role("bcm2835-codec-decode", camera), Role::Converter);
         assert_eq!(role("uvcvideo", Abilities { metadata: true, ..Abilities::default() }), Role::Metadata);
         assert_eq!(role("uvcvideo", Abilities { readable: false, ..camera }), Role::Unreadable);

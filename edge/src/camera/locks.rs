@@ -1,8 +1,7 @@
 //! Locks: exposure, white balance and gain held where they are told, on the cameras that can be told.
 //!
-//! Takes what is wanted, and a camera's controls. Gives what was set, and for what cannot be, a warning that names it.
-//! Touches the controls only, and of those only what somebody asked for.
-//! Never a failure: a camera without a control gives pictures all the same.
+//! Inputs are what is wanted, and a camera's controls; the result is what was set, and a warning that names what cannot be. Only
+//! controls that somebody asked for are changed. A camera without a control still gives pictures.
 
 pub use crate::spec::locks::{Lock, Locks};
 

@@ -4,20 +4,19 @@
 //! for. A live source that is absent is waited for ([`feed`]); no frame of a clip is skipped: late frames are counted.
 
 pub mod choice;
+pub mod decode;
 pub mod feed;
-pub mod jpeg;
+pub mod find;
 pub mod locks;
 pub mod nodes;
 pub mod pace;
-pub mod pipe;
-pub mod replay;
 pub mod rpicam;
 pub mod source;
-pub mod still;
 pub mod synthetic;
+pub mod timings;
+pub mod transform;
 #[cfg(feature = "camera")]
 pub mod v4l;
-pub mod y4m;
 
 pub use crate::spec::ask;
 pub use source::{Picture, Source, SourceError};
@@ -28,7 +27,6 @@ use crate::spec::{Ask, SourceSpec};
 use firmware::frame::{Frame, FrameError, Stamp};
 use pace::{Pace, STILL_LOOP_FPS};
 use source::check_size;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +38,8 @@ pub const NO_CAMERA: &str = "this hueflow-edge was built without V4L2 cameras; t
                              What works here: rpicam:, or a camera through a pipe: \
                              ffmpeg -f v4l2 -i /dev/video0 -pix_fmt yuv420p -f yuv4mpegpipe - | \
                              hueflow-edge run --source y4m:-";
+/// The path that stands for standard input.
+const STANDARD_INPUT: &str = "-";
 /// The system's error for a device that is gone.
 #[cfg(feature = "camera")]
 const ENODEV: i32 = 19;
@@ -57,6 +57,14 @@ pub struct Play {
     pub rewind: bool,
     /// What a live source is asked for.
     pub ask: Ask,
+    /// Crop, rotation and flip of every picture.
+    pub transform: transform::Transform,
+}
+
+/// The source's picture as a frame.
+fn untransformed(source: &dyn Source, stamp: Stamp) -> Result<Frame<'_>, SourceError> {
+    let p = source.picture().ok_or(FrameError::Empty)?;
+    Ok(Frame::new(p.layout, p.yuv, p.width, p.height, 0, p.data, stamp)?)
 }
 
 fn open_source(
@@ -67,17 +75,13 @@ fn open_source(
 ) -> Result<Box<dyn Source>, SourceError> {
     Ok(match spec {
         SourceSpec::V4l2 { camera, options } => return open_v4l2(camera, options.over(play.ask), stop),
-        SourceSpec::Rpicam { options } => {
-            let camera = rpicam::Rpicam::new("", options.over(play.ask), Arc::clone(stop))?;
+        SourceSpec::Rpicam { own, options } => {
+            let camera = rpicam::Rpicam::new(*own, options.over(play.ask), Arc::clone(stop))?;
             Box::new(feed::Live::start(camera, Arc::clone(stop)))
         }
-        SourceSpec::File { path, fps } => return replay::open(path, *fps),
-        SourceSpec::StandardInput => Box::new(y4m::Y4m::standard_input(Arc::clone(stop))?),
-        SourceSpec::Y4m(path) if is_pipe(path) => {
-            let pipe = Box::new(pipe::Pipe::open(path, Arc::clone(stop))?) as Box<dyn Read + Send>;
-            Box::new(y4m::Y4m::new(path.display().to_string(), pipe)?)
-        }
-        SourceSpec::Y4m(path) => Box::new(y4m::Y4m::open(path.clone())?),
+        SourceSpec::File { path, fps } => return decode::open(path, *fps, stop),
+        SourceSpec::StandardInput => Box::new(decode::y4m::Y4m::open(STANDARD_INPUT.as_ref(), stop)?),
+        SourceSpec::Y4m(path) => Box::new(decode::y4m::Y4m::open(path, stop)?),
         SourceSpec::Synthetic { width, height, fps } => {
             Box::new(synthetic::Synthetic::new((*width, *height), *fps, seed)?)
         }
@@ -86,7 +90,7 @@ fn open_source(
 
 #[cfg(feature = "camera")]
 fn open_v4l2(camera: &str, ask: Ask, stop: &Arc<AtomicBool>) -> Result<Box<dyn Source>, SourceError> {
-    Ok(Box::new(feed::Live::start(v4l::V4l::new(camera, ask)?, Arc::clone(stop))))
+    Ok(Box::new(feed::Live::start(v4l::V4l::new(camera, ask), Arc::clone(stop))))
 }
 
 #[cfg(not(feature = "camera"))]
@@ -94,9 +98,9 @@ fn open_v4l2(_: &str, _: Ask, _: &Arc<AtomicBool>) -> Result<Box<dyn Source>, So
     Err(SourceError::Missing(NO_CAMERA.into()))
 }
 
-/// Returns true for a FIFO, a socket or a character device: what may be silent for ever.
+/// Returns true for standard input, a FIFO, a socket or a character device: what may be silent for ever.
 fn is_pipe(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
+    path == Path::new(STANDARD_INPUT) || std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
 }
 
 /// How long the source may take for a picture before it is taken to hang. None: a pipe may be silent for ever.
@@ -111,6 +115,7 @@ fn read_limit(spec: &SourceSpec) -> Option<Duration> {
 /// A source with numbers, time stamps and a pace.
 pub struct Camera {
     source: Box<dyn Source>,
+    transformer: transform::Transformer,
     child: Arc<Child>,
     read_limit: Option<Duration>,
     rewind: bool,
@@ -145,6 +150,7 @@ impl Camera {
         };
         Ok(Camera {
             source,
+            transformer: transform::Transformer::new(play.transform),
             child: Arc::clone(child),
             read_limit,
             rewind: play.rewind,
@@ -185,6 +191,7 @@ impl Camera {
             captured_at_us: self.source.captured_at_us().unwrap_or_else(now_us),
             clock_synced: self.clock.is_synchronised(),
         };
+        self.transformer.take(untransformed(self.source.as_ref(), self.stamp)?)?;
         self.next += 1;
         Ok(true)
     }
@@ -223,8 +230,7 @@ impl Camera {
     /// # Errors
     /// [`SourceError::Frame`] if it cannot be used; none was fetched: [`FrameError::Empty`].
     pub fn frame(&self) -> Result<Frame<'_>, SourceError> {
-        let p = self.source.picture().ok_or(FrameError::Empty)?;
-        Ok(Frame::new(p.layout, p.yuv, p.width, p.height, 0, p.data, self.stamp)?)
+        self.transformer.frame(untransformed(self.source.as_ref(), self.stamp)?)
     }
 
     /// Frames a second, if the source has a rate.

@@ -1,8 +1,7 @@
 //! Nodes: the video nodes of this machine, named, so that a person can pick one and the program can find it again.
 //!
-//! Takes the names in `/dev`. Gives paths, and tables for a person or a program.
-//! Touches `/dev` and `/dev/v4l`, read only.
-//! Never a device itself: what a node says is asked by whoever knows its driver.
+//! Inputs are the names in `/dev`, `/dev/v4l` and `/sys/class/video4linux`, which are only read; results are paths, and tables
+//! for a person or a program. No device is opened here.
 
 use super::choice::{Mode, Role};
 use super::locks::Lockable;
@@ -46,6 +45,14 @@ pub fn paths() -> Vec<PathBuf> {
         .collect();
     numbers.sort_unstable();
     numbers.iter().map(|n| PathBuf::from(format!("/dev/video{n}"))).collect()
+}
+
+/// Which of its device's nodes this is, from 0: some cameras have one for colour and another for infrared.
+pub fn index(path: &Path) -> u32 {
+    let real = path.canonicalize().unwrap_or_else(|_| path.into());
+    let name = real.file_name().unwrap_or_default();
+    let text = std::fs::read_to_string(Path::new("/sys/class/video4linux").join(name).join("index"));
+    text.ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0)
 }
 
 /// The stable names of a node.

@@ -46,12 +46,12 @@ pub(super) struct RunArgs {
     /// Configuration file [default: /etc/hueflow/edge.toml, if there is one]
     #[arg(long, value_name = "F")]
     pub(super) config: Option<PathBuf>,
-    /// v4l2:CAMERA, rpicam:, file:PATH, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS
+    /// v4l2:CAMERA, rpicam:, file:PATH, file:-, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS
     #[arg(long, value_name = "S")]
     pub(super) source: Option<String>,
     #[command(flatten)]
     pub(super) clustering: Clustering,
-    /// none, auto, window, terminal, spi, fb:/dev/fb0, preview[:ADDRESS] or png:DIR; may be given several times
+    /// none, auto, window, terminal, spi, kms, fb:/dev/fb0, preview[:ADDRESS] or png:DIR; may be given several times
     #[arg(long, value_name = "D")]
     pub(super) display: Vec<String>,
     /// clustered or side-by-side
@@ -124,8 +124,15 @@ pub(super) struct DoctorArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ClusterArgs {
-    /// Images (png, jpeg), y4m, or any video that ffmpeg can read
-    #[arg(required = true)]
+    /// Files, FIFOs or - (standard input): png, jpeg, gif, bmp, webp, tiff, y4m, or any video that ffmpeg can read
+    ///
+    /// The first bytes of an input decide its format. Transparent pixels are composed on white. Exif orientation is applied to
+    /// stills; colour profiles are not. Every picture of an animation (gif, webp, apng) and of an .mjpeg is a frame; of other
+    /// files with several pictures (tiff, mpo) the first counts. JPEGs laid end to end in a pipe are a clip if a rate is
+    /// given: file:-?fps=30. A picture may have 8,192 pixels in a row and 16,777,216 in all. An input that cannot be read is
+    /// said and the others are clustered; the exit code is then that of the first one: 66 if it cannot be opened, 69 if
+    /// ffmpeg is missing, 74 if it is damaged, too large or of a kind that is not read.
+    #[arg(required = true, value_name = "INPUT")]
     pub(super) inputs: Vec<OsString>,
     #[command(flatten)]
     pub(super) clustering: Clustering,

@@ -17,7 +17,8 @@ pub use crate::spec::ViewChoice;
 
 use crate::spec::ask::{self, Ask};
 use crate::spec::display::preview_address;
-use crate::spec::{Board, DisplaySpec, Lock, Locks, SourceSpec};
+use crate::spec::{Board, Crop, DisplaySpec, Lock, Locks, SourceSpec, Transform};
+use crate::turn::{Flip, Rotate, Turn};
 use firmware::limits::{CLUSTERS_MAX, ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
 use firmware::node::Settings;
 use firmware::wire::{Method, Refine};
@@ -75,12 +76,16 @@ pub struct Config {
     pub fast: bool,
     /// What a live source is asked for.
     pub ask: Ask,
+    /// Crop, rotation and flip of every picture before it is clustered.
+    pub transform: Transform,
     /// How frames are clustered.
     pub settings: Settings,
     /// The displays.
     pub panels: Vec<DisplaySpec>,
     /// What they show.
     pub view: ViewChoice,
+    /// How they turn it.
+    pub turn: Turn,
     /// The attached display, if there is one.
     pub spi: Option<Board>,
     /// The broker, if there is one.
@@ -138,6 +143,7 @@ impl Config {
             rewind: raw.look("camera.loop").flag()?,
             fast: raw.look("camera.fast").flag()?,
             ask: raw.ask()?,
+            transform: raw.transform()?,
             settings: raw.settings()?,
             panels: list,
             view: match view.text()?.as_str() {
@@ -145,6 +151,7 @@ impl Config {
                 "side-by-side" => ViewChoice::SideBySide,
                 _ => return Err(view.refuse()),
             },
+            turn: raw.turn("display.rotate", "display.flip")?,
             spi: raw.spi()?,
             mqtt,
             spool_dir: (!dir.is_empty()).then(|| dir.into()),
@@ -221,6 +228,21 @@ impl Raw {
                 white_balance: self.lock("camera.white_balance", Locks::RANGES[1])?,
                 gain: self.lock("camera.gain", Locks::RANGES[2])?,
             },
+        })
+    }
+
+    fn transform(&self) -> Result<Transform, ConfigError> {
+        let crop = self.look("camera.crop");
+        let text = crop.text()?;
+        let part = if text == "none" { None } else { Some(Crop::parse(&text).ok_or_else(|| crop.refuse())?) };
+        Ok(Transform { crop: part, turn: self.turn("camera.rotate", "camera.flip")? })
+    }
+
+    fn turn(&self, rotate: &'static str, flip: &'static str) -> Result<Turn, ConfigError> {
+        let (rotate, flip) = (self.look(rotate), self.look(flip));
+        Ok(Turn {
+            rotate: Rotate::of_degrees(rotate.whole(0, 270)?).ok_or_else(|| rotate.refuse())?,
+            flip: Flip::parse(&flip.text()?).ok_or_else(|| flip.refuse())?,
         })
     }
 

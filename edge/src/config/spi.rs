@@ -28,10 +28,10 @@ impl Raw {
             Some(word) => word.whole(min, max).map(|n| *to = n as u16),
             None => Ok(()),
         };
-        number("spi.width", 1, 320, &mut board.width)?;
-        number("spi.height", 1, 320, &mut board.height)?;
-        number("spi.offset_x", 0, 319, &mut board.offset_x)?;
-        number("spi.offset_y", 0, 319, &mut board.offset_y)?;
+        number("spi.width", 1, 480, &mut board.width)?;
+        number("spi.height", 1, 480, &mut board.height)?;
+        number("spi.offset_x", 0, 479, &mut board.offset_x)?;
+        number("spi.offset_y", 0, 479, &mut board.offset_y)?;
         number("spi.rotation", 0, 270, &mut board.rotation_degrees)?;
         if !board.rotation_degrees.is_multiple_of(90) {
             return Err(self.look("spi.rotation").refuse());
@@ -47,6 +47,9 @@ impl Raw {
         }
         if let Some(word) = said("spi.clock_hz") {
             board.clock_hz = word.whole(100_000, 125_000_000)? as u32;
+        }
+        if let Some(word) = said("spi.mode") {
+            board.spi_mode = word.whole(0, 3)? as u8;
         }
         if let Some(word) = said("spi.device") {
             board.device = word.text().and_then(|t| if t.starts_with('/') { Ok(t) } else { Err(word.refuse()) })?;
@@ -105,6 +108,7 @@ mod tests {
         let words = [
             ("board", "st7735"),
             ("device", "/dev/spidev1.2"),
+            ("mode", "3"),
             ("clock_hz", "8000000"),
             ("dc", "PIN_22"),
             ("reset", "none"),
@@ -125,7 +129,9 @@ mod tests {
             ("/dev/spidev1.2", 8_000_000, "PIN_22")
         );
         assert_eq!((board.reset, board.backlight.as_deref()), (None, Some("GPIO12")));
-        assert!(board.bgr && board.inverted);
+        assert!(board.bgr && board.inverted && board.spi_mode == 3);
+        let tall = check(&[("board", "st7796")]).unwrap().unwrap();
+        assert_eq!(tall.turned(), (480, 320));
     }
 
     #[test]
@@ -139,6 +145,7 @@ mod tests {
             ("rotation", "360"),
             ("width", "0"),
             ("clock_hz", "1"),
+            ("mode", "4"),
             ("colour_order", "grb"),
             ("inverted", "maybe"),
         ] {

@@ -34,7 +34,7 @@ pub(super) fn seen(host: &Host) -> Seen {
         return Seen { nodes, silent, asked: true };
     }
     // Without a driver's word, by the name that it has given the node.
-    let all = Abilities { captures: true, streams: true, metadata: false, readable: true };
+    let all = Abilities { captures: true, streams: true, readable: true, bayer: true, ..Abilities::default() };
     let node = |path: String| {
         let number = path.trim_start_matches("/dev/").to_owned();
         let card = host.text(format!("/sys/class/video4linux/{number}/name")).unwrap_or_default();
@@ -136,6 +136,11 @@ fn v4l2(word: &str, ask: &Ask, seen: &Seen) -> Line {
         Role::RawSensor => {
             return Line::wrong("camera", format!("{name} is {}", node.role.words()), "--source rpicam:");
         }
+        Role::MultiPlanar => {
+            let other = seen.nodes.iter().find(|n| n.role == Role::Camera);
+            let advice = other.map_or("--source rpicam:".into(), |n| format!("--source '{}'", stable(n)));
+            return Line::wrong("camera", format!("{name} is {}", node.role.words()), advice);
+        }
         _ => return Line::wrong("camera", format!("{name} is {}", node.role.words()), list),
     }
     let asked = format!("{}x{} at {}", ask.width, ask.height, ask.fps);
@@ -180,7 +185,7 @@ fn rpicam(host: &Host, seen: &Seen) -> Line {
 
 /// One line for each kind of node that is there.
 fn kinds(seen: &Seen) -> Vec<Line> {
-    let kinds = [Role::Camera, Role::RawSensor, Role::Metadata, Role::Converter, Role::Unreadable];
+    let kinds = [Role::Camera, Role::RawSensor, Role::MultiPlanar, Role::Metadata, Role::Converter, Role::Unreadable];
     let mut lines: Vec<Line> = kinds
         .iter()
         .filter_map(|kind| {

@@ -1,14 +1,14 @@
 //! Display: whether each display that is configured can be used, and for `auto` which one it would be.
 //!
-//! Takes the configuration and the machine. Gives a line a display.
-//! Touches the SPI device, GPIO chips, framebuffers and their descriptions, and a listening socket for a moment.
-//! Never draws, and never drives a line.
+//! Inputs are the configuration and the machine, the result is one line for each display. SPI device, GPIO chips, cards,
+//! framebuffers and their descriptions are opened, and a socket listens for a moment. Nothing is drawn, no mode is set, and no
+//! line is driven.
 
 use super::host::Host;
 use super::{Line, State};
 use crate::config::Config;
 use crate::panel::board::Board;
-use crate::panel::framebuffer;
+use crate::panel::{auto, framebuffer};
 use crate::spec::DisplaySpec;
 use crate::spec::display::preview_address;
 use std::io::ErrorKind;
@@ -42,6 +42,7 @@ fn check_with(host: &Host, config: &Config, gpio: &[Gpio], refused: &[String]) -
     let one = |spec: &DisplaySpec| match spec {
         DisplaySpec::None | DisplaySpec::Auto => Line::ok("display", "none is asked for"),
         DisplaySpec::Spi => spi(host, config.spi.as_ref(), gpio, refused),
+        DisplaySpec::Kms(card) => kms(host, &card.as_deref().unwrap_or("".as_ref()).to_string_lossy()),
         DisplaySpec::Framebuffer(device) => fb(host, &device.to_string_lossy()),
         DisplaySpec::Window => window(host),
         DisplaySpec::Terminal => terminal(host),
@@ -50,7 +51,7 @@ fn check_with(host: &Host, config: &Config, gpio: &[Gpio], refused: &[String]) -
     };
     let auto = || {
         let mut not = Vec::new();
-        for spec in crate::panel::auto_order(config.spi.is_some(), has_desktop(host)) {
+        for spec in crate::panel::auto_order(config.spi.is_some(), has_desktop(host), is_covered(host)) {
             let line = one(&spec);
             if matches!(line.state, State::Ok | State::Warning) {
                 let why = if not.is_empty() { String::new() } else { format!("; not {}", not.join("; not ")) };
@@ -148,12 +149,43 @@ fn fb(host: &Host, device: &str) -> Line {
         Err(e) => return Line::wrong("display", format!("fb: {device}: {e}"), ""),
     }
     match framebuffer::describe(&host.at(format!("/sys/class/graphics/{name}"))) {
-        Ok(what) if has_desktop(host) => {
+        Ok(what) if has_desktop(host) || is_covered(host) => {
             Line::warning("display", format!("fb: {device}: {what}, which a desktop covers"), "--display window")
         }
         Ok(what) => Line::ok("display", format!("fb: {device}: {what}")),
         Err(why) => Line::wrong("display", format!("fb: {device}: {why}"), "another --display"),
     }
+}
+
+/// A screen without a desktop. Cards can be asked on this machine only; of another one it is known that they are there.
+fn kms(host: &Host, card: &str) -> Line {
+    if has_desktop(host) || is_covered(host) {
+        let advice = "hueflow-edge in the desktop's session, or sudo raspi-config nonint do_boot_behaviour B1";
+        return Line::wrong("display", "kms: a desktop has the screen; a service cannot draw on it", advice);
+    }
+    #[cfg(feature = "kms")]
+    if host.is_this() {
+        return match crate::panel::kms::describe(card) {
+            Ok(what) => Line::ok("display", format!("kms: {what}")),
+            Err(why) => Line::wrong("display", format!("kms: {why}"), "attach a display, or another --display"),
+        };
+    }
+    if cfg!(not(feature = "kms")) {
+        return Line::wrong("display", "kms: this hueflow-edge was built without it", "cargo build --features kms");
+    }
+    let card = if card.is_empty() { "/dev/dri/card0" } else { card };
+    match host.open(card) {
+        Ok(()) => Line::ok("display", format!("kms: {card}")),
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+            Line::wrong("display", format!("kms: {card}: {e}"), "sudo usermod -aG video USER, then log in again")
+        }
+        Err(_) => Line::wrong("display", format!("kms: there is no {card}"), "attach a display, then restart"),
+    }
+}
+
+/// Whether another session's desktop has the screen, or will have it.
+fn is_covered(host: &Host) -> bool {
+    !has_desktop(host) && auto::has_desktop(&host.root)
 }
 
 fn has_desktop(host: &Host) -> bool {
@@ -280,6 +312,8 @@ mod tests {
         assert_eq!(no_board.state, State::Misconfigured);
     }
 
+    const SESSION: &str = "UID=1000\nACTIVE=1\nTYPE=wayland\nCLASS=user\nSEAT=seat0\n";
+
     fn screen() -> Fake {
         let dir = "/sys/class/graphics/fb0";
         [("virtual_size", "800,480"), ("bits_per_pixel", "16"), ("stride", "1600")]
@@ -301,12 +335,28 @@ mod tests {
     fn auto_names_the_one_it_takes_and_why_not_the_others() {
         let look = |fake: &Fake| check_with(&fake.host, &config("none", "auto"), &[], &[]).remove(0);
         let line = look(&screen());
-        assert_eq!((line.state, line.what.as_str()), (State::Ok, "auto takes fb: /dev/fb0: 800x480 pixels of 16 bits"));
+        assert!(line.state == State::Ok && line.what.starts_with("auto takes fb: /dev/fb0: 800x480 pixels"), "{line}");
+        assert!(line.what.contains("; not kms: "), "{line}");
         if cfg!(feature = "window") {
             assert!(look(&screen().variable("DISPLAY", ":0")).what.starts_with("auto takes window: on DISPLAY=:0"));
         }
         let page = look(&Fake::new());
         assert!(page.what.contains("preview") && page.what.contains("not fb: there is no /dev/fb0"), "{page}");
+        if cfg!(feature = "kms") {
+            let line = look(&screen().file("/dev/dri/card0", ""));
+            assert_eq!((line.state, line.what.contains("auto takes kms: /dev/dri/card0")), (State::Ok, true), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_service_beside_a_desktop_is_told_that_it_cannot_draw_there_and_what_works() {
+        let beside = || screen().file("/dev/dri/card0", "").file("/run/systemd/sessions/1", SESSION);
+        let look = |panel: &str| check_with(&beside().host, &config("none", panel), &[], &[]).remove(0);
+        let kms = look("kms");
+        assert!(kms.state == State::Wrong && kms.what.contains("a desktop has the screen"), "{kms}");
+        assert_eq!(look("fb:/dev/fb0").state, State::Warning);
+        let auto = look("auto");
+        assert!(!auto.what.contains("auto takes kms") && !auto.what.contains("auto takes fb"), "{auto}");
     }
 
     #[test]

@@ -143,6 +143,9 @@ fn panel(host: &Host, config: &Config) -> (&'static str, String) {
     if let Some(what) = spi {
         return ("spi", what);
     }
+    if let Some(what) = works("kms") {
+        return ("kms", what);
+    }
     match works("fb:/dev/fb0") {
         Some(what) => ("fb:/dev/fb0", what),
         None => ("auto", "none was found: the first that works when it starts".into()),

@@ -1,9 +1,10 @@
 //! Canvas: a picture in memory that anything of embedded-graphics can be drawn on.
 //!
-//! Takes pixels and areas. Gives `0x00RRGGBB` words, row by row.
-//! Touches its own memory, which grows only when it is given another size.
-//! Never fails: what lies outside is not drawn.
+//! Drawing happens upright, and the canvas keeps the pixels as the device shows them: rotated and flipped by its [`Turn`].
+//! Results are `0x00RRGGBB` words in the device's order, row by row. Memory grows only with the size of the device. Drawing
+//! never fails: what lies outside is not drawn.
 
+use crate::turn::{Steps, Turn};
 use embedded_graphics::pixelcolor::Rgb888;
 use embedded_graphics::prelude::*;
 use embedded_graphics::primitives::Rectangle;
@@ -14,6 +15,7 @@ use std::convert::Infallible;
 pub struct Canvas {
     width: usize,
     height: usize,
+    turn: Turn,
     pixels: Vec<u32>,
 }
 
@@ -22,12 +24,18 @@ fn word(c: Rgb888) -> u32 {
 }
 
 impl Canvas {
-    /// A black picture.
+    /// A black picture for a device of this size in pixels, shown as it is drawn.
     pub fn new(width: usize, height: usize) -> Canvas {
-        Canvas { width, height, pixels: vec![0; width * height] }
+        Canvas { width, height, turn: Turn::default(), pixels: vec![0; width * height] }
     }
 
-    /// Another size, black again; nothing happens if it is the same.
+    /// The same picture, shown with `turn` from the next drawing on.
+    #[must_use]
+    pub fn turned(self, turn: Turn) -> Canvas {
+        Canvas { turn, ..self }
+    }
+
+    /// Another size of the device, black again; nothing happens if it is the same.
     pub fn resize(&mut self, width: usize, height: usize) {
         if (width, height) != (self.width, self.height) {
             (self.width, self.height) = (width, height);
@@ -36,32 +44,42 @@ impl Canvas {
         }
     }
 
-    /// Columns.
+    /// Columns of the device.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Rows.
+    /// Rows of the device.
     pub fn height(&self) -> usize {
         self.height
     }
 
-    /// The words, row by row.
+    /// Columns and rows of what is drawn, before it is turned.
+    pub fn upright(&self) -> (usize, usize) {
+        self.turn.size((self.width, self.height))
+    }
+
+    /// The words, row by row of the device.
     pub fn words(&self) -> &[u32] {
         &self.pixels
     }
 
-    /// One pixel; black outside.
+    /// One pixel of the device; black outside.
     pub fn at(&self, x: usize, y: usize) -> [u8; 3] {
         let inside = x < self.width && y < self.height;
         let word = if inside { self.pixels.get(y * self.width + x).copied().unwrap_or(0) } else { 0 };
         [(word >> 16) as u8, (word >> 8) as u8, word as u8]
     }
+
+    fn steps(&self) -> Steps {
+        self.turn.steps(self.upright())
+    }
 }
 
 impl OriginDimensions for Canvas {
     fn size(&self) -> Size {
-        Size::new(self.width as u32, self.height as u32)
+        let (width, height) = self.upright();
+        Size::new(width as u32, height as u32)
     }
 }
 
@@ -73,10 +91,12 @@ impl DrawTarget for Canvas {
     where
         I: IntoIterator<Item = Pixel<Rgb888>>,
     {
+        let (steps, (width, height)) = (self.steps(), self.upright());
         for Pixel(at, color) in pixels {
             if let (Ok(x), Ok(y)) = (usize::try_from(at.x), usize::try_from(at.y))
-                && x < self.width
-                && let Some(px) = self.pixels.get_mut(y * self.width + x)
+                && x < width
+                && y < height
+                && let Some(px) = self.pixels.get_mut(steps.at(x, y))
             {
                 *px = word(color);
             }
@@ -92,6 +112,7 @@ impl DrawTarget for Canvas {
         if visible.is_zero_sized() {
             return Ok(());
         }
+        let steps = self.steps();
         let mut colors = colors.into_iter();
         let (left, right) = (visible.top_left.x - area.top_left.x, visible.size.width as usize);
         let behind = area.size.width as usize - left as usize - right;
@@ -105,11 +126,21 @@ impl DrawTarget for Canvas {
             if left > 0 {
                 colors.by_ref().nth(left as usize - 1);
             }
-            let start = y as usize * self.width + visible.top_left.x as usize;
-            let row = self.pixels.get_mut(start..start + right).unwrap_or(&mut []);
-            for px in row {
-                let Some(c) = colors.next() else { return Ok(()) };
-                *px = word(c);
+            let start = steps.at(visible.top_left.x as usize, y as usize);
+            if steps.right == 1 {
+                for px in self.pixels.get_mut(start..start + right).unwrap_or(&mut []) {
+                    let Some(c) = colors.next() else { return Ok(()) };
+                    *px = word(c);
+                }
+            } else {
+                let mut at = start as isize;
+                for _ in 0..right {
+                    let Some(c) = colors.next() else { return Ok(()) };
+                    if let Some(px) = self.pixels.get_mut(at as usize) {
+                        *px = word(c);
+                    }
+                    at += steps.right;
+                }
             }
             if behind > 0 {
                 colors.by_ref().nth(behind - 1);
@@ -120,9 +151,15 @@ impl DrawTarget for Canvas {
 
     fn fill_solid(&mut self, area: &Rectangle, color: Rgb888) -> Result<(), Infallible> {
         let visible = area.intersection(&self.bounding_box());
-        for y in visible.rows() {
-            let start = y as usize * self.width + visible.top_left.x as usize;
-            if let Some(row) = self.pixels.get_mut(start..start + visible.size.width as usize) {
+        let (Some(corner), width) = (visible.bottom_right(), self.width) else { return Ok(()) };
+        let steps = self.steps();
+        let first = steps.at(visible.top_left.x as usize, visible.top_left.y as usize);
+        let last = steps.at(corner.x as usize, corner.y as usize);
+        // A rectangle stays one when it is turned, and these two stay opposite corners.
+        let (x, y) = ((first % width).min(last % width), (first / width).min(last / width));
+        let (right, bottom) = ((first % width).max(last % width), (first / width).max(last / width));
+        for row in y..=bottom {
+            if let Some(row) = self.pixels.get_mut(row * width + x..=row * width + right) {
                 row.fill(word(color));
             }
         }
@@ -133,6 +170,7 @@ impl DrawTarget for Canvas {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::turn::tests::{all, oracle};
 
     /// The plain way: pixel by pixel.
     fn plainly(canvas: &mut Canvas, area: &Rectangle, colors: impl Iterator<Item = Rgb888>) {
@@ -140,17 +178,24 @@ mod tests {
     }
 
     #[test]
-    fn the_fast_way_equals_the_plain_way() {
+    fn the_fast_way_equals_the_plain_way_and_a_turned_canvas_the_upright_one_turned() {
         for (x, y, w, h) in [(0, 0, 5, 4), (-2, -1, 5, 4), (3, 2, 5, 4), (-1, -1, 9, 9), (7, 7, 3, 3), (0, 0, 0, 0)] {
             let area = Rectangle::new(Point::new(x, y), Size::new(w, h));
             let colors = || (1..).map(|i: u32| Rgb888::new(i as u8, (i * 3) as u8, 9));
-            let (mut fast, mut plain) = (Canvas::new(5, 4), Canvas::new(5, 4));
-            fast.fill_contiguous(&area, colors()).unwrap();
-            plainly(&mut plain, &area, colors());
-            assert_eq!(fast, plain, "{area:?}");
-            fast.fill_solid(&area, Rgb888::GREEN).unwrap();
-            plainly(&mut plain, &area, std::iter::repeat(Rgb888::GREEN));
-            assert_eq!(fast, plain, "{area:?}");
+            for turn in all() {
+                let (width, height) = turn.size((5, 4));
+                let (mut fast, mut plain) = (Canvas::new(width, height).turned(turn), Canvas::new(5, 4));
+                assert_eq!(fast.size(), Size::new(5, 4), "what is drawn on is upright");
+                fast.fill_contiguous(&area, colors()).unwrap();
+                plainly(&mut plain, &area, colors());
+                assert_eq!(fast.words(), oracle(turn, (5, 4), plain.words()), "{area:?} {turn:?}");
+                fast.fill_solid(&area, Rgb888::GREEN).unwrap();
+                plainly(&mut plain, &area, std::iter::repeat(Rgb888::GREEN));
+                assert_eq!(fast.words(), oracle(turn, (5, 4), plain.words()), "{area:?} {turn:?}");
+                plainly(&mut fast, &area, colors());
+                plainly(&mut plain, &area, colors());
+                assert_eq!(fast.words(), oracle(turn, (5, 4), plain.words()), "{area:?} {turn:?}");
+            }
         }
     }
 }

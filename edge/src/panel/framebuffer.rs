@@ -1,13 +1,13 @@
-//! Framebuffer: the kernel's own picture, `/dev/fb0` and its like, 16 or 32 bits a pixel.
+//! Framebuffer: the kernel's own picture, `/dev/fb0` and its like, of 16, 24 or 32 bits a pixel.
 //!
-//! Takes pictures. Gives the whole screen in one write: some kernels do not show a write of one row.
-//! Touches one device, and its description under `/sys/class/graphics`.
-//! Never an ioctl, and never another mode than the one it finds.
+//! Inputs are pictures, results are writes of the whole screen: some kernels do not show a write of one row. The device's
+//! description under `/sys/class/graphics` is read; its mode is kept as it is found, and no ioctl is made. The order of colours
+//! follows from the driver, as no description has it.
 
 use super::canvas::Canvas;
+use super::look::Look;
 use super::{Panel, PanelError, Wish, draw};
 use crate::slot::Shot;
-use crate::spec::ViewChoice;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
@@ -23,6 +23,8 @@ const SIDE_MAX: usize = 8192;
 enum Depth {
     /// Red 5 bits, green 6, blue 5.
     Rgb565,
+    /// Blue, green, red.
+    Rgb888,
     /// Blue, green, red, nothing.
     Xrgb8888,
 }
@@ -31,6 +33,7 @@ impl Depth {
     fn bytes(self) -> usize {
         match self {
             Depth::Rgb565 => 2,
+            Depth::Rgb888 => 3,
             Depth::Xrgb8888 => 4,
         }
     }
@@ -44,10 +47,35 @@ struct Geometry {
     /// From one row to the next; the end of a row may be unused.
     stride_bytes: usize,
     depth: Depth,
+    /// Red has blue's place, and blue red's.
+    red_first: bool,
+}
+
+/// Whether red has blue's place, by the driver that `dir` names. Only two drivers have another order than the usual one: the
+/// firmware's own on older Raspberry Pi systems, unless it was told to swap them, and the boot loader's (`simple`), which says so
+/// in the device tree.
+///
+/// # Errors
+/// The order is one that cannot be drawn.
+fn red_first(dir: &Path) -> Result<bool, String> {
+    let read =
+        |path: PathBuf| std::fs::read_to_string(path).map(|text| text.trim_matches(['\0', '\n', ' ']).to_owned());
+    let text = |name: &str| read(dir.join(name));
+    // The folder's name may be a link, its parent's is none.
+    let module = dir.parent().unwrap_or(dir).join("../../module/bcm2708_fb/parameters/fbswap");
+    match text("name").unwrap_or_default().as_str() {
+        "BCM2708 FB" => Ok(read(module).is_ok_and(|swap| swap == "0" || swap == "N")),
+        "simple" => match text("device/of_node/format").as_deref() {
+            Ok("a8b8g8r8" | "x8b8g8r8" | "b8g8r8") => Ok(true),
+            Ok("r5g6b5" | "r8g8b8" | "a8r8g8b8" | "x8r8g8b8") | Err(_) => Ok(false),
+            Ok(other) => Err(format!("its pixels are {other}, which cannot be drawn; use kms")),
+        },
+        _ => Ok(false),
+    }
 }
 
 impl Geometry {
-    /// Reads `virtual_size`, `bits_per_pixel`, `stride` and, for the part that is visible, the first of `modes`.
+    /// Reads `virtual_size`, `bits_per_pixel`, `stride` and, for the part that is visible, `mode`.
     fn read(dir: &Path) -> Result<Geometry, String> {
         let text = |name: &str| {
             let path = dir.join(name);
@@ -59,16 +87,17 @@ impl Geometry {
         let size = text("virtual_size")?;
         let (mut width, mut height) = pair(&size, ',').ok_or_else(|| odd("virtual_size", &size))?;
         // `U:640x480p-60`. A second page behind the first one is part of the virtual size, and never seen.
-        let modes = text("modes").unwrap_or_default();
-        let mode =
-            modes.lines().next().and_then(|m| m.split_once(':')).and_then(|(_, m)| m.split(['p', 'i', 'd']).next());
+        // `modes` are those that could be set. A driver that does not say its mode has one page.
+        let mode = text("mode").unwrap_or_default();
+        let mode = mode.split_once(':').and_then(|(_, m)| m.split(['p', 'i', 'd']).next());
         if let Some((w, h)) = mode.and_then(|m| pair(m, 'x')) {
             (width, height) = (width.min(w), height.min(h));
         }
         let depth = match number("bits_per_pixel")? {
             16 => Depth::Rgb565,
+            24 => Depth::Rgb888,
             32 => Depth::Xrgb8888,
-            bits => return Err(format!("it has {bits} bits a pixel; 16 and 32 are supported")),
+            bits => return Err(format!("it has {bits} bits a pixel; 16, 24 and 32 are supported")),
         };
         let stride_bytes = number("stride")?;
         let sane = (1..=SIDE_MAX).contains(&width) && (1..=SIDE_MAX).contains(&height);
@@ -76,7 +105,7 @@ impl Geometry {
         if !sane || !fits {
             return Err(format!("{width}x{height} pixels with {stride_bytes} bytes a row make no screen"));
         }
-        Ok(Geometry { width, height, stride_bytes, depth })
+        Ok(Geometry { width, height, stride_bytes, depth, red_first: depth != Depth::Rgb565 && red_first(dir)? })
     }
 }
 
@@ -100,7 +129,7 @@ pub struct Framebuffer {
     device: File,
     path: PathBuf,
     geometry: Geometry,
-    view: ViewChoice,
+    look: Look,
     canvas: Canvas,
     screen: Vec<u8>,
 }
@@ -110,15 +139,15 @@ impl Framebuffer {
     ///
     /// # Errors
     /// [`PanelError::Unavailable`], which says what to do about it.
-    pub fn open(device: &Path, view: ViewChoice) -> Result<Framebuffer, PanelError> {
-        Framebuffer::open_as_described_in(device, Path::new(SYSFS), view)
+    pub fn open(device: &Path, look: Look) -> Result<Framebuffer, PanelError> {
+        Framebuffer::open_as_described_in(device, Path::new(SYSFS), look)
     }
 
     /// Opens a device that `sysfs` describes, in a folder of the device's name.
     ///
     /// # Errors
     /// As [`Framebuffer::open`].
-    pub fn open_as_described_in(device: &Path, sysfs: &Path, view: ViewChoice) -> Result<Framebuffer, PanelError> {
+    pub fn open_as_described_in(device: &Path, sysfs: &Path, look: Look) -> Result<Framebuffer, PanelError> {
         let unavailable = |why| PanelError::Unavailable { name: "fb", why };
         let file = File::options().write(true).open(device).map_err(|e| unavailable(advice(device, &e)))?;
         // `/dev/fb/0` and links such as `/dev/fb-lcd` have the name of what they lead to.
@@ -130,8 +159,8 @@ impl Framebuffer {
             device: file,
             path: device.into(),
             geometry,
-            view,
-            canvas: Canvas::new(width, height),
+            look,
+            canvas: Canvas::new(width, height).turned(look.turn),
             screen: vec![0; stride_bytes * height],
         })
     }
@@ -151,6 +180,11 @@ fn advice(device: &Path, error: &io::Error) -> String {
     }
 }
 
+/// The word `0x00RRGGBB`, or `0x00BBGGRR` if red is to have blue's place.
+fn in_order(word: u32, red_first: bool) -> u32 {
+    if red_first { word.swap_bytes() >> 8 } else { word }
+}
+
 /// The canvas as the screen has it. What is behind a row's last pixel stays as it is.
 fn convert(canvas: &Canvas, geometry: &Geometry, screen: &mut [u8]) {
     let rows = canvas.words().chunks_exact(geometry.width).zip(screen.chunks_exact_mut(geometry.stride_bytes));
@@ -161,9 +195,15 @@ fn convert(canvas: &Canvas, geometry: &Geometry, screen: &mut [u8]) {
                     *px = super::rgb565(word).to_le_bytes();
                 }
             }
+            Depth::Rgb888 => {
+                for (px, &word) in row.as_chunks_mut::<3>().0.iter_mut().zip(words) {
+                    let [a, b, c, _] = in_order(word, geometry.red_first).to_le_bytes();
+                    *px = [a, b, c];
+                }
+            }
             Depth::Xrgb8888 => {
                 for (px, &word) in row.as_chunks_mut::<4>().0.iter_mut().zip(words) {
-                    *px = word.to_le_bytes();
+                    *px = in_order(word, geometry.red_first).to_le_bytes();
                 }
             }
         }
@@ -172,7 +212,7 @@ fn convert(canvas: &Canvas, geometry: &Geometry, screen: &mut [u8]) {
 
 impl Panel for Framebuffer {
     fn show(&mut self, shot: &Shot) -> Result<(), PanelError> {
-        draw(&mut self.canvas, self.view, shot);
+        draw(&mut self.canvas, self.look.view, shot);
         convert(&self.canvas, &self.geometry, &mut self.screen);
         // One write at offset 0 unless a signal or the device cuts it short.
         self.device
@@ -188,6 +228,7 @@ impl Panel for Framebuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ViewChoice;
     use crate::panel::tests::shot;
 
     /// A folder with a device (an ordinary file) and its description.
@@ -204,7 +245,7 @@ mod tests {
     }
 
     fn open(dir: &tempfile::TempDir, device: &Path) -> Result<Framebuffer, PanelError> {
-        Framebuffer::open_as_described_in(device, &dir.path().join("sys"), ViewChoice::Clustered)
+        Framebuffer::open_as_described_in(device, &dir.path().join("sys"), ViewChoice::Clustered.into())
     }
 
     fn refusal(size: &str, bits: &str, stride: &str) -> String {
@@ -237,14 +278,39 @@ mod tests {
     #[test]
     fn only_the_visible_page_is_drawn() {
         let (dir, device) = fake("8,8", "32", "32");
-        std::fs::write(dir.path().join("sys/fb7/modes"), "U:8x4p-60\nU:4x2p-60\n").unwrap();
+        std::fs::write(dir.path().join("sys/fb7/mode"), "U:8x4p-60\n").unwrap();
+        // Those that could be set do not count.
+        std::fs::write(dir.path().join("sys/fb7/modes"), "U:4x2p-60\nU:8x4p-60\n").unwrap();
         open(&dir, &device).unwrap().show(&shot()).unwrap();
         assert_eq!(std::fs::read(&device).unwrap().len(), 8 * 4 * 4);
     }
 
     #[test]
+    fn three_bytes_a_pixel_and_the_order_that_the_driver_has() {
+        let first = |bits: &str, stride: &str, name: &str, format: Option<&str>| {
+            let (dir, device) = fake("8,4", bits, stride);
+            let sys = dir.path().join("sys/fb7");
+            std::fs::write(sys.join("name"), format!("{name}\n")).unwrap();
+            if let Some(format) = format {
+                std::fs::create_dir_all(sys.join("device/of_node")).unwrap();
+                std::fs::write(sys.join("device/of_node/format"), format!("{format}\0")).unwrap();
+            }
+            open(&dir, &device).map_err(|e| e.to_string()).map(|mut fb| {
+                fb.show(&shot()).unwrap();
+                std::fs::read(&device).unwrap()[..3].to_vec()
+            })
+        };
+        assert_eq!(first("24", "24", "vc4drmfb", None), Ok(vec![0, 0, 200]));
+        assert_eq!(first("32", "32", "BCM2708 FB", None), Ok(vec![0, 0, 200]), "as the boot loader sets it up");
+        assert_eq!(first("32", "32", "simple", Some("a8r8g8b8")), Ok(vec![0, 0, 200]));
+        assert_eq!(first("32", "32", "simple", Some("a8b8g8r8")), Ok(vec![200, 0, 0]));
+        assert_eq!(first("24", "24", "simple", Some("b8g8r8")), Ok(vec![200, 0, 0]));
+        assert!(first("32", "32", "simple", Some("x2r10g10b10")).unwrap_err().contains("x2r10g10b10"));
+    }
+
+    #[test]
     fn what_is_no_screen_is_refused_and_says_why() {
-        assert!(refusal("8,4", "24", "24").contains("24 bits a pixel; 16 and 32"));
+        assert!(refusal("8,4", "8", "8").contains("8 bits a pixel; 16, 24 and 32"));
         assert!(refusal("8;4", "32", "32").contains("virtual_size says \"8;4\""));
         assert!(refusal("8,4", "32", "31").contains("8x4 pixels with 31 bytes a row"));
         assert!(refusal("0,4", "32", "32").contains("make no screen"));

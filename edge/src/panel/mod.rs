@@ -3,10 +3,13 @@
 //! Each display is a [`Panel`] in a module of its own; [`open`] opens the one that the configuration names. What is drawn
 //! is decided by `firmware::view`; when a display that failed is tried again, by `crate::show`.
 
-mod auto;
+pub mod auto;
 pub mod canvas;
 pub mod framebuffer;
 pub mod interface;
+#[cfg(feature = "kms")]
+pub mod kms;
+pub mod look;
 pub mod open;
 pub mod png;
 pub mod preview;

@@ -3,6 +3,7 @@
 //! One call opens one display; for `auto` it is the first that works. Whether and when a display that cannot be opened is
 //! tried again is decided by `crate::show`.
 
+use super::look::Look;
 use super::{Panel, PanelError, auto, framebuffer, png, preview, terminal};
 use crate::config::Config;
 use crate::spec::DisplaySpec;
@@ -15,43 +16,55 @@ const TITLE: &str = "Hueflow";
 /// # Errors
 /// [`PanelError`].
 pub fn open(spec: &DisplaySpec, config: &Config) -> Result<Option<Box<dyn Panel>>, PanelError> {
-    let view = config.view;
+    let look = Look { view: config.view, turn: config.turn };
     Ok(Some(match spec {
         DisplaySpec::None => return Ok(None),
         DisplaySpec::Auto => {
             let around = auto::Around::here(config.spi.is_some());
             return auto::open(around, |spec| open(spec, config)).map(Some);
         }
-        DisplaySpec::Window => open_window(config)?,
-        DisplaySpec::Terminal => Box::new(terminal::Terminal::open(view)?),
-        DisplaySpec::Spi => open_spi(config)?,
-        DisplaySpec::Framebuffer(device) => Box::new(framebuffer::Framebuffer::open(device, view)?),
+        DisplaySpec::Window => open_window(look)?,
+        DisplaySpec::Terminal => Box::new(terminal::Terminal::open(look)?),
+        DisplaySpec::Spi => open_spi(config, look)?,
+        DisplaySpec::Kms(card) => open_kms(card.as_deref(), look)?,
+        DisplaySpec::Framebuffer(device) => Box::new(framebuffer::Framebuffer::open(device, look)?),
         DisplaySpec::Preview(address) => {
-            Box::new(preview::Preview::open(address.as_deref().unwrap_or_default(), view)?)
+            Box::new(preview::Preview::open(address.as_deref().unwrap_or_default(), look)?)
         }
-        DisplaySpec::Png(dir) => Box::new(png::Files::open(dir.clone(), view)?),
+        DisplaySpec::Png(dir) => Box::new(png::Files::open(dir.clone(), look)?),
     }))
 }
 
 #[cfg(feature = "window")]
-fn open_window(config: &Config) -> Result<Box<dyn Panel>, PanelError> {
-    Ok(Box::new(super::window::Desktop::open(config.view, TITLE)?))
+fn open_window(look: Look) -> Result<Box<dyn Panel>, PanelError> {
+    Ok(Box::new(super::window::Desktop::open(look, TITLE)?))
 }
 
 #[cfg(not(feature = "window"))]
-fn open_window(_: &Config) -> Result<Box<dyn Panel>, PanelError> {
+fn open_window(_: Look) -> Result<Box<dyn Panel>, PanelError> {
     let why = format!("this edge was built without it (feature `window`), so there is no window {TITLE}");
     Err(PanelError::Impossible { name: "window", why })
 }
 
+#[cfg(feature = "kms")]
+fn open_kms(card: Option<&std::path::Path>, look: Look) -> Result<Box<dyn Panel>, PanelError> {
+    let card = card.map(|card| card.to_string_lossy()).unwrap_or_default();
+    Ok(Box::new(super::kms::Kms::open(&card, look)?))
+}
+
+#[cfg(not(feature = "kms"))]
+fn open_kms(_: Option<&std::path::Path>, _: Look) -> Result<Box<dyn Panel>, PanelError> {
+    Err(PanelError::Impossible { name: "kms", why: "this edge was built without it (feature `kms`)".into() })
+}
+
 #[cfg(feature = "spi")]
-fn open_spi(config: &Config) -> Result<Box<dyn Panel>, PanelError> {
+fn open_spi(config: &Config, look: Look) -> Result<Box<dyn Panel>, PanelError> {
     let why = || "the configuration names no display: set spi.board".into();
     let board = config.spi.as_ref().ok_or_else(|| PanelError::Impossible { name: "spi", why: why() })?;
-    Ok(Box::new(super::spi::Attached::open(board, config.view)?))
+    Ok(Box::new(super::spi::Attached::open(board, look)?))
 }
 
 #[cfg(not(feature = "spi"))]
-fn open_spi(_: &Config) -> Result<Box<dyn Panel>, PanelError> {
+fn open_spi(_: &Config, _: Look) -> Result<Box<dyn Panel>, PanelError> {
     Err(PanelError::Impossible { name: "spi", why: "this edge was built without it (feature `spi`)".into() })
 }

@@ -1,12 +1,13 @@
 //! PNG: every frame as a file, `000000.png` and so on, in the frame's own size. The one door to `png`'s encoder.
 //!
-//! Takes pictures. Gives files in a directory.
-//! Touches that directory.
-//! Never skips a frame: while this panel is used, See waits for Show.
+//! Inputs are pictures, results are files in a directory. No frame is skipped: while this panel is used, See waits for Show.
+//! A rotated or flipped picture goes through one more buffer, which grows only with the size of the frame.
 
+use super::look::Look;
 use super::{Panel, PanelError, Wish};
 use crate::slot::Shot;
 use crate::spec::ViewChoice;
+use crate::turn::Turn;
 use firmware::view;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -38,13 +39,27 @@ pub fn encode(out: impl Write, width: u32, height: u32, color: ::png::ColorType,
     Ok(writer.finish()?)
 }
 
+/// Writes the turned RGB picture to `turned`.
+fn turn(turn: Turn, size: (usize, usize), picture: &[u8], turned: &mut Vec<u8>) {
+    turned.resize(picture.len(), 0);
+    let (steps, pixels) = (turn.steps(size), turned.as_chunks_mut::<3>().0);
+    for (y, row) in picture.chunks_exact(size.0 * 3).enumerate() {
+        for (x, px) in row.as_chunks::<3>().0.iter().enumerate() {
+            if let Some(to) = pixels.get_mut(steps.at(x, y)) {
+                *to = *px;
+            }
+        }
+    }
+}
+
 /// The directory as a panel.
 #[derive(Debug)]
 pub struct Files {
     dir: PathBuf,
-    view: ViewChoice,
+    look: Look,
     clustered: Vec<u8>,
     both: Vec<u8>,
+    turned: Vec<u8>,
 }
 
 impl Files {
@@ -52,9 +67,9 @@ impl Files {
     ///
     /// # Errors
     /// [`PanelError::Disk`].
-    pub fn open(dir: PathBuf, view: ViewChoice) -> Result<Files, PanelError> {
+    pub fn open(dir: PathBuf, look: Look) -> Result<Files, PanelError> {
         std::fs::create_dir_all(&dir).map_err(|error| PanelError::Disk { path: dir.clone(), error })?;
-        Ok(Files { dir, view, clustered: Vec::new(), both: Vec::new() })
+        Ok(Files { dir, look, clustered: Vec::new(), both: Vec::new(), turned: Vec::new() })
     }
 }
 
@@ -64,7 +79,7 @@ impl Panel for Files {
         self.clustered.resize(width * height * 3, 0);
         view::recolour(&shot.report, &shot.labels, &mut self.clustered);
         let path = self.dir.join(format!("{:06}.png", shot.report.frame));
-        let (picture, columns) = match self.view {
+        let (picture, columns) = match self.look.view {
             ViewChoice::Clustered => (&self.clustered, width),
             ViewChoice::SideBySide => {
                 self.both.clear();
@@ -76,7 +91,13 @@ impl Panel for Files {
                 (&self.both, width * 2)
             }
         };
-        write(&path, columns as u32, height as u32, ::png::ColorType::Rgb, picture)
+        let (picture, (columns, rows)) = if self.look.turn.is_none() {
+            (picture, (columns, height))
+        } else {
+            turn(self.look.turn, (columns, height), picture, &mut self.turned);
+            (&self.turned, self.look.turn.size((columns, height)))
+        };
+        write(&path, columns as u32, rows as u32, ::png::ColorType::Rgb, picture)
             .map_err(|error| PanelError::Disk { path, error })
     }
 

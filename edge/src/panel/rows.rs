@@ -1,8 +1,7 @@
-//! Rows: which part of a picture differs from what the glass shows already.
+//! Rows: which part of a picture differs from what the glass already shows.
 //!
-//! Takes a picture. Gives runs of rows, 16 bits a pixel, that must be sent.
-//! Touches its own memory of what is shown.
-//! Never a row that has not changed, unless it lies between two that have and a run of its own would cost more.
+//! The input is a picture; the result is runs of rows, 16 bits a pixel, that must be sent. The memory of what is shown is
+//! allocated once. A row that has not changed is sent only between two that have, where a run of its own would cost more.
 
 use super::canvas::Canvas;
 

@@ -1,10 +1,11 @@
 //! Terminal: the picture in half blocks, two pixels a character, in true colour.
 //!
-//! Takes pictures. Gives them to the terminal, and Stop when Esc or q is pressed.
-//! Touches the terminal of this process, which it gives back as it was.
-//! Never standard output, which is for data: it opens the terminal itself.
+//! Inputs are pictures; results are characters on the terminal of this process, and a wish to stop when Esc or q is pressed. The
+//! terminal is opened by itself, as standard output is for data, and gets back its state at the end. Rotation and flip turn the
+//! picture; palette and caption are text and stay upright.
 
 use super::canvas::Canvas;
+use super::look::Look;
 use super::{Panel, PanelError, Wish};
 use crate::logs;
 use crate::slot::Shot;
@@ -27,7 +28,7 @@ const CTRL_C: u8 = 3;
 pub struct Terminal {
     tty: File,
     before: Termios,
-    view: ViewChoice,
+    look: Look,
     canvas: Canvas,
     size: (usize, usize),
     out: Vec<u8>,
@@ -38,7 +39,7 @@ impl Terminal {
     ///
     /// # Errors
     /// [`PanelError::Unavailable`] where there is none.
-    pub fn open(view: ViewChoice) -> Result<Terminal, PanelError> {
+    pub fn open(look: Look) -> Result<Terminal, PanelError> {
         let unavailable = |why: std::io::Error| PanelError::Unavailable { name: "terminal", why: why.to_string() };
         let mut tty = File::options().read(true).write(true).open("/dev/tty").map_err(unavailable)?;
         let before = termios::tcgetattr(&tty).map_err(|e| unavailable(e.into()))?;
@@ -52,7 +53,7 @@ impl Terminal {
         termios::tcsetattr(&tty, OptionalActions::Flush, &raw).map_err(|e| unavailable(e.into()))?;
         logs::hold(true);
         tty.write_all(ENTER).map_err(unavailable)?;
-        Ok(Terminal { tty, before, view, canvas: Canvas::default(), size: (0, 0), out: Vec::new() })
+        Ok(Terminal { tty, before, look, canvas: Canvas::default().turned(look.turn), size: (0, 0), out: Vec::new() })
     }
 
     fn window_size(&self) -> (usize, usize) {
@@ -72,7 +73,7 @@ impl Panel for Terminal {
         }
         // The palette and the caption are text here; the picture has the other rows, two pixels each.
         self.canvas.resize(columns, (rows - 2) * 2);
-        picture(&mut self.canvas, self.view, shot);
+        picture(&mut self.canvas, self.look.view, shot);
         self.out.extend_from_slice(b"\x1b[H");
         half_blocks(&self.canvas, &mut self.out);
         palette(shot, columns, &mut self.out);
@@ -128,7 +129,8 @@ fn picture(canvas: &mut Canvas, view: ViewChoice, shot: &Shot) {
     let original =
         |i: usize| shot.original.get(i * 3..).and_then(|b| b.first_chunk::<3>()).copied().unwrap_or_default();
     let halves = if view == ViewChoice::SideBySide { 2 } else { 1 };
-    let (room_w, room_h) = (canvas.width() / halves, canvas.height());
+    let (room_w, room_h) = canvas.upright();
+    let room_w = room_w / halves;
     // Fit: the smaller of the two scales, in whole pixels.
     let (w, h) = if room_w * height <= room_h * width {
         (room_w, (room_w * height / width).max(1))

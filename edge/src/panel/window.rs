@@ -1,10 +1,10 @@
 //! Window: a desktop window, X11 or Wayland. The one door to `minifb`.
 //!
-//! Takes pictures. Gives them to the window, scaled to its size, and Stop when Esc is pressed or it is closed.
-//! Touches the window system.
-//! Never needed: without a desktop this panel says so, and the others work.
+//! Inputs are pictures, which are scaled to the window's size; the result is a wish to stop when Esc is pressed or the window is
+//! closed. Without a desktop this panel is unavailable and says so.
 
 use super::canvas::Canvas;
+use super::look::Look;
 use super::{Panel, PanelError, Wish, draw};
 use crate::slot::Shot;
 use crate::spec::ViewChoice;
@@ -36,7 +36,7 @@ impl InputCallback for Keys {
 pub struct Desktop {
     window: Window,
     esc: Arc<AtomicBool>,
-    view: ViewChoice,
+    look: Look,
     canvas: Canvas,
     drawn: bool,
 }
@@ -46,20 +46,20 @@ impl Desktop {
     ///
     /// # Errors
     /// [`PanelError::Unavailable`] where there is no desktop.
-    pub fn open(view: ViewChoice, title: &str) -> Result<Desktop, PanelError> {
+    pub fn open(look: Look, title: &str) -> Result<Desktop, PanelError> {
         let unavailable = |why: String| PanelError::Unavailable { name: "window", why };
         let set = |variable| std::env::var_os(variable).is_some_and(|v| !v.is_empty());
         if !set("DISPLAY") && !set("WAYLAND_DISPLAY") {
             return Err(unavailable("there is no desktop here (neither DISPLAY nor WAYLAND_DISPLAY is set)".into()));
         }
-        let (width, height) = if view == ViewChoice::Clustered { SIZE } else { SIZE_SIDE_BY_SIDE };
+        let (width, height) = look.turn.size(if look.view == ViewChoice::Clustered { SIZE } else { SIZE_SIDE_BY_SIDE });
         let options = WindowOptions { resize: true, ..WindowOptions::default() };
         let mut window = Window::new(title, width, height, options).map_err(|e| unavailable(e.to_string()))?;
         // Show waits for pictures itself.
         window.set_target_fps(0);
         let esc = Arc::new(AtomicBool::new(false));
         window.set_input_callback(Box::new(Keys { esc: Arc::clone(&esc) }));
-        Ok(Desktop { window, esc, view, canvas: Canvas::new(width, height), drawn: false })
+        Ok(Desktop { window, esc, look, canvas: Canvas::new(width, height).turned(look.turn), drawn: false })
     }
 }
 
@@ -67,7 +67,7 @@ impl Panel for Desktop {
     fn show(&mut self, shot: &Shot) -> Result<(), PanelError> {
         let (width, height) = self.window.get_size();
         self.canvas.resize(width.clamp(1, 8192), height.clamp(1, 8192));
-        draw(&mut self.canvas, self.view, shot);
+        draw(&mut self.canvas, self.look.view, shot);
         self.drawn = true;
         self.update()
     }

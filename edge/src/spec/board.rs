@@ -1,8 +1,7 @@
 //! Board: what must be known of an SPI display, and the common ones ready-made.
 //!
-//! Takes a board's name. Gives its controller, size, pins and clock, any of which the configuration may change.
-//! Touches nothing.
-//! Never a chip's or a line's number: pins have the names that the kernel gives them, which do not change.
+//! The input is a board's name, the result is its controller, size, pins and clock, any of which the configuration may change.
+//! Pins have the names that the kernel gives them, which do not change as numbers do. This file has no side effects.
 
 /// The chip behind the glass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +12,10 @@ pub enum Controller {
     St7789,
     /// 132x162.
     St7735,
+    /// 320x480.
+    St7796,
+    /// 320x480, 18 bits a pixel on this bus.
+    Ili9488,
 }
 
 impl Controller {
@@ -21,6 +24,7 @@ impl Controller {
         match self {
             Controller::Ili9341 | Controller::St7789 => (240, 320),
             Controller::St7735 => (132, 162),
+            Controller::St7796 | Controller::Ili9488 => (320, 480),
         }
     }
 }
@@ -48,6 +52,8 @@ pub struct Board {
     pub inverted: bool,
     /// The bus and its select line, which the kernel drives.
     pub device: String,
+    /// The bus's mode, 0 to 3. Modules without a select line need 3.
+    pub spi_mode: u8,
     /// The bus's clock, most of all that the board stands.
     pub clock_hz: u32,
     /// The line that tells data from commands.
@@ -67,6 +73,7 @@ const PLAIN: Ready = Ready {
     bgr: false,
     inverted: false,
     device: "/dev/spidev0.0",
+    spi_mode: 0,
     clock_hz: 32_000_000,
     data: "GPIO25",
     reset: Some("GPIO24"),
@@ -81,17 +88,22 @@ struct Ready {
     bgr: bool,
     inverted: bool,
     device: &'static str,
+    spi_mode: u8,
     clock_hz: u32,
     data: &'static str,
     reset: Option<&'static str>,
     backlight: Option<&'static str>,
 }
 
-/// The first three are for glass on wires, by its controller.
-const BOARDS: [Ready; 7] = [
+/// The first six are for glass on wires, by its controller.
+const BOARDS: [Ready; 10] = [
     Ready { name: "ili9341", controller: Controller::Ili9341, bgr: true, ..PLAIN },
     Ready { name: "st7789", inverted: true, ..PLAIN },
     Ready { name: "st7735", controller: Controller::St7735, size: (128, 160), clock_hz: 16_000_000, ..PLAIN },
+    // Square glass on a module without a select line: what its pins do not have, the bus's mode makes up for.
+    Ready { name: "st7789-no-cs", size: (240, 240), inverted: true, spi_mode: 3, ..PLAIN },
+    Ready { name: "st7796", controller: Controller::St7796, size: (320, 480), bgr: true, ..PLAIN },
+    Ready { name: "ili9488", controller: Controller::Ili9488, size: (320, 480), bgr: true, ..PLAIN },
     // DC and reset as on its header; the touch controller has the other select line.
     Ready { name: "adafruit-pitft-2.8", controller: Controller::Ili9341, bgr: true, reset: None, ..PLAIN },
     // The other select line, and no reset; what would be the bus's input is DC.
@@ -139,6 +151,7 @@ pub fn named(name: &str) -> Option<Board> {
         bgr: ready.bgr,
         inverted: ready.inverted,
         device: ready.device.into(),
+        spi_mode: ready.spi_mode,
         clock_hz: ready.clock_hz,
         data: ready.data.into(),
         reset: ready.reset.map(str::to_owned),

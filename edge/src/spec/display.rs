@@ -1,4 +1,4 @@
-//! A display as a person names it: `window`, `terminal`, `spi`, `fb:/dev/fb0`, `preview:ADDRESS`, `png:DIR`, `auto`, `none`.
+//! A display as a person names it: `window`, `terminal`, `spi`, `kms`, `fb:/dev/fb0`, `preview:ADDRESS`, `png:DIR`, `auto`, `none`.
 //!
 //! [`DisplaySpec::parse`] reads the text once; printing gives the same text again. Parsing opens nothing.
 
@@ -30,6 +30,8 @@ pub enum DisplaySpec {
     Terminal,
     /// The attached display that the `[spi]` section describes.
     Spi,
+    /// A screen without a desktop: the first card with one, or the card of this path.
+    Kms(Option<PathBuf>),
     /// A framebuffer device.
     Framebuffer(PathBuf),
     /// A page in a browser, at `HOST:PORT`, at `PORT`, or at [`PREVIEW_ADDRESS`] if empty; none: without a colon.
@@ -49,6 +51,8 @@ impl DisplaySpec {
             ("window", None) => Some(DisplaySpec::Window),
             ("terminal", None) => Some(DisplaySpec::Terminal),
             ("spi", None) => Some(DisplaySpec::Spi),
+            ("kms", None) => Some(DisplaySpec::Kms(None)),
+            ("kms", _) => path().map(|card| DisplaySpec::Kms(Some(card))),
             ("fb", _) => path().map(DisplaySpec::Framebuffer),
             ("png", _) => path().map(DisplaySpec::Png),
             ("preview", _) => {
@@ -77,6 +81,8 @@ impl fmt::Display for DisplaySpec {
             DisplaySpec::Window => f.write_str("window"),
             DisplaySpec::Terminal => f.write_str("terminal"),
             DisplaySpec::Spi => f.write_str("spi"),
+            DisplaySpec::Kms(None) => f.write_str("kms"),
+            DisplaySpec::Kms(Some(card)) => write!(f, "kms:{}", card.display()),
             DisplaySpec::Framebuffer(path) => write!(f, "fb:{}", path.display()),
             DisplaySpec::Preview(None) => f.write_str("preview"),
             DisplaySpec::Preview(Some(address)) => write!(f, "preview:{address}"),
@@ -105,6 +111,7 @@ mod tests {
             for spec in [
                 DisplaySpec::Png(place.clone().into()),
                 DisplaySpec::Framebuffer(place.clone().into()),
+                DisplaySpec::Kms(Some(place.clone().into())),
                 DisplaySpec::Preview(Some(format!("127.0.0.1:{port}"))),
             ] {
                 let text = spec.to_string();
@@ -115,12 +122,23 @@ mod tests {
 
     #[test]
     fn a_display_has_a_known_name_and_says_where() {
-        for text in
-            ["none", "auto", "window", "terminal", "spi", "png:d", "fb:/dev/fb0", "preview", "preview:", "preview:8090"]
-        {
+        for text in [
+            "none",
+            "auto",
+            "window",
+            "terminal",
+            "spi",
+            "kms",
+            "kms:/dev/dri/card1",
+            "png:d",
+            "fb:/dev/fb0",
+            "preview",
+            "preview:",
+            "preview:8090",
+        ] {
             assert_eq!(DisplaySpec::parse(text).unwrap().to_string(), text);
         }
-        for bad in ["", "png:", "png", "fb:", "fb", "preview:x", "screen", "window:0", "none:"] {
+        for bad in ["", "png:", "png", "fb:", "fb", "kms:", "preview:x", "screen", "window:0", "none:"] {
             assert_eq!(DisplaySpec::parse(bad), None, "{bad}");
         }
     }

@@ -8,9 +8,11 @@ pub mod ask;
 pub mod board;
 pub mod display;
 pub mod locks;
+pub mod rpicam;
 pub mod run;
 pub mod source;
 pub mod tls;
+pub mod transform;
 
 pub use ask::{Ask, AskOptions};
 pub use board::Board;
@@ -19,3 +21,4 @@ pub use locks::{Lock, Locks};
 pub use run::RunOptions;
 pub use source::{SourceSpec, SpecError};
 pub use tls::Tls;
+pub use transform::{Crop, Transform};

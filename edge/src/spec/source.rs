@@ -4,6 +4,7 @@
 //! UTF-8. Parsing opens nothing: whether the camera or the file exists is found out when it is opened.
 
 use super::ask::AskOptions;
+use super::rpicam;
 use firmware::limits::{PIXELS_MAX, WIDTH_PX_MAX};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -11,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// The forms that a source may have, for messages.
-pub const FORMS: &str = "v4l2:CAMERA, rpicam:, file:PATH, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS";
+pub const FORMS: &str = "v4l2:CAMERA, rpicam:, file:PATH, file:-, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS";
 /// Frames a second of a synthetic source that does not say its rate.
 const SYNTHETIC_FPS: f64 = 30.0;
 /// What separates a clip's path from the rate that the clip itself does not say.
@@ -29,12 +30,14 @@ pub enum SourceSpec {
     },
     /// A Raspberry Pi's CSI camera by `rpicam-vid`.
     Rpicam {
+        /// What only this kind of source can be asked for.
+        own: rpicam::Options,
         /// What is asked of this camera.
         options: AskOptions,
     },
     /// A picture or a video file.
     File {
-        /// The file.
+        /// The file; `-` is standard input.
         path: PathBuf,
         /// Frames a second, for a clip that does not say its rate.
         fps: Option<f64>,
@@ -93,11 +96,12 @@ impl SourceSpec {
                 Ok(SourceSpec::V4l2 { camera: camera.to_owned(), options })
             }
             b"rpicam" => {
-                let (camera, options) = words()?.split_once('?').unwrap_or((words()?, ""));
+                let (own, rest) = rpicam::Options::taken(words()?).map_err(wrong)?;
+                let (camera, options) = rest.split_once('?').unwrap_or((&rest, ""));
                 if !camera.is_empty() {
                     return Err(wrong(format!("{camera:?} is not an option; options follow a question mark")));
                 }
-                Ok(SourceSpec::Rpicam { options: AskOptions::parse(options).map_err(wrong)? })
+                Ok(SourceSpec::Rpicam { own, options: AskOptions::parse(options).map_err(wrong)? })
             }
             b"file" => SourceSpec::file(OsStr::from_bytes(rest)).map_err(|why| wrong(why.into())),
             b"y4m" if rest == b"-" => Ok(SourceSpec::StandardInput),
@@ -165,7 +169,12 @@ impl fmt::Display for SourceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SourceSpec::V4l2 { camera, options } => write!(f, "v4l2:{camera}{options}"),
-            SourceSpec::Rpicam { options } => write!(f, "rpicam:{options}"),
+            SourceSpec::Rpicam { own, options } => {
+                // Each has a question mark of its own; there is one in a specification.
+                let (own, options) = (own.to_string(), options.to_string());
+                let options = if own.is_empty() { options } else { options.replacen('?', "&", 1) };
+                write!(f, "rpicam:{own}{options}")
+            }
             SourceSpec::StandardInput => f.write_str("y4m:-"),
             SourceSpec::Synthetic { width, height, fps } => write!(f, "synthetic:{width}x{height}@{fps}"),
             SourceSpec::File { .. } | SourceSpec::Y4m(_) => f.write_str(&self.to_os_string().to_string_lossy()),
@@ -232,6 +241,18 @@ mod tests {
         }
     }
 
+    fn rpicam_options() -> impl Strategy<Value = rpicam::Options> {
+        let flags = (0..2u8, 0..2u8, 0..16u32, 0.0..0.5f64, 0.01..32.0f64, any::<bool>());
+        flags.prop_map(|(h, v, camera, share, gain, all)| {
+            let text = if all {
+                format!("?camera={camera}&hflip={h}&vflip={v}&roi={share},0,0.5,{gain}&awbgains={gain},1&align=64")
+            } else {
+                format!("?hflip={h}&vflip={v}")
+            };
+            rpicam::Options::taken(&text.replace(&format!("0.5,{gain}&"), "0.5,1&")).unwrap().0
+        })
+    }
+
     /// Any bytes that a path may have; none that reads as an option of its own.
     fn path() -> impl Strategy<Value = PathBuf> {
         let bytes = proptest::collection::vec(1..=255u8, 1..40);
@@ -243,7 +264,7 @@ mod tests {
     fn spec() -> impl Strategy<Value = SourceSpec> {
         prop_oneof![
             ("[^?]{0,20}", options()).prop_map(|(camera, options)| SourceSpec::V4l2 { camera, options }),
-            options().prop_map(|options| SourceSpec::Rpicam { options }),
+            (rpicam_options(), options()).prop_map(|(own, options)| SourceSpec::Rpicam { own, options }),
             (path(), proptest::option::of(0.001..1000.0f64)).prop_map(|(path, fps)| SourceSpec::File { path, fps }),
             path().prop_map(SourceSpec::Y4m),
             Just(SourceSpec::StandardInput),
@@ -272,6 +293,7 @@ mod tests {
             "v4l2:usb-HD_Cam-video-index0?width=1280&height=720",
             "rpicam:",
             "rpicam:?fps=15",
+            "rpicam:?camera=1&hflip=1&roi=0.25,0.25,0.5,0.5&awbgains=1.8,1.5&width=640",
             "file:clip.mjpeg?fps=10",
             "file:/a b/c.png",
             "y4m:-",

@@ -1,9 +1,8 @@
 //! Digest: the machine over stills, a clip and a drawn scene, a line of hexadecimal numbers a frame.
 //!
-//! Takes somebody who writes lines down. Gives the lines.
-//! Touches 400 KiB that it is lent: a histogram of 4 bits a channel, frames of 160x120, coresets of 256 points.
-//! Never std, never a format string: the bare images print the lines, and a test on the host computes them from this same
-//! file.
+//! The caller lends 400 KiB of memory (a histogram of 4 bits a channel, frames of 160x120, coresets of 256 points) and
+//! receives the lines. There is no std and no format string: the bare images print the lines, and a test on the host
+//! computes them from this same file.
 //!
 //! A line: what it is, clusters, iterations, the sum of squared distances in 1/4096, and the CRC-32 of the centroids, of
 //! the labels and of the report's bytes.
@@ -11,7 +10,8 @@
 use super::scene;
 use firmware::coreset::{Features, Merge, Point};
 use firmware::custody::envelope::crc32;
-use firmware::frame::Frame;
+use firmware::frame::polygon::{Size, Vertex, outside};
+use firmware::frame::{Frame, Span, SpanMap};
 use firmware::limits::REPORT_BYTES_MAX;
 use firmware::node::{Capacity, HistogramBits, Node, Settings, Sizes, Workspace};
 use firmware::wire::{self, Method, Refine, Report};
@@ -24,6 +24,18 @@ const CORESET_SIZE: u32 = 256;
 const CLIP_WIDTH: usize = 80;
 const CLIP_HEIGHT: usize = 60;
 const SCENES: u32 = 6;
+const MASKED_SCENES: u32 = 2;
+/// Two polygons that overlap, one of them with a dent, in 1/65,536 of the picture.
+const MASK: [&[Vertex]; 2] = [
+    &[at(5_000, 3_000), at(40_000, 20_001), at(61_000, 9_000), at(50_000, 60_000), at(30_000, 31_000)],
+    &[at(0, 40_000), at(45_000, 33_333), at(20_000, 65_536)],
+];
+/// Spans of a row that [`MASK`] leaves visible, at most.
+const ROW_SPANS: usize = 5;
+
+const fn at(x_q16: u32, y_q16: u32) -> Vertex {
+    Vertex { x_q16, y_q16 }
+}
 
 const STILLS: [(&str, &[u8]); 6] = [
     ("astronaut", include_bytes!("../../../tests/golden/stills/astronaut.rgb")),
@@ -46,6 +58,8 @@ pub struct Memory {
     merges: [Merge; SIZES.merges],
     bytes: [u8; SIZES.bytes],
     scene: [u8; scene::BYTES],
+    ends: [u32; scene::HEIGHT],
+    spans: [Span; scene::HEIGHT * ROW_SPANS],
 }
 
 impl Memory {
@@ -56,6 +70,8 @@ impl Memory {
         merges: [Merge::ZERO; SIZES.merges],
         bytes: [0; SIZES.bytes],
         scene: [0; scene::BYTES],
+        ends: [0; scene::HEIGHT],
+        spans: [Span { start: 0, end: 0 }; scene::HEIGHT * ROW_SPANS],
     };
 }
 
@@ -88,7 +104,26 @@ pub fn digest(memory: &mut Memory, write: &mut dyn FnMut(&[u8])) -> Option<()> {
         scene::draw(number, &mut memory.scene);
         line(&mut node, "scene", "cover", &Frame::rgb(scene::WIDTH, scene::HEIGHT, &memory.scene).ok()?, write)?;
     }
+    let visible = visible(&mut memory.ends, &mut memory.spans)?;
+    node.forget();
+    for number in 0..MASKED_SCENES {
+        scene::draw(number, &mut memory.scene);
+        let frame = Frame::rgb(scene::WIDTH, scene::HEIGHT, &memory.scene).ok()?.masked(visible).ok()?;
+        line(&mut node, "masked", "cover", &frame, write)?;
+    }
     Some(())
+}
+
+/// What [`MASK`] leaves visible of a scene.
+fn visible<'m>(ends: &'m mut [u32], spans: &'m mut [Span]) -> Option<SpanMap<'m>> {
+    let mut len = 0;
+    for (y, end) in ends.iter_mut().enumerate() {
+        let row = outside(&MASK, Size { width: scene::WIDTH, height: scene::HEIGHT }, y);
+        spans.get_mut(len..len + row.len())?.copy_from_slice(&row);
+        len += row.len();
+        *end = len as u32;
+    }
+    SpanMap::new(scene::WIDTH, ends, spans.get(..len)?).ok()
 }
 
 fn line(node: &mut Node<'_>, name: &str, how: &str, frame: &Frame<'_>, write: &mut dyn FnMut(&[u8])) -> Option<()> {

@@ -1,8 +1,7 @@
 //! Scene: five moving blocks on a slope, with noise; the same bytes wherever it is drawn.
 //!
-//! Takes a frame number and a buffer. Gives RGB24 of `WIDTH` x `HEIGHT`.
-//! Touches the buffer.
-//! Never std: the bare image and the tests on a host draw from this one file.
+//! The input is a frame number, the result RGB24 of `WIDTH` x `HEIGHT` in the caller's buffer. There is no std: the bare
+//! image and the tests on a host draw from this one file.
 
 /// Width in pixels.
 pub const WIDTH: usize = 160;

@@ -33,12 +33,14 @@ pub fn exact_colors(frame: &Frame<'_>, table: &mut [Features], points: &mut [Poi
     colors
 }
 
-/// Counts every pixel in the hash table. Returns the number of distinct colours, or `None` as soon as it exceeds the limit.
+/// Counts every visible pixel in the hash table. Returns the number of distinct colours, or `None` as soon as it exceeds the limit.
 fn insert_all(frame: &Frame<'_>, table: &mut [Features], colors_max: usize, row: &mut [u8]) -> Option<usize> {
     let mut colors = 0;
     for y in 0..frame.height() {
         let mut last = None;
-        for &rgb in frame.row(y, row).as_chunks::<3>().0 {
+        let pixels = frame.captured_row(y, row).as_chunks::<3>().0;
+        let visible = frame.visible_spans(y).iter().flat_map(|span| pixels.get(span.columns()).unwrap_or(&[]));
+        for &rgb in visible {
             let place = match last {
                 Some((color, place)) if color == rgb => place,
                 _ => find(rgb, table)?,

@@ -28,7 +28,7 @@ pub const fn bits(cells: usize) -> Option<u32> {
     }
 }
 
-/// Counts the pixels of `frame`, and fills `cells` with the occupied cells in the order of their keys.
+/// Counts the visible pixels of `frame`, and fills `cells` with the occupied cells in the order of their keys.
 ///
 /// `hist` must be all zeroes, and is again afterwards. `cells` must be as long as `hist`, and `row` holds three bytes a
 /// pixel of a row.
@@ -50,7 +50,10 @@ fn count_fine<const BITS: u32, const CELLS: usize>(
 ) -> Counted {
     let mut counted = Counted::default();
     for y in 0..frame.height() {
-        counted.squares += kernel::count::<BITS, CELLS>(frame.row(y, row).as_chunks::<3>().0, hist);
+        let pixels = frame.captured_row(y, row).as_chunks::<3>().0;
+        for span in frame.visible_spans(y) {
+            counted.squares += kernel::count::<BITS, CELLS>(pixels.get(span.columns()).unwrap_or(&[]), hist);
+        }
     }
     for (key, cell) in hist.iter_mut().enumerate().filter(|(_, c)| c.weight() > 0) {
         if let Some(slot) = cells.get_mut(counted.cells) {

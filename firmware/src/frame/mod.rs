@@ -3,7 +3,12 @@
 //! Inputs are a driver's buffer and the description of its layout; results are rows of RGB bytes, with the frame's
 //! number and capture time. RGB buffers are read in place, and other layouts are converted into a row buffer that the
 //! caller lends. A frame is never copied as a whole. [`Frame::new`] checks the length of the buffer once, so no row
-//! reads past its end.
+//! reads past its end. A frame may have a mask: pixels that nobody may see are black in its rows and counted nowhere.
+
+pub mod polygon;
+mod spans;
+
+pub use spans::{Span, SpanMap};
 
 use crate::kernel::ycbcr;
 pub use crate::kernel::ycbcr::Yuv;
@@ -20,8 +25,12 @@ pub enum Layout {
     Grey,
     /// Two pixels in four bytes: Y0 Cb Y1 Cr (V4L2's YUYV).
     Yuyv,
+    /// Two pixels in four bytes: Cb Y0 Cr Y1 (V4L2's UYVY).
+    Uyvy,
     /// A plane of Y, then a plane of interleaved Cb and Cr at half size both ways.
     Nv12,
+    /// As [`Layout::Nv12`], with Cr before Cb.
+    Nv21,
     /// Planes of Y, Cb and Cr; the chroma planes are `1 << h` times narrower and `1 << v` times lower.
     Planar {
         /// Horizontal chroma subsampling, as a shift: 0 or 1 (2 for 4:1:1).
@@ -39,22 +48,31 @@ impl Layout {
     pub const fn row_bytes(self, width: usize) -> usize {
         match self {
             Layout::Rgb24 | Layout::Bgr24 => width * 3,
-            Layout::Yuyv => width.div_ceil(2) * 4,
-            Layout::Grey | Layout::Nv12 | Layout::Planar { .. } => width,
+            Layout::Yuyv | Layout::Uyvy => width.div_ceil(2) * 4,
+            Layout::Grey | Layout::Nv12 | Layout::Nv21 | Layout::Planar { .. } => width,
         }
     }
 
     /// Bytes of a whole frame whose first plane has rows of `stride` bytes. Chroma planes have rows of `stride` bytes
-    /// (NV12), or of `stride` divided by the subsampling and rounded up (planar). Saturates at `usize::MAX`, which is
+    /// (NV12 and NV21), or of `stride` divided by the subsampling and rounded up (planar). Saturates at `usize::MAX`, which is
     /// longer than any buffer.
     pub const fn frame_bytes(self, stride: usize, height: usize) -> usize {
         let luma = stride.saturating_mul(height);
         let chroma = match self {
-            Layout::Rgb24 | Layout::Bgr24 | Layout::Grey | Layout::Yuyv => 0,
-            Layout::Nv12 => stride.div_ceil(2).saturating_mul(2).saturating_mul(height.div_ceil(2)),
+            Layout::Rgb24 | Layout::Bgr24 | Layout::Grey | Layout::Yuyv | Layout::Uyvy => 0,
+            Layout::Nv12 | Layout::Nv21 => stride.div_ceil(2).saturating_mul(2).saturating_mul(height.div_ceil(2)),
             Layout::Planar { h, v } => thinned(stride, h).saturating_mul(2).saturating_mul(thinned(height, v)),
         };
         luma.saturating_add(chroma)
+    }
+
+    /// Pixels in a row that share their chroma: a crop without conversion starts at a multiple of this.
+    pub const fn chroma_width(self) -> usize {
+        match self {
+            Layout::Rgb24 | Layout::Bgr24 | Layout::Grey => 1,
+            Layout::Yuyv | Layout::Uyvy | Layout::Nv12 | Layout::Nv21 => 2,
+            Layout::Planar { h, .. } => 1 << if h < 3 { h } else { 2 },
+        }
     }
 
     /// Returns true if the chroma subsampling is one that cameras or decoders produce.
@@ -84,15 +102,30 @@ pub enum FrameError {
     Truncated,
     /// There are fewer chroma samples than in 4:1:1 or 4:2:0.
     Chroma,
+    /// A crop is not inside the frame.
+    Outside,
+    /// A crop starts between pixels that share their chroma.
+    SplitChroma,
+    /// Spans of a row overlap, are empty, out of order or outside the picture.
+    Spans,
+    /// A mask is of another size than the frame.
+    MaskSize,
+    /// A masked frame is to be cropped.
+    Masked,
 }
 
 impl core::fmt::Display for FrameError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             FrameError::Empty => "the frame has no pixels",
-            FrameError::TooLarge => "the frame has more than 8,388,608 pixels or is wider than 8,192",
+            FrameError::TooLarge => "the frame has more than 16,777,216 pixels or is wider than 8,192",
             FrameError::StrideTooSmall => "a row of the frame is longer than its stride",
             FrameError::Truncated => "the frame's buffer ends before its last row",
+            FrameError::Outside => "the crop is not inside the frame",
+            FrameError::SplitChroma => "the crop starts between pixels that share their chroma",
+            FrameError::Spans => "spans of a row overlap, are empty, out of order or outside the picture",
+            FrameError::MaskSize => "the mask is of another size than the frame",
+            FrameError::Masked => "a frame is cropped before it is masked",
             FrameError::Chroma => "the frame has fewer chroma samples than 4:1:1 or 4:2:0",
         })
     }
@@ -122,6 +155,16 @@ pub struct Frame<'a> {
     layout: Layout,
     yuv: Yuv,
     data: &'a [u8],
+    /// The first pixel's column and row in the buffer.
+    left: usize,
+    top: usize,
+    /// Rows of the buffer's first plane.
+    rows: usize,
+    upside_down: bool,
+    /// What may be seen, if not everything; and whether its last row belongs to the frame's first.
+    visible: Option<(SpanMap<'a>, bool)>,
+    /// The span of a whole row.
+    whole_row: [Span; 1],
     /// Number, time and losses.
     pub stamp: Stamp,
 }
@@ -155,12 +198,14 @@ impl<'a> Frame<'a> {
         }
         // The last row may come without its padding.
         let padding = stride - layout.row_bytes(width);
-        let slack = if matches!(layout, Layout::Nv12 | Layout::Planar { .. }) { 0 } else { padding };
+        let slack = if matches!(layout, Layout::Nv12 | Layout::Nv21 | Layout::Planar { .. }) { 0 } else { padding };
         let whole = layout.frame_bytes(stride, height);
         if whole == usize::MAX || whole - slack > data.len() {
             return Err(FrameError::Truncated);
         }
-        Ok(Frame { width, height, stride, layout, yuv, data, stamp })
+        let whole_row = [Span { start: 0, end: width as u16 }];
+        let (left, top, rows, upside_down, visible) = (0, 0, height, false, None);
+        Ok(Frame { width, height, stride, layout, yuv, data, left, top, rows, upside_down, visible, whole_row, stamp })
     }
 
     /// A frame of RGB24 without padding and without a stamp, for stills and tests.
@@ -169,6 +214,51 @@ impl<'a> Frame<'a> {
     /// As [`Frame::new`].
     pub fn rgb(width: usize, height: usize, data: &'a [u8]) -> Result<Self, FrameError> {
         Frame::new(Layout::Rgb24, Yuv::default(), width, height, 0, data, Stamp::default())
+    }
+
+    /// The part of the frame that begins at pixel (`left`, `top`), over the same buffer.
+    ///
+    /// # Errors
+    /// [`FrameError::Empty`] or [`FrameError::Outside`] if it is not a part, [`FrameError::SplitChroma`] if `left` is not a
+    /// multiple of [`Layout::chroma_width`].
+    pub fn cropped(self, left: usize, top: usize, width: usize, height: usize) -> Result<Self, FrameError> {
+        if self.visible.is_some() {
+            return Err(FrameError::Masked);
+        }
+        if width == 0 || height == 0 {
+            return Err(FrameError::Empty);
+        }
+        let inside = |from: usize, n: usize, all: usize| from.checked_add(n).is_some_and(|end| end <= all);
+        if !inside(left, width, self.width) || !inside(top, height, self.height) {
+            return Err(FrameError::Outside);
+        }
+        if !(self.left + left).is_multiple_of(self.layout.chroma_width()) {
+            return Err(FrameError::SplitChroma);
+        }
+        let above = if self.upside_down { self.height - top - height } else { top };
+        let whole_row = [Span { start: 0, end: width as u16 }];
+        Ok(Frame { width, height, left: self.left + left, top: self.top + above, whole_row, ..self })
+    }
+
+    /// The frame with its last row first, over the same buffer.
+    #[must_use]
+    pub fn flipped_vertically(self) -> Self {
+        let visible = self.visible.map(|(map, is_flipped)| (map, !is_flipped));
+        Frame { upside_down: !self.upside_down, visible, ..self }
+    }
+
+    /// The frame with only the pixels of `visible`: all others are black in [`Frame::row`] and counted nowhere.
+    ///
+    /// # Errors
+    /// [`FrameError::MaskSize`] if the map is of another size, [`FrameError::Empty`] if no pixel is visible.
+    pub fn masked(self, visible: SpanMap<'a>) -> Result<Self, FrameError> {
+        if (visible.width(), visible.height()) != (self.width, self.height) {
+            return Err(FrameError::MaskSize);
+        }
+        if visible.pixels() == 0 {
+            return Err(FrameError::Empty);
+        }
+        Ok(Frame { visible: Some((visible, false)), ..self })
     }
 
     /// Width in pixels, 1 to [`WIDTH_PX_MAX`].
@@ -186,18 +276,59 @@ impl<'a> Frame<'a> {
         self.width * self.height
     }
 
-    /// Row `y` as `3 * width` RGB bytes. An RGB frame returns its own bytes; other layouts are converted into
-    /// `scratch`. Returns an empty slice if `y` is outside the frame, or if `scratch` is needed and too short.
+    /// Pixels that may be seen and are counted: all, unless the frame has a mask.
+    pub fn visible_px(&self) -> usize {
+        self.visible.map_or(self.pixels(), |(map, _)| map.pixels())
+    }
+
+    /// The visible pixels of row `y`.
+    pub fn visible_spans(&self, y: usize) -> &[Span] {
+        match &self.visible {
+            None => &self.whole_row,
+            Some((map, false)) => map.row(y),
+            Some((map, true)) => map.row(self.height.wrapping_sub(1 + y)),
+        }
+    }
+
+    /// Row `y` as `3 * width` RGB bytes; masked pixels are black. An RGB frame without a mask returns its own bytes; others
+    /// are written into `scratch`. Returns an empty slice if `y` is outside the frame, or if `scratch` is needed and too
+    /// short.
     pub fn row<'s>(&self, y: usize, scratch: &'s mut [u8]) -> &'s [u8]
+    where
+        'a: 's,
+    {
+        if self.visible.is_none() || y >= self.height {
+            return self.captured_row(y, scratch);
+        }
+        let Some(out) = scratch.get_mut(..self.width * 3) else { return &[] };
+        if self.layout == Layout::Rgb24 {
+            out.iter_mut().zip(self.captured_row(y, &mut [])).for_each(|(to, from)| *to = *from);
+        } else {
+            self.captured_row(y, out);
+        }
+        let mut column = 0;
+        for span in self.visible_spans(y) {
+            let columns = span.columns();
+            out.get_mut(column * 3..columns.start * 3).unwrap_or(&mut []).fill(0);
+            column = columns.end;
+        }
+        out.get_mut(column * 3..).unwrap_or(&mut []).fill(0);
+        out
+    }
+
+    /// As [`Frame::row`], but masked pixels have the colours that were captured. For code that only reads
+    /// [`Frame::visible_spans`].
+    pub(crate) fn captured_row<'s>(&self, y: usize, scratch: &'s mut [u8]) -> &'s [u8]
     where
         'a: 's,
     {
         if y >= self.height {
             return &[];
         }
+        let y = self.top + if self.upside_down { self.height - 1 - y } else { y };
         let bytes = self.width * 3;
         if self.layout == Layout::Rgb24 {
-            let start = y * self.stride;
+            let start = y * self.stride + self.left * 3;
             return self.data.get(start..start + bytes).unwrap_or(&[]);
         }
         let Some(out) = scratch.get_mut(..bytes) else { return &[] };
@@ -205,8 +336,10 @@ impl<'a> Frame<'a> {
         out
     }
 
+    /// Converts row `y` of the buffer, from the frame's left border on.
     fn convert(&self, y: usize, out: &mut [u8]) {
-        let line = self.data.get(y * self.stride..).unwrap_or(&[]);
+        // No padding is converted: a whole number of chroma samples is to the left.
+        let line = self.data.get(y * self.stride + self.layout.row_bytes(self.left)..).unwrap_or(&[]);
         let (pixels, _) = out.as_chunks_mut::<3>();
         match self.layout {
             Layout::Rgb24 | Layout::Bgr24 => {
@@ -220,13 +353,16 @@ impl<'a> Frame<'a> {
                 }
             }
             Layout::Yuyv => ycbcr::yuyv(self.yuv, line, pixels),
-            Layout::Nv12 => {
-                let start = self.stride * self.height + (y / 2) * self.stride.next_multiple_of(2);
-                ycbcr::nv12(self.yuv, line, self.data.get(start..).unwrap_or(&[]), pixels);
+            Layout::Uyvy => ycbcr::uyvy(self.yuv, line, pixels),
+            Layout::Nv12 | Layout::Nv21 => {
+                let start = self.stride * self.rows + (y / 2) * self.stride.next_multiple_of(2) + self.left;
+                let chroma = self.data.get(start..).unwrap_or(&[]);
+                let convert = if self.layout == Layout::Nv12 { ycbcr::nv12 } else { ycbcr::nv21 };
+                convert(self.yuv, line, chroma, pixels);
             }
             Layout::Planar { h, v } => {
-                let (cs, ch) = (thinned(self.stride, h), thinned(self.height, v));
-                let cb = self.stride * self.height + (y >> v) * cs;
+                let (cs, ch) = (thinned(self.stride, h), thinned(self.rows, v));
+                let cb = self.stride * self.rows + (y >> v) * cs + (self.left >> h);
                 let (cb, cr) = (self.data.get(cb..).unwrap_or(&[]), self.data.get(cb + cs * ch..).unwrap_or(&[]));
                 ycbcr::planar(self.yuv, line, cb, cr, h, pixels);
             }
@@ -275,8 +411,49 @@ mod tests {
         let want = rows(Layout::Yuyv, Yuv::Bt601, 3, 2, 0, &yuyv);
         assert_eq!(want.len(), 18);
         assert_eq!(rows(Layout::Nv12, Yuv::Bt601, 3, 2, 4, &nv12), want);
+        let uyvy = [90, 10, 200, 20, 110, 30, 140, 0, 90, 40, 200, 50, 110, 60, 140, 0];
+        let nv21 = [10, 20, 30, 0, 40, 50, 60, 0, 200, 90, 140, 110];
+        assert_eq!(rows(Layout::Uyvy, Yuv::Bt601, 3, 2, 0, &uyvy), want);
+        assert_eq!(rows(Layout::Nv21, Yuv::Bt601, 3, 2, 4, &nv21), want);
         assert_eq!(rows(Layout::I420, Yuv::Bt601, 3, 2, 4, &i420), want);
         assert_eq!(rows(Layout::Planar { h: 1, v: 0 }, Yuv::Bt601, 3, 2, 4, &i422), want);
+    }
+
+    #[test]
+    fn a_part_of_a_frame_has_the_pixels_that_the_whole_has_there() {
+        let mut data = [0u8; 12 * 8 * 3];
+        data.iter_mut().enumerate().for_each(|(i, b)| *b = (i * 73 + i / 7) as u8);
+        let (w, h) = (8, 6);
+        let packed =
+            [Layout::Rgb24, Layout::Bgr24, Layout::Grey, Layout::Yuyv, Layout::Uyvy, Layout::Nv12, Layout::Nv21];
+        let planar = [(0, 0), (1, 0), (1, 1), (2, 0), (0, 1)].map(|(h, v)| Layout::Planar { h, v });
+        for layout in packed.into_iter().chain(planar) {
+            // Rows with and without padding.
+            for stride in [layout.row_bytes(w), layout.row_bytes(w) + 4] {
+                let whole = Frame::new(layout, Yuv::Bt601, w, h, stride, &data, Stamp::default()).unwrap();
+                let step = layout.chroma_width();
+                for (left, top, cw, ch) in [(0, 0, w, h), (step, 1, 3, 2), (w - step, h - 1, 1, 1), (0, 3, 7, 3)] {
+                    let part = whole.cropped(left, top, cw, ch).unwrap();
+                    let (mut one, mut all) = ([0; 24], [0; 24]);
+                    for y in 0..ch {
+                        let want = &whole.row(top + y, &mut all)[left * 3..(left + cw) * 3];
+                        assert_eq!(part.row(y, &mut one), want, "{layout:?} {left} {top} row {y}");
+                        assert_eq!(part.flipped_vertically().row(ch - 1 - y, &mut one), want, "{layout:?} upside down");
+                        let other = whole.flipped_vertically().cropped(left, h - top - ch, cw, ch).unwrap();
+                        assert_eq!(other.row(ch - 1 - y, &mut one), want, "{layout:?} of one upside down");
+                        let twice = whole.cropped(0, top, w, ch).unwrap().cropped(left, 0, cw, ch).unwrap();
+                        assert_eq!(twice.row(y, &mut one), want, "{layout:?} in two steps");
+                    }
+                }
+                let odd = whole.cropped(1, 0, 2, 2).map(|_| ());
+                assert_eq!(odd, if step == 1 { Ok(()) } else { Err(FrameError::SplitChroma) }, "{layout:?}");
+            }
+        }
+        let frame = Frame::rgb(8, 6, &data).unwrap();
+        assert_eq!(frame.cropped(8, 0, 1, 1).err(), Some(FrameError::Outside));
+        assert_eq!(frame.cropped(0, 5, 1, 2).err(), Some(FrameError::Outside));
+        assert_eq!(frame.cropped(usize::MAX, 0, 1, 1).err(), Some(FrameError::Outside));
+        assert_eq!(frame.cropped(0, 0, 0, 1).err(), Some(FrameError::Empty));
     }
 
     #[test]
@@ -302,7 +479,7 @@ mod tests {
         assert_eq!(new(4, 4, 0, 24), Ok(()));
         // A stride whose frame has more bytes than can be counted: found by fuzzing.
         for stride in [usize::MAX, usize::MAX / 2, usize::MAX / 4 + 1] {
-            for layout in [Layout::Rgb24, Layout::Yuyv, Layout::Nv12, Layout::I420] {
+            for layout in [Layout::Rgb24, Layout::Yuyv, Layout::Uyvy, Layout::Nv12, Layout::Nv21, Layout::I420] {
                 let huge = Frame::new(layout, Yuv::Bt601, 1, 5, stride, &[0; 64], Stamp::default());
                 assert_eq!(huge.err(), Some(FrameError::Truncated), "{layout:?} {stride}");
             }

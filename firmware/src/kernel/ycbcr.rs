@@ -69,6 +69,22 @@ pub(crate) fn yuyv(yuv: Yuv, line: &[u8], pixels: &mut [[u8; 3]]) {
     }
 }
 
+/// Converts a row of UYVY. It has no vector version: HDMI grabbers and some cameras use it, webcams do not.
+pub(crate) fn uyvy(yuv: Yuv, line: &[u8], pixels: &mut [[u8; 3]]) {
+    let m = yuv.matrix();
+    for (pair, c) in pixels.chunks_mut(2).zip(line.as_chunks::<4>().0) {
+        write(m, pair, &[c[1], c[3]], c[0], c[2]);
+    }
+}
+
+/// Converts a row of NV21: NV12 with Cr before Cb. It has no vector version.
+pub(crate) fn nv21(yuv: Yuv, luma: &[u8], chroma: &[u8], pixels: &mut [[u8; 3]]) {
+    let m = yuv.matrix();
+    for (pair, (l, c)) in pixels.chunks_mut(2).zip(luma.chunks(2).zip(chroma.as_chunks::<2>().0)) {
+        write(m, pair, l, c[1], c[0]);
+    }
+}
+
 /// Converts a row of NV12: its luma, and the row of chroma that it shares with another row of luma.
 pub(crate) fn nv12(yuv: Yuv, luma: &[u8], chroma: &[u8], pixels: &mut [[u8; 3]]) {
     let m = yuv.matrix();

@@ -17,12 +17,14 @@ use crate::stream::steer::{Quality, Steer, drop_light};
 
 /// Lloyd's sweeps over all cells, at most: they have mostly converged by then, and the next frame goes on from there.
 const SWEEPS_MAX: u32 = 6;
+/// Sweeps after swaps under the cover: the swaps' own sweeps have mostly converged.
+const SWEEPS_AFTER_SWAPS: u32 = 3;
 /// Sweeps after clusters have opened, so that they and their neighbours find their means.
 const SWEEPS_AFTER_OPENING: u32 = 2;
 /// Rounds of opening and sweeping. Each sweep may uncover another colour; the last round opens without sweeping.
 const COVER_ROUNDS: u32 = 4;
-/// Rejected swaps after which the swaps for cost alone end, and those that keep the cover. With six of each the median MSE of
-/// 18 stills at lambda 50 is the same to 0.1 %.
+/// Rejected swaps after which the swaps for cost alone end, and those that keep the cover. With six of each the median and
+/// worst MSE of 18 stills at lambda 50 are the same to 0.1 %.
 const FREE_TRIES: u32 = 4;
 const COVER_TRIES: u32 = 3;
 /// With `mse`, swaps may leave one pixel in this many farther than lambda from its centroid.
@@ -50,7 +52,7 @@ pub(super) struct Outcome {
     pub(super) sweeps: u32,
     /// The cap on clusters kept a cluster from opening.
     pub(super) saturated: bool,
-    /// A cold trial has replaced the stream's clusters.
+    /// Better clusters have replaced the stream's.
     pub(super) replaced: bool,
 }
 
@@ -78,7 +80,15 @@ pub(super) fn start_cold(
             let (deciding, lambda2) = (points.deciding, params.lambda2_q12());
             let weight: u64 = deciding.iter().map(|p| u64::from(p.weight())).sum();
             let beyond = |c: &Clusters| cluster::beyond_px(deciding, c, lambda2);
-            swap_clusters(points, clusters, swap::TRIES_MAX, weight / MSE_BEYOND_SHARE, beyond, &mut outcome);
+            swap_clusters(
+                points,
+                points.swapped(),
+                clusters,
+                swap::TRIES_MAX,
+                weight / MSE_BEYOND_SHARE,
+                beyond,
+                &mut outcome,
+            );
             sweep(points, clusters, SWEEPS_MAX, &mut outcome);
         }
         Refine::Cover => improve_under_cover(points, params, clusters, &mut outcome),
@@ -119,7 +129,8 @@ pub(super) fn continue_warm(
     outcome
 }
 
-/// Clusters the frame from nothing, and takes the result if steering judges it better; merges clusters if there are too many.
+/// Clusters the frame from nothing. If steering judges the stream's clusters poor, swaps them or takes the trial's; if there
+/// are too many, merges some.
 #[inline(never)]
 fn try_cold(
     points: &mut Points<'_>,
@@ -135,7 +146,13 @@ fn try_cold(
     outcome.sweeps += tried.sweeps;
     let verdict = steer.judge(quality(clusters), quality(&trial), s.refine == Refine::Cover);
     if verdict.replace {
-        (*clusters, outcome.saturated, outcome.replaced) = (trial, tried.saturated, true);
+        // Swaps lower the cost and keep most clusters; only if they do not suffice, the trial's take over.
+        let mut swapped = clusters.clone();
+        if s.refine == Refine::Cover {
+            swap_warm(points, params, &mut swapped, outcome);
+        }
+        (outcome.saturated, outcome.replaced) = (tried.saturated, true);
+        *clusters = if quality(&swapped).costs_more_than(quality(&trial)) { trial } else { swapped };
         return;
     }
     // Merging the cheapest pairs changes fewer labels than taking the trial's clusters.
@@ -146,6 +163,16 @@ fn try_cold(
             return;
         }
     }
+}
+
+/// Swaps a stream's clusters under the cover. They lose their ids: a cluster cut in two may leave its place to the new one.
+fn swap_warm(points: &mut Points<'_>, params: Params, clusters: &mut Clusters, outcome: &mut Outcome) {
+    let cover = Cover::new(params, points.cell_spread_q6);
+    let (swapped, previous) = (points.swapped(), clusters.clone());
+    swap_clusters(points, swapped, clusters, swap::TRIES_MAX, 0, |c| cover.count_missed(swapped, c), outcome);
+    sweep(points, clusters, SWEEPS_AFTER_SWAPS, outcome);
+    restore_cover(points, params, &previous, clusters, outcome);
+    clusters.iter_mut().for_each(|c| c.id = Cluster::NEW);
 }
 
 /// Runs DC-DP-means on the points that decide.
@@ -165,33 +192,33 @@ fn sweep(points: &mut Points<'_>, clusters: &mut Clusters, sweeps_max: u32, outc
 }
 
 /// Lowers the cost as far as the cover allows. Swaps that must keep the cover are mostly rejected at first; so the first ones
-/// look at the cost alone, what they have lost is opened again, and only then they must keep the cover.
+/// look at the cost alone, what they have lost is opened again, and only then they must keep the cover. The first ones are
+/// tried on the points that decide, which are half as many as the coreset's: the second ones correct what is too coarse.
 fn improve_under_cover(points: &mut Points<'_>, params: Params, clusters: &mut Clusters, outcome: &mut Outcome) {
     let cover = Cover::new(params, points.cell_spread_q6);
     let (cells, swapped) = (points.cells, points.swapped());
     let deficit = |c: &Clusters| cover.count_missed(swapped, c);
     if points.are_exact_colors() {
         // The swaps' own sweeps are over the same points, and DC-DP-means has left a cover.
-        swap_clusters(points, clusters, COVER_TRIES, 0, deficit, outcome);
+        swap_clusters(points, swapped, clusters, COVER_TRIES, 0, deficit, outcome);
     } else {
-        swap_clusters(points, clusters, FREE_TRIES, 0, |_| 0, outcome);
-        sweep(points, clusters, SWEEPS_AFTER_OPENING, outcome);
+        swap_clusters(points, points.deciding, clusters, FREE_TRIES, 0, |_| 0, outcome);
         cover.open_missed(cells, clusters);
-        swap_clusters(points, clusters, COVER_TRIES, 0, deficit, outcome);
-        sweep(points, clusters, SWEEPS_MAX, outcome);
+        swap_clusters(points, swapped, clusters, COVER_TRIES, 0, deficit, outcome);
+        sweep(points, clusters, SWEEPS_AFTER_SWAPS, outcome);
     }
     restore_cover(points, params, &[], clusters, outcome);
 }
 
 fn swap_clusters(
     points: &mut Points<'_>,
+    on: &[Point],
     clusters: &mut Clusters,
     tries_max: u32,
     deficit_max: u64,
     deficit: impl Fn(&Clusters) -> u64,
     outcome: &mut Outcome,
 ) {
-    let on = points.swapped();
     let assign = points.assign.get_mut(..on.len()).unwrap_or(&mut []);
     outcome.sweeps += swap::swap(on, clusters, assign, tries_max, deficit_max, deficit);
 }

@@ -194,6 +194,24 @@ impl<'a> Node<'a> {
         Ok(&self.report)
     }
 
+    /// The colours of one picture, clustered from nothing, without labels: about a quarter faster than [`Node::step`]. The
+    /// weight of a cluster is its number of pixels, counted by histogram cells; nothing checks pixel by pixel that no colour
+    /// is missed. The stream goes on as if the picture had not been there; [`Node::labels`] is empty until its next frame.
+    ///
+    /// # Errors
+    /// [`StepError`]; the node is then as it was.
+    pub fn palette(&mut self, frame: &Frame<'_>, rng: &mut impl Rng) -> Result<Clusters, StepError> {
+        self.admit(frame)?;
+        let params = self.params(frame);
+        self.sample = Sample::draw(&self.settings, &mut self.ws, frame, rng);
+        // Sampling may draw in the memory of the labels.
+        self.pixels = 0;
+        let mut clusters = Clusters::new();
+        let mut points = self.sample.points(&mut self.ws);
+        clustering::start_cold(&mut points, &self.settings, params, &mut clusters, Start::First);
+        Ok(clusters)
+    }
+
     fn admit(&mut self, frame: &Frame<'_>) -> Result<(), StepError> {
         let fits = frame.pixels() <= self.ws.labels.len() && !frame.row(0, self.ws.row).is_empty();
         if fits { Ok(()) } else { Err(StepError::FrameTooLarge) }
@@ -202,7 +220,7 @@ impl<'a> Node<'a> {
     fn params(&self, frame: &Frame<'_>) -> Params {
         Params {
             lambda_q6: self.settings.lambda_q6,
-            w_open: self.settings.w_open_px(frame.pixels() as u32),
+            w_open: self.settings.w_open_px(frame.visible_px() as u32),
             iterations_max: self.settings.iterations_max,
             clusters_max: self.settings.clusters_max as usize,
         }

@@ -124,7 +124,7 @@ impl Sample {
         let fine = coreset::bits(ws.histogram.len()) == Some(5);
         self.cell_spread_q6 = if fine { FINE_CELL_SPREAD_Q6 } else { COARSE_CELL_SPREAD_Q6 };
         let cells = ws.cells.get(..counted.cells).unwrap_or(&[]);
-        self.inside_q12 = coreset::scatter_q12(cells, self.squares) / frame.pixels().max(1) as u64;
+        self.inside_q12 = coreset::scatter_q12(cells, self.squares) / frame.visible_px().max(1) as u64;
     }
 
     fn take(&mut self, drawn: Drawn, method: Method) {
@@ -165,5 +165,35 @@ impl Sample {
     /// Number of coreset points.
     pub(super) fn coreset_points(&self) -> usize {
         self.points
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::node::{Capacity, HistogramBits};
+    use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+    use std::vec;
+
+    #[test]
+    fn pixels_drawn_by_uniform_have_no_scatter_inside_and_cells_have() {
+        let rgb: vec::Vec<u8> = (0..3 * 40 * 30u32).map(|i| (i * 7 % 251) as u8).collect();
+        let frame = Frame::rgb(40, 30, &rgb).unwrap();
+        let inside = |method, refine| {
+            let capacity = Capacity { pixels: 1_200, width_px: 40, coreset_size: 300, bits: HistogramBits::Five };
+            let sizes = capacity.sizes();
+            let (mut features, mut points) =
+                (vec![Default::default(); sizes.features], vec![Point::ZERO; sizes.points]);
+            let (mut merges, mut bytes) = (vec![coreset::Merge::ZERO; sizes.merges], vec![0; sizes.bytes]);
+            let lent = Workspace::in_slices(&capacity, &mut features, &mut points, &mut merges, &mut bytes);
+            let settings = Settings { method, refine, coreset_size: 300, ..Settings::default() };
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+            Sample::draw(&settings, &mut lent.unwrap(), &frame, &mut rng).inside_q12
+        };
+        for refine in [Refine::None, Refine::Lloyd, Refine::Cover] {
+            assert_eq!(inside(Method::Uniform, refine), 0, "{refine:?}");
+            assert!(inside(Method::Octree, refine) > 0, "{refine:?}");
+        }
     }
 }

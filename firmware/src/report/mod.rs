@@ -138,8 +138,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Pixels of the frame.
+    /// Pixels that were counted: those of the frame that no mask hides.
     pub fn pixels(&self) -> u64 {
-        u64::from(self.width) * u64::from(self.height)
+        self.palette.iter().map(|swatch| u64::from(swatch.pixels)).sum()
     }
 }

@@ -162,4 +162,18 @@ mod tests {
         assert_eq!(ids_after(1, 99).as_slice(), &[1, 2, 3, 4]);
         assert_eq!(ids_after(3, 99).as_slice(), &[1, 2, 3], "what 4 stands for is too little to have opened it");
     }
+
+    #[test]
+    fn the_cheapest_pair_that_may_merge_is_merged_and_the_heavier_ones_id_stays() {
+        let of = [(1, 0, 9), (2, 100, 5), (3, 400, 9), (4, 550, 90)];
+        let joined = |is_kept: &dyn Fn(&Clusters) -> bool| {
+            let mut c = clusters(&of);
+            (join_cheapest(&mut c, is_kept), ids(&c))
+        };
+        assert_eq!(joined(&|_| true), (true, heapless::Vec::from_array([1, 3, 4])), "1 and 2 cost least as one");
+        // Something needs 2, as the cover may: the next pair merges instead.
+        let needs_2 = |c: &Clusters| c.iter().any(|c| c.rgb_q6[0] == 100);
+        assert_eq!(joined(&needs_2), (true, heapless::Vec::from_array([1, 2, 4])));
+        assert_eq!(joined(&|_| false), (false, heapless::Vec::from_array([1, 2, 3, 4])), "nothing may merge");
+    }
 }

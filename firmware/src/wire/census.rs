@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - HEAD_BYTES_MAX;
 /// How much a head may grow when part, parts and the colours in the part are filled in: 2, 2 and 4 bytes.
 const HEAD_BYTES_GROWTH: usize = 8;
-/// Most bytes of one colour and its count: a delta of 24 bits and a count of 23.
+/// Most bytes of one colour and its count: a delta of 24 bits and a count of 25.
 const ENTRY_BYTES_MAX: usize = 8;
 
 /// What stands in front of each part of a census: a frame's unique colours with their counts.
@@ -85,14 +85,15 @@ impl<'a> Census<'a> {
         row: &mut [u8],
         payload_max: usize,
     ) -> Result<Self, WireError> {
-        let colours = scratch.get_mut(..frame.pixels()).ok_or(WireError::Full)?;
+        let colours = scratch.get_mut(..frame.visible_px()).ok_or(WireError::Full)?;
         let mut out = colours.iter_mut();
         for y in 0..frame.height() {
-            let rgb = frame.row(y, row).as_chunks::<3>().0;
+            let rgb = frame.captured_row(y, row).as_chunks::<3>().0;
             if rgb.len() != frame.width() {
                 return Err(WireError::Full);
             }
-            for (px, slot) in rgb.iter().zip(out.by_ref()) {
+            let visible = frame.visible_spans(y).iter().flat_map(|span| rgb.get(span.columns()).unwrap_or(&[]));
+            for (px, slot) in visible.zip(out.by_ref()) {
                 *slot = u32::from(px[0]) << 16 | u32::from(px[1]) << 8 | u32::from(px[2]);
             }
         }

@@ -14,8 +14,11 @@ impl Payload for Report {
 
     fn consistent(&self) -> bool {
         let pixels = self.pixels();
-        pixels <= u64::from(u32::MAX)
-            && self.palette.iter().map(|s| u64::from(s.pixels)).sum::<u64>() == pixels
+        // Masked pixels are counted nowhere.
+        let all = u64::from(self.width) * u64::from(self.height);
+        pixels <= all
+            && all <= u64::from(u32::MAX)
+            && (pixels > 0 || all == 0)
             && self.palette.iter().all(|s| is_colour(&s.rgb_q6))
             && self.silhouette_ppm.is_none_or(|s| (-1_000_000..=1_000_000).contains(&s))
             && self.beyond_px.is_none_or(|n| u64::from(n) <= pixels)

@@ -18,7 +18,7 @@ fn target() -> fn(&[u8]) {
     match std::env::var("HUEFLOW_FUZZ_TARGET").unwrap_or_default().as_str() {
         "spool" => targets::spool,
         "mjpeg" => targets::mjpeg,
-        "png" => targets::png,
+        "still" => targets::still,
         "y4m" => targets::y4m,
         "config" => targets::config,
         "command" => targets::command,

@@ -7,14 +7,16 @@ use super::feed::Feed;
 use super::spool;
 use firmware::frame::{Frame, Stamp};
 use firmware::node::Settings;
-use hueflow_edge::camera::jpeg::{Mjpeg, Rgb};
-use hueflow_edge::camera::still::Still;
-use hueflow_edge::camera::y4m::Y4m;
+use hueflow_edge::camera::decode::input::Input;
+use hueflow_edge::camera::decode::mjpeg::Mjpeg;
+use hueflow_edge::camera::decode::rgb::Rgb;
+use hueflow_edge::camera::decode::still::{Kind, Still};
+use hueflow_edge::camera::decode::y4m::Y4m;
 use hueflow_edge::camera::{Source, SourceError};
 use hueflow_edge::command::Command;
 use hueflow_edge::config::{Config, Origin, Raw};
-use std::io::{Cursor, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Most pixels of a picture that is decoded: larger ones only take time.
 const PIXELS_MAX: usize = 1 << 16;
@@ -27,10 +29,10 @@ pub fn spool(data: &[u8]) {
 
 /// A clip of JPEGs.
 pub fn mjpeg(data: &[u8]) {
-    // The size in a start of frame (FFC0 to FFC2, length, precision, height, width).
+    // The size in a start of frame (FFC0 to FFCF, length, precision, height, width).
     let large = data.windows(9).any(|w| {
         let side = |i: usize| usize::from(w[i]) << 8 | usize::from(w[i + 1]);
-        w[0] == 0xFF && (0xC0..=0xC2).contains(&w[1]) && side(5) * side(7) > PIXELS_MAX
+        w[0] == 0xFF && (0xC0..=0xCF).contains(&w[1]) && side(5) * side(7) > PIXELS_MAX
     });
     if large {
         return;
@@ -40,34 +42,59 @@ pub fn mjpeg(data: &[u8]) {
         assert_eq!(rgb.data.len(), rgb.width * rgb.height * 3);
     }
     spool::with_file("clip.mjpeg", data, |path| {
-        let mut clip = Mjpeg::open(path.into(), Some(30.0)).unwrap();
+        let open = || Input::open(path, &Arc::default()).unwrap();
+        let mut clip = Mjpeg::clip(open(), 30.0);
         let frames = play(&mut clip);
         // The same again.
         clip.rewind().unwrap();
         assert_eq!(play(&mut clip), frames);
+        assert!(play(&mut Mjpeg::still(open(), None)) <= 1);
     });
 }
 
-/// A PNG.
-pub fn png(data: &[u8]) {
-    let side = |i: usize| data.get(i..i + 4).map_or(0, |b| b.iter().fold(0usize, |n, &b| n << 8 | usize::from(b)));
-    if side(16).saturating_mul(side(20)) > PIXELS_MAX {
+/// A PNG, GIF, BMP, WebP or TIFF, whichever it begins like.
+pub fn still(data: &[u8]) {
+    let Some(kind) = Kind::of(data) else { return };
+    let big =
+        |at: usize, n: usize| data.get(at..at + n).map_or(0, |b| b.iter().fold(0, |n, &b| n << 8 | usize::from(b)));
+    let little = |at: usize, n: usize| {
+        data.get(at..at + n).map_or(0, |b| b.iter().rev().fold(0, |n, &b| n << 8 | usize::from(b)))
+    };
+    let pixels = match kind {
+        Kind::Png => big(16, 4).saturating_mul(big(20, 4)),
+        Kind::Gif => little(6, 2) * little(8, 2),
+        Kind::Bmp => little(18, 4).min(1 << 31).saturating_mul(little(22, 4).min(1 << 31)),
+        // Somewhere in the file.
+        Kind::WebP | Kind::Tiff => 0,
+    };
+    if pixels > PIXELS_MAX {
         return;
     }
-    spool::with_file("still.png", data, |path| {
-        if let Ok(mut still) = Still::open(path.into()) {
-            assert_eq!(play(&mut still), 1);
+    match Still::new("still".into(), kind, data.into(), None) {
+        Ok(mut still) => {
+            let frames = play(&mut still);
+            assert!(frames > 0 && still.rate().is_none_or(|r| r > 0.0));
+            if frames <= 64 && still.rewind().is_ok() {
+                assert_eq!(play(&mut still), frames);
+            }
         }
-    });
+        Err(error) => assert_no_panic(&error),
+    }
+}
+
+/// Stills are decoded on a thread of their own, whose panic is an error here.
+fn assert_no_panic(error: &SourceError) {
+    assert!(!error.to_string().contains("please report"), "{error}");
 }
 
 /// A Y4M stream.
 pub fn y4m(data: &[u8]) {
-    let input = Box::new(Cursor::new(data.to_vec())) as Box<dyn Read + Send>;
-    if let Ok(mut clip) = Y4m::new("clip".into(), input) {
-        assert!(clip.rate().is_some_and(|r| (0.001..=1000.0).contains(&r)));
-        play(&mut clip);
-    }
+    spool::with_file("clip.y4m", data, |path| {
+        if let Ok(mut clip) = Y4m::open(path, &Arc::default()) {
+            assert!((0.001..=1000.0).contains(&clip.rate()));
+            play(&mut clip);
+        }
+    });
 }
 
 /// Plays to the end, or to the error. Gives the number of frames.
@@ -79,6 +106,7 @@ fn play(source: &mut dyn Source) -> usize {
             Ok(false) => return frames,
             Err(error) => {
                 assert!(!error.to_string().is_empty() && !matches!(error, SourceError::Open { .. }));
+                assert_no_panic(&error);
                 return frames;
             }
         }

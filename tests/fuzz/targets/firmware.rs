@@ -123,7 +123,7 @@ fn round(width: usize, labels: &[u8]) {
 /// A frame of any description, and what a node makes of it: [layout, yuv, h, v, width.., height.., stride, settings.., bytes...].
 pub fn frame(data: &[u8]) {
     let mut feed = Feed(data);
-    let layout = match feed.below(8) {
+    let layout = match feed.below(10) {
         0 => Layout::Rgb24,
         1 => Layout::Bgr24,
         2 => Layout::Grey,
@@ -131,7 +131,9 @@ pub fn frame(data: &[u8]) {
         4 => Layout::Nv12,
         5 => Layout::I420,
         6 => Layout::Planar { h: feed.byte() % 3, v: feed.byte() % 2 },
-        _ => Layout::Planar { h: feed.byte(), v: feed.byte() },
+        7 => Layout::Planar { h: feed.byte(), v: feed.byte() },
+        8 => Layout::Uyvy,
+        _ => Layout::Nv21,
     };
     let yuv = [Yuv::Bt601, Yuv::Bt601Full, Yuv::Bt709, Yuv::Bt709Full][feed.below(4)];
     let (width, height, stride) = (feed.number() as usize, feed.number() as usize, feed.number() as usize);
@@ -162,6 +164,12 @@ pub fn frame(data: &[u8]) {
         assert_eq!(frame.row(y, &mut row).len(), width * 3);
     }
     assert!(frame.row(height, &mut row).is_empty());
+    let (left, top) = (settings.coreset_size as usize % width, settings.iterations_max as usize % height);
+    if let Ok(part) = frame.cropped(left, top, (width - left).div_ceil(2), (height - top).div_ceil(2)) {
+        let (bytes, last) = (part.width() * 3, part.height() - 1);
+        let bottom = part.row(last, &mut row).to_vec();
+        assert_eq!((bottom.len(), part.flipped_vertically().row(0, &mut row)), (bytes, &bottom[..]));
+    }
     if frame.pixels() <= PIXELS_MAX {
         step(&frame, settings);
         count(&frame);

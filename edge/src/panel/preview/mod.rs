@@ -1,13 +1,13 @@
 //! Preview: a small page with the live picture, for a machine without a display.
 //!
-//! Takes pictures. Gives them to browsers: `/` the page, `/stream` as JPEGs, `/now.png` the newest one exactly,
-//! `/number` how many there were.
-//! Touches one listening socket, on the loopback unless told otherwise, and `CLIENTS_MAX` threads at most.
-//! Never waits for a client: each takes the newest picture when it is ready for one, and what it missed is counted.
+//! Inputs are pictures; results go to browsers: `/` the page, `/stream` as JPEGs, `/now.png` the newest one exactly, `/number` how
+//! many there were. One socket listens, on the loopback unless told otherwise, with at most [`CLIENTS_MAX`] threads. No client is
+//! waited for: each takes the newest picture when it is ready for one, and what it missed is counted.
 
 mod http;
 
 use super::canvas::Canvas;
+use super::look::Look;
 use super::{Panel, PanelError, Wish, draw};
 use crate::slot::Shot;
 use crate::spec::display::{ViewChoice, preview_address};
@@ -102,7 +102,7 @@ pub struct Preview {
     shared: Arc<Shared>,
     address: SocketAddr,
     accepts: Option<JoinHandle<()>>,
-    view: ViewChoice,
+    look: Look,
     canvas: Canvas,
     drawn: Option<Instant>,
 }
@@ -112,7 +112,7 @@ impl Preview {
     ///
     /// # Errors
     /// [`PanelError::Unavailable`] where that address cannot be had.
-    pub fn open(said: &str, view: ViewChoice) -> Result<Preview, PanelError> {
+    pub fn open(said: &str, look: Look) -> Result<Preview, PanelError> {
         let unavailable = |why: String| PanelError::Unavailable { name: "preview", why };
         let wanted = preview_address(said).ok_or_else(|| unavailable(format!("{said} is no HOST:PORT")))?;
         let listen = || TcpListener::bind(&wanted.to_socket_addrs()?.collect::<Vec<_>>()[..]);
@@ -127,8 +127,8 @@ impl Preview {
         if !address.ip().is_loopback() {
             log::warn!("display preview: whoever can reach {address} sees what the camera sees");
         }
-        let canvas = Canvas::default();
-        Ok(Preview { shared, address, accepts: Some(accepts), view, canvas, drawn: None })
+        let canvas = Canvas::default().turned(look.turn);
+        Ok(Preview { shared, address, accepts: Some(accepts), look, canvas, drawn: None })
     }
 
     /// Where it listens.
@@ -159,9 +159,9 @@ impl Panel for Preview {
             return Ok(());
         }
         self.drawn = Some(Instant::now());
-        let (width, height) = size(shot, self.view);
+        let (width, height) = self.look.turn.size(size(shot, self.look.view));
         self.canvas.resize(width, height);
-        draw(&mut self.canvas, self.view, shot);
+        draw(&mut self.canvas, self.look.view, shot);
         let mut latest = self.shared.lock();
         std::mem::swap(&mut latest.canvas, &mut self.canvas);
         latest.number += 1;
@@ -199,7 +199,7 @@ mod tests {
     use std::io::{Read, Write};
 
     fn open() -> Preview {
-        Preview::open("127.0.0.1:0", ViewChoice::Clustered).unwrap()
+        Preview::open("127.0.0.1:0", ViewChoice::Clustered.into()).unwrap()
     }
 
     fn ask(preview: &Preview, target: &str, host: &str) -> TcpStream {
@@ -319,7 +319,7 @@ mod tests {
             assert_eq!(of(bad), None, "{bad}");
         }
         let open = open();
-        let taken = Preview::open(&open.address().to_string(), ViewChoice::Clustered).unwrap_err().to_string();
+        let taken = Preview::open(&open.address().to_string(), ViewChoice::Clustered.into()).unwrap_err().to_string();
         assert!(taken.contains(&open.address().to_string()), "{taken}");
     }
 }

@@ -1,99 +1,56 @@
 //! Y4M: uncompressed video as a stream of frames (YUV4MPEG2), from a file, a pipe or a decoder.
 //!
-//! Takes bytes. Gives planar or grey pictures, and the frame rate from the header.
-//! Touches what it reads and two frames' worth of memory.
-//! Never a frame that is not whole: a stream cut in one is an error that names it, after the whole ones.
-//!
-//! The stream does not say which matrix its YCbCr has; ITU-R BT.601 is taken, as ffmpeg does without a word on it.
+//! Gives planar or grey pictures as they lie in the stream, and the frame rate from its header. Two frames are kept in
+//! memory. A frame that is not whole is an error that names it, after the whole ones. Samples have the range that
+//! `XCOLORRANGE` says; without it YCbCr has the limited range and grey the full one. The stream does not say which matrix
+//! its YCbCr has: ITU-R BT.601 is taken, as ffmpeg does.
 
-use super::{Picture, Source, SourceError, check_size};
+use super::input::Input;
+use super::rgb::check_px;
+use crate::camera::{Picture, Source, SourceError};
 use firmware::frame::{Layout, Yuv};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Stdin};
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// First bytes of such a stream.
 pub const MAGIC: &[u8] = b"YUV4MPEG2";
 /// Longest header line, of the stream or a frame.
 const LINE_BYTES_MAX: u64 = 4096;
 const READ_BYTES: usize = 256 * 1024;
-/// While standard input is silent, the stop flag is looked at this often.
-const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Head {
     width: usize,
     height: usize,
     rate: f64,
     layout: Layout,
-    yuv: Yuv,
+    /// What `XCOLORRANGE` says.
+    full: Option<bool>,
 }
 
 /// A Y4M stream.
 pub struct Y4m<R: Read + Send = Box<dyn Read + Send>> {
     what: String,
-    path: Option<PathBuf>,
     input: BufReader<R>,
     head: Head,
+    /// The matrix and range that the head and whoever knows more have decided.
+    yuv: Yuv,
     line: Vec<u8>,
     current: Vec<u8>,
     spare: Vec<u8>,
     frames: u64,
 }
 
-impl Y4m {
-    /// From a file.
+impl Y4m<Input> {
+    /// From a file, a FIFO or standard input (`-`); while a pipe is silent, `stop` ends it.
     ///
     /// # Errors
     /// [`SourceError`].
-    pub fn open(path: PathBuf) -> Result<Y4m, SourceError> {
-        let file = open_file(&path)?;
-        let mut y4m = Y4m::new(path.display().to_string(), Box::new(file) as Box<dyn Read + Send>)?;
-        y4m.path = Some(path);
-        Ok(y4m)
+    pub fn open(path: &Path, stop: &Arc<AtomicBool>) -> Result<Self, SourceError> {
+        let input = Input::open(path, stop)?;
+        Y4m::new(input.what().to_owned(), input)
     }
-
-    /// From standard input; while it is silent, `stop` ends it.
-    ///
-    /// # Errors
-    /// [`SourceError`].
-    pub fn standard_input(stop: Arc<AtomicBool>) -> Result<Y4m, SourceError> {
-        let input = Patient { input: std::io::stdin(), stop };
-        Y4m::new("standard input".into(), Box::new(input) as Box<dyn Read + Send>)
-    }
-}
-
-/// Standard input, whose silence can be ended: a pipe may never bring another byte.
-struct Patient {
-    input: Stdin,
-    stop: Arc<AtomicBool>,
-}
-
-impl Read for Patient {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        while !self.stop.load(Ordering::Relaxed) {
-            let mut fds = [PollFd::new(&self.input, PollFlags::IN)];
-            match poll(&mut fds, Some(&LOOK_EVERY)) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => {}
-                Ok(_) => return self.input.read(buf),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(0)
-    }
-}
-
-/// Opens a file, or says that it cannot be.
-pub(super) fn open_file(path: &std::path::Path) -> Result<File, SourceError> {
-    let refuse = |error| SourceError::Open { path: path.into(), error };
-    let file = File::open(path).map_err(refuse)?;
-    if file.metadata().map_err(refuse)?.is_dir() {
-        return Err(refuse(std::io::ErrorKind::IsADirectory.into()));
-    }
-    Ok(file)
 }
 
 impl<R: Read + Send> Y4m<R> {
@@ -107,9 +64,21 @@ impl<R: Read + Send> Y4m<R> {
         let malformed = |why: String| SourceError::Malformed { what: what.clone(), why };
         read_line(&mut input, &mut line).map_err(|error| SourceError::Read { what: what.clone(), error })?;
         let head = parse_head(&line).map_err(malformed)?;
-        check_size(head.width, head.height)?;
+        check_px(head.width, head.height).map_err(malformed)?;
         let bytes = head.layout.frame_bytes(head.width, head.height);
-        Ok(Y4m { what, path: None, input, head, line, current: Vec::new(), spare: vec![0; bytes], frames: 0 })
+        let yuv = yuv(false, head.full.unwrap_or(false));
+        Ok(Y4m { what, input, head, yuv, line, current: Vec::new(), spare: vec![0; bytes], frames: 0 })
+    }
+
+    /// Says what is known of the YCbCr: whether it has the matrix of BT.709, and the range if the stream does not say it.
+    pub fn assume(&mut self, is_bt709: bool, is_full: Option<bool>) {
+        self.head.full = self.head.full.or(is_full);
+        self.yuv = yuv(is_bt709, self.head.full.unwrap_or(false));
+    }
+
+    /// Frames a second, as the header says.
+    pub fn rate(&self) -> f64 {
+        self.head.rate
     }
 
     /// Frames read so far.
@@ -119,7 +88,11 @@ impl<R: Read + Send> Y4m<R> {
 }
 
 impl<R: Read + Send> Y4m<R> {
-    fn read_frame(&mut self) -> Result<bool, SourceError> {
+    /// Reads the next frame; false at the end.
+    ///
+    /// # Errors
+    /// As [`Source::advance`].
+    pub fn read_frame(&mut self) -> Result<bool, SourceError> {
         let cut = |what: &str, frame| SourceError::Cut { what: what.into(), frame };
         let read = |what: &str, error| SourceError::Read { what: what.into(), error };
         let whole = read_line(&mut self.input, &mut self.line).map_err(|e| read(&self.what, e))?;
@@ -141,19 +114,24 @@ impl<R: Read + Send> Y4m<R> {
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Err(cut(&self.what, self.frames)),
             Err(e) => return Err(read(&self.what, e)),
         }
+        if self.head.layout == Layout::Grey && self.head.full == Some(false) {
+            self.spare.iter_mut().for_each(|grey| *grey = full_of_limited(*grey));
+        }
         std::mem::swap(&mut self.current, &mut self.spare);
         self.spare.resize(self.current.len(), 0);
         self.frames += 1;
         Ok(true)
     }
 
-    fn shown(&self) -> Option<Picture<'_>> {
-        let Head { width, height, layout, yuv, .. } = self.head;
+    /// The frame read last.
+    pub fn shown(&self) -> Option<Picture<'_>> {
+        let Head { width, height, layout, .. } = self.head;
+        let yuv = self.yuv;
         (!self.current.is_empty()).then_some(Picture { layout, yuv, width, height, data: &self.current })
     }
 }
 
-impl Source for Y4m {
+impl Source for Y4m<Input> {
     fn advance(&mut self) -> Result<bool, SourceError> {
         self.read_frame()
     }
@@ -167,13 +145,24 @@ impl Source for Y4m {
     }
 
     fn rewind(&mut self) -> Result<(), SourceError> {
-        let Some(path) = self.path.clone() else {
-            let why = "it cannot be played from the beginning again".into();
-            return Err(SourceError::Malformed { what: self.what.clone(), why });
-        };
-        *self = Y4m::open(path)?;
+        *self = Y4m::new(self.what.clone(), self.input.get_ref().reopened()?)?;
         Ok(())
     }
+}
+
+/// The core's name for a matrix and a range.
+fn yuv(is_bt709: bool, is_full: bool) -> Yuv {
+    match (is_bt709, is_full) {
+        (false, false) => Yuv::Bt601,
+        (false, true) => Yuv::Bt601Full,
+        (true, false) => Yuv::Bt709,
+        (true, true) => Yuv::Bt709Full,
+    }
+}
+
+/// Luma of the limited range, 16 to 235, as a level from 0 to 255. The core takes grey as it is.
+fn full_of_limited(luma: u8) -> u8 {
+    ((u32::from(luma.clamp(16, 235)) - 16) * 255 + 109).div_euclid(219) as u8
 }
 
 /// Reads a line without its end; false if the stream ends before the line does.
@@ -189,7 +178,7 @@ fn parse_head(line: &[u8]) -> Result<Head, String> {
     if words.next() != Some("YUV4MPEG2") {
         return Err("it does not begin with YUV4MPEG2".into());
     }
-    let (mut width, mut height, mut rate, mut colours, mut full) = (None, None, 25.0, "420".to_owned(), false);
+    let (mut width, mut height, mut rate, mut colours, mut full) = (None, None, 25.0, "420".to_owned(), None);
     for word in words {
         let Some(tag) = word.chars().next() else { continue };
         let rest = &word[tag.len_utf8()..];
@@ -198,7 +187,8 @@ fn parse_head(line: &[u8]) -> Result<Head, String> {
             'H' => height = rest.parse().ok(),
             'F' => rate = parse_rate(rest).ok_or_else(|| format!("its frame rate is {rest:?}"))?,
             'C' => colours = rest.to_owned(),
-            'X' if rest == "COLORRANGE=FULL" => full = true,
+            'X' if rest == "COLORRANGE=FULL" => full = Some(true),
+            'X' if rest == "COLORRANGE=LIMITED" => full = Some(false),
             _ => {}
         }
     }
@@ -215,9 +205,8 @@ fn parse_head(line: &[u8]) -> Result<Head, String> {
             ));
         }
     };
-    let yuv = if full { Yuv::Bt601Full } else { Yuv::Bt601 };
     match (width, height) {
-        (Some(width), Some(height)) => Ok(Head { width, height, rate, layout, yuv }),
+        (Some(width), Some(height)) => Ok(Head { width, height, rate, layout, full }),
         _ => Err("its header does not give width and height".into()),
     }
 }
@@ -237,11 +226,11 @@ mod tests {
     use super::*;
 
     fn all(bytes: &[u8]) -> (Vec<Vec<u8>>, Result<bool, SourceError>) {
-        let mut y4m = Y4m::new("clip".into(), Box::new(std::io::Cursor::new(bytes.to_vec())) as _).unwrap();
+        let mut y4m = Y4m::new("clip".into(), bytes).unwrap();
         let mut frames = Vec::new();
         loop {
-            match y4m.advance() {
-                Ok(true) => frames.push(y4m.picture().unwrap().data.to_vec()),
+            match y4m.read_frame() {
+                Ok(true) => frames.push(y4m.shown().unwrap().data.to_vec()),
                 end => return (frames, end),
             }
         }
@@ -251,13 +240,43 @@ mod tests {
     fn headers_are_understood() {
         let head = |s: &str| parse_head(s.as_bytes());
         let h = head("YUV4MPEG2 W4 H2 F30000:1001 Ip A1:1 C420jpeg XYSCSS=420JPEG XCOLORRANGE=FULL").unwrap();
-        assert_eq!((h.width, h.height, h.layout, h.yuv), (4, 2, Layout::I420, Yuv::Bt601Full));
+        assert_eq!((h.width, h.height, h.layout, h.full), (4, 2, Layout::I420, Some(true)));
         assert!((h.rate - 29.97).abs() < 0.001);
         assert_eq!(head("YUV4MPEG2 H2 W4 C444").unwrap().layout, Layout::Planar { h: 0, v: 0 });
         assert_eq!(head("YUV4MPEG2 H2 W4 Cmono F0:0").unwrap().rate, 25.0);
         assert!(head("YUV4MPEG2 W4").unwrap_err().contains("width and height"));
         assert!(head("YUV4MPEG2 W4 H4 C420p10").unwrap_err().contains("C420p10"));
         assert!(head("RIFF").unwrap_err().contains("YUV4MPEG2"));
+    }
+
+    #[test]
+    fn every_variant_has_the_range_that_it_says() {
+        // A grey of luma 81 with neutral chroma, and what it is as RGB in either range.
+        let (full, limited) = ([81; 3], [76; 3]);
+        let cases = [
+            ("420", 6),
+            ("420jpeg", 6),
+            ("420mpeg2", 6),
+            ("420paldv", 6),
+            ("422", 8),
+            ("444", 12),
+            ("411", 8),
+            ("mono", 4),
+        ];
+        for (colours, bytes) in cases {
+            let untagged = if colours == "mono" { full } else { limited };
+            for (tag, want) in [("", untagged), (" XCOLORRANGE=FULL", full), (" XCOLORRANGE=LIMITED", limited)] {
+                let mut clip = format!("YUV4MPEG2 W2 H2 C{colours}{tag}\nFRAME\n").into_bytes();
+                clip.extend([81; 4]);
+                clip.resize(clip.len() + bytes - 4, 128);
+                let mut y4m = Y4m::new("clip".into(), &clip[..]).unwrap();
+                assert!(y4m.read_frame().unwrap(), "C{colours}");
+                let p = y4m.shown().unwrap();
+                let frame = firmware::frame::Frame::new(p.layout, p.yuv, 2, 2, 0, p.data, Default::default()).unwrap();
+                assert_eq!(frame.row(1, &mut [0; 6]), [want, want].concat(), "C{colours}{tag}");
+            }
+        }
+        assert_eq!([0, 16, 126, 235, 255].map(full_of_limited), [0, 0, 128, 255, 255]);
     }
 
     #[test]

@@ -1,123 +1,31 @@
-//! SPI: a display attached to the board's own bus. The one door to `linux-embedded-hal` and `mipidsi`.
+//! SPI: a display attached to the board's own bus. The doors to `linux-embedded-hal` and `mipidsi` are here and in `wire`, `gpio`.
 //!
-//! Takes pictures. Gives the rows that changed, in writes no longer than the kernel takes.
-//! Touches one spidev device and up to three GPIO lines, which it finds by their names.
-//! Never drives the select line, which is the kernel's, and never allocates for a picture.
+//! Inputs are pictures, results are the rows that changed, sent to the controller. One spidev device and up to three GPIO lines,
+//! found by their names, are used. Nothing is allocated for a picture.
+
+mod gpio;
+mod wire;
+
+pub use gpio::line_names;
 
 use super::board::{Board, Controller};
 use super::canvas::Canvas;
+use super::look::Look;
 use super::rows::Rows;
 use super::{Panel, PanelError, Wish, draw};
 use crate::slot::Shot;
-use crate::spec::ViewChoice;
 use embedded_graphics::pixelcolor::Rgb565;
 use embedded_graphics::pixelcolor::raw::RawU16;
-use linux_embedded_hal::gpio_cdev::{self, LineHandle, LineRequestFlags};
-use linux_embedded_hal::spidev::{SpiModeFlags, SpidevOptions};
-use linux_embedded_hal::{Delay, SpidevDevice};
-use mipidsi::interface::{Interface, InterfaceKind};
-use mipidsi::models::{ILI9341Rgb565, Model, ST7735s, ST7789};
+use gpio::{reset, take_line};
+use linux_embedded_hal::Delay;
+use linux_embedded_hal::gpio_cdev::LineHandle;
+use mipidsi::interface::InterfacePixelFormat;
+use mipidsi::models::{ILI9341Rgb565, ILI9488Rgb666, Model, ST7735s, ST7789, ST7796};
 use mipidsi::options::{ColorInversion, ColorOrder, Orientation, Rotation};
 use mipidsi::{Builder, InitError};
-use std::io::{self, ErrorKind, Write};
+use std::io;
 use std::path::Path;
-
-/// Where spidev says how long a write may be.
-const BUFSIZ: &str = "/sys/module/spidev/parameters/bufsiz";
-/// What it says unless it was told otherwise.
-const BUFSIZ_DEFAULT: usize = 4096;
-/// Longer writes gain nothing more.
-const CHUNK_BYTES_MAX: usize = 65536;
-/// Who the kernel says has the lines.
-const CONSUMER: &str = "hueflow-edge";
-
-/// Bytes on the bus.
-trait Bus {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
-}
-
-impl Bus for SpidevDevice {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
-    }
-}
-
-/// A line that is driven.
-trait Line {
-    fn set(&mut self, high: bool) -> io::Result<()>;
-}
-
-impl Line for LineHandle {
-    fn set(&mut self, high: bool) -> io::Result<()> {
-        self.set_value(high.into()).map_err(io::Error::other)
-    }
-}
-
-/// The bus, and the line that tells data from commands.
-struct Wire<B, L> {
-    bus: B,
-    data: L,
-    /// Where the line is; nobody knows at first.
-    is_data: Option<bool>,
-    chunk: Vec<u8>,
-    chunk_bytes: usize,
-}
-
-impl<B: Bus, L: Line> Wire<B, L> {
-    /// Writes have at most `chunk_bytes`.
-    fn new(bus: B, data: L, chunk_bytes: usize) -> Wire<B, L> {
-        // Whole pixels of two and of three bytes.
-        let chunk_bytes = (chunk_bytes.min(CHUNK_BYTES_MAX) / 6 * 6).max(6);
-        Wire { bus, data, is_data: None, chunk: Vec::with_capacity(chunk_bytes), chunk_bytes }
-    }
-
-    fn turn(&mut self, is_data: bool) -> io::Result<()> {
-        if self.is_data != Some(is_data) {
-            self.data.set(is_data)?;
-            self.is_data = Some(is_data);
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if !self.chunk.is_empty() {
-            self.bus.write(&self.chunk)?;
-            self.chunk.clear();
-        }
-        Ok(())
-    }
-}
-
-impl<B: Bus, L: Line> Interface for Wire<B, L> {
-    type Word = u8;
-    type Error = io::Error;
-    const KIND: InterfaceKind = InterfaceKind::Serial4Line;
-
-    fn send_command(&mut self, command: u8, args: &[u8]) -> io::Result<()> {
-        self.turn(false)?;
-        self.bus.write(&[command])?;
-        if !args.is_empty() {
-            self.turn(true)?;
-        }
-        args.chunks(self.chunk_bytes).try_for_each(|part| self.bus.write(part))
-    }
-
-    fn send_pixels<const N: usize>(&mut self, pixels: impl IntoIterator<Item = [u8; N]>) -> io::Result<()> {
-        self.turn(true)?;
-        self.chunk.clear();
-        for pixel in pixels {
-            if self.chunk.len() + N > self.chunk_bytes {
-                self.flush()?;
-            }
-            self.chunk.extend_from_slice(&pixel);
-        }
-        self.flush()
-    }
-
-    fn send_repeated_pixel<const N: usize>(&mut self, pixel: [u8; N], count: u32) -> io::Result<()> {
-        self.send_pixels(std::iter::repeat_n(pixel, count as usize))
-    }
-}
+use wire::{BUFSIZ, Bus, Line, Wire, bus, chunk_bytes};
 
 /// Sends whole rows: the first one's number, how many pixels a row has, the pixels.
 type Glass = Box<dyn FnMut(u16, u16, &[u16]) -> io::Result<()>>;
@@ -128,12 +36,15 @@ fn wake<B: Bus + 'static, L: Line + 'static>(board: &Board, wire: Wire<B, L>) ->
         Controller::Ili9341 => wake_model(ILI9341Rgb565, board, wire),
         Controller::St7789 => wake_model(ST7789, board, wire),
         Controller::St7735 => wake_model(ST7735s, board, wire),
+        Controller::St7796 => wake_model(ST7796, board, wire),
+        Controller::Ili9488 => wake_model(ILI9488Rgb666, board, wire),
     }
 }
 
 fn wake_model<M, B, L>(model: M, board: &Board, wire: Wire<B, L>) -> Result<Glass, String>
 where
-    M: Model<ColorFormat = Rgb565> + 'static,
+    M: Model + 'static,
+    M::ColorFormat: From<Rgb565> + InterfacePixelFormat<u8>,
     B: Bus + 'static,
     L: Line + 'static,
 {
@@ -160,7 +71,7 @@ where
         if rows == 0 {
             return Ok(());
         }
-        let colors = pixels.iter().map(|&px| Rgb565::from(RawU16::new(px)));
+        let colors = pixels.iter().map(|&px| Rgb565::from(RawU16::new(px)).into());
         display.set_pixels(0, first, width - 1, first + rows - 1, colors)
     }))
 }
@@ -169,7 +80,7 @@ where
 pub struct Attached {
     glass: Glass,
     device: String,
-    view: ViewChoice,
+    look: Look,
     canvas: Canvas,
     rows: Rows,
     /// The light stays on as long as the lines are held.
@@ -181,7 +92,7 @@ impl Attached {
     ///
     /// # Errors
     /// [`PanelError::Unavailable`], which says what to do about it.
-    pub fn open(board: &Board, view: ViewChoice) -> Result<Attached, PanelError> {
+    pub fn open(board: &Board, look: Look) -> Result<Attached, PanelError> {
         let unavailable = |why| PanelError::Unavailable { name: "spi", why };
         let bus = bus(board).map_err(unavailable)?;
         let data = take_line(&board.data, false).map_err(unavailable)?;
@@ -201,8 +112,8 @@ impl Attached {
         Ok(Attached {
             glass,
             device: board.device.clone(),
-            view,
-            canvas: Canvas::new(width, height),
+            look,
+            canvas: Canvas::new(width, height).turned(look.turn),
             rows: Rows::new(width, height),
             _lines: [reset, light],
         })
@@ -211,7 +122,7 @@ impl Attached {
 
 impl Panel for Attached {
     fn show(&mut self, shot: &Shot) -> Result<(), PanelError> {
-        draw(&mut self.canvas, self.view, shot);
+        draw(&mut self.canvas, self.look.view, shot);
         let (width, glass) = (self.canvas.width() as u16, &mut self.glass);
         self.rows
             .update(&self.canvas, |first, pixels| glass(first as u16, width, pixels))
@@ -229,124 +140,16 @@ impl Drop for Attached {
     }
 }
 
-/// How long a write may be.
-fn chunk_bytes(parameter: &Path) -> usize {
-    let said = std::fs::read_to_string(parameter).ok().and_then(|text| text.trim().parse().ok());
-    said.unwrap_or(BUFSIZ_DEFAULT)
-}
-
-fn bus(board: &Board) -> Result<SpidevDevice, String> {
-    // Opened like any file first: that error says most.
-    std::fs::File::options().read(true).write(true).open(&board.device).map_err(|e| bus_advice(&board.device, &e))?;
-    let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", board.device);
-    let mut bus = SpidevDevice::open(&board.device).map_err(|e| failed(&e))?;
-    let options =
-        SpidevOptions::new().bits_per_word(8).max_speed_hz(board.clock_hz).mode(SpiModeFlags::SPI_MODE_0).build();
-    bus.0.configure(&options).map_err(|e| failed(&e))?;
-    Ok(bus)
-}
-
-/// What went wrong with the bus, and what helps.
-fn bus_advice(device: &str, error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::NotFound => format!(
-            "there is no {device}: switch SPI on (dtparam=spi=on in /boot/firmware/config.txt, or raspi-config) and restart"
-        ),
-        ErrorKind::PermissionDenied => {
-            format!("{device}: {error}; add the user to the group spi (sudo usermod -aG spi USER) and log in again")
-        }
-        _ => format!("{device}: {error}"),
-    }
-}
-
-/// The line of that name on whichever chip has it, driven to `high`.
-fn take_line(name: &str, high: bool) -> Result<LineHandle, String> {
-    let mut seen = Seen::default();
-    for chip in gpio_chips() {
-        if let Err(e) = std::fs::File::open(&chip) {
-            seen.refused.push(format!("{}: {e}", chip.display()));
-            continue;
-        }
-        let Ok(chip) = gpio_cdev::Chip::new(&chip) else { continue };
-        for line in chip.lines() {
-            let Ok(info) = line.info() else { continue };
-            if info.name() != Some(name) {
-                seen.names.extend(info.name().map(str::to_owned));
-                continue;
-            }
-            return line.request(LineRequestFlags::OUTPUT, high.into(), CONSUMER).map_err(|e| match info.consumer() {
-                Some(other) => format!("GPIO line {name} is in use by {other}"),
-                None => format!("GPIO line {name}: {e}"),
-            });
-        }
-    }
-    Err(seen.advice(name))
-}
-
-/// The names of all GPIO lines, each with who uses it, and the chips that refuse to say.
-pub fn line_names() -> (Vec<(String, Option<String>)>, Vec<String>) {
-    let (mut names, mut refused) = (Vec::new(), Vec::new());
-    for path in gpio_chips() {
-        if let Err(e) = std::fs::File::open(&path) {
-            refused.push(format!("{}: {e}", path.display()));
-            continue;
-        }
-        let Ok(chip) = gpio_cdev::Chip::new(&path) else { continue };
-        let infos = chip.lines().filter_map(|line| line.info().ok());
-        names.extend(infos.filter_map(|i| Some((i.name()?.to_owned(), i.consumer().map(str::to_owned)))));
-    }
-    (names, refused)
-}
-
-/// Every `/dev/gpiochip*`.
-fn gpio_chips() -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir("/dev").into_iter().flatten().filter_map(Result::ok).map(|e| e.path());
-    let is_chip = |p: &std::path::PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("gpiochip"));
-    let mut chips: Vec<_> = entries.filter(is_chip).collect();
-    chips.sort();
-    chips
-}
-
-/// What was met on the way to a line that was not found.
-#[derive(Debug, Default)]
-struct Seen {
-    names: Vec<String>,
-    refused: Vec<String>,
-}
-
-impl Seen {
-    fn advice(&self, name: &str) -> String {
-        if let Some(first) = self.refused.first() {
-            return format!("{first}; add the user to the group gpio (sudo usermod -aG gpio USER) and log in again");
-        }
-        if self.names.is_empty() {
-            return format!("GPIO line {name}: this machine has no named GPIO lines");
-        }
-        let mut names: Vec<&str> = self.names.iter().map(String::as_str).filter(|n| !n.is_empty()).collect();
-        names.sort_unstable();
-        names.dedup();
-        format!("no GPIO line is called {name}; there are {}", names.join(", "))
-    }
-}
-
-/// Pulls the chip's reset line; it wakes up when the line is high again.
-fn reset(name: &str) -> Result<LineHandle, String> {
-    let mut line = take_line(name, true)?;
-    let failed = |e: io::Error| format!("GPIO line {name}: {e}");
-    for high in [false, true] {
-        line.set(high).map_err(failed)?;
-        // The longest that any of the controllers asks for.
-        std::thread::sleep(std::time::Duration::from_millis(120));
-    }
-    Ok(line)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::gpio::Seen;
+    use super::wire::bus_advice;
     use super::*;
+    use crate::config::ViewChoice;
     use crate::panel::board;
     use crate::panel::tests::shot;
     use std::cell::RefCell;
+    use std::io::ErrorKind;
     use std::rc::Rc;
 
     /// A controller that reads the wire as the real ones do: windows and pixels.
@@ -358,7 +161,10 @@ mod tests {
         columns: (u16, u16),
         rows: (u16, u16),
         at: (u16, u16),
-        half: Option<u8>,
+        /// Bytes of a pixel that is not whole yet.
+        part: Vec<u8>,
+        /// 18 bits a pixel, in three bytes.
+        wide: bool,
         pixels: std::collections::BTreeMap<(u16, u16), u16>,
         commands: Vec<u8>,
         longest_write: usize,
@@ -371,7 +177,7 @@ mod tests {
             if !self.is_data {
                 self.command = byte;
                 self.args.clear();
-                self.half = None;
+                self.part.clear();
                 self.commands.push(byte);
                 self.at = (self.columns.0, self.rows.0);
                 return;
@@ -381,17 +187,22 @@ mod tests {
             match (self.command, self.args.len()) {
                 (0x2a, 4) => self.columns = pair(&self.args),
                 (0x2b, 4) => self.rows = pair(&self.args),
-                (0x2c, _) => match self.half.take() {
-                    None => self.half = Some(byte),
-                    Some(upper) => {
-                        assert!(self.at.1 <= self.rows.1, "more pixels than the window has");
-                        self.pixels.insert(self.at, u16::from_be_bytes([upper, byte]));
-                        self.at.0 += 1;
-                        if self.at.0 > self.columns.1 {
-                            self.at = (self.columns.0, self.at.1 + 1);
-                        }
+                (0x3a, 1) => self.wide = byte & 7 == 6,
+                (0x2c, _) => {
+                    self.part.push(byte);
+                    let px = match self.part[..] {
+                        [r, g, b] => u16::from(r >> 3) << 11 | u16::from(g >> 2) << 5 | u16::from(b >> 3),
+                        [upper, lower] if !self.wide => u16::from_be_bytes([upper, lower]),
+                        _ => return,
+                    };
+                    self.part.clear();
+                    assert!(self.at.1 <= self.rows.1, "more pixels than the window has");
+                    self.pixels.insert(self.at, px);
+                    self.at.0 += 1;
+                    if self.at.0 > self.columns.1 {
+                        self.at = (self.columns.0, self.at.1 + 1);
                     }
-                },
+                }
                 _ => {}
             }
         }
@@ -428,7 +239,7 @@ mod tests {
         let attached = Attached {
             glass,
             device: board.device.clone(),
-            view: ViewChoice::Clustered,
+            look: ViewChoice::Clustered.into(),
             canvas: Canvas::new(width, height),
             rows: Rows::new(width, height),
             _lines: [None, None],
@@ -438,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_chip_ends_up_with_the_picture_that_was_drawn() {
-        for name in ["ili9341", "st7789", "st7735"] {
+        for name in ["ili9341", "st7789", "st7735", "st7796", "ili9488"] {
             let mut board = board::named(name).unwrap();
             (board.offset_x, board.offset_y) = if name == "st7735" { (2, 1) } else { (0, 0) };
             let (mut attached, chip) = attach(&board, 4096);
@@ -507,7 +318,7 @@ mod tests {
         assert!(Seen::default().advice("GPIO4").contains("no named GPIO lines"));
         let mut board = board::named("st7789").unwrap();
         board.device = "/dev/spidev-of-no-machine".into();
-        let none = Attached::open(&board, ViewChoice::Clustered).err().unwrap().to_string();
+        let none = Attached::open(&board, ViewChoice::Clustered.into()).err().unwrap().to_string();
         assert!(none.contains("there is no /dev/spidev-of-no-machine"), "{none}");
     }
 }

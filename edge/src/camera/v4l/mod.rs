@@ -1,0 +1,273 @@
+//! V4L: a camera of the kernel's, by the one door to `v4l`.
+//!
+//! Inputs are a camera's path, number, stable name or card name, and what is asked of it. Results are its pictures without
+//! padding, with the YCbCr variant, the time and the losses that the driver reports, and what each video node is. Of several
+//! pictures that wait, the newest is taken. A picture that the driver marked as damaged is not used. A stream that failed is
+//! not tried again: after one time-out or interruption this crate's stream is dead, so it is dropped and the device opened anew.
+
+mod look;
+mod open;
+
+pub use look::list;
+
+use super::ask::Ask;
+use super::choice::{Coding, unpad};
+use super::decode::rgb::Rgb;
+use super::feed::Feed;
+use super::find::{self, Identity, Known};
+use super::nodes;
+use super::{ENODEV, Picture, SourceError};
+use firmware::frame::Yuv;
+use look::{cameras, identify};
+use open::{BUFFERS, set_up};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use v4l::buffer::{Flags as BufferFlags, Metadata};
+use v4l::io::traits::{CaptureStream, Stream as _};
+use v4l::prelude::MmapStream;
+
+/// How long any other frame may take, unless four frames take longer.
+const FRAME_LIMIT: Duration = Duration::from_secs(2);
+/// Damaged frames in a row after which the camera is opened anew.
+const DAMAGED_MAX: u64 = 100;
+/// A larger jump of the driver's frame numbers is a new beginning, not a loss.
+const JUMP_MAX: u32 = 10_000;
+
+/// `poll`'s bit for something to be read.
+const POLLIN: i16 = 1;
+
+/// A V4L2 camera.
+pub struct V4l {
+    word: String,
+    ask: Ask,
+    path: PathBuf,
+    known: Option<Known>,
+    stream: Option<MmapStream<'static>>,
+    agreed: Option<Agreed>,
+    sequence: Option<u32>,
+    captured_at_us: Option<u64>,
+    current: Vec<u8>,
+    spare: Vec<u8>,
+    rgb: Rgb,
+    spare_rgb: Rgb,
+}
+
+/// What device and program agreed on.
+#[derive(Debug, Clone, Copy)]
+struct Agreed {
+    coding: Coding,
+    yuv: Yuv,
+    size: (usize, usize),
+    stride: usize,
+    rate: f64,
+}
+
+impl V4l {
+    /// A camera that is not open yet; `word` is a path, a number, or a part of its name.
+    pub fn new(word: &str, ask: Ask) -> V4l {
+        V4l {
+            word: word.to_owned(),
+            ask,
+            path: PathBuf::new(),
+            known: None,
+            stream: None,
+            agreed: None,
+            sequence: None,
+            captured_at_us: None,
+            current: Vec::new(),
+            spare: Vec::new(),
+            rgb: Rgb::default(),
+            spare_rgb: Rgb::default(),
+        }
+    }
+
+    /// Where the camera is now.
+    fn find(&self) -> Result<PathBuf, SourceError> {
+        let named = nodes::named(&self.word);
+        if let Some(path) = named.clone().filter(|p| p.exists()) {
+            let same = |known: &Known| identify(&path).is_none_or(|i| i == known.identity);
+            if self.known.as_ref().is_none_or(same) {
+                return Ok(path);
+            }
+        }
+        let cameras = cameras();
+        let found = match (&self.known, &named) {
+            (Some(known), _) => find::again(known, &cameras),
+            (None, None) => find::by_name(&self.word, &cameras),
+            // Not by a part of the name: this is a path or a number.
+            (None, Some(_)) => cameras.iter().find(|(_, i)| i.card == self.word).map(|(path, _)| path.as_path()),
+        };
+        found.map(Path::to_path_buf).ok_or_else(|| match (&self.known, named) {
+            (Some(Known { identity: Identity { card, bus, .. }, has_twin: true }), _) => SourceError::Absent(format!(
+                "the camera {card} at {bus} is not there; another camera of that name is not taken for it"
+            )),
+            (_, Some(path)) => SourceError::Open { path, error: io::ErrorKind::NotFound.into() },
+            (_, None) => SourceError::Absent(format!(
+                "there is no camera called {:?}; hueflow-edge list-cameras says which there are",
+                self.word
+            )),
+        })
+    }
+
+    /// One frame of the stream, as it is, to `spare`; false: it was damaged.
+    fn take(&mut self) -> Result<(bool, Metadata), String> {
+        let (Some(stream), Some(agreed)) = (&mut self.stream, self.agreed) else { return Err("not open".into()) };
+        let handle = stream.handle();
+        let mut most = BUFFERS;
+        let (bytes, meta) = loop {
+            let (bytes, meta) = CaptureStream::next(stream).map_err(|e| explain(&e))?;
+            // If the program is slower than the camera, newer pictures wait in the queue. This one is then lost, and counted
+            // as such by its number. A camera that fills a buffer while another is emptied is not followed forever.
+            most -= 1;
+            if most == 0 || !matches!(handle.poll(POLLIN, 0), Ok(1)) {
+                break (bytes, meta);
+            }
+        };
+        // Some drivers leave 0 there, others the whole buffer.
+        let used = Some(meta.bytesused as usize).filter(|n| (1..=bytes.len()).contains(n)).unwrap_or(bytes.len());
+        let whole = !meta.flags.contains(BufferFlags::ERROR)
+            && match agreed.coding {
+                Coding::Raw(layout) => unpad(layout, agreed.size, agreed.stride, &bytes[..used], &mut self.spare),
+                Coding::Jpeg => match self.spare_rgb.decode(&bytes[..used]) {
+                    Ok(()) => true,
+                    Err(why) => {
+                        log::debug!("frame {}: {why}", meta.sequence);
+                        false
+                    }
+                },
+            };
+        Ok((whole, *meta))
+    }
+}
+
+impl Feed for V4l {
+    fn name(&self) -> String {
+        let card = self.known.as_ref().map_or(self.word.as_str(), |k| k.identity.card.as_str());
+        format!("camera {card} ({})", self.path.display())
+    }
+
+    fn open(&mut self) -> Result<f64, SourceError> {
+        let path = self.find()?;
+        let opened = guarded(|| set_up(&path, &self.ask));
+        let (stream, agreed, identity, words) = opened.unwrap_or_else(|| {
+            let why = "the device says of itself what cannot be understood".into();
+            Err(SourceError::Malformed { what: path.display().to_string(), why })
+        })?;
+        log::info!("camera {} ({}): {words}", identity.card, path.display());
+        (self.stream, self.agreed, self.sequence) = (Some(stream), Some(agreed), None);
+        // Once there was a second one, the name alone is never enough again.
+        let has_twin = find::has_twin(&identity, &cameras()) || self.known.as_ref().is_some_and(|k| k.has_twin);
+        if has_twin && self.known.is_none() && nodes::named(&self.word).is_none() {
+            let Identity { card, bus, .. } = &identity;
+            log::warn!("there is another camera called {card}; this is the one at {bus}, and only it is looked for");
+        }
+        (self.path, self.known) = (path, Some(Known { identity, has_twin }));
+        Ok(agreed.rate)
+    }
+
+    fn next(&mut self) -> Result<u64, String> {
+        let (mut lost, mut damaged) = (0, 0);
+        loop {
+            let (whole, meta) = self.take()?;
+            match self.sequence.replace(meta.sequence) {
+                Some(last) => {
+                    let jump = meta.sequence.wrapping_sub(last).wrapping_sub(1);
+                    lost += u64::from(if jump < JUMP_MAX { jump } else { 0 });
+                }
+                // The first frame may have taken long, the others may not.
+                None => {
+                    let rate = self.agreed.map_or(0.0, |a| a.rate).max(0.01);
+                    if let Some(stream) = &mut self.stream {
+                        stream.set_timeout(FRAME_LIMIT.max(Duration::from_secs_f64(4.0 / rate)));
+                    }
+                }
+            }
+            if whole {
+                std::mem::swap(&mut self.current, &mut self.spare);
+                std::mem::swap(&mut self.rgb, &mut self.spare_rgb);
+                self.captured_at_us = captured_at_us(&meta);
+                return Ok(lost);
+            }
+            (lost, damaged) = (lost + 1, damaged + 1);
+            if damaged == DAMAGED_MAX {
+                return Err(format!("{DAMAGED_MAX} damaged pictures in a row"));
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            let_go(stream);
+        }
+    }
+
+    fn picture(&self) -> Option<Picture<'_>> {
+        let Agreed { coding, yuv, size: (width, height), .. } = self.agreed?;
+        match coding {
+            Coding::Jpeg => self.rgb.picture(),
+            Coding::Raw(layout) => {
+                (!self.current.is_empty()).then_some(Picture { layout, yuv, width, height, data: &self.current })
+            }
+        }
+    }
+
+    fn captured_at_us(&self) -> Option<u64> {
+        self.captured_at_us
+    }
+
+    fn hint(&self) -> u64 {
+        nodes::paths().iter().fold(0, |h: u64, p| {
+            p.as_os_str().as_encoded_bytes().iter().fold(h.rotate_left(9), |h, &b| h.wrapping_mul(31) + u64::from(b))
+        })
+    }
+}
+
+impl Drop for V4l {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Drops a stream, which panics if the kernel refuses to end it for any reason but a device that is gone.
+fn let_go(mut stream: MmapStream<'static>) {
+    match stream.stop() {
+        Err(e) if e.raw_os_error() != Some(ENODEV) => {
+            log::warn!("the kernel does not end the stream ({e}); its buffers are left to the end of the program");
+            std::mem::forget(stream);
+        }
+        _ => drop(guarded(|| drop(stream))),
+    }
+}
+
+/// Runs what this crate may panic in: it unwraps what drivers say. None: it did.
+fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::TimedOut => "it has sent no picture for too long".into(),
+        io::ErrorKind::Interrupted => "waiting for it was interrupted".into(),
+        _ if error.raw_os_error() == Some(ENODEV) => "it is gone (unplugged?)".into(),
+        _ => format!("no picture: {error}"),
+    }
+}
+
+/// How long ago it was captured; none if its time stamp is of a clock of the driver's own.
+fn age(meta: &Metadata) -> Option<Duration> {
+    if !meta.flags.contains(BufferFlags::TIMESTAMP_MONOTONIC) {
+        return None;
+    }
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let now = Duration::new(u64::try_from(now.tv_sec).ok()?, u32::try_from(now.tv_nsec).ok()?);
+    now.checked_sub(Duration::from(meta.timestamp)).filter(|a| *a < Duration::from_secs(60))
+}
+
+/// The driver's time stamp on the wall clock.
+fn captured_at_us(meta: &Metadata) -> Option<u64> {
+    let age = age(meta)?;
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(wall.saturating_sub(age).as_micros() as u64)
+}

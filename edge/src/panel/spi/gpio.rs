@@ -1,0 +1,99 @@
+//! GPIO: lines by the names that the kernel gives them, on whichever chip has them.
+//!
+//! Inputs are names, results are lines that are driven as long as they are held. Chips in `/dev` are opened; a line that another
+//! program uses is not taken. Errors say which names there are.
+
+use super::wire::Line;
+use linux_embedded_hal::gpio_cdev::{self, LineHandle, LineRequestFlags};
+use std::io;
+
+/// Who the kernel says has the lines.
+const CONSUMER: &str = "hueflow-edge";
+
+impl Line for LineHandle {
+    fn set(&mut self, high: bool) -> io::Result<()> {
+        self.set_value(high.into()).map_err(io::Error::other)
+    }
+}
+
+/// The line of that name on whichever chip has it, driven to `high`.
+pub(super) fn take_line(name: &str, high: bool) -> Result<LineHandle, String> {
+    let mut seen = Seen::default();
+    for chip in gpio_chips() {
+        if let Err(e) = std::fs::File::open(&chip) {
+            seen.refused.push(format!("{}: {e}", chip.display()));
+            continue;
+        }
+        let Ok(chip) = gpio_cdev::Chip::new(&chip) else { continue };
+        for line in chip.lines() {
+            let Ok(info) = line.info() else { continue };
+            if info.name() != Some(name) {
+                seen.names.extend(info.name().map(str::to_owned));
+                continue;
+            }
+            return line.request(LineRequestFlags::OUTPUT, high.into(), CONSUMER).map_err(|e| match info.consumer() {
+                Some(other) => format!("GPIO line {name} is in use by {other}"),
+                None => format!("GPIO line {name}: {e}"),
+            });
+        }
+    }
+    Err(seen.advice(name))
+}
+
+/// The names of all GPIO lines, each with who uses it, and the chips that refuse to say.
+pub fn line_names() -> (Vec<(String, Option<String>)>, Vec<String>) {
+    let (mut names, mut refused) = (Vec::new(), Vec::new());
+    for path in gpio_chips() {
+        if let Err(e) = std::fs::File::open(&path) {
+            refused.push(format!("{}: {e}", path.display()));
+            continue;
+        }
+        let Ok(chip) = gpio_cdev::Chip::new(&path) else { continue };
+        let infos = chip.lines().filter_map(|line| line.info().ok());
+        names.extend(infos.filter_map(|i| Some((i.name()?.to_owned(), i.consumer().map(str::to_owned)))));
+    }
+    (names, refused)
+}
+
+/// Every `/dev/gpiochip*`.
+fn gpio_chips() -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir("/dev").into_iter().flatten().filter_map(Result::ok).map(|e| e.path());
+    let is_chip = |p: &std::path::PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("gpiochip"));
+    let mut chips: Vec<_> = entries.filter(is_chip).collect();
+    chips.sort();
+    chips
+}
+
+/// What was met on the way to a line that was not found.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) names: Vec<String>,
+    pub(super) refused: Vec<String>,
+}
+
+impl Seen {
+    pub(super) fn advice(&self, name: &str) -> String {
+        if let Some(first) = self.refused.first() {
+            return format!("{first}; add the user to the group gpio (sudo usermod -aG gpio USER) and log in again");
+        }
+        if self.names.is_empty() {
+            return format!("GPIO line {name}: this machine has no named GPIO lines");
+        }
+        let mut names: Vec<&str> = self.names.iter().map(String::as_str).filter(|n| !n.is_empty()).collect();
+        names.sort_unstable();
+        names.dedup();
+        format!("no GPIO line is called {name}; there are {}", names.join(", "))
+    }
+}
+
+/// Pulls the chip's reset line; it wakes up when the line is high again.
+pub(super) fn reset(name: &str) -> Result<LineHandle, String> {
+    let mut line = take_line(name, true)?;
+    let failed = |e: io::Error| format!("GPIO line {name}: {e}");
+    for high in [false, true] {
+        line.set(high).map_err(failed)?;
+        // The longest that any of the controllers asks for.
+        std::thread::sleep(std::time::Duration::from_millis(120));
+    }
+    Ok(line)
+}
