@@ -415,6 +415,23 @@ impl Spool {
     }
 }
 
+/// Makes a directory and those above it, each durable: without that a power cut may take away a directory whose files are
+/// synced.
+fn make_dir(dir: &Path) -> Result<(), SpoolError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        make_dir(parent)?;
+    }
+    match std::fs::create_dir(dir) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(disk("make the directory", dir)(e)),
+        _ => {}
+    }
+    sync_dir(parent.unwrap_or(Path::new(".")))
+}
+
 /// New names in a directory are durable only when the directory is.
 fn sync_dir(dir: &Path) -> Result<(), SpoolError> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(disk("sync", dir))

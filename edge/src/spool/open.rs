@@ -5,7 +5,7 @@
 
 use super::chain::Chain;
 use super::owner::{self, Name};
-use super::{Limits, Older, Progress, ReadError, Spool, SpoolError, State, disk, sync_dir};
+use super::{Limits, Older, Progress, ReadError, Spool, SpoolError, State, disk, make_dir};
 use firmware::custody::Envelope;
 use firmware::limits::SEQ_MAX;
 use firmware::wire::{self, Loss};
@@ -149,21 +149,4 @@ fn find_in(older: &mut Vec<Older>, state: &State, stream: u64, first: u64, end: 
             older.push(Older { stream, since, floor, next: end.max(since) });
         }
     }
-}
-
-/// Makes a directory and those above it, each durable: without that a power cut may take away a directory whose files are
-/// synced.
-pub(super) fn make_dir(dir: &Path) -> Result<(), SpoolError> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
-    if let Some(parent) = parent {
-        make_dir(parent)?;
-    }
-    match std::fs::create_dir(dir) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(disk("make the directory", dir)(e)),
-        _ => {}
-    }
-    sync_dir(parent.unwrap_or(Path::new(".")))
 }

@@ -5,9 +5,8 @@
 //! the files come back. Each step can be interrupted and is done again at the next open. A spool without the file is of an
 //! earlier version or of a run without a broker: whoever opens it next is its owner.
 
-use super::open::make_dir;
 use super::segment::number_of;
-use super::{SpoolError, disk, sync_dir};
+use super::{SpoolError, disk, make_dir, sync_dir};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
