@@ -5,11 +5,11 @@
 //! Never lets a wrong value past the door: each error names key, value and what it must be.
 
 use crate::failure::Failure;
-use crate::gate::Gate;
 use crate::journal::{Access, JournalConfig, JournalUrl, Secret};
+use crate::metrics::http::gate::Gate;
+use crate::relay::verdict::{ValueFormat, is_device};
 use crate::settings::{Key, Settings, Shape, Url};
 use crate::tls::Tls;
-use crate::verdict::{ValueFormat, is_device};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -141,8 +141,20 @@ pub const METRICS_KEYS: &[Key] = &[
     Key {
         name: "store.keep_days",
         shape: Shape::Number { min: 1, max: 3_650 },
+        default: "7",
+        help: "Days that the store keeps each report; minutes and hours are kept longer.",
+    },
+    Key {
+        name: "store.keep_minutes_days",
+        shape: Shape::Number { min: 1, max: 36_500 },
         default: "30",
-        help: "Days that the store keeps reports.",
+        help: "Days that the store keeps sums by minute. Sums by hour are kept for ever.",
+    },
+    Key {
+        name: "store.bytes_max",
+        shape: Shape::Number { min: 16_777_216, max: 1_099_511_627_776 },
+        default: "2147483648",
+        help: "Bytes of the store beyond which the oldest reports are deleted.",
     },
     Key {
         name: "store.census_kept",
@@ -369,8 +381,12 @@ pub struct MetricsConfig {
 pub struct StoreConfig {
     /// The file.
     pub file: PathBuf,
-    /// Days of reports.
+    /// Days that each report is kept.
     pub keep_days: u32,
+    /// Days that roll-ups by minute are kept.
+    pub keep_minutes_days: u32,
+    /// Bytes beyond which the oldest reports are deleted.
+    pub bytes_max: u64,
     /// Censuses of each device.
     pub census_kept: u32,
 }
@@ -404,6 +420,8 @@ impl MetricsConfig {
         let store = StoreConfig {
             file: PathBuf::from(s.text("store.file")),
             keep_days: number("store.keep_days"),
+            keep_minutes_days: number("store.keep_minutes_days"),
+            bytes_max: s.number("store.bytes_max").unsigned_abs(),
             census_kept: number("store.census_kept"),
         };
         Ok(MetricsConfig { journal: journal(s)?, store, listen, gate })

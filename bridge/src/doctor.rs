@@ -9,7 +9,7 @@ use crate::config::{BridgeConfig, Broker, MetricsConfig};
 use crate::failure::Failure;
 use crate::journal::kafka::KafkaJournal;
 use crate::journal::{JournalConfig, JournalError, JournalUrl, names_settings};
-use crate::mqtt::{self, Unseen};
+use crate::relay::mqtt::{self, ProbeError};
 use std::fmt;
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -69,7 +69,7 @@ pub fn bridge(config: Result<BridgeConfig, Failure>) -> Result<(), Failure> {
     let mut lines = vec![broker(&config)];
     lines.extend(journal(&config.journal));
     lines.push(clock());
-    tell(&lines)
+    print_lines(&lines)
 }
 
 /// Checks what `hueflow-metrics` needs.
@@ -82,7 +82,7 @@ pub fn metrics(config: Result<MetricsConfig, Failure>) -> Result<(), Failure> {
     lines.push(file("store", &config.store.file, "--store FILE, or store.file"));
     lines.push(port("page", config.listen, "--listen ADDRESS, or web.listen"));
     lines.push(clock());
-    tell(&lines)
+    print_lines(&lines)
 }
 
 fn checked<T>(config: Result<T, Failure>) -> Result<T, Failure> {
@@ -91,7 +91,7 @@ fn checked<T>(config: Result<T, Failure>) -> Result<T, Failure> {
     })
 }
 
-fn tell(lines: &[Line]) -> Result<(), Failure> {
+fn print_lines(lines: &[Line]) -> Result<(), Failure> {
     for line in lines {
         println!("{line}");
     }
@@ -118,7 +118,7 @@ fn broker(config: &BridgeConfig) -> Line {
         Ok(runtime) => runtime,
         Err(e) => return line("broker", State::Wrong, format!("no socket can be had: {e}"), ""),
     };
-    match runtime.block_on(mqtt::look(url, &config.site)) {
+    match runtime.block_on(mqtt::probe_broker(url, &config.site)) {
         Ok(true) => ok(
             "broker",
             format!("{url} answers; a bridge is online for site {}: another one needs --standby", config.site),
@@ -126,15 +126,17 @@ fn broker(config: &BridgeConfig) -> Line {
         Ok(false) => ok("broker", format!("{url} answers; no bridge is online for site {}", config.site)),
         Err(unseen) => {
             let (state, advice) = match &unseen {
-                Unseen::Unresolved(..) => (State::Wrong, "mqtt.url with an address"),
-                Unseen::Unreachable(..) => (State::Wrong, "sudo systemctl start mosquitto, or --mqtt embedded:1883"),
-                Unseen::Credentials(..) => {
+                ProbeError::Unresolved(..) => (State::Wrong, "mqtt.url with an address"),
+                ProbeError::Unreachable(..) => {
+                    (State::Wrong, "sudo systemctl start mosquitto, or --mqtt embedded:1883")
+                }
+                ProbeError::Credentials(..) => {
                     (State::Misconfigured, "mqtt.url = \"mqtt://USER@HOST:1883\" and mqtt.password_file")
                 }
-                Unseen::Untrusted(..) => {
+                ProbeError::Untrusted(..) => {
                     (State::Misconfigured, "openssl s_client -connect HOST:8883 </dev/null shows what it has")
                 }
-                Unseen::Odd(..) => (
+                ProbeError::Odd(..) => (
                     State::Wrong,
                     "mqtt.url: mqtt:// on its plain port, 1883 as a rule, or mqtts:// on its TLS port, 8883",
                 ),
@@ -282,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_machine_counts_before_the_configuration() {
-        let of = |states: &[State]| tell(&states.iter().map(|s| line("x", *s, "", "")).collect::<Vec<_>>());
+        let of = |states: &[State]| print_lines(&states.iter().map(|s| line("x", *s, "", "")).collect::<Vec<_>>());
         assert!(of(&[State::Ok, State::Warning]).is_ok());
         assert_eq!(of(&[State::Misconfigured]).unwrap_err().code(), 78);
         assert_eq!(of(&[State::Misconfigured, State::Wrong]).unwrap_err().code(), 69);

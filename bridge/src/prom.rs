@@ -1,8 +1,7 @@
-//! Prom: numbers in Prometheus' text format, version 0.0.4.
+//! Metrics in Prometheus' text format, version 0.0.4.
 //!
-//! Takes names without their prefix, helps, labels and values. Gives the text of `/metrics`.
-//! Touches nothing.
-//! Never a family without its HELP and TYPE, and never a label's value that breaks its line.
+//! [`Prom`] collects families by name (without prefix), help, labels and values, and gives the text of `/metrics`. Each family
+//! has its HELP and TYPE, and a label's value is escaped.
 
 use std::fmt::{Display, Write};
 

@@ -1,8 +1,7 @@
-//! Sqlite: how the house opens its SQLite files: shared by processes, and durable at each commit.
+//! How SQLite files are opened: shared by processes, and durable at each commit.
 //!
-//! Takes a path. Gives a connection in WAL mode with `synchronous=FULL`.
-//! Touches the file, which is made if it is missing.
-//! Never fails because another process opens the same file at the same moment.
+//! [`connect`] gives a connection in WAL mode with `synchronous=FULL` and makes the file if it is missing. It does not fail
+//! because another process opens the same file at the same moment.
 
 use rusqlite::{Connection, ErrorCode};
 use std::path::Path;
@@ -21,6 +20,22 @@ const PAUSE: Duration = Duration::from_millis(25);
 pub fn connect(file: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open(file)?;
     db.busy_timeout(BUSY)?;
+    set_modes(db)
+}
+
+/// The same for a file that can give free pages back (`PRAGMA incremental_vacuum`), if it is made now.
+///
+/// # Errors
+/// SQLite's.
+pub fn connect_shrinkable(file: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open(file)?;
+    db.busy_timeout(BUSY)?;
+    // This has to come before the first page is written; on a file that exists it changes nothing.
+    db.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+    set_modes(db)
+}
+
+fn set_modes(db: Connection) -> rusqlite::Result<Connection> {
     let mut attempt = 0;
     loop {
         match db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {

@@ -77,18 +77,18 @@ pub(crate) fn fault(error: &(dyn Error + 'static), host: &str) -> Option<String>
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return Some(said(tls, host));
+            return Some(explain(tls, host));
         }
         // What an I/O error was made of is not its source, but in it.
         if let Some(tls) = error.downcast_ref::<std::io::Error>().and_then(|e| e.get_ref()?.downcast_ref()) {
-            return Some(said(tls, host));
+            return Some(explain(tls, host));
         }
         next = error.source();
     }
     None
 }
 
-fn said(error: &rustls::Error, host: &str) -> String {
+fn explain(error: &rustls::Error, host: &str) -> String {
     use CertificateError as C;
     match error {
         rustls::Error::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => {

@@ -12,9 +12,9 @@ use firmware::custody::{Envelope, Kind};
 use hueflow_bridge::config::StoreConfig;
 use hueflow_bridge::journal::local::{LocalJournal, Retention};
 use hueflow_bridge::journal::{Entry, Journal, Offsets};
-use hueflow_bridge::ledger::{Line, lines};
-use hueflow_bridge::store::Store;
-use hueflow_bridge::verdict::{ValueFormat, Verdict, judge, seal};
+use hueflow_bridge::metrics::store::Store;
+use hueflow_bridge::metrics::store::ledger::{Line, lines};
+use hueflow_bridge::relay::verdict::{ValueFormat, Verdict, judge, seal};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -43,7 +43,7 @@ fn not_yet_readable(seq: u64) -> Entry {
     let newer = seal(&Envelope { payload_version: 99, ..envelope(Kind::Report, 8, seq) }, &report(seq), &[]).unwrap();
     let (mut letter, value) = (judged("metrics", &newer), record(8, seq));
     let renewed = letter.headers.iter().map(|(name, text)| match name {
-        "sha256" => (name, hueflow_bridge::verdict::sha256(&value)),
+        "sha256" => (name, hueflow_bridge::relay::verdict::sha256(&value)),
         "bytes" => (name, value.len().to_string()),
         _ => (name, text.to_owned()),
     });
@@ -78,7 +78,14 @@ fn topics(dir: &Path) -> Vec<String> {
 /// The store's ledger, filled anew or further.
 fn ledger(dir: &Path) -> Line {
     let file = dir.join("store.db");
-    let mut store = Store::open(&StoreConfig { file, keep_days: 36_500, census_kept: 2 }).unwrap();
+    let mut store = Store::open(&StoreConfig {
+        file,
+        keep_days: 36_500,
+        keep_minutes_days: 36_500,
+        bytes_max: u64::MAX,
+        census_kept: 2,
+    })
+    .unwrap();
     let journal = open(dir);
     let from = store.begin(&journal.id()).unwrap();
     let batch = journal.reader(&from).unwrap().read(1_000, Duration::ZERO).unwrap();

@@ -12,7 +12,9 @@ use common::{envelope, record};
 use firmware::custody::Kind;
 use firmware::wire::PictureHead;
 use firmware::wire::label_map;
-use hueflow_bridge::verdict::seal;
+use hueflow_bridge::journal::Journal;
+use hueflow_bridge::journal::local::{LocalJournal, Retention};
+use hueflow_bridge::relay::verdict::{ValueFormat, Verdict, judge, seal};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -149,7 +151,8 @@ fn journey(dir: &Path, mqtt: &str, journal: &str) {
         output(&["video", "--device", "pi", "--journal", journal, "--out", &pictures.display().to_string()]);
     assert_eq!(code, Some(0), "{err}");
     assert_eq!(std::fs::read_dir(&pictures).unwrap().count(), 300);
-    let (_, _, rgb) = hueflow_bridge::picture::read_png(&pictures.join("000007.png"), false).unwrap();
+    let (_, _, rgb) =
+        hueflow_bridge::metrics::silhouette::picture::read_png(&pictures.join("000007.png"), false).unwrap();
     assert_eq!(&rgb[..6], &[40, 50, 60, 200, 100, 7]);
     for (path, holds) in [
         ("/", "<"),
@@ -284,4 +287,65 @@ fn a_page_with_a_token_opens_to_it_alone_and_the_log_has_it_not() {
     let open = output(&["check-config", "--listen", "0.0.0.0:0"]);
     assert_eq!(open.0, Some(78));
     assert!(open.2.contains("web.token_file"), "{}", open.2);
+}
+
+#[test]
+fn a_second_start_ends_with_the_owner_s_name_and_the_running_instance_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let journal_file = dir.path().join("journal.db");
+    let journal = LocalJournal::open(&journal_file, Retention { days: 7, video_bytes_max: 1 << 20 }, true).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let append = |seq: u64| {
+        let Verdict::Keep { entry, .. } =
+            judge("hueflow/home/pi/metrics", &record(8, seq), 5_000_000, ValueFormat::Json)
+        else {
+            panic!("not kept")
+        };
+        runtime.block_on(journal.append(entry.into())).unwrap();
+    };
+    append(0);
+    let url = format!("local:{}", journal_file.display());
+    let store = path("store.db");
+    let run = |listen: &str| {
+        let arguments = ["run", "--journal", &url, "--store", &store, "--listen", listen];
+        arguments.map(str::to_owned).to_vec()
+    };
+    let args: Vec<String> = run("127.0.0.1:0");
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (first, rest) = Process::start(METRICS, &args, "http://127.0.0.1:");
+    let port = rest.trim_end_matches('/').to_owned();
+    let stored = |n: u64| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < deadline {
+            let (_, ledger, _) = output(&["ledger", "--json", "--store", &store]);
+            if ledger.contains(&format!("\"stored\":{n},")) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        false
+    };
+    assert!(stored(1));
+    // On a port of its own, and on the port that is taken: as two units that are restarted on failure would, again and again.
+    for round in 1..4u64 {
+        let own = run("127.0.0.1:0");
+        let (code, _, error) = output(&own.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(code, Some(69), "{error}");
+        assert!(error.contains(&format!("process {}", first.0.id())), "{error}");
+        let taken = run(&format!("127.0.0.1:{port}"));
+        let (code, _, error) = output(&taken.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(code, Some(74), "{error}");
+        assert!(error.contains("web.listen"), "{error}");
+        append(round);
+        assert!(stored(round + 1), "the first one goes on");
+    }
+    let (head, body) = get(port.parse().unwrap(), "/healthz");
+    assert!(head.starts_with("HTTP/1.1 200") && body.starts_with(b"ok\n"), "{head}");
+    // Killed without a chance to clean up, it leaves nothing that holds up the next one.
+    drop(first);
+    let (next, _) = Process::start(METRICS, &args, "http://127.0.0.1:");
+    append(4);
+    assert!(stored(5));
+    assert_eq!(next.terminate(), Some(0));
 }

@@ -14,9 +14,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use hueflow_bridge::failure::Failure;
 use hueflow_bridge::journal::{Entry, Journal, JournalError, Offsets, Reader};
-use hueflow_bridge::mqtt::{Delivery, Full, Inbound, Queues, Token, Wire};
-use hueflow_bridge::relay::{Counters, INFLIGHT_BYTES_MAX, INFLIGHT_MAX, Relay};
-use hueflow_bridge::verdict::{DEAD_BYTES_MAX, ValueFormat};
+use hueflow_bridge::relay::forward::{Counters, INFLIGHT_BYTES_MAX, INFLIGHT_MAX, PICTURES_INFLIGHT_MAX, Relay};
+use hueflow_bridge::relay::mqtt::{Delivery, Full, Inbound, Queues, Token, Wire};
+use hueflow_bridge::relay::verdict::{DEAD_BYTES_MAX, ValueFormat};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -297,7 +297,8 @@ async fn pictures_without_custody_wait_in_one_slot_and_never_hold_up_records() {
     let h = House::new(Fake::new(false));
     for n in 0..50u64 {
         let head = OriginalHead { frame: n, width: 1, height: 1 };
-        let payload = hueflow_bridge::verdict::seal(&common::envelope(Kind::Original, 0, 0), &head, b"jpeg").unwrap();
+        let payload =
+            hueflow_bridge::relay::verdict::seal(&common::envelope(Kind::Original, 0, 0), &head, b"jpeg").unwrap();
         let delivery = Delivery { topic: "hueflow/home/pi/video".to_owned(), payload, token: Token::none() };
         h.pictures.send(delivery).await.unwrap();
     }
@@ -308,6 +309,36 @@ async fn pictures_without_custody_wait_in_one_slot_and_never_hold_up_records() {
     h.until("the newest", || h.journal.kept().len() == 10).await;
     let c = h.end().await;
     assert_eq!((c.pictures, c.pictures_skipped, c.records), (9, 41, 1));
+}
+
+#[tokio::test]
+async fn pictures_of_many_devices_take_turns() {
+    use firmware::custody::Kind;
+    use firmware::wire::OriginalHead;
+    let h = House::new(Fake::new(false));
+    let give = async |device: &str, frame: u64| {
+        let head = OriginalHead { frame, width: 1, height: 1 };
+        let envelope = common::envelope(Kind::Original, 0, 0);
+        let payload = hueflow_bridge::relay::verdict::seal(&envelope, &head, b"jpeg").unwrap();
+        let delivery = Delivery { topic: format!("hueflow/home/{device}/video"), payload, token: Token::none() };
+        h.pictures.send(delivery).await.unwrap();
+    };
+    for frame in 0..PICTURES_INFLIGHT_MAX as u64 {
+        give("busy", frame).await;
+        h.until("on its way", || h.journal.asked.load(Ordering::Relaxed) as u64 > frame).await;
+    }
+    // Now there is no room: a busy device, many others, and the busy one and the first again.
+    let devices: Vec<String> = (0..30).map(|n| format!("d{n}")).collect();
+    for device in devices.iter().map(String::as_str).chain(["busy", "d0", "busy"]) {
+        give(device, 99).await;
+    }
+    h.until("taken", || h.pictures.capacity() == 8).await;
+    h.journal.open.send(true).unwrap();
+    let all = PICTURES_INFLIGHT_MAX + devices.len() + 1;
+    h.until("kept", || h.journal.kept().len() == all).await;
+    let kept: Vec<String> = h.journal.kept().into_iter().skip(PICTURES_INFLIGHT_MAX).map(|e| e.key).collect();
+    assert_eq!(kept, devices.into_iter().chain(["busy".to_owned()]).collect::<Vec<_>>());
+    assert_eq!(h.end().await.pictures_skipped, 2);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 //! Never recomputes the reference: that takes minutes, and its figures do not change.
 #![allow(clippy::unwrap_used)]
 
-use hueflow_bridge::silhouette::{exact, samples};
+use hueflow_bridge::metrics::silhouette::{exact, samples};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;

@@ -386,5 +386,5 @@ fn step(node: &mut Node<'_>, frame: &Frame<'_>, seed: u64) -> Result<(), Failure
 /// [`SourceError`].
 pub fn open_camera(config: &Config, stop: &Arc<AtomicBool>, child: &Arc<Child>) -> Result<Camera, SourceError> {
     let play = Play { fast: config.fast, rewind: config.rewind, ask: config.ask, transform: config.transform };
-    Camera::open(&config.source, config.settings.seed, play, stop, child)
+    Ok(Camera::open(&config.source, config.settings.seed, play, stop, child)?.masked(&config.masks))
 }

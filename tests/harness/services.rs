@@ -211,6 +211,21 @@ impl Kafka {
         }
     }
 
+    /// Deletes a topic, and waits until it is gone.
+    pub fn delete_topic(&self, topic: &str) {
+        use rdkafka::admin::{AdminClient, AdminOptions};
+        let mut config = rdkafka::ClientConfig::new();
+        config.set("bootstrap.servers", format!("127.0.0.1:{}", self.port));
+        let admin: AdminClient<rdkafka::client::DefaultClientContext> = config.create().expect("a client of Kafka");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let deleted = runtime.block_on(admin.delete_topics(&[topic], &AdminOptions::new()));
+        deleted.expect("an answer").into_iter().for_each(|d| drop(d.expect("a deleted topic")));
+        let listed = format!("topic \"{topic}\" ");
+        wait_for("the topic to be gone", START_LIMIT, || {
+            self.kcat(&["-L"]).ok().filter(|topics| !topics.contains(&listed)).map(drop)
+        });
+    }
+
     /// Everything in a topic: one line a record, formatted by kcat's `format`.
     pub fn consume(&self, topic: &str, format: &str) -> Vec<String> {
         let text = self.kcat(&["-C", "-t", topic, "-o", "beginning", "-e", "-q", "-f", format]);

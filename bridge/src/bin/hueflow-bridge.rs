@@ -7,8 +7,9 @@
 use clap::Parser;
 use hueflow_bridge::cli::{Bridge, BridgeCommand, DlqCommand, log_to_stderr};
 use hueflow_bridge::config::{BridgeConfig, DlqConfig};
+use hueflow_bridge::doctor;
 use hueflow_bridge::failure::{Failure, end};
-use hueflow_bridge::{bridge, dlq, doctor};
+use hueflow_bridge::relay::{self, dlq};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
 
 fn run(command: BridgeCommand) -> Result<(), Failure> {
     match command {
-        BridgeCommand::Run(flags) => bridge::run(BridgeConfig::check(&flags.settings()?)?, flags.standby),
+        BridgeCommand::Run(flags) => relay::run(BridgeConfig::check(&flags.settings()?)?, flags.standby),
         BridgeCommand::Dlq(DlqCommand::List(flags)) => {
             dlq::list(&DlqConfig::check(&flags.shared.settings()?)?, flags.topic.as_deref(), flags.json)
         }

@@ -8,7 +8,8 @@ use clap::Parser;
 use hueflow_bridge::cli::{Metrics, MetricsCommand, log_to_stderr};
 use hueflow_bridge::config::MetricsConfig;
 use hueflow_bridge::failure::{Failure, end};
-use hueflow_bridge::{doctor, metrics, tail, video};
+use hueflow_bridge::metrics::commands::{ledger, silhouette, tail, video};
+use hueflow_bridge::{doctor, metrics};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -24,9 +25,9 @@ fn run(command: MetricsCommand) -> Result<(), Failure> {
         MetricsCommand::Tail(flags) => {
             tail::run(&check(&flags.shared)?, flags.device.as_deref(), flags.since.as_deref())
         }
-        MetricsCommand::Silhouette(flags) => metrics::silhouette(&check(&flags.shared)?, &flags),
+        MetricsCommand::Silhouette(flags) => silhouette::run(&check(&flags.shared)?, &flags),
         MetricsCommand::Video(flags) => video::run(&check(&flags.shared)?, &flags),
-        MetricsCommand::Ledger(flags) => metrics::ledger(&check(&flags.shared)?, flags.json),
+        MetricsCommand::Ledger(flags) => ledger::run(&check(&flags.shared)?, flags.json),
         MetricsCommand::Doctor(flags) => doctor::metrics(check(&flags)),
         MetricsCommand::CheckConfig(flags) => {
             check(&flags)?;

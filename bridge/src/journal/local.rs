@@ -1,10 +1,12 @@
 //! The local journal: one SQLite file, as durable as `synchronous=FULL` in WAL mode, readable by anyone with `sqlite3`.
 //!
-//! Takes entries over a bounded queue; one thread writes them in group commits. Gives them back to other processes.
-//! Touches its file (and the `-wal` and `-shm` beside it).
-//! Never gives its word before the commit is on the disk; a disk that refuses is tried again until it takes it.
+//! Entries come over a bounded queue; one thread writes them in group commits and confirms each after its commit. A disk that
+//! refuses is tried again until it takes them. Other processes read the file at the same time.
 
-use super::{Batch, Entry, Journal, JournalConfig, JournalError, Offsets, QUEUE_ENTRIES_MAX, Reader, Record, Topic};
+use super::{
+    BATCH_BYTES_MAX, Batch, Entry, Journal, JournalConfig, JournalError, Offsets, QUEUE_ENTRIES_MAX, Reader, Record,
+    Topic,
+};
 use crate::sqlite::connect;
 use firmware::custody::JournalId;
 use futures::FutureExt;
@@ -167,9 +169,11 @@ impl Reader for LocalReader {
         loop {
             let version = self.connection.query_row("PRAGMA data_version", [], |r| r.get(0)).map_err(away)?;
             if self.version != Some(version) {
-                batch.records = self.select(max).map_err(away)?;
-                // A full batch: there may be more without another commit.
-                self.version = (batch.records.len() < max).then_some(version);
+                let (records, bytes) = self.select(max).map_err(away)?;
+                batch.records = records;
+                // After a full batch there may be more without another commit.
+                let is_full = batch.records.len() >= max || bytes >= BATCH_BYTES_MAX;
+                self.version = (!is_full).then_some(version);
             }
             if let Some(last) = batch.records.last() {
                 self.next = last.offset + 1;
@@ -180,10 +184,15 @@ impl Reader for LocalReader {
             std::thread::sleep(POLL.min(deadline.saturating_duration_since(Instant::now())));
         }
     }
+
+    fn lag(&mut self) -> Option<u64> {
+        let end = end(&self.connection).ok()?;
+        u64::try_from(end - self.next).ok()
+    }
 }
 
 impl LocalReader {
-    fn select(&self, max: usize) -> rusqlite::Result<Vec<Record>> {
+    fn select(&self, max: usize) -> rusqlite::Result<(Vec<Record>, usize)> {
         let sql =
             "SELECT pos, topic, loose, key, time_ms, headers, value FROM entries WHERE pos >= ?1 ORDER BY pos LIMIT ?2";
         let mut rows = self.connection.prepare_cached(sql)?;
@@ -202,7 +211,16 @@ impl LocalReader {
             };
             Ok(Record { place: PLACE.to_owned(), partition: 0, offset: r.get(0)?, entry })
         })?;
-        records.collect()
+        let (mut all, mut bytes) = (Vec::new(), 0);
+        for record in records {
+            let record = record?;
+            bytes += record.entry.value.len();
+            all.push(record);
+            if bytes >= BATCH_BYTES_MAX {
+                break;
+            }
+        }
+        Ok((all, bytes))
     }
 }
 

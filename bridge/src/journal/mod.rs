@@ -23,6 +23,9 @@ use std::time::Duration;
 /// Entries that may wait in a journal's queue: more than the relay has in flight, so that pictures find room beside records.
 pub const QUEUE_ENTRIES_MAX: usize = 4_096;
 
+/// Bytes of values after which a batch ends, so that a batch of censuses or pictures stays small in memory.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+
 /// Topics that carry records, in the order they are made.
 pub const TOPICS: [Topic; 4] = [Topic::Metrics, Topic::Census, Topic::Video, Topic::Status];
 
@@ -111,8 +114,20 @@ pub struct Record {
     pub entry: Entry,
 }
 
+impl Record {
+    /// What tells this record from one that lies at the same offset of a topic that was made anew.
+    pub fn mark(&self) -> String {
+        let e = &self.entry;
+        let of = |name| e.header(name).unwrap_or("-");
+        format!("{} {} {}/{}", e.time_ms, e.key, of("stream"), of("seq"))
+    }
+}
+
 /// The next offset to read, by place and partition.
 pub type Offsets = BTreeMap<(String, i32), i64>;
+
+/// [`Record::mark`] of the record before the next offset, by place and partition.
+pub type Marks = BTreeMap<(String, i32), String>;
 
 /// What a reader found.
 #[derive(Debug, Default)]
@@ -144,6 +159,14 @@ pub trait Reader: Send {
     /// # Errors
     /// [`JournalError`].
     fn read(&mut self, max: usize, wait: Duration) -> Result<Batch, JournalError>;
+
+    /// Compares the records before the offsets that it begins at, before it reads. A topic that has another record there was
+    /// deleted and made anew: it is read from its beginning, and named as restarted. A journal whose id changes with its
+    /// content has nothing to compare.
+    fn compare(&mut self, _marks: Marks) {}
+
+    /// Entries that it has not read yet; none if that cannot be found out now. Blocks.
+    fn lag(&mut self) -> Option<u64>;
 }
 
 /// A journal, opened.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What librdkafka said last of why it cannot connect. All clients of a journal share it.
 #[derive(Clone, Default)]
-pub(super) struct Said(Arc<Mutex<Option<Reason>>>);
+pub(super) struct LastFault(Arc<Mutex<Option<Reason>>>);
 
 #[derive(Clone, PartialEq, Eq)]
 struct Reason {
@@ -19,7 +19,7 @@ struct Reason {
     sure: bool,
 }
 
-impl Said {
+impl LastFault {
     /// Keeps an error; it is logged where a person must mend it, and is not what was said last.
     pub(super) fn error(&self, text: &str) {
         let reason = Reason::new(text, true);
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn what_librdkafka_says_is_kept_once_and_comes_with_what_to_do() {
-        let said = Said::default();
+        let said = LastFault::default();
         let refused = "h:1/bootstrap: Connect to h:1 failed: Connection refused (after 2ms in state CONNECT)";
         said.error(refused);
         assert!(

@@ -10,7 +10,7 @@ pub mod edge;
 use firmware::custody::{Envelope, JournalId, Kind, StreamWindow, Window, WindowId};
 use firmware::limits::CONTROL_BYTES_MAX;
 use firmware::wire::{self, Loss, LossReason, Method, Micros, Refine, Report, Swatch};
-use hueflow_bridge::verdict::seal;
+use hueflow_bridge::relay::verdict::seal;
 
 pub fn report(frame: u64) -> Report {
     let swatches = [([16_320, 0, 64], 60), ([64, 128, 64], 36)];

@@ -8,6 +8,7 @@ pub mod decode;
 pub mod feed;
 pub mod find;
 pub mod locks;
+pub mod masked;
 pub mod nodes;
 pub mod pace;
 pub mod rpicam;
@@ -23,7 +24,7 @@ pub use source::{Picture, Source, SourceError};
 
 use crate::clock::Clock;
 use crate::health::Child;
-use crate::spec::{Ask, SourceSpec};
+use crate::spec::{Ask, Mask, SourceSpec};
 use firmware::frame::{Frame, FrameError, Stamp};
 use pace::{Pace, STILL_LOOP_FPS};
 use source::check_size;
@@ -116,6 +117,7 @@ fn read_limit(spec: &SourceSpec) -> Option<Duration> {
 pub struct Camera {
     source: Box<dyn Source>,
     transformer: transform::Transformer,
+    masker: masked::Masker,
     child: Arc<Child>,
     read_limit: Option<Duration>,
     rewind: bool,
@@ -151,6 +153,7 @@ impl Camera {
         Ok(Camera {
             source,
             transformer: transform::Transformer::new(play.transform),
+            masker: masked::Masker::default(),
             child: Arc::clone(child),
             read_limit,
             rewind: play.rewind,
@@ -192,6 +195,9 @@ impl Camera {
             clock_synced: self.clock.is_synchronised(),
         };
         self.transformer.take(untransformed(self.source.as_ref(), self.stamp)?)?;
+        let frame = self.transformed()?;
+        let size = (frame.width(), frame.height());
+        self.masker.fit(size);
         self.next += 1;
         Ok(true)
     }
@@ -230,7 +236,17 @@ impl Camera {
     /// # Errors
     /// [`SourceError::Frame`] if it cannot be used; none was fetched: [`FrameError::Empty`].
     pub fn frame(&self) -> Result<Frame<'_>, SourceError> {
+        self.masker.frame(self.transformed()?)
+    }
+
+    fn transformed(&self) -> Result<Frame<'_>, SourceError> {
         self.transformer.frame(untransformed(self.source.as_ref(), self.stamp)?)
+    }
+
+    /// The camera with parts of its pictures that nobody may see.
+    #[must_use]
+    pub fn masked(self, masks: &[Mask]) -> Camera {
+        Camera { masker: masked::Masker::new(masks), ..self }
     }
 
     /// Frames a second, if the source has a rate.

@@ -32,6 +32,13 @@ fn text(s: &str) -> Value {
 
 /// All of them, in the order in which they are printed.
 pub const KEYS: &[Key] = &[
+    // A key without a section comes first: behind a section it would belong to it.
+    key(
+        "mask",
+        || Value::Array(Vec::new()),
+        "at most 16 tables [[mask]], each with polygon = [[x, y], ...] (3 to 32 corners) or rect = [x, y, width, height], in \
+         fractions of the clustered picture from 0 to 1",
+    ),
     main_key("camera.source", || text("synthetic:640x480@30"), FORMS),
     key("camera.width", || Value::Integer(640), "a whole number from 1 to 8192 (pixels; live sources)"),
     key("camera.height", || Value::Integer(480), "a whole number from 1 to 8192 (pixels; live sources)"),

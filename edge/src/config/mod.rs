@@ -6,6 +6,7 @@
 
 mod keys;
 mod layers;
+mod masks;
 mod mqtt;
 mod spi;
 
@@ -17,7 +18,7 @@ pub use crate::spec::ViewChoice;
 
 use crate::spec::ask::{self, Ask};
 use crate::spec::display::preview_address;
-use crate::spec::{Board, Crop, DisplaySpec, Lock, Locks, SourceSpec, Transform};
+use crate::spec::{Board, Crop, DisplaySpec, Lock, Locks, Mask, SourceSpec, Transform};
 use crate::turn::{Flip, Rotate, Turn};
 use firmware::limits::{CLUSTERS_MAX, ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
 use firmware::node::Settings;
@@ -78,6 +79,8 @@ pub struct Config {
     pub ask: Ask,
     /// Crop, rotation and flip of every picture before it is clustered.
     pub transform: Transform,
+    /// Parts of the clustered picture that nobody may see.
+    pub masks: Vec<Mask>,
     /// How frames are clustered.
     pub settings: Settings,
     /// The displays.
@@ -144,6 +147,7 @@ impl Config {
             fast: raw.look("camera.fast").flag()?,
             ask: raw.ask()?,
             transform: raw.transform()?,
+            masks: raw.masks()?,
             settings: raw.settings()?,
             panels: list,
             view: match view.text()?.as_str() {

@@ -8,17 +8,18 @@ use super::feed::Feed;
 use firmware::custody::{Envelope, Kind};
 use firmware::limits::SEQ_MAX;
 use firmware::wire::{self, PictureHead, Report};
-use hueflow_bridge::census;
 use hueflow_bridge::config::{BRIDGE_KEYS, BridgeConfig, DlqConfig, METRICS_KEYS, MetricsConfig, StoreConfig};
 use hueflow_bridge::journal::{Batch, Entry, Headers, JournalUrl, Record, TOPICS, Topic};
 use hueflow_bridge::json::{LossJson, ReportJson, WindowJson};
-use hueflow_bridge::ledger;
-use hueflow_bridge::live::Live;
-use hueflow_bridge::picture::Joiner;
+use hueflow_bridge::metrics::http::live::Live;
+use hueflow_bridge::metrics::ingest::decode::read_report;
+use hueflow_bridge::metrics::silhouette;
+use hueflow_bridge::metrics::silhouette::census;
+use hueflow_bridge::metrics::silhouette::picture::Joiner;
+use hueflow_bridge::metrics::store::Store;
+use hueflow_bridge::metrics::store::ledger;
+use hueflow_bridge::relay::verdict::{DEAD_BYTES_MAX, Effect, ValueFormat, Verdict, is_device, judge};
 use hueflow_bridge::settings::{Key, Settings, Url};
-use hueflow_bridge::silhouette;
-use hueflow_bridge::store::{Store, read_report};
-use hueflow_bridge::verdict::{DEAD_BYTES_MAX, Effect, ValueFormat, Verdict, is_device, judge};
 use std::str::FromStr;
 
 const NOW_US: u64 = 1_764_000_000_000_000;
@@ -109,7 +110,14 @@ fn sound(entry: &Entry, effect: &Effect, payload: &[u8]) {
 }
 
 fn store() -> Store {
-    let mut store = Store::open(&StoreConfig { file: ":memory:".into(), keep_days: 30, census_kept: 2 }).unwrap();
+    let mut store = Store::open(&StoreConfig {
+        file: ":memory:".into(),
+        keep_days: 30,
+        keep_minutes_days: 30,
+        bytes_max: 1 << 30,
+        census_kept: 2,
+    })
+    .unwrap();
     store.begin("a journal").unwrap();
     store
 }

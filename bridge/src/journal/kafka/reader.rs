@@ -4,8 +4,8 @@
 //! Touches one consumer.
 //! Never commits an offset: the store does.
 
-use super::super::reason::Said;
-use super::super::{Batch, Entry, Headers, JournalError, Offsets, Reader, Record, Topic};
+use super::super::reason::LastFault;
+use super::super::{BATCH_BYTES_MAX, Batch, Entry, Headers, JournalError, Marks, Offsets, Reader, Record, Topic};
 use super::{ANSWER, away, names, partitions};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -20,18 +20,20 @@ const DISCOVER_MISSING: Duration = Duration::from_millis(500);
 
 /// Reads on from where it stands, all partitions of ours.
 pub struct KafkaReader {
-    consumer: BaseConsumer<Said>,
-    said: Said,
+    consumer: BaseConsumer<LastFault>,
+    said: LastFault,
     prefix: String,
     next: Offsets,
     assigned: Vec<(String, i32)>,
     looked: Option<Instant>,
+    /// Marks of records that are still to be compared; these partitions are read from one record before their offset.
+    marks: Marks,
 }
 
 impl KafkaReader {
     /// One that begins at `next`, and at the beginning of what is not in it.
-    pub fn new(consumer: BaseConsumer<Said>, said: Said, prefix: String, next: Offsets) -> KafkaReader {
-        KafkaReader { consumer, said, prefix, next, assigned: Vec::new(), looked: None }
+    pub fn new(consumer: BaseConsumer<LastFault>, said: LastFault, prefix: String, next: Offsets) -> KafkaReader {
+        KafkaReader { consumer, said, prefix, next, assigned: Vec::new(), looked: None, marks: Marks::new() }
     }
 
     fn all_topics(&self) -> bool {
@@ -60,21 +62,57 @@ impl KafkaReader {
                     restarted.push(format!("{topic}/{partition}"));
                     self.next.remove(&key);
                 }
+                if next <= low || next > high {
+                    self.marks.remove(&key); // The record is gone, so there is nothing to compare.
+                }
             }
-            let offset = self.next.get(&key).map_or(Offset::Beginning, |&o| Offset::Offset(o));
+            let before = i64::from(self.marks.contains_key(&key));
+            let offset = self.next.get(&key).map_or(Offset::Beginning, |&o| Offset::Offset(o - before));
             list.add_partition_offset(&topic, *partition, offset).map_err(away)?;
         }
         self.consumer.assign(&list).map_err(away)?;
         self.assigned = now;
         Ok(restarted)
     }
+
+    /// Compares the first record of a partition with the mark of the last one that was read before.
+    fn check_mark(&mut self, record: &Record) -> Seen {
+        let key = (record.place.clone(), record.partition);
+        let (Some(mark), Some(&next)) = (self.marks.remove(&key), self.next.get(&key)) else { return Seen::New };
+        if record.offset >= next {
+            return Seen::New; // Compaction took the record that was to be compared.
+        }
+        if record.mark() == mark {
+            return Seen::Before;
+        }
+        // Assigned anew, with every partition where it stands and this one at its beginning.
+        self.next.remove(&key);
+        self.assigned.clear();
+        self.looked = None;
+        Seen::Other
+    }
+}
+
+/// What a record is to its reader.
+enum Seen {
+    /// One to be given.
+    New,
+    /// The one that was read last, in an earlier session.
+    Before,
+    /// Another one in its place: the topic was made anew.
+    Other,
 }
 
 impl Reader for KafkaReader {
+    fn compare(&mut self, marks: Marks) {
+        self.marks = marks;
+    }
+
     fn read(&mut self, max: usize, wait: Duration) -> Result<Batch, JournalError> {
         let mut batch = Batch { records: Vec::new(), restarted: self.discover()? };
         let deadline = Instant::now() + wait;
-        while batch.records.len() < max {
+        let mut bytes = 0;
+        while batch.records.len() < max && bytes < BATCH_BYTES_MAX {
             let left = if batch.records.is_empty() {
                 deadline.saturating_duration_since(Instant::now())
             } else {
@@ -86,18 +124,31 @@ impl Reader for KafkaReader {
                     let place = message.topic().strip_prefix(self.prefix.as_str()).unwrap_or_default();
                     let Some((topic, dead)) = Topic::parse(place) else { continue };
                     let key = (place.to_owned(), message.partition());
-                    if let Some(&next) = self.next.get(&key)
-                        && message.offset() < next
-                    {
-                        batch.restarted.push(format!("{}/{}", message.topic(), message.partition()));
-                    }
-                    self.next.insert(key, message.offset() + 1);
-                    batch.records.push(Record {
+                    let record = Record {
                         place: place.to_owned(),
                         partition: message.partition(),
                         offset: message.offset(),
                         entry: entry(topic, dead, &message),
-                    });
+                    };
+                    let payload_bytes = message.payload_len();
+                    let name = format!("{}/{}", message.topic(), message.partition());
+                    drop(message);
+                    match self.check_mark(&record) {
+                        Seen::New => {}
+                        Seen::Before => continue,
+                        Seen::Other => {
+                            batch.restarted.push(name);
+                            break;
+                        }
+                    }
+                    if let Some(&next) = self.next.get(&key)
+                        && record.offset < next
+                    {
+                        batch.restarted.push(name);
+                    }
+                    self.next.insert(key, record.offset + 1);
+                    bytes += payload_bytes;
+                    batch.records.push(record);
                 }
                 Some(Err(KafkaError::MessageConsumptionFatal(e))) => return Err(JournalError::Fatal(e.to_string())),
                 Some(Err(KafkaError::PartitionEOF(_))) => {}
@@ -110,6 +161,17 @@ impl Reader for KafkaReader {
             }
         }
         Ok(batch)
+    }
+
+    fn lag(&mut self) -> Option<u64> {
+        let mut lag = 0u64;
+        for (place, partition) in &self.assigned {
+            let topic = format!("{}{place}", self.prefix);
+            let (low, high) = self.consumer.fetch_watermarks(&topic, *partition, ANSWER).ok()?;
+            let next = self.next.get(&(place.clone(), *partition)).copied().unwrap_or(low);
+            lag = lag.saturating_add(u64::try_from(high - next.max(low)).unwrap_or(0));
+        }
+        Some(lag)
     }
 }
 

@@ -1,0 +1,429 @@
+//! The journal in Apache Kafka, 3.4 with ZooKeeper and 4.x alike. Only this folder uses `rdkafka`.
+//!
+//! Entries are appended by an idempotent producer (`acks=all`, lz4, no time limit: the relay decides), and confirmed by its
+//! delivery report. Records are read from assigned partitions, from the offsets that the store holds. There is no consumer
+//! group and no transaction, and a journal that is opened for reading makes no producer.
+
+mod client;
+mod reader;
+
+use super::reason::LastFault;
+use super::{
+    Access, Cluster, Entry, Journal, JournalConfig, JournalError, JournalUrl, Offsets, QUEUE_ENTRIES_MAX, Reader,
+    TOPICS, Topic,
+};
+use client::Connection;
+use firmware::custody::JournalId;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::metadata::Metadata;
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use reader::KafkaReader;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes that may wait there.
+const QUEUE_KIB_MAX: usize = 64 * 1024;
+/// How long the cluster has to answer a question.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How often it is looked whether the answer is one that no waiting makes better.
+const GLANCE: Duration = Duration::from_millis(250);
+/// How long a refused entry waits before it is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+/// A retention below this is worth a warning: an outage may last longer.
+const RETENTION_WARN_MS: i64 = 86_400_000;
+
+/// The journal in Kafka.
+pub struct KafkaJournal {
+    id: JournalId,
+    prefix: String,
+    /// Their full names: of each topic, and behind it that of its dead letters.
+    topics: [(Arc<str>, Arc<str>); TOPICS.len()],
+    client: ClientConfig,
+    connection: Connection,
+    said: LastFault,
+}
+
+impl KafkaJournal {
+    /// Connects; with `append` the topics that are missing are made, and settings that break the promise are named.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// [`JournalError::Away`] if no broker answers.
+    pub fn open(config: &JournalConfig, append: bool) -> Result<Self, JournalError> {
+        let JournalUrl::Kafka(cluster) = &config.url else {
+            return Err(JournalError::Fatal("not a Kafka journal".to_owned()));
+        };
+        let mut client = ClientConfig::new();
+        client
+            .set("bootstrap.servers", &cluster.brokers)
+            .set("client.id", "hueflow")
+            .set("socket.keepalive.enable", "true")
+            .set("reconnect.backoff.max.ms", "2000")
+            .set_log_level(RDKafkaLogLevel::Info);
+        secure(&mut client, cluster, &config.access);
+        let said = LastFault::default();
+        let connection = if append {
+            let mut producer = client.clone();
+            producer
+                .set("enable.idempotence", "true")
+                .set("acks", "all")
+                .set("compression.type", "lz4")
+                .set("linger.ms", "5")
+                .set("message.timeout.ms", "0")
+                .set("queue.buffering.max.messages", QUEUE_ENTRIES_MAX.to_string())
+                .set("queue.buffering.max.kbytes", QUEUE_KIB_MAX.to_string());
+            Connection::producer(&producer, &said)
+        } else {
+            Connection::consumer(&client, &said)
+        };
+        let connection = connection.map_err(|e| JournalError::Fatal(e.to_string()))?;
+        let cluster = greet(&connection, &said)?;
+        let id = JournalId::try_from(format!("{cluster}:{}", config.prefix).as_str())
+            .map_err(|_| JournalError::Fatal("cluster id and prefix are too long together".to_owned()))?;
+        let topics = TOPICS.map(|t| {
+            let of = |dead| format!("{}{}", config.prefix, super::topic_name(t, dead)).into();
+            (of(false), of(true))
+        });
+        let journal = KafkaJournal { id, prefix: config.prefix.clone(), topics, client, connection, said };
+        if append {
+            journal.prepare(config)?;
+        }
+        Ok(journal)
+    }
+
+    /// Makes the topics that are missing and looks at the settings of those that are there.
+    fn prepare(&self, config: &JournalConfig) -> Result<(), JournalError> {
+        let admin: AdminClient<LastFault> =
+            self.client.create_with_context(self.said.clone()).map_err(|e| JournalError::Fatal(e.to_string()))?;
+        let names = names(&self.prefix);
+        let metadata = self.connection.metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
+        let there: Vec<&str> = metadata.topics().iter().map(|t| t.name()).collect();
+        let retention = (i64::from(config.retention_days) * 86_400_000).to_string();
+        let missing: Vec<NewTopic<'_>> = names
+            .iter()
+            .filter(|(name, ..)| !there.contains(&name.as_str()))
+            .map(|(name, _, dead)| {
+                let partitions = if *dead { 1 } else { config.partitions };
+                NewTopic::new(name, partitions, TopicReplication::Fixed(config.replication))
+                    .set("retention.ms", &retention)
+            })
+            .collect();
+        let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
+        if !missing.is_empty() {
+            for made in block_on(admin.create_topics(&missing, &options))?.map_err(away)? {
+                match made {
+                    Ok(name) => log::info!("Kafka: topic {name} made"),
+                    Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                    Err((name, e)) => {
+                        return Err(JournalError::Away(format!("topic {name} is missing and could not be made: {e}")));
+                    }
+                }
+            }
+        }
+        let survey = self.survey()?;
+        for w in &survey.warnings {
+            log::warn!("Kafka: {w}");
+        }
+        if survey.lonely {
+            log::info!("Kafka: a single broker on this machine: its disk is the only copy");
+        }
+        Ok(())
+    }
+
+    fn topic_of(&self, entry: &Entry) -> Arc<str> {
+        let [metrics, census, video, status] = &self.topics;
+        let of = match entry.topic {
+            Topic::Metrics => metrics,
+            Topic::Census => census,
+            Topic::Video => video,
+            Topic::Status => status,
+        };
+        if entry.dead { of.1.clone() } else { of.0.clone() }
+    }
+
+    /// Looks at the topics and their settings; makes nothing. Blocks.
+    ///
+    /// # Errors
+    /// [`JournalError::Away`] if the cluster does not answer.
+    pub fn survey(&self) -> Result<Survey, JournalError> {
+        let admin: AdminClient<LastFault> =
+            self.client.create_with_context(self.said.clone()).map_err(|e| JournalError::Fatal(e.to_string()))?;
+        let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
+        let metadata = self.connection.metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
+        let lonely = metadata.brokers().len() == 1 && metadata.brokers().iter().all(|b| loopback(b.host()));
+        let names = names(&self.prefix);
+        let is_there = |name: &str| metadata.topics().iter().any(|t| t.name() == name);
+        let missing = names.iter().filter(|(n, ..)| !is_there(n)).map(|(n, ..)| n.clone()).collect::<Vec<_>>();
+        let there: Vec<&str> =
+            names.iter().filter(|(n, _, dead)| !dead && is_there(n)).map(|(n, ..)| n.as_str()).collect();
+        let mut said = Vec::new();
+        let resources: Vec<ResourceSpecifier<'_>> = there.iter().map(|n| ResourceSpecifier::Topic(n)).collect();
+        match block_on(admin.describe_configs(&resources, &options))? {
+            _ if resources.is_empty() => {}
+            Ok(settings) => {
+                for (setting, name) in settings.iter().zip(&there) {
+                    let Ok(resource) = setting else { continue };
+                    let get = |key: &str| resource.get(key).and_then(|e| e.value.clone()).unwrap_or_default();
+                    let (isr, retention) = (get("min.insync.replicas"), get("retention.ms"));
+                    let found = warnings(lonely, &isr, &retention, &get("unclean.leader.election.enable"));
+                    said.extend(found.into_iter().map(|w| format!("topic {name}: {w}")));
+                }
+            }
+            Err(e) => said.push(format!("the topics' settings could not be read: {e}")),
+        }
+        for t in metadata.topics().iter().filter(|t| names.iter().any(|(n, ..)| n == t.name())) {
+            if !lonely && t.partitions().iter().any(|p| p.replicas().len() < 2) {
+                said.push(format!(
+                    "topic {}: one replica: what it acknowledged can be lost with that broker",
+                    t.name()
+                ));
+            }
+        }
+        let (brokers, there) = (metadata.brokers().len(), names.len() - missing.len());
+        Ok(Survey { brokers, there, missing, warnings: said, lonely })
+    }
+}
+
+/// What a cluster has of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// Brokers that it has.
+    pub brokers: usize,
+    /// Topics of ours that are there.
+    pub there: usize,
+    /// Those that are not.
+    pub missing: Vec<String>,
+    /// Settings that break the promise.
+    pub warnings: Vec<String>,
+    /// It is a single broker on this machine.
+    pub lonely: bool,
+}
+
+impl Journal for KafkaJournal {
+    fn id(&self) -> JournalId {
+        self.id.clone()
+    }
+
+    fn append(&self, entry: Arc<Entry>) -> BoxFuture<'static, Result<(), JournalError>> {
+        let Connection::Producer(producer) = &self.connection else {
+            return futures::future::ready(Err(JournalError::Fatal("opened for reading".to_owned()))).boxed();
+        };
+        let producer = producer.as_ref().clone();
+        let topic = self.topic_of(&entry);
+        // Into the queue at once, so that entries of one key keep their order.
+        let first = send(&producer, &topic, &entry);
+        async move {
+            let mut queued = first;
+            loop {
+                let error = match queued {
+                    Ok(delivery) => match delivery.await {
+                        Ok(Ok(_)) => return Ok(()),
+                        Ok(Err((e, _))) => e,
+                        Err(_) => return Err(JournalError::Fatal("the producer has ended".to_owned())),
+                    },
+                    Err(e) => e,
+                };
+                match error.rdkafka_error_code() {
+                    Some(
+                        RDKafkaErrorCode::MessageSizeTooLarge
+                        | RDKafkaErrorCode::InvalidMessageSize
+                        | RDKafkaErrorCode::InvalidTimestamp
+                        | RDKafkaErrorCode::InvalidRecord,
+                    ) => {
+                        return Err(JournalError::Refused(error.to_string()));
+                    }
+                    Some(RDKafkaErrorCode::QueueFull) => {}
+                    _ => match producer.client().fatal_error() {
+                        Some((_, text)) => return Err(JournalError::Fatal(text)),
+                        None => log::debug!("Kafka: {topic}: {error}; trying again"),
+                    },
+                }
+                tokio::time::sleep(RETRY).await;
+                queued = send(&producer, &topic, &entry);
+            }
+        }
+        .boxed()
+    }
+
+    fn reachable(&self, wait: Duration) -> bool {
+        let answers = self.connection.metadata(Some(&format!("{}metrics", self.prefix)), wait).is_ok();
+        if answers {
+            self.said.forget();
+        }
+        answers
+    }
+
+    fn reader(&self, from: &Offsets) -> Result<Box<dyn Reader>, JournalError> {
+        let consumer: BaseConsumer<LastFault> = self
+            .client
+            .clone()
+            .set("group.id", "hueflow-metrics")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("allow.auto.create.topics", "false")
+            .set("fetch.wait.max.ms", "50")
+            .set("queued.max.messages.kbytes", "8192")
+            .create_with_context(self.said.clone())
+            .map_err(|e| JournalError::Fatal(e.to_string()))?;
+        Ok(Box::new(KafkaReader::new(consumer, self.said.clone(), self.prefix.clone(), from.clone())))
+    }
+
+    fn end(&self) -> Result<Offsets, JournalError> {
+        let metadata = self.connection.metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
+        let mut offsets = Offsets::new();
+        for (place, partition) in partitions(&metadata, &self.prefix) {
+            let topic = format!("{}{place}", self.prefix);
+            let (_, high) = self.connection.watermarks(&topic, partition, ANSWER).map_err(away)?;
+            offsets.insert((place, partition), high);
+        }
+        Ok(offsets)
+    }
+}
+
+/// TLS and SASL, as the configuration has checked them.
+fn secure(client: &mut ClientConfig, cluster: &Cluster, access: &Access) {
+    let protocol = match (cluster.tls, &cluster.user) {
+        (false, None) => return, // Nothing is set that a librdkafka without TLS does not know.
+        (true, None) => "ssl",
+        (true, Some(_)) => "sasl_ssl",
+        (false, Some(_)) => "sasl_plaintext",
+    };
+    client.set("security.protocol", protocol);
+    if let (Some(user), Some(password)) = (&cluster.user, &access.password) {
+        client.set("sasl.mechanism", access.mechanism);
+        client.set("sasl.username", user).set("sasl.password", password.reveal());
+    }
+    if let Some(file) = &access.ca_file {
+        client.set("ssl.ca.location", file.to_string_lossy());
+    }
+    if let Some((certificate, key)) = &access.own {
+        client.set("ssl.certificate.location", certificate.to_string_lossy());
+        client.set("ssl.key.location", key.to_string_lossy());
+    }
+}
+
+/// Waits for the cluster to say who it is. Ends early where no waiting helps.
+fn greet(connection: &Connection, said: &LastFault) -> Result<String, JournalError> {
+    let until = Instant::now() + ANSWER;
+    loop {
+        if let Some(cluster) = connection.cluster_id(GLANCE) {
+            said.forget();
+            return Ok(cluster);
+        }
+        if said.is_final() || Instant::now() >= until {
+            return Err(said.away(format!("no answer within {} s", ANSWER.as_secs())));
+        }
+    }
+}
+
+impl ClientContext for LastFault {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            return; // Why is said before.
+        }
+        LastFault::error(self, reason);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, text: &str) {
+        match level {
+            // A broker that hangs up is said here alone.
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Debug if fac == "FAIL" => {
+                self.hint(text)
+            }
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Debug => {}
+            _ => log::warn!(target: "librdkafka", "librdkafka: {fac} {text}"),
+        }
+    }
+}
+
+impl ConsumerContext for LastFault {}
+
+fn send(
+    producer: &FutureProducer<LastFault>,
+    topic: &str,
+    entry: &Entry,
+) -> Result<rdkafka::producer::DeliveryFuture, KafkaError> {
+    let mut headers = OwnedHeaders::new_with_capacity(entry.headers.len());
+    for (key, value) in entry.headers.iter() {
+        headers = headers.insert(Header { key, value: Some(value) });
+    }
+    let record =
+        FutureRecord::to(topic).key(&entry.key).payload(&entry.value).timestamp(entry.time_ms).headers(headers);
+    producer.send_result(record).map_err(|(e, _)| e)
+}
+
+/// All topics' full names.
+fn names(prefix: &str) -> Vec<(String, Topic, bool)> {
+    let of = |t: Topic, dead| (format!("{prefix}{}", super::topic_name(t, dead)), t, dead);
+    TOPICS.into_iter().flat_map(|t| [of(t, false), of(t, true)]).collect()
+}
+
+/// Our partitions, in order.
+fn partitions(metadata: &Metadata, prefix: &str) -> Vec<(String, i32)> {
+    let mut all: Vec<(String, i32)> = metadata
+        .topics()
+        .iter()
+        .filter_map(|t| Some((t.name().strip_prefix(prefix).filter(|n| Topic::parse(n).is_some())?, t)))
+        .flat_map(|(place, t)| t.partitions().iter().map(move |p| (place.to_owned(), p.id())))
+        .collect();
+    all.sort();
+    all
+}
+
+/// What in a topic's settings breaks the promise.
+fn warnings(lonely: bool, min_insync: &str, retention_ms: &str, unclean: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    if !lonely && min_insync.parse::<i64>().is_ok_and(|n| n < 2) {
+        all.push("min.insync.replicas is 1: what is acknowledged may be on one disk only".to_owned());
+    }
+    if retention_ms.parse::<i64>().is_ok_and(|ms| (0..RETENTION_WARN_MS).contains(&ms)) {
+        all.push(format!("retention.ms is {retention_ms}: the store may not be away for longer"));
+    }
+    if unclean == "true" {
+        all.push("unclean.leader.election.enable is true: what was acknowledged can be lost".to_owned());
+    }
+    all
+}
+
+fn loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn away(e: impl std::fmt::Display) -> JournalError {
+    JournalError::Away(e.to_string())
+}
+
+/// Waits for an admin answer from a thread of its own kind: `open` runs on a blocking thread.
+fn block_on<F: Future>(future: F) -> Result<F::Output, JournalError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(away)?;
+    Ok(runtime.block_on(future))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_break_the_promise_are_named() {
+        assert!(warnings(true, "1", "604800000", "false").is_empty());
+        let all = warnings(false, "1", "60000", "true");
+        assert_eq!(all.len(), 3);
+        assert!(all[1].contains("60000"));
+        assert!(warnings(false, "2", "-1", "false").is_empty());
+    }
+
+    #[test]
+    fn eight_topics_with_their_prefix() {
+        let all = names("x.");
+        assert_eq!(all.len(), 8);
+        assert_eq!(all[1].0, "x.metrics.dlq");
+    }
+}

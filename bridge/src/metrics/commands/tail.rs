@@ -1,0 +1,203 @@
+//! `hueflow-metrics tail`: one line a frame, as it comes, and a line when a stream begins or is interrupted.
+//!
+//! Reads the journal from now on, or since a time, and prints to standard output. Nothing is stored.
+
+use crate::clock;
+use crate::config::MetricsConfig;
+use crate::failure::Failure;
+use crate::intervals::Intervals;
+use crate::journal::{self, Entry, Offsets, Topic};
+use crate::json::ReportJson;
+use crate::metrics::ingest::decode::read_report;
+use crate::signals::until_stopped;
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const BATCH_MAX: usize = 512;
+const WAIT: Duration = Duration::from_millis(200);
+
+/// Follows the journal until a signal comes.
+///
+/// # Errors
+/// [`Failure`].
+pub fn run(config: &MetricsConfig, device: Option<&str>, since: Option<&str>) -> Result<(), Failure> {
+    let now_us = clock::now_us();
+    let since_us = match since {
+        Some(text) => Some(moment(text, now_us).ok_or_else(|| {
+            Failure::Usage(format!(
+                "--since: `{text}` must be an RFC 3339 time in UTC, seconds since the epoch, or how long ago: 90s, 10m, 2h, 1d"
+            ))
+        })?),
+        None => None,
+    };
+    let (config, device) = (config.clone(), device.map(str::to_owned));
+    until_stopped(move |stop| follow(&config, device.as_deref(), since_us, stop))
+}
+
+fn follow(
+    config: &MetricsConfig,
+    device: Option<&str>,
+    since_us: Option<u64>,
+    stop: &AtomicBool,
+) -> Result<(), Failure> {
+    let away = |e: journal::JournalError| Failure::Unavailable(e.to_string());
+    let journal = journal::open(&config.journal, false)?;
+    let from = match since_us {
+        Some(_) => Offsets::new(),
+        None => journal.end().map_err(away)?,
+    };
+    let since_ms = i64::try_from(since_us.unwrap_or(0) / 1000).unwrap_or(i64::MAX);
+    let mut reader = journal.reader(&from).map_err(away)?;
+    let (mut known, mut out) = (Known::default(), std::io::stdout().lock());
+    while !stop.load(Ordering::Relaxed) {
+        let batch = match reader.read(BATCH_MAX, WAIT) {
+            Ok(batch) => batch,
+            Err(journal::JournalError::Fatal(e)) => return Err(Failure::Unavailable(e)),
+            Err(e) => {
+                log::debug!("{e}");
+                std::thread::sleep(WAIT);
+                continue;
+            }
+        };
+        for record in &batch.records {
+            let e = &record.entry;
+            let wanted = e.time_ms >= since_ms && device.is_none_or(|d| d == e.key);
+            if wanted
+                && let Some(line) = line(e, &mut known)
+                && (writeln!(out, "{line}").is_err())
+            {
+                return Ok(()); // Whoever reads has seen enough.
+            }
+        }
+        if out.flush().is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// What has been told already.
+#[derive(Default)]
+struct Known {
+    states: HashMap<String, String>,
+    frames: HashMap<(String, u64), Intervals>,
+}
+
+/// The line of an entry, if it has one; a record that the journal has twice is told once.
+fn line(e: &Entry, known: &mut Known) -> Option<String> {
+    if e.dead {
+        return None;
+    }
+    match e.topic {
+        Topic::Metrics => {
+            let (stream, seq) = (e.header_u64("stream")?, e.header_u64("seq")?);
+            let new = known.frames.entry((e.key.clone(), stream)).or_default().insert(seq);
+            new.then(|| read_report(e, stream, seq).map(|r| report_line(&r))).flatten()
+        }
+        Topic::Status if e.header("schema")?.starts_with("hueflow.status/") => {
+            let status: serde_json::Value = serde_json::from_slice(&e.value).ok()?;
+            let state = status.get("state")?.as_str()?.to_owned();
+            let before = known.states.insert(e.key.clone(), state.clone());
+            if before.as_deref() == Some(state.as_str()) {
+                return None;
+            }
+            let time = clock::time_of_day(e.time_ms.unsigned_abs().saturating_mul(1000));
+            match state.as_str() {
+                "offline" => Some(format!("{time} {}: stream interrupted", e.key)),
+                "online" => Some(format!("{time} {}: stream begins", e.key)),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn report_line(r: &ReportJson) -> String {
+    let time = clock::time_of_day(clock::parse_rfc3339(&r.captured_at).unwrap_or(0));
+    let missed = match r.missed {
+        Some(n @ 1..) => format!(", {n} missed"),
+        _ => String::new(),
+    };
+    format!(
+        "{time} {}: frame {}: {} colours detected{missed}, DCDP took {} iterations, {:.1} ms",
+        r.device,
+        r.frame,
+        r.clusters,
+        r.iterations,
+        f64::from(r.micros.total) / 1000.0
+    )
+}
+
+/// Microseconds since the epoch of what a user types.
+fn moment(text: &str, now_us: u64) -> Option<u64> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return seconds.checked_mul(1_000_000);
+    }
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return clock::parse_rfc3339(text),
+    };
+    let ago = number.parse::<u64>().ok()?.checked_mul(seconds)?.checked_mul(1_000_000)?;
+    Some(now_us.saturating_sub(ago))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::report;
+    use firmware::custody::Envelope;
+
+    #[test]
+    fn a_report_reads_as_in_the_tutorials_log() {
+        let e = Envelope {
+            kind: 1,
+            payload_version: 3,
+            clock_synced: true,
+            stream: 2,
+            seq: 9,
+            captured_at_us: 3_723_004_000,
+        };
+        assert_eq!(
+            report_line(&ReportJson::new("pi", &e, &report(5))),
+            "01:02:03.004 pi: frame 5: 2 colours detected, DCDP took 36 iterations, 4.1 ms"
+        );
+        let missing = firmware::wire::Report { missed: Some(3), beyond_px: Some(40), ..report(5) };
+        assert_eq!(
+            report_line(&ReportJson::new("pi", &e, &missing)),
+            "01:02:03.004 pi: frame 5: 2 colours detected, 3 missed, DCDP took 36 iterations, 4.1 ms"
+        );
+    }
+
+    #[test]
+    fn an_interruption_is_told_once() {
+        let status = |state: &str| Entry {
+            topic: Topic::Status,
+            dead: false,
+            loose: false,
+            key: "pi".to_owned(),
+            headers: [("schema", "hueflow.status/1")].into_iter().collect(),
+            time_ms: 1,
+            value: format!(r#"{{"state":"{state}"}}"#).into_bytes(),
+        };
+        let mut states = Known::default();
+        assert!(line(&status("online"), &mut states).unwrap().ends_with("pi: stream begins"));
+        assert_eq!(line(&status("offline"), &mut states).unwrap(), "00:00:00.001 pi: stream interrupted");
+        assert_eq!(line(&status("offline"), &mut states), None);
+    }
+
+    #[test]
+    fn moments() {
+        assert_eq!(moment("5", 0), Some(5_000_000));
+        assert_eq!(moment("2m", 200_000_000), Some(80_000_000));
+        assert_eq!(moment("1970-01-02", 0), Some(86_400_000_000));
+        for bad in ["", "x", "m", "1.5h", "yesterday"] {
+            assert_eq!(moment(bad, 0), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `hueflow-metrics`: the journal as rows, and what people look at: page, diagrams, ledger.
+//!
+//! [`run`] fills the store from the journal and serves the page until a signal comes. [`ingest`] reads the journal,
+//! [`store`] keeps rows and accounts, [`http`] serves the page in `ui/`, [`silhouette`] computes scores and diagrams, and
+//! [`commands`] are the program's other commands.
+
+pub mod commands;
+pub mod http;
+pub mod ingest;
+pub mod silhouette;
+pub mod store;
+
+use crate::config::MetricsConfig;
+use crate::failure::Failure;
+use crate::signals::stop_signal;
+use http::live::Live;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+use store::owner::NotOwned;
+use store::query::Query;
+use store::{Store, StoreError, ledger};
+use tokio::sync::watch;
+
+/// Fills the store and shows the page until a signal comes.
+///
+/// # Errors
+/// [`Failure`].
+pub fn run(config: MetricsConfig) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::io("runtime", e))?;
+    let result = runtime.block_on(serve(config));
+    runtime.shutdown_timeout(Duration::from_secs(3));
+    result
+}
+
+async fn serve(config: MetricsConfig) -> Result<(), Failure> {
+    let signal = stop_signal()?;
+    let (end, stop) = watch::channel(false);
+    let live = Arc::new(Live::default());
+    // The address first, the store last: a program that cannot start must not disturb the one that runs.
+    let listener = http::bind(config.listen).await?;
+    let address = listener.local_addr().map_err(|e| Failure::io("web.listen", e))?;
+    let store = Store::open(&config.store).map_err(|e| match e {
+        StoreError::NotOwned(NotOwned::Held { .. }) => Failure::Unavailable(e.to_string()),
+        e => Failure::io(&config.store.file.display().to_string(), e),
+    })?;
+    live.set_ledger(ledger::lines(store.accounts()));
+    seed(&live, &config).map_err(|e| Failure::io(&config.store.file.display().to_string(), e))?;
+    println!("http://{address}/");
+    let _ = std::io::stdout().flush();
+    eprintln!("http://{address}/");
+    let (filling, file, gate) = (live.clone(), config.store.file.clone(), config.gate.clone());
+    let stopped = stop.clone();
+    let mut filler = tokio::task::spawn_blocking(move || ingest::fill(&config, store, &filling, &stopped));
+    let page = http::serve(listener, gate, file, live, stop);
+    let mut page = std::pin::pin!(page);
+    let (mut signal, mut ended) = (signal, None);
+    let result = tokio::select! {
+        _ = signal.wait_for(|s| *s) => Ok(()),
+        page = &mut page => page,
+        filled = &mut filler => {
+            ended = Some(());
+            filled.unwrap_or_else(|e| Err(Failure::Io(e.to_string())))
+        }
+    };
+    let _ = end.send(true);
+    if ended.is_none() {
+        let _ = tokio::time::timeout(Duration::from_secs(3), filler).await;
+    }
+    result
+}
+
+/// Shows each device's last report from the store, so that older ones that are read now do not take its place.
+fn seed(live: &Live, config: &MetricsConfig) -> rusqlite::Result<()> {
+    let query = Query::open(&config.store.file)?;
+    for known in query.devices()? {
+        if let Some((order, report)) = query.latest(&known.device)? {
+            live.seed(order, report);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! Censuses: a frame's colours, joined from their parts, each with its label. The exact silhouette is computed from them.
+//!
+//! Parts may come in any order; a picture and its labels give the same. A colour's label is its nearest centroid in integers,
+//! the lowest label on a tie, as at the edge. Memory is that of one frame's unique colours.
+
+use crate::metrics::silhouette::{self, Sample};
+use firmware::wire::census::read_part;
+use firmware::wire::{WireError, rgb8};
+use std::collections::BTreeSet;
+
+/// A frame's colours, labelled.
+#[derive(Debug, Clone)]
+pub struct Colours {
+    /// The frame (0 for pictures from files).
+    pub frame: u64,
+    /// Unique colours with their counts.
+    pub samples: Vec<Sample>,
+    /// Ids of the clusters over frames, by label.
+    pub ids: Vec<u32>,
+    /// What each label is drawn in.
+    pub palette: Vec<[u8; 3]>,
+}
+
+/// Why parts are not a census.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CensusError {
+    /// A part cannot be read.
+    #[error("a part of the census cannot be read: {0}")]
+    Wire(WireError),
+    /// Parts are missing.
+    #[error("{have} of {want} parts of the census are there")]
+    Incomplete {
+        /// Parts that are there.
+        have: usize,
+        /// Parts in all.
+        want: u16,
+    },
+    /// The parts contradict one another.
+    #[error("the parts of the census contradict one another")]
+    Inconsistent,
+}
+
+/// Joins the parts of one frame: (payload version, payload).
+///
+/// # Errors
+/// [`CensusError`].
+pub fn join<'a>(parts: impl Iterator<Item = (u8, &'a [u8])>) -> Result<Colours, CensusError> {
+    let mut first = None;
+    let (mut seen, mut counts) = (BTreeSet::new(), Vec::new());
+    for (version, payload) in parts {
+        let (head, colours) = read_part(version, payload).map_err(CensusError::Wire)?;
+        if !seen.insert(head.part) {
+            continue;
+        }
+        for c in colours {
+            counts.push(c.map_err(CensusError::Wire)?);
+        }
+        let same = first.get_or_insert_with(|| head.clone());
+        if (same.frame, same.parts, same.pixels, &same.centroids_q6)
+            != (head.frame, head.parts, head.pixels, &head.centroids_q6)
+        {
+            return Err(CensusError::Inconsistent);
+        }
+    }
+    let head = first.ok_or(CensusError::Incomplete { have: 0, want: 0 })?;
+    if seen.len() != usize::from(head.parts) {
+        return Err(CensusError::Incomplete { have: seen.len(), want: head.parts });
+    }
+    let pixels: u64 = counts.iter().map(|&(_, n)| u64::from(n)).sum();
+    if pixels != u64::from(head.pixels) || head.centroids_q6.is_empty() {
+        return Err(CensusError::Inconsistent);
+    }
+    let samples = counts.into_iter().map(|(colour, count)| {
+        let [_, r, g, b] = colour.to_be_bytes();
+        Sample { rgb: [r, g, b], label: nearest([r, g, b], &head.centroids_q6), count }
+    });
+    Ok(Colours {
+        frame: head.frame,
+        samples: samples.collect(),
+        ids: head.ids.to_vec(),
+        palette: head.centroids_q6.iter().map(|&c| rgb8(c)).collect(),
+    })
+}
+
+/// The nearest centroid's label, the lowest on a tie.
+fn nearest(rgb: [u8; 3], centroids_q6: &[[u16; 3]]) -> u8 {
+    let distance2 = |c: &[u16; 3]| -> u32 {
+        rgb.iter().zip(c).map(|(&x, &y)| (i32::from(x) * 64 - i32::from(y)).pow(2) as u32).sum()
+    };
+    let best = centroids_q6.iter().enumerate().min_by_key(|(label, c)| (distance2(c), *label));
+    best.map_or(0, |(label, _)| u8::try_from(label).unwrap_or(u8::MAX))
+}
+
+/// The colours of a picture whose labels are given: both row-major, three bytes and one byte a pixel.
+pub fn from_picture(rgb: &[u8], labels: &[u8]) -> Colours {
+    let samples = silhouette::samples(rgb, labels);
+    let last = samples.iter().map(|s| usize::from(s.label)).max().unwrap_or(0);
+    let mut sums = vec![[0u64; 4]; last + 1];
+    for sample in &samples {
+        if let Some([r, g, b, n]) = sums.get_mut(usize::from(sample.label)) {
+            for (sum, x) in [r, g, b].into_iter().zip(sample.rgb) {
+                *sum += u64::from(x) * u64::from(sample.count);
+            }
+            *n += u64::from(sample.count);
+        }
+    }
+    let mean = |s: &[u64; 4]| [s[0], s[1], s[2]].map(|x| ((x + s[3] / 2) / s[3].max(1)) as u8);
+    Colours { frame: 0, samples, ids: (0..=last as u32).collect(), palette: sums.iter().map(mean).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firmware::frame::Frame;
+    use firmware::limits::PAYLOAD_BYTES_MAX;
+    use firmware::wire::CensusHead;
+    use firmware::wire::census::Census;
+
+    pub(crate) fn parts(width: usize, rgb: &[u8], centroids_q6: &[[u16; 3]]) -> Vec<Vec<u8>> {
+        let frame = Frame::rgb(width, rgb.len() / 3 / width, rgb).unwrap();
+        let head = CensusHead {
+            frame: 3,
+            part: 0,
+            parts: 1,
+            pixels: 0,
+            colours: 0,
+            in_part: 0,
+            centroids_q6: heapless::Vec::from_slice(centroids_q6).unwrap(),
+            ids: (0..centroids_q6.len() as u32).map(|i| i + 10).collect(),
+        };
+        let (mut scratch, mut buf) = (vec![0; frame.pixels()], vec![0; PAYLOAD_BYTES_MAX]);
+        let mut census = Census::take(&frame, head, &mut scratch, &mut []).unwrap();
+        let mut all = Vec::new();
+        while let Some(n) = census.next_part(&mut buf).unwrap() {
+            all.push(buf[..n].to_vec());
+        }
+        all
+    }
+
+    #[test]
+    fn parts_come_together_in_any_order_with_labels_and_repeats_are_harmless() {
+        let rgb: Vec<u8> = (0..60_000u32).flat_map(|i| [(i >> 8) as u8, (i * 7) as u8, (i & 255) as u8]).collect();
+        let all = parts(300, &rgb, &[[0, 0, 0], [64, 64, 64], [16_320, 16_320, 16_320]]);
+        assert!(all.len() > 2);
+        let shuffled: Vec<(u8, &[u8])> = all.iter().rev().chain(&all[..1]).map(|p| (1, &p[..])).collect();
+        let c = join(shuffled.iter().copied()).unwrap();
+        assert_eq!(c.samples.iter().map(|s| s.count).sum::<u32>(), 60_000);
+        assert_eq!((c.ids.as_slice(), c.palette[2]), (&[10, 11, 12][..], [255; 3]));
+        let missing = join(shuffled.iter().skip(2).copied().take(1)).unwrap_err();
+        assert!(matches!(missing, CensusError::Incomplete { have: 1, .. }), "{missing}");
+        assert!(join(std::iter::once((9, &all[0][..]))).is_err());
+    }
+
+    #[test]
+    fn a_centroid_brighter_than_white_is_a_lie() {
+        // Found by fuzzing: its squared distance overflowed.
+        let all = parts(1, &[0, 0, 0], &[[0, 16_321, 0]]);
+        let joined = join(all.iter().map(|p| (1, &p[..])));
+        assert_eq!(joined.err(), Some(CensusError::Wire(WireError::Inconsistent)));
+        assert!(join(parts(1, &[0, 0, 0], &[[16_320; 3]]).iter().map(|p| (1, &p[..]))).is_ok());
+    }
+
+    #[test]
+    fn on_a_tie_the_lowest_label_wins() {
+        assert_eq!(nearest([1, 1, 1], &[[0, 0, 0], [128, 128, 128]]), 0);
+        assert_eq!(nearest([1, 1, 1], &[[0, 0, 0], [127, 128, 128]]), 1);
+        assert_eq!(nearest([9, 9, 9], &[[1, 1, 1], [1, 1, 1]]), 0);
+    }
+
+    #[test]
+    fn a_picture_and_its_labels_give_the_same_kind_of_colours() {
+        let c = from_picture(&[1, 1, 1, 3, 3, 3, 1, 1, 1, 9, 9, 9], &[0, 0, 0, 2]);
+        assert_eq!(c.samples.len(), 3);
+        assert_eq!(c.samples[0], Sample { rgb: [1; 3], label: 0, count: 2 });
+        assert_eq!(c.palette, [[2; 3], [0; 3], [9; 3]]);
+    }
+}

@@ -1,0 +1,496 @@
+//! Verdict: what a delivery is, and the journal entry it becomes.
+//!
+//! Takes an MQTT topic, a payload and the time. Gives an entry and what the journal's word for it will mean.
+//! Touches nothing: every rule of what is kept, and what is dead and why, is here and can be tested here.
+//! Never loses bytes without a reason: what cannot be kept as it is becomes a dead letter.
+
+use crate::clock::Rfc3339;
+use crate::journal::{Entry, Headers, Topic};
+use crate::json::{JSON_VERSION, LossJson, ReportJson, WindowJson};
+use firmware::custody::{Envelope, Kind, Window};
+use firmware::limits::{PAYLOAD_BYTES_MAX, SEQ_MAX};
+use firmware::wire::census;
+use firmware::wire::{self, Loss, OriginalHead, Payload, PictureHead, Report, WireError};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+/// Bytes of a dead letter that are kept.
+pub const DEAD_BYTES_MAX: usize = 64 * 1024;
+/// Longest device name.
+pub const DEVICE_BYTES_MAX: usize = 64;
+
+/// What a report takes as JSON, about: without its swatches, and each of these.
+const JSON_BYTES: usize = 1_024;
+const JSON_SWATCH_BYTES: usize = 40;
+
+/// A capture time is an entry's time only within these bounds of now: journals delete by an entry's time, so an old
+/// backlog would be gone before it is read, and Kafka refuses times far ahead. `captured-at` has the true one.
+const BEHIND_US_MAX: u64 = 12 * 3_600_000_000;
+const AHEAD_US_MAX: u64 = 60_000_000;
+
+/// How the values of `metrics` are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueFormat {
+    /// JSON, for everybody.
+    Json,
+    /// The payload as it came.
+    Postcard,
+}
+
+/// What the journal's word will mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// That record of the device is settled.
+    Record {
+        /// The stream.
+        stream: u64,
+        /// The sequence number.
+        seq: u64,
+    },
+    /// That window is journalled.
+    Window(Box<Window>),
+    /// Nothing more than the MQTT ack.
+    Nothing,
+}
+
+/// What to do with a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Journal it, then acknowledge.
+    Keep {
+        /// The entry; its key is the device.
+        entry: Entry,
+        /// What its delivery means.
+        effect: Effect,
+    },
+    /// A picture without custody: into the device's slot.
+    Picture {
+        /// The entry; its key is the device.
+        entry: Entry,
+    },
+    /// Nothing to keep (our own status, an emptied retained message): acknowledge.
+    Ignore,
+}
+
+/// Judges a delivery on `topic`.
+pub fn judge(topic: &str, payload: &[u8], now_us: u64, format: ValueFormat) -> Verdict {
+    let mut words = topic.split('/').skip(2);
+    let (device, kind) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+    if device == "bridge" || payload.is_empty() {
+        return Verdict::Ignore;
+    }
+    let place = match kind {
+        "metrics" => Topic::Metrics,
+        "census" => Topic::Census,
+        "video" => Topic::Video,
+        _ => Topic::Status,
+    };
+    let delivery = Delivery { device, kind, payload, now_us, format };
+    let judged = if is_device(device) {
+        match kind {
+            "window" => delivery.window(),
+            "status" => delivery.status(),
+            _ => delivery.record(),
+        }
+    } else {
+        Err(Dead { reason: "device".to_owned(), envelope: None })
+    };
+    judged.unwrap_or_else(|dead| delivery.dead(place, dead))
+}
+
+/// Whether a word may name a device: letters, digits, `.`, `-`, `_`.
+pub fn is_device(word: &str) -> bool {
+    (1..=DEVICE_BYTES_MAX).contains(&word.len())
+        && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+        && !word.starts_with('.')
+}
+
+/// Why a delivery is a dead letter; with its envelope, if that is to be trusted.
+struct Dead {
+    reason: String,
+    envelope: Option<Envelope>,
+}
+
+struct Delivery<'a> {
+    device: &'a str,
+    kind: &'a str,
+    payload: &'a [u8],
+    now_us: u64,
+    format: ValueFormat,
+}
+
+impl Delivery<'_> {
+    fn record(&self) -> Result<Verdict, Dead> {
+        // A wrong checksum may mean a wrong seq: only a whole envelope counts as handed over.
+        let (envelope, payload) =
+            Envelope::open(self.payload).map_err(|e| Dead { reason: e.word().to_owned(), envelope: None })?;
+        let dead = |reason: &str| Dead { reason: reason.to_owned(), envelope: Some(envelope) };
+        if envelope.seq > SEQ_MAX {
+            return Err(Dead { reason: "seq".to_owned(), envelope: None });
+        }
+        let kind = envelope.kind().ok_or_else(|| dead("kind"))?;
+        if kind.mqtt_kind() != self.kind {
+            return Err(dead("kind-topic"));
+        }
+        let picture = matches!(kind, Kind::Picture | Kind::Original);
+        let loose = envelope.stream == 0;
+        if loose && !picture || !loose && kind == Kind::Original {
+            return Err(dead("stream"));
+        }
+        if !loose && payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(dead("too-long"));
+        }
+        let written = self.write(kind, &envelope, payload).map_err(|e| dead(wire_word(e)))?;
+        let entry = self.entry(kind, &envelope, written);
+        if loose {
+            return Ok(Verdict::Picture { entry });
+        }
+        let effect = Effect::Record { stream: envelope.stream, seq: envelope.seq };
+        Ok(Verdict::Keep { entry, effect })
+    }
+
+    /// The value of a record, its content type, and its part of so many.
+    fn write(&self, kind: Kind, envelope: &Envelope, payload: &[u8]) -> Result<Written, WireError> {
+        let version = envelope.payload_version;
+        let json = |value: Option<Vec<u8>>, version| {
+            let value = value.ok_or(WireError::Full)?;
+            Ok(Written { value, version, content_type: "application/json", parts: None })
+        };
+        let binary = |content_type, parts| Ok(Written { value: payload.to_vec(), version, content_type, parts });
+        match kind {
+            Kind::Report if self.format == ValueFormat::Json => {
+                let report = wire::decode::<Report>(version, payload)?;
+                // Room for all of it at once.
+                let mut value = Vec::with_capacity(JSON_BYTES + JSON_SWATCH_BYTES * report.palette.len());
+                let written = serde_json::to_writer(&mut value, &ReportJson::new(self.device, envelope, &report));
+                // Whatever the edge's version is: all reports of a topic have one shape.
+                json(written.ok().map(|()| value), JSON_VERSION)
+            }
+            Kind::Report => binary("application/x-postcard", None),
+            Kind::Loss => {
+                let loss = LossJson::new(&wire::decode::<Loss>(version, payload)?);
+                json(serde_json::to_vec(&loss).ok(), version)
+            }
+            // A version that this build cannot read is passed on as it is; its readers may be newer.
+            Kind::Census => {
+                let parts = readable(census::read_part(version, payload).map(|(h, _)| (h.part, h.parts)))?;
+                binary("application/x-hueflow-census", parts)
+            }
+            Kind::Picture => {
+                let head = wire::decode_head::<PictureHead>(version, payload);
+                binary("application/x-hueflow-picture", readable(head.map(|(h, _)| (h.part, h.parts)))?)
+            }
+            Kind::Original => {
+                readable(wire::decode_head::<OriginalHead>(version, payload).map(|_| ()))?;
+                binary("application/x-hueflow-original", None)
+            }
+        }
+    }
+
+    fn entry(&self, kind: Kind, envelope: &Envelope, written: Written) -> Entry {
+        let topic = match kind {
+            Kind::Report => Topic::Metrics,
+            Kind::Census => Topic::Census,
+            Kind::Picture | Kind::Original => Topic::Video,
+            Kind::Loss => Topic::Status,
+        };
+        let schema = match kind {
+            Kind::Report => "metrics",
+            Kind::Census => "census",
+            Kind::Picture => "video",
+            Kind::Original => "original",
+            Kind::Loss => "loss",
+        };
+        let mut headers = self.headers(schema, written.version, written.content_type);
+        say_envelope(&mut headers, envelope);
+        if let Some((part, parts)) = written.parts {
+            headers.push("part", part);
+            headers.push("parts", parts);
+        }
+        let sane = self.now_us.saturating_sub(BEHIND_US_MAX)..=self.now_us.saturating_add(AHEAD_US_MAX);
+        let trusted = envelope.clock_synced && sane.contains(&envelope.captured_at_us);
+        let time_us = if trusted { envelope.captured_at_us } else { self.now_us };
+        self.plain(topic, headers, time_us, written.value, envelope.stream == 0)
+    }
+
+    fn window(&self) -> Result<Verdict, Dead> {
+        let malformed = |e: WireError| Dead { reason: format!("window-{}", wire_word(e)), envelope: None };
+        let window = wire::decode_window(self.payload).map_err(malformed)?;
+        if window.streams.iter().any(|s| s.next > SEQ_MAX) {
+            return Err(malformed(WireError::Inconsistent));
+        }
+        let value = serde_json::to_vec(&WindowJson::new(&window)).map_err(|_| malformed(WireError::Full))?;
+        let headers = self.headers("window", 1, "application/json");
+        let entry = self.plain(Topic::Status, headers, self.now_us, value, false);
+        Ok(Verdict::Keep { entry, effect: Effect::Window(Box::new(window)) })
+    }
+
+    fn status(&self) -> Result<Verdict, Dead> {
+        serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(self.payload)
+            .map_err(|_| Dead { reason: "status-json".to_owned(), envelope: None })?;
+        let headers = self.headers("status", 1, "application/json");
+        let entry = self.plain(Topic::Status, headers, self.now_us, self.payload.to_vec(), false);
+        Ok(Verdict::Keep { entry, effect: Effect::Nothing })
+    }
+
+    fn dead(&self, topic: Topic, dead: Dead) -> Verdict {
+        // A name that may be anything is no key.
+        let device = if is_device(self.device) { self.device } else { "unknown" };
+        let kind: String = self.kind.chars().take(DEVICE_BYTES_MAX).collect();
+        let mut headers = Headers::new();
+        headers.push("reason", dead.reason);
+        headers.push("device", device);
+        headers.push("mqtt-kind", kind);
+        headers.push("bytes", self.payload.len());
+        headers.push("sha256", sha256(self.payload));
+        let mut effect = Effect::Nothing;
+        if let Some(envelope) = dead.envelope {
+            say_envelope(&mut headers, &envelope);
+            if envelope.stream != 0 {
+                effect = Effect::Record { stream: envelope.stream, seq: envelope.seq };
+            }
+        }
+        let kept = self.payload.get(..DEAD_BYTES_MAX).unwrap_or(self.payload).to_vec();
+        let mut entry = self.plain(topic, headers, self.now_us, kept, false);
+        entry.dead = true;
+        entry.key = device.to_owned();
+        Verdict::Keep { entry, effect }
+    }
+
+    fn headers(&self, schema: &str, version: u8, content_type: &str) -> Headers {
+        let mut headers = Headers::new();
+        headers.push("schema", format_args!("hueflow.{schema}/{version}"));
+        headers.push("content-type", content_type);
+        headers.push("device", self.device);
+        headers
+    }
+
+    fn plain(&self, topic: Topic, headers: Headers, time_us: u64, value: Vec<u8>, loose: bool) -> Entry {
+        let time_ms = i64::try_from(time_us / 1000).unwrap_or(i64::MAX);
+        Entry { topic, dead: false, loose, key: self.device.to_owned(), headers, time_ms, value }
+    }
+}
+
+struct Written {
+    value: Vec<u8>,
+    /// Version of the value's format, for the schema header.
+    version: u8,
+    content_type: &'static str,
+    parts: Option<(u16, u16)>,
+}
+
+fn say_envelope(headers: &mut Headers, envelope: &Envelope) {
+    headers.push("stream", envelope.stream);
+    headers.push("seq", envelope.seq);
+    headers.push("captured-at", Rfc3339(envelope.captured_at_us));
+}
+
+/// SHA-256 in hexadecimal, as dead letters carry it.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut s, b| {
+        let _ = write!(s, "{b:02x}");
+        s
+    })
+}
+
+fn readable<T>(head: Result<T, WireError>) -> Result<Option<T>, WireError> {
+    match head {
+        Ok(head) => Ok(Some(head)),
+        Err(WireError::Version(_)) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn wire_word(e: WireError) -> &'static str {
+    match e {
+        WireError::Full => "full",
+        WireError::Malformed => "payload",
+        WireError::Version(_) => "payload-version",
+        WireError::Inconsistent => "inconsistent",
+        WireError::TooTall => "too-tall",
+    }
+}
+
+/// Puts a payload behind its envelope: the bytes of a record, as an edge makes them.
+pub fn seal<P: Payload>(envelope: &Envelope, payload: &P, rest: &[u8]) -> Result<Vec<u8>, WireError> {
+    let mut buf = vec![0; PAYLOAD_BYTES_MAX];
+    let n = wire::encode(payload, &mut buf)?;
+    buf.truncate(n);
+    buf.extend_from_slice(rest);
+    let mut record = envelope.seal(&buf).to_vec();
+    record.append(&mut buf);
+    Ok(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::report;
+    use firmware::wire::LossReason;
+    use proptest::prelude::*;
+
+    const E: Envelope = Envelope {
+        kind: 1,
+        payload_version: Report::VERSION,
+        clock_synced: true,
+        stream: 8,
+        seq: 3,
+        captured_at_us: 1_500_000,
+    };
+
+    fn keep(v: Verdict) -> (Entry, Effect) {
+        match v {
+            Verdict::Keep { entry, effect, .. } => (entry, effect),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn judged(topic: &str, bytes: &[u8]) -> Verdict {
+        judge(&format!("hueflow/home/{topic}"), bytes, 9_000_000, ValueFormat::Json)
+    }
+
+    fn reason(topic: &str, bytes: &[u8]) -> (String, Effect) {
+        let (entry, effect) = keep(judged(topic, bytes));
+        assert!(entry.dead);
+        (entry.header("reason").unwrap().to_owned(), effect)
+    }
+
+    #[test]
+    fn a_report_becomes_json_with_key_headers_and_its_own_time() {
+        let bytes = seal(&E, &report(7), &[]).unwrap();
+        let (entry, effect) = keep(judged("pi/metrics", &bytes));
+        assert_eq!(effect, Effect::Record { stream: 8, seq: 3 });
+        assert_eq!((entry.topic_name().as_str(), entry.key.as_str(), entry.time_ms), ("metrics", "pi", 1_500));
+        for (name, value) in [
+            ("schema", "hueflow.metrics/3"),
+            ("content-type", "application/json"),
+            ("device", "pi"),
+            ("stream", "8"),
+            ("seq", "3"),
+            ("captured-at", "1970-01-01T00:00:01.500000Z"),
+        ] {
+            assert_eq!(entry.header(name), Some(value));
+        }
+        let json: ReportJson = serde_json::from_slice(&entry.value).unwrap();
+        assert_eq!((json.frame, json.clusters), (7, 2));
+        let unsynced = seal(&Envelope { clock_synced: false, ..E }, &report(7), &[]).unwrap();
+        assert_eq!(keep(judged("pi/metrics", &unsynced)).0.time_ms, 9_000);
+        let late = judge("hueflow/home/pi/metrics", &bytes, 86_400_000_000, ValueFormat::Json);
+        assert_eq!(keep(late).0.time_ms, 86_400_000, "an old backlog is not deleted at once for its age");
+        let ahead = seal(&Envelope { captured_at_us: 90_000_000, ..E }, &report(7), &[]).unwrap();
+        assert_eq!(keep(judged("pi/metrics", &ahead)).0.time_ms, 9_000);
+        let (raw, _) = keep(judge("hueflow/home/pi/metrics", &bytes, 0, ValueFormat::Postcard));
+        assert_eq!(raw.header("content-type"), Some("application/x-postcard"));
+        assert_eq!(wire::decode::<Report>(3, &raw.value).unwrap(), report(7));
+    }
+
+    #[test]
+    fn a_report_of_any_version_becomes_json_of_the_present_one_and_stays_what_it_was_as_postcard() {
+        for (version, hex) in [
+            (1, include_str!("../../../tests/golden/report-1.hex")),
+            (2, include_str!("../../../tests/golden/report-2.hex")),
+        ] {
+            let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+            let byte = |d: &[u8]| u8::from_str_radix(std::str::from_utf8(d).unwrap(), 16).unwrap();
+            let record: Vec<u8> = digits.chunks(2).map(byte).collect();
+            let (entry, _) = keep(judged("pi/metrics", &record));
+            assert_eq!(entry.header("schema"), Some("hueflow.metrics/3"));
+            let json = ReportJson::read(&entry.value).unwrap();
+            assert_eq!((json.frame, json.clusters, json.missed, json.beyond_px), (299, 2, None, None));
+            let (raw, _) = keep(judge("hueflow/home/pi/metrics", &record, 0, ValueFormat::Postcard));
+            assert_eq!(raw.header("schema"), Some(format!("hueflow.metrics/{version}").as_str()));
+            assert!(wire::decode::<Report>(version, &raw.value).is_ok());
+        }
+    }
+
+    #[test]
+    fn dead_letters_say_why_and_count_as_handed_over_only_with_a_whole_envelope() {
+        let settled = Effect::Record { stream: 8, seq: 3 };
+        let good = seal(&E, &report(7), &[]).unwrap();
+        let mut damaged = good.clone();
+        damaged[50] ^= 1;
+        assert_eq!(reason("pi/metrics", &damaged), ("crc".to_owned(), Effect::Nothing));
+        assert_eq!(reason("pi/metrics", &good[..30]), ("short".to_owned(), Effect::Nothing));
+        assert_eq!(
+            reason("pi/metrics", b"random bytes, and more than forty of them, too"),
+            ("magic".to_owned(), Effect::Nothing)
+        );
+        assert_eq!(reason("pi/census", &good), ("kind-topic".to_owned(), settled.clone()));
+        assert_eq!(reason("a b/metrics", &good).0, "device");
+        let odd = Envelope { kind: 77, ..E };
+        assert_eq!(reason("pi/metrics", &seal(&odd, &report(7), &[]).unwrap()), ("kind".to_owned(), settled.clone()));
+        let newer = Envelope { payload_version: 9, ..E };
+        assert_eq!(
+            reason("pi/metrics", &seal(&newer, &report(7), &[]).unwrap()),
+            ("payload-version".to_owned(), settled.clone())
+        );
+        assert_eq!(
+            reason("pi/metrics", &seal(&Envelope { seq: u64::MAX, ..E }, &report(7), &[]).unwrap()),
+            ("seq".to_owned(), Effect::Nothing)
+        );
+        let mut contradicts = report(7);
+        contradicts.width += 1;
+        assert_eq!(reason("pi/metrics", &seal(&E, &contradicts, &[]).unwrap()).0, "inconsistent");
+        let long = Envelope { kind: 3, payload_version: 1, ..E };
+        let picture = PictureHead {
+            frame: 1,
+            part: 0,
+            parts: 1,
+            width: 1,
+            height: 1,
+            packed_bytes: 1,
+            palette: Default::default(),
+        };
+        assert_eq!(reason("pi/video", &seal(&long, &picture, &[0; 40_000]).unwrap()), ("too-long".to_owned(), settled));
+        let (entry, _) = keep(judged("pi/video", &[7; 100_000]));
+        assert_eq!((entry.value.len(), entry.header("bytes")), (DEAD_BYTES_MAX, Some("100000")));
+        assert_eq!(entry.header("sha256").unwrap().len(), 64);
+        assert_eq!(reason("pi/status", b"[1]").0, "status-json");
+        assert_eq!(reason("pi/window", &[1, 2]).0, "window-payload");
+    }
+
+    #[test]
+    fn pictures_without_a_stream_go_to_the_slot_and_with_one_they_are_records() {
+        let head = PictureHead {
+            frame: 1,
+            part: 2,
+            parts: 3,
+            width: 1,
+            height: 1,
+            packed_bytes: 1,
+            palette: Default::default(),
+        };
+        let record = seal(&Envelope { kind: 3, payload_version: 1, ..E }, &head, b"x").unwrap();
+        let (entry, _) = keep(judged("pi/video", &record));
+        assert_eq!((entry.header("part"), entry.header("parts"), entry.loose), (Some("2"), Some("3"), false));
+        let loose = seal(&Envelope { kind: 3, payload_version: 1, stream: 0, ..E }, &head, b"x").unwrap();
+        assert!(matches!(judged("pi/video", &loose), Verdict::Picture { entry: Entry { loose: true, .. }, .. }));
+        assert_eq!(reason("pi/metrics", &seal(&Envelope { stream: 0, ..E }, &report(1), &[]).unwrap()).0, "stream");
+        // A newer census is passed on without its part.
+        let newer = seal(&Envelope { kind: 3, payload_version: 5, ..E }, &head, b"x").unwrap();
+        assert_eq!(keep(judged("pi/video", &newer)).0.header("part"), None);
+    }
+
+    #[test]
+    fn losses_windows_and_states_go_to_status() {
+        let loss = Loss { stream: 8, from: 1, to: 4, reason: LossReason::Full };
+        let (entry, effect) = keep(judged(
+            "pi/metrics",
+            &seal(&Envelope { kind: 4, payload_version: 1, stream: 9, ..E }, &loss, &[]).unwrap(),
+        ));
+        assert_eq!(effect, Effect::Record { stream: 9, seq: 3 });
+        assert_eq!((entry.topic, entry.header("schema")), (Topic::Status, Some("hueflow.loss/1")));
+        assert_eq!(entry.value, br#"{"stream":"8","from":1,"to":4,"reason":"full"}"#);
+        let (entry, effect) = keep(judged("pi/status", br#"{"state":"online"}"#));
+        assert_eq!((entry.header("schema"), effect), (Some("hueflow.status/1"), Effect::Nothing));
+        assert_eq!(judged("bridge/status", b"{}"), Verdict::Ignore);
+        assert_eq!(judged("pi/window", b""), Verdict::Ignore);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_on_any_topic_give_a_verdict(topic in "[a-z/]{0,20}", bytes in prop::collection::vec(any::<u8>(), 0..90)) {
+            let _ = judge(&topic, &bytes, 0, ValueFormat::Json);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The masks that the configuration's `[[mask]]` tables describe.
+//!
+//! Each table has either `polygon`, a list of corners, or `rect`; anything else in it is refused. The value may also be an
+//! array of such tables in one line of TOML, which is how an environment variable gives it.
+
+use super::Raw;
+use super::layers::{ConfigError, Word};
+use crate::spec::Mask;
+use firmware::limits::MASKS_MAX;
+use toml::Value;
+
+impl Raw {
+    pub(super) fn masks(&self) -> Result<Vec<Mask>, ConfigError> {
+        let word = self.look("mask");
+        let parsed = tables(&word.value);
+        parsed.filter(|masks| masks.len() <= MASKS_MAX).ok_or_else(|| refuse(&word))
+    }
+}
+
+fn refuse(word: &Word) -> ConfigError {
+    word.refuse()
+}
+
+fn tables(value: &Value) -> Option<Vec<Mask>> {
+    match value {
+        Value::Array(tables) => tables.iter().map(mask).collect(),
+        Value::String(text) => {
+            let document: toml::Table = toml::from_str(&format!("mask = {text}")).ok()?;
+            document.get("mask").filter(|value| value.is_array()).and_then(tables)
+        }
+        _ => None,
+    }
+}
+
+fn mask(table: &Value) -> Option<Mask> {
+    let table = table.as_table().filter(|table| table.len() == 1)?;
+    if let Some(corners) = table.get("polygon") {
+        let corners: Option<Vec<[f64; 2]>> = corners.as_array()?.iter().map(numbers).collect();
+        Mask::polygon(&corners?)
+    } else {
+        Mask::rect(numbers(table.get("rect")?)?)
+    }
+}
+
+fn numbers<const N: usize>(value: &Value) -> Option<[f64; N]> {
+    let number = |value: &Value| value.as_float().or_else(|| value.as_integer().map(|n| n as f64));
+    let numbers: Option<Vec<f64>> = value.as_array()?.iter().map(number).collect();
+    numbers?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, Raw};
+    use std::path::Path;
+
+    fn masks(toml: &str) -> Result<usize, String> {
+        let raw = Raw::of_toml(toml, Path::new("edge.toml")).map_err(|e| e.to_string())?;
+        Config::check(raw).map(|config| config.masks.len()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn masks_are_tables_with_a_polygon_or_a_rectangle() {
+        assert_eq!(masks(""), Ok(0));
+        assert_eq!(
+            masks("[[mask]]\nrect = [0, 0, 0.5, 1]\n[[mask]]\npolygon = [[0.1, 0.2], [0.3, 0.2], [0.3, 0.9]]"),
+            Ok(2)
+        );
+        for bad in [
+            "[[mask]]\nrect = [0, 0, 0.5]",
+            "[[mask]]\nrect = [0, 0, 2, 1]",
+            "[[mask]]\npolygon = [[0, 0], [1, 1]]",
+            "[[mask]]\nrect = [0, 0, 0.5, 1]\nname = \"door\"",
+            "[[mask]]",
+            "mask = 5",
+        ] {
+            let why = masks(bad).unwrap_err();
+            assert!(why.contains("mask") && why.contains("polygon"), "{bad}: {why}");
+        }
+        let many = "[[mask]]\nrect = [0, 0, 0.1, 0.1]\n".repeat(17);
+        assert!(masks(&many).unwrap_err().contains("16"));
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        let toml = "[[mask]]\nrect = [0.25, 0.0, 0.5, 1.0]\n[camera]\nfps = 10";
+        let config = Config::check(Raw::of_toml(toml, Path::new("edge.toml")).unwrap()).unwrap();
+        for printed in [config.print(), config.print_all()] {
+            let again = Config::check(Raw::of_toml(&printed, Path::new("printed")).unwrap()).unwrap();
+            assert_eq!((again.masks, again.ask.fps), (config.masks.clone(), 10.0), "{printed}");
+        }
+        let mut raw = Raw::default();
+        let variable = toml::Value::String("[{rect = [0, 0, 0.5, 0.5]}]".into());
+        raw.put("mask", variable, super::super::Origin::Env("HUEFLOW_EDGE__MASK".into())).unwrap();
+        assert_eq!(Config::check(raw).unwrap().masks.len(), 1);
+    }
+}
