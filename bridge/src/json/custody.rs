@@ -59,7 +59,7 @@ pub struct LossJson {
     pub from: u64,
     /// One past the last that is gone.
     pub to: u64,
-    /// `full` or `corrupt`.
+    /// `full`, `corrupt` or `too_large`.
     pub reason: String,
 }
 
