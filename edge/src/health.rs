@@ -110,16 +110,16 @@ impl Child {
         self.running();
     }
 
-    /// It failed and is tried again. `why` is logged unless it was logged since the child last ran. Returns true if it
-    /// was logged.
+    /// It failed and is tried again. `why` is logged whole unless it was logged since the child last ran; what is kept is
+    /// shortened. Returns true if it was logged.
     pub fn waiting(&self, why: &str) -> bool {
-        let why = shortened(why);
-        self.set(State::Waiting, Some(why), true);
+        let kept = shortened(why);
+        self.set(State::Waiting, Some(kept), true);
         let mut logged = lock(&self.logged);
-        if logged.as_deref() == Some(why) {
+        if logged.as_deref() == Some(kept) {
             return false;
         }
-        *logged = Some(why.to_owned());
+        *logged = Some(kept.to_owned());
         let report = lock(&self.report);
         log::warn!("{} {} failed, and is tried again: {why}", report.name, report.what);
         true

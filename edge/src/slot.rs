@@ -8,8 +8,9 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A display that wants every frame is waited for this long; after that it loses the frame, so that one that hangs does
-/// not stop clustering. Writing a PNG of 1080p to a slow card takes less than a second.
-pub const PUT_WAIT_MAX: Duration = Duration::from_secs(5);
+/// not stop clustering. All displays share a thread: a picture on a slow bus of an emulated board takes ten seconds. The
+/// watchdog takes a display for hung after a minute, twice as long.
+pub const PUT_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Pictures that wait at most.
 pub const WAITING_MAX: usize = 1;
 

@@ -48,7 +48,10 @@ impl Yuv {
 }
 
 /// The samples of a row in which two pixels share their chroma, by layout.
-#[cfg_attr(not(feature = "simd"), expect(dead_code, reason = "only the vector versions read the samples"))]
+#[cfg_attr(
+    not(all(feature = "simd", any(target_arch = "x86_64", target_arch = "aarch64"))),
+    expect(dead_code, reason = "only the vector versions read the samples")
+)]
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Halved<'a> {
     /// Y0 Cb Y1 Cr.
