@@ -1,4 +1,4 @@
-//! A bridge, as in `bridge/src/relay.rs` and `mqtt.rs`: a message goes to the journal in one step and is confirmed in another.
+//! A bridge, as in `bridge/src/relay/`: a message goes to the journal in one step and is confirmed in another.
 //!
 //! It takes the broker's deliveries in order, writes them to the journal, and publishes acks. It settles them in order, also
 //! after its connection is gone.
