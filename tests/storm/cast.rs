@@ -419,10 +419,15 @@ impl Edge {
         let code = self.process.wait(LIMIT);
         assert!(code == 0, "{} ended with {code}: see {}", self.name, self.log.display());
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let line = log.lines().rfind(|l| l.contains(" frames in ")).unwrap_or_default();
-        let before = |word| line.split(word).next().and_then(|l| l.split_whitespace().last()?.parse().ok());
+        // The summary has a line of frames and a line of records.
+        let before = |word: &str| {
+            let line = log.lines().rfind(|l| l.contains(word))?;
+            line.split(word).next()?.split_whitespace().last()?.parse().ok()
+        };
         let said = (before(" frames in "), before(" lost by the camera"), before(" refused"));
-        let (Some(frames), Some(lost), Some(refused)) = said else { panic!("{}: no summary in {line:?}", self.name) };
+        let (Some(frames), Some(lost), Some(refused)) = said else {
+            panic!("{}: no summary at the end of {}", self.name, self.log.display())
+        };
         self.note_run(Some(Summary { frames, lost, refused }));
     }
 }
