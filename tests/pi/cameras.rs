@@ -35,6 +35,21 @@ fn palette(json: &Value) -> Vec<([u8; 3], f64)> {
     column("rgb_q6").zip(column("pixels")).map(cluster).collect()
 }
 
+/// The clusters of a device's last report as the store has them: colour and share.
+fn stored_palette(house: &House, device: &str) -> Vec<([u8; 3], f64)> {
+    let last = format!("SELECT max(seq) FROM reports WHERE device = '{device}'");
+    let query = format!(
+        "SELECT round(red), round(green), round(blue), pixels FROM palette WHERE device = '{device}' AND seq = ({last}) \
+         ORDER BY label"
+    );
+    let number = |word: &str| -> f64 { word.parse().expect("a number") };
+    let cluster = |row: &String| {
+        let [red, green, blue, pixels] = row.split('|').map(number).collect::<Vec<_>>()[..] else { panic!("{row}") };
+        ([red as u8, green as u8, blue as u8], pixels / PIXELS)
+    };
+    house.query(&query).iter().map(cluster).collect()
+}
+
 /// The eight bars, no more and no less.
 fn are_the_bars(device: &str, clusters: &[([u8; 3], f64)]) {
     for (name, bar) in BARS {
@@ -94,8 +109,7 @@ fn a_pis_cameras_are_clustered_into_kafka_and_one_that_was_unplugged_comes_back_
         let count =
             house.query(&format!("SELECT count(*), count(DISTINCT frame) FROM reports WHERE device = '{device}'"));
         assert_eq!(count, [format!("{FRAMES}|{FRAMES}")], "{device}");
-        let last = format!("SELECT palette FROM reports WHERE device = '{device}' ORDER BY id DESC LIMIT 1");
-        let stored = palette(&serde_json::from_str(&house.query(&last)[0]).expect("a palette"));
+        let stored = stored_palette(&house, device);
         println!("{device}: {stored:?}");
         are_the_bars(device, &stored);
         // The journal has the same reports; a slow guest may have sent one again, which the store dropped.
