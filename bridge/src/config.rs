@@ -281,7 +281,7 @@ fn broker(s: &Settings) -> Result<Broker, Failure> {
             *tls = Tls { ca_file, own };
             tls.client().map_err(Failure::Config)?;
         }
-        // Whoever names a CA means to be safe.
+        // A configuration that names a CA expects TLS.
         None if ca_file.is_some() || own.is_some() => {
             return Err(s.wrong("mqtt.url", "must be mqtts:// where mqtt.ca_file or mqtt.cert_file is set"));
         }

@@ -1,4 +1,4 @@
-//! Standby: two bridges for one site, of which one relays; whoever is gone, the other takes over, once.
+//! Standby: two bridges for one site, of which one relays. When it ends, the other one takes over, once.
 //!
 //! Takes a paced clip. Gives nothing.
 //! Touches a house of its own for each test.

@@ -258,7 +258,7 @@ fn write(mut connection: Connection, mut queue: mpsc::Receiver<Waiting>, keep: R
             log::info!("local journal: the disk takes entries again");
         }
         for (_, done) in group.drain(..) {
-            let _ = done.send(()); // Whoever asked may be gone.
+            let _ = done.send(()); // The caller may have ended.
         }
         if swept.elapsed() >= SWEEP {
             if let Err(e) = sweep(&mut connection, keep, crate::clock::now_us()) {

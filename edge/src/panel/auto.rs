@@ -32,7 +32,7 @@ const COVERED: &str = "a desktop has the screen, and a service cannot draw on a 
                        session, boot to the console (sudo raspi-config nonint do_boot_behaviour B1), or use preview or spi";
 
 /// Returns true if a desktop has the screen of the machine whose files are under `root`, or will have it when the machine has
-/// started: whoever takes the screen before it does keeps the desktop from starting.
+/// started: a program that takes the screen before it does keeps the desktop from starting.
 pub fn has_desktop(root: &Path) -> bool {
     has_session(&root.join(SESSIONS_DIR))
         || will_start(&root.join("etc/systemd/system"), &root.join("usr/lib/systemd/system"))

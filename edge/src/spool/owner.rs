@@ -3,7 +3,7 @@
 //! The file `owner` names it. A spool that is opened under another name has its files moved to `of/SITE/DEVICE` first, so that
 //! its records keep the name that produced them, and its new owner begins with an empty one. Under the former name again,
 //! the files come back. Each step can be interrupted and is done again at the next open. A spool without the file is of an
-//! earlier version or of a run without a broker: whoever opens it next is its owner.
+//! earlier version or of a run without a broker: the next edge that opens it becomes its owner.
 
 use super::segment::number_of;
 use super::{SpoolError, disk, make_dir, sync_dir};
