@@ -283,12 +283,14 @@ fn write(dir: &Path, name: &str, w: u32, h: u32, color: ::png::ColorType, data: 
 mod tests {
     use super::*;
     use crate::slot::empty_report;
+    use firmware::wire::Swatch;
 
     #[test]
     fn missed_colours_are_said_and_unknown_ones_are_null_in_json() {
         let mut report = empty_report();
         (report.width, report.height, report.iterations, report.sse_q12) = (2, 2, 7, 4 * 4 * 4_096);
-        let plain = "frame 0: 0 colours detected, DCDP took 7 iterations, rms 2.00, silhouette about undefined, 0.0 ms";
+        report.palette.push(Swatch { id: 0, rgb_q6: [0; 3], pixels: 4 }).unwrap();
+        let plain = "frame 0: 1 colours detected, DCDP took 7 iterations, rms 2.00, silhouette about undefined, 0.0 ms";
         assert_eq!(sentence(&line(&report, Micros::default().into())), plain);
         (report.missed, report.beyond_px) = (Some(2), Some(3));
         let said = sentence(&line(&report, Micros::default().into()));

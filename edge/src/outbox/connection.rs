@@ -89,6 +89,8 @@ pub(super) struct Connection {
     mqtt: Mqtt,
     wire: Arc<Wire>,
     phase: Phase,
+    /// What is probed or subscribed to must be answered by then. Other packets, such as pings, do not put it off.
+    answer_by: Instant,
     packets: Packets,
     oversized: Oversized,
     /// Each connection is a session of its own.
@@ -119,6 +121,7 @@ impl Connection {
             mqtt,
             wire,
             phase: Phase::Down,
+            answer_by: Instant::now(),
             packets: Packets::default(),
             oversized: Oversized::default(),
             kept: VecDeque::new(),
@@ -134,7 +137,7 @@ impl Connection {
 
     async fn turn(&mut self) -> Result<(), Ended> {
         let limit = match self.phase {
-            Phase::Probing | Phase::Subscribing(_) => Some(Instant::now() + ANSWER_LIMIT),
+            Phase::Probing | Phase::Subscribing(_) => Some(self.answer_by),
             Phase::Up => self.oversized.wakes_at(),
             Phase::Down => None,
         };
@@ -191,6 +194,7 @@ impl Connection {
 
     /// The next step towards a connection that is up: a probe, or the subscription of a topic from `topic` on.
     async fn go_on(&mut self, topic: usize) -> Result<(), Ended> {
+        self.answer_by = Instant::now() + ANSWER_LIMIT;
         if let Some(bytes) = self.packets.probe() {
             self.phase = Phase::Probing;
             return self.ask(bytes);

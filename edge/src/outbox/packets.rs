@@ -68,6 +68,8 @@ pub(super) struct Packets {
     suspicions: u32,
     search: Option<Search>,
     limit: Option<(usize, usize)>,
+    /// The broker has not answered a probe: it is not asked again, for each unanswered probe holds the records up.
+    is_silent: bool,
 }
 
 impl Packets {
@@ -95,7 +97,7 @@ impl Packets {
                 self.search = Some(Search { stage: Stage::Verify { left: 1, is_alive: false }, pass, fail, step: 0 });
             }
         }
-        if self.suspicions >= SUSPICIONS && self.search.is_none() {
+        if self.suspicions >= SUSPICIONS && self.search.is_none() && !self.is_silent {
             self.search = Packets::searching().search;
         }
     }
@@ -162,8 +164,9 @@ impl Packets {
         }
     }
 
-    /// Probing is given up: the broker does not answer probes.
+    /// Probing is given up for good: the broker does not answer probes, as rumqttd.
     pub fn give_up(&mut self) {
+        self.is_silent = true;
         self.end(self.limit);
     }
 
@@ -272,6 +275,15 @@ mod tests {
         assert_eq!(packets.probe(), Some(PROBE_BYTES_MAX));
         packets.passed(200_000);
         assert_eq!((packets.probe(), packets.limit()), (None, Some(PROBE_BYTES_MAX)));
+    }
+
+    #[test]
+    fn a_broker_that_does_not_answer_a_probe_is_not_asked_again() {
+        let mut packets = suspicious();
+        assert!(packets.probe().is_some());
+        packets.give_up();
+        (0..9).for_each(|_| packets.lost(Duration::ZERO, 5000));
+        assert_eq!((packets.probe(), packets.limit()), (None, None));
     }
 
     #[test]
