@@ -7,8 +7,8 @@ use firmware::wire::{Method, Micros, Refine, Report};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A display that wants every frame is waited for this long; after that it loses the frame, so that one that hangs does
-/// not stop clustering. All displays share a thread: a picture on a slow bus of an emulated board takes ten seconds. The
+/// A display that wants every frame is waited for this long; after that it loses the frame, and is not waited for again
+/// until it takes one, so that a display that hangs does not stop clustering. All displays share a thread: a picture on a slow bus of an emulated board takes ten seconds. The
 /// watchdog takes a display for hung after a minute, twice as long.
 pub const PUT_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Pictures that wait at most.
@@ -84,6 +84,8 @@ struct Inner {
     closed: bool,
     given: u64,
     skipped: u64,
+    /// A wait for a picture to be taken was in vain, and none was taken since.
+    is_late: bool,
 }
 
 /// The slot.
@@ -108,11 +110,12 @@ impl Slot {
     /// Puts `shot` there and gives back another to be filled. First waits for at most `wait` until the one before is
     /// taken; one that is not taken is replaced and counted.
     pub fn put(&self, shot: &mut Box<Shot>, wait: Duration) {
-        let until = Instant::now() + wait;
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = Instant::now() + if inner.is_late { Duration::ZERO } else { wait };
         while inner.full && !inner.closed {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
+                inner.is_late = !wait.is_zero();
                 break;
             }
             inner = self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -141,6 +144,7 @@ impl Slot {
         if !inner.full {
             return Taken::Closed;
         }
+        inner.is_late = false;
         std::mem::swap(&mut inner.waiting, shot);
         inner.full = false;
         self.changed.notify_all();
