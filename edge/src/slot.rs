@@ -84,7 +84,7 @@ struct Inner {
     closed: bool,
     given: u64,
     skipped: u64,
-    /// A wait for a picture to be taken was in vain, and none was taken since.
+    /// The last wait for a picture to be taken timed out, and none has been taken since.
     is_late: bool,
 }
 

@@ -299,7 +299,7 @@ mod tests {
         display.heartbeat(Some(Duration::from_secs(60)));
         assert_eq!(overdue(&health, at(10), &mut watchdog), None);
         assert!(!watchdog.is_due(at(11)), "it was fed a moment ago");
-        // The display hangs; the camera, which is looked for in vain, gives signs of life.
+        // The display hangs. The camera is absent, but its thread gives signs of life.
         camera.waiting("there is no such camera");
         camera.heartbeat(Some(Duration::from_secs(600)));
         assert_eq!(overdue(&health, at(70), &mut watchdog).as_deref(), Some("display spi"));
