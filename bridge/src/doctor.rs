@@ -1,9 +1,8 @@
-//! Doctor: what of this machine and its services the two programs can use, one line a check: ok, or what is wrong and what
+//! `doctor`: whether the two programs can use this machine and its services. One line a check: ok, or what is wrong and what
 //! to type.
 //!
-//! Takes a configuration. Gives lines on standard output, and the exit code.
-//! Touches the broker under a name of its own, the journal, and files, read only; a port for a moment.
-//! Never makes anything: no topic, no file, no folder.
+//! The input is a configuration; the results are lines on standard output, and the exit code. The broker (with a client id of
+//! its own), the journal and the files are only read, and a port is bound for a moment. No topic, file or folder is made.
 
 use crate::config::{BridgeConfig, Broker, MetricsConfig};
 use crate::failure::Failure;
@@ -196,9 +195,15 @@ fn kafka(config: &JournalConfig) -> Vec<Line> {
             )];
         }
     };
-    let mut lines = vec![ok("journal", format!("{} answers with {} brokers", config.url, survey.brokers))];
+    let advice = "set advertised.listeners of that broker to an address that this machine reaches";
+    let mut lines = match survey.unreachable.as_slice() {
+        [] => vec![ok("journal", format!("{} answers with {} brokers", config.url, survey.brokers))],
+        all => {
+            all.iter().map(|what| line("journal", State::Wrong, format!("{}: {what}", config.url), advice)).collect()
+        }
+    };
     lines.push(if survey.missing.is_empty() {
-        ok("topics", format!("{} are there", survey.there))
+        ok("topics", format!("{} are there", survey.topics))
     } else {
         let what = format!("missing: {}", survey.missing.join(", "));
         line("topics", State::Warning, what, "hueflow-bridge run makes them, where the brokers allow it")

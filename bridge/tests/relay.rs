@@ -26,7 +26,9 @@ struct Fake {
     open: watch::Sender<bool>,
     asked: AtomicUsize,
     kept: Arc<Mutex<Vec<Entry>>>,
+    /// Bytes of a value above which the topics refuse it, and those of dead letters.
     refuse_above: usize,
+    refuse_dead_above: usize,
     fatal: AtomicBool,
 }
 
@@ -38,6 +40,7 @@ impl Fake {
             asked,
             kept,
             refuse_above: usize::MAX,
+            refuse_dead_above: usize::MAX,
             fatal: AtomicBool::new(false),
         })
     }
@@ -55,7 +58,8 @@ impl Journal for Fake {
     fn append(&self, entry: Arc<Entry>) -> BoxFuture<'static, Result<(), JournalError>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let (mut open, kept) = (self.open.subscribe(), self.kept.clone());
-        let (fatal, refused) = (self.fatal.load(Ordering::Relaxed), entry.value.len() > self.refuse_above);
+        let bytes_max = if entry.dead { self.refuse_dead_above } else { self.refuse_above };
+        let (fatal, refused) = (self.fatal.load(Ordering::Relaxed), entry.value.len() > bytes_max);
         async move {
             if fatal {
                 return Err(JournalError::Fatal("test".to_owned()));
@@ -144,7 +148,8 @@ impl House {
     }
 
     async fn give(&self, topic: &str, payload: Vec<u8>) {
-        let delivery = Delivery { topic: format!("hueflow/home/{topic}"), payload, token: Token::none() };
+        let delivery =
+            Delivery { topic: format!("hueflow/home/{topic}"), payload, is_retained: false, token: Token::none() };
         self.tx.send(Inbound::Delivery(delivery)).await.unwrap();
     }
 
@@ -178,6 +183,29 @@ async fn nothing_is_acknowledged_before_the_journals_word() {
     h.until("said", || h.said.ranges("pi", 8) == [(0, 40)]).await;
     assert_eq!(h.journal.kept().len(), 40);
     assert_eq!(h.end().await.records, 40);
+}
+
+#[tokio::test]
+async fn a_retained_message_that_cannot_be_read_is_no_dead_letter_at_each_connection() {
+    let h = House::new(Fake::new(true));
+    let retained = |topic: &str, payload: Vec<u8>| {
+        let topic = format!("hueflow/home/{topic}");
+        h.tx.send(Inbound::Delivery(Delivery { topic, payload, is_retained: true, token: Token::none() }))
+    };
+    for connection in 1..=3 {
+        h.tx.send(Inbound::Connected).await.unwrap();
+        retained("pi/metrics", b"junk".to_vec()).await.unwrap();
+        retained("pi/window", b"junk".to_vec()).await.unwrap();
+        retained("pi/status", b"junk".to_vec()).await.unwrap();
+        // A retained record that can be read is kept: whoever set the flag, it may be the only copy.
+        retained("pi/metrics", record(8, 1)).await.unwrap();
+        h.until("acked", || h.said.acked.load(Ordering::Relaxed) == 4 * connection).await;
+    }
+    // Published while the bridge listens, the same bytes are somebody's record that went wrong.
+    h.give("pi/metrics", b"junk".to_vec()).await;
+    h.until("acked", || h.said.acked.load(Ordering::Relaxed) == 13).await;
+    let counters = h.end().await;
+    assert_eq!((counters.dead, counters.records, counters.retained_unreadable), (1, 3, 9));
 }
 
 #[tokio::test]
@@ -256,15 +284,20 @@ async fn dead_letters_are_kept_with_their_reason_and_then_acknowledged() {
 }
 
 #[tokio::test]
-async fn what_the_journal_refuses_becomes_a_dead_letter_without_its_bytes() {
-    let mut fake = Fake::new(true);
-    Arc::get_mut(&mut fake).unwrap().refuse_above = 100;
-    let h = House::new(fake);
-    h.give("pi/metrics", record(8, 0)).await;
-    h.until("said", || h.said.ranges("pi", 8) == [(0, 1)]).await;
-    let kept = h.journal.kept();
-    assert_eq!((kept.len(), kept[0].topic_name().as_str(), kept[0].value.len()), (1, "metrics.dlq", 0));
-    assert_eq!((kept[0].header("reason"), kept[0].header("seq")), (Some("refused"), Some("0")));
+async fn what_the_journal_refuses_becomes_a_dead_letter_with_its_bytes_and_without_them_only_if_that_is_refused_too() {
+    for (refuse_dead_above, kept_bytes) in [(usize::MAX, record(8, 0)), (50, Vec::new())] {
+        let mut fake = Fake::new(true);
+        let settings = Arc::get_mut(&mut fake).unwrap();
+        (settings.refuse_above, settings.refuse_dead_above) = (100, refuse_dead_above);
+        let h = House::new(fake);
+        h.give("pi/metrics", record(8, 0)).await;
+        h.until("said", || h.said.ranges("pi", 8) == [(0, 1)]).await;
+        let kept = h.journal.kept();
+        assert_eq!((kept.len(), kept[0].topic_name().as_str()), (1, "metrics.dlq"));
+        assert_eq!(kept[0].value, kept_bytes);
+        assert_eq!((kept[0].header("reason"), kept[0].header("seq")), (Some("refused"), Some("0")));
+        assert_eq!(kept[0].header_u64("bytes"), Some(record(8, 0).len() as u64));
+    }
 }
 
 #[tokio::test]
@@ -299,7 +332,8 @@ async fn pictures_without_custody_wait_in_one_slot_and_never_hold_up_records() {
         let head = OriginalHead { frame: n, width: 1, height: 1 };
         let payload =
             hueflow_bridge::relay::verdict::seal(&common::envelope(Kind::Original, 0, 0), &head, b"jpeg").unwrap();
-        let delivery = Delivery { topic: "hueflow/home/pi/video".to_owned(), payload, token: Token::none() };
+        let delivery =
+            Delivery { topic: "hueflow/home/pi/video".to_owned(), payload, is_retained: false, token: Token::none() };
         h.pictures.send(delivery).await.unwrap();
     }
     h.give("pi/metrics", record(8, 0)).await;
@@ -320,7 +354,12 @@ async fn pictures_of_many_devices_take_turns() {
         let head = OriginalHead { frame, width: 1, height: 1 };
         let envelope = common::envelope(Kind::Original, 0, 0);
         let payload = hueflow_bridge::relay::verdict::seal(&envelope, &head, b"jpeg").unwrap();
-        let delivery = Delivery { topic: format!("hueflow/home/{device}/video"), payload, token: Token::none() };
+        let delivery = Delivery {
+            topic: format!("hueflow/home/{device}/video"),
+            payload,
+            is_retained: false,
+            token: Token::none(),
+        };
         h.pictures.send(delivery).await.unwrap();
     };
     for frame in 0..PICTURES_INFLIGHT_MAX as u64 {

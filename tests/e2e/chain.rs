@@ -5,7 +5,7 @@
 //! Never "about": every frame once, in the store and in the topics.
 
 use harness::services::{Kafka, Mosquitto};
-use harness::{House, Running, media, wait_for};
+use harness::{House, Running, media};
 use serde_json::Value;
 use std::process::Command;
 use std::time::Duration;
@@ -30,14 +30,6 @@ fn balanced(ledger: &[Value]) {
     }
 }
 
-/// The ledger once it speaks of every frame: before, what has been read so far may balance too.
-fn whole_ledger(house: &House) -> Vec<Value> {
-    wait_for("all frames in the ledger", LIMIT, || {
-        let whole = house.ledger().iter().any(|l| l["frames_seen"].as_u64() >= Some(u64::from(FRAMES)));
-        whole.then(|| house.settled_ledger(1, LIMIT))
-    })
-}
-
 /// Sends the clip with every clustered picture, over mosquitto and `kafka`, and looks at both ends.
 fn over_kafka(kafka: &Kafka, house: &House) {
     let bridge = house.bridge(&[]);
@@ -49,7 +41,7 @@ fn over_kafka(kafka: &Kafka, house: &House) {
     let args = ["--source", &source, "--frames", &n, "--fast", "--video", "all", "--display", &png];
     let mut edge = house.edge("pi-1", &args);
     assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
-    balanced(&whole_ledger(house));
+    balanced(&house.settled_after(1, FRAMES.into(), LIMIT));
     every_frame_once(house);
 
     // What a plain console consumer sees.
@@ -116,7 +108,7 @@ fn three_hundred_frames_over_the_embedded_broker_and_the_local_journal_arrive_on
     let n = FRAMES.to_string();
     let mut edge = house.edge("laptop", &["--source", &source, "--frames", &n, "--fast", "--log-frames"]);
     assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
-    balanced(&whole_ledger(&house));
+    balanced(&house.settled_after(1, FRAMES.into(), LIMIT));
     every_frame_once(&house);
 
     // The tutorial's log lines, from the journal and at the edge, with the same numbers.

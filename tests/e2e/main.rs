@@ -20,3 +20,4 @@ mod rollover;
 mod standby;
 mod supervise;
 mod tls;
+mod topics;

@@ -97,6 +97,21 @@ impl House {
         Running::start(&format!("edge-{device}"), self.dir(), &mut self.edge_command(device, args))
     }
 
+    /// Waits for a settled ledger in which `frames` frames are seen. Between two batches of the journal a ledger looks
+    /// settled too; the number of frames tells the end.
+    pub fn settled_after(&self, boots: usize, frames: u64, limit: Duration) -> Vec<Value> {
+        let mut last = Vec::new();
+        let mut seen = || {
+            last = self.settled_ledger(boots, limit);
+            let all = last.iter().map(|line| line["frames_seen"].as_u64().unwrap_or(0)).sum::<u64>();
+            (all >= frames).then(|| last.clone())
+        };
+        let ledger = wait_for(&format!("{frames} frames in the ledger"), limit, &mut seen);
+        let all = ledger.iter().filter_map(|line| line["frames_seen"].as_u64()).sum::<u64>();
+        assert_eq!(all, frames, "{ledger:?}");
+        ledger
+    }
+
     /// Runs one of our programs to its end.
     pub fn run(&self, program: &str, args: &[&str]) -> Output {
         Command::new(bin(program)).args(args).current_dir(self.dir()).output().expect("the program starts")

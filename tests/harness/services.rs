@@ -6,6 +6,8 @@
 
 use crate::process::{Running, wait_for};
 use crate::{free_port, root};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -211,13 +213,42 @@ impl Kafka {
         }
     }
 
-    /// Deletes a topic, and waits until it is gone.
-    pub fn delete_topic(&self, topic: &str) {
-        use rdkafka::admin::{AdminClient, AdminOptions};
+    /// A client that manages topics, and the runtime for it.
+    fn admin(&self) -> (AdminClient<DefaultClientContext>, tokio::runtime::Runtime) {
         let mut config = rdkafka::ClientConfig::new();
         config.set("bootstrap.servers", format!("127.0.0.1:{}", self.port));
-        let admin: AdminClient<rdkafka::client::DefaultClientContext> = config.create().expect("a client of Kafka");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        (config.create().expect("a client of Kafka"), runtime)
+    }
+
+    /// Makes a topic of one partition with these settings.
+    pub fn create_topic(&self, topic: &str, settings: &[(&str, &str)]) {
+        let (admin, runtime) = self.admin();
+        let mut new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
+        for (key, value) in settings {
+            new = new.set(key, value);
+        }
+        let made = runtime.block_on(admin.create_topics([&new], &AdminOptions::new()));
+        made.expect("an answer").into_iter().for_each(|made| drop(made.expect("a topic")));
+    }
+
+    /// Gives a topic this setting alone, and waits until the broker says so.
+    pub fn alter_topic(&self, topic: &str, key: &str, value: &str) {
+        let (admin, runtime) = self.admin();
+        let altered = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
+        let changed = runtime.block_on(admin.alter_configs([&altered], &AdminOptions::new()));
+        changed.expect("an answer").into_iter().for_each(|changed| drop(changed.expect("changed settings")));
+        wait_for("the topic's setting", START_LIMIT, || {
+            let topic = [ResourceSpecifier::Topic(topic)];
+            let described = runtime.block_on(admin.describe_configs(&topic, &AdminOptions::new())).ok()?;
+            let now = described.into_iter().next()?.ok()?.get(key)?.value.clone()?;
+            (now == value).then_some(())
+        });
+    }
+
+    /// Deletes a topic, and waits until it is gone.
+    pub fn delete_topic(&self, topic: &str) {
+        let (admin, runtime) = self.admin();
         let deleted = runtime.block_on(admin.delete_topics(&[topic], &AdminOptions::new()));
         deleted.expect("an answer").into_iter().for_each(|d| drop(d.expect("a deleted topic")));
         let listed = format!("topic \"{topic}\" ");

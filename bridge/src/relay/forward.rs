@@ -18,7 +18,7 @@ use firmware::wire;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, watch};
 /// count: the socket is written to only while it is read from, and a broker may send all it has at once, so a relay that
 /// waits for these acks before it reads on waits for ever.
 pub const INFLIGHT_MAX: usize = 2_048;
-/// The bytes of their values; the last one may go past it.
+/// The bytes of their values and of their payloads, which are kept for a dead letter; the last one may go past it.
 pub const INFLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Deliveries and words of the journal that are taken in one turn, before the others have theirs.
 const TURN_MAX: usize = 64;
@@ -35,6 +35,8 @@ const TURN_MAX: usize = 64;
 pub const PICTURES_INFLIGHT_MAX: usize = 8;
 /// Devices that are answered. Those past it are journalled but hear nothing: they keep their records.
 pub const DEVICES_MAX: usize = 4_096;
+/// Topics with a retained message that is no record, of which each is named in the log. Past it they are only counted.
+const RETAINED_NAMED_MAX: usize = 64;
 /// Changes back and forth between two boots of a device that are worth a warning.
 const ALTERNATIONS_WARN: u32 = 3;
 /// How often due acks are looked for.
@@ -64,6 +66,8 @@ pub struct Counters {
     pub foreign: u64,
     /// Deliveries of devices past [`DEVICES_MAX`].
     pub unanswered: u64,
+    /// Retained messages that cannot be read, which were left alone.
+    pub retained_unreadable: u64,
 }
 
 struct Device {
@@ -114,6 +118,8 @@ pub struct Relay {
     /// The slots that are taken, in the order in which they were: each device has its turn.
     turns: VecDeque<(String, String)>,
     pictures: FuturesUnordered<BoxFuture<'static, Result<(), JournalError>>>,
+    /// Topics whose retained message was named as unreadable, at most [`RETAINED_NAMED_MAX`].
+    retained_named: BTreeSet<String>,
     counters: Counters,
     stats: Arc<Stats>,
 }
@@ -132,6 +138,7 @@ impl Relay {
             slots: HashMap::new(),
             turns: VecDeque::new(),
             pictures: FuturesUnordered::new(),
+            retained_named: BTreeSet::new(),
             counters: Counters::default(),
             stats: Arc::default(),
         }
@@ -227,9 +234,10 @@ impl Relay {
     }
 
     fn deliver(&mut self, delivery: Delivery) {
-        let Delivery { topic, payload, token } = delivery;
+        let Delivery { topic, payload, is_retained, token } = delivery;
         match verdict::judge(&topic, &payload, clock::now_us(), self.format) {
             Verdict::Ignore => self.pass(token),
+            Verdict::Keep { entry, .. } if is_retained && entry.dead => self.leave_retained(topic, &entry, token),
             Verdict::Picture { entry } => {
                 let kind = entry.header("content-type").unwrap_or_default().to_owned();
                 let slot = (entry.key.clone(), kind);
@@ -256,9 +264,25 @@ impl Relay {
                         return self.pass(token);
                     }
                 }
-                self.keep(entry, effect, token);
+                self.keep(entry, effect, token, (topic, payload));
             }
         }
+    }
+
+    /// Leaves a retained message alone that cannot be read. An edge retains windows and statuses only, never a record, and
+    /// the broker sends a retained message again with each subscription: a dead letter each time would say nothing new.
+    fn leave_retained(&mut self, topic: String, entry: &Entry, token: Token) {
+        self.counters.retained_unreadable += 1;
+        self.stats.retained_unreadable.add(1);
+        if self.retained_named.len() < RETAINED_NAMED_MAX && !self.retained_named.contains(&topic) {
+            let (reason, named) = (entry.header("reason").unwrap_or("unknown"), topic.escape_debug());
+            log::warn!(
+                "MQTT: the retained message on {named} cannot be read ({reason}) and is left alone; remove it with: \
+                 mosquitto_pub -r -n -t {named}"
+            );
+            self.retained_named.insert(topic);
+        }
+        self.pass(token);
     }
 
     /// Acknowledges without a journal, but in its turn: MQTT wants acks in the order of receipt, and some brokers insist.
@@ -267,17 +291,25 @@ impl Relay {
         self.inflight.push_back(Box::pin(std::future::ready(done)));
     }
 
-    /// Hands an entry to the journal, now; what its word means follows when it comes.
-    fn keep(&mut self, entry: Entry, effect: Effect, token: Token) {
-        let (bytes, mut entry, stats) = (entry.value.len(), Arc::new(entry), self.stats.clone());
-        let (word, journal) = (self.journal.append(entry.clone()), self.journal.clone());
+    /// Appends an entry to the journal, now. A refused one becomes a dead letter with the bytes of its `delivery`, topic and
+    /// payload; if the journal refuses that too, without them.
+    fn keep(&mut self, entry: Entry, effect: Effect, token: Token, delivery: (String, Vec<u8>)) {
+        let mut delivery = (!entry.dead).then_some(delivery);
+        let bytes = entry.value.len() + delivery.as_ref().map_or(0, |(_, payload)| payload.len());
+        let (mut entry, stats) = (Arc::new(entry), self.stats.clone());
+        let (appended, journal) = (self.journal.append(entry.clone()), self.journal.clone());
         self.inflight_bytes += bytes;
         self.inflight.push_back(Box::pin(async move {
-            let mut result = word.await;
-            if let Err(JournalError::Refused(why)) = &result {
+            let mut result = appended.await;
+            while let Err(JournalError::Refused(why)) = &result {
+                let is_empty = entry.dead && entry.value.is_empty();
                 log::error!("{}: the journal refuses a record ({why}); it becomes a dead letter", entry.key);
                 stats.journal_errors.add(1);
-                entry = Arc::new(tombstone(&entry));
+                entry = Arc::new(match delivery.take() {
+                    Some((topic, payload)) => verdict::refused(&topic, &payload, clock::now_us()),
+                    None if is_empty => break,
+                    None => Entry { value: Vec::new(), ..Entry::clone(&entry) },
+                });
                 result = journal.append(entry.clone()).await;
             }
             Appended { result, entry: Some(entry), bytes, effect, token }
@@ -390,14 +422,6 @@ fn device_of<'a>(
         devices.insert(name.to_owned(), device);
     }
     devices.get_mut(name)
-}
-
-/// What is left of an entry that the journal refuses: all but its bytes.
-fn tombstone(entry: &Entry) -> Entry {
-    let mut headers = entry.headers.clone();
-    headers.push("reason", "refused");
-    headers.push("bytes", entry.value.len());
-    Entry { dead: true, headers, value: Vec::new(), key: entry.key.clone(), ..*entry }
 }
 
 #[cfg(test)]

@@ -52,6 +52,8 @@ pub struct Stats {
     pub duplicates: Count,
     /// Entries refused, and probes without an answer.
     pub journal_errors: Count,
+    /// Retained messages that cannot be read, which were left alone.
+    pub retained_unreadable: Count,
     /// Deliveries whose word from the journal is outstanding.
     pub in_flight: Count,
     /// Devices that are answered.
@@ -140,6 +142,11 @@ impl Stats {
             ("relayed_bytes_total", "Bytes of values journalled, dead letters included.", &self.bytes),
             ("acks_sent_total", "Custody acks published.", &self.acks),
             ("duplicates_total", "Records journalled again that this bridge remembers.", &self.duplicates),
+            (
+                "retained_unreadable_total",
+                "Retained messages that could not be read and were left alone.",
+                &self.retained_unreadable,
+            ),
             (
                 "journal_errors_total",
                 "Entries the journal refused, and probes it did not answer.",

@@ -1,8 +1,7 @@
-//! Verdict: what a delivery is, and the journal entry it becomes.
+//! The verdict on a delivery: what it is, and the journal entry that it becomes.
 //!
-//! Takes an MQTT topic, a payload and the time. Gives an entry and what the journal's word for it will mean.
-//! Touches nothing: every rule of what is kept, and what is dead and why, is here and can be tested here.
-//! Never loses bytes without a reason: what cannot be kept as it is becomes a dead letter.
+//! [`judge`] is pure. Inputs are an MQTT topic, a payload and the time; the result is an entry, and what the journal's
+//! confirmation of it will mean. What cannot be kept as it is becomes a dead letter with the reason and its bytes.
 
 use crate::clock::Rfc3339;
 use crate::journal::{Entry, Headers, Topic};
@@ -74,18 +73,11 @@ pub enum Verdict {
 
 /// Judges a delivery on `topic`.
 pub fn judge(topic: &str, payload: &[u8], now_us: u64, format: ValueFormat) -> Verdict {
-    let mut words = topic.split('/').skip(2);
-    let (device, kind) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+    let delivery = Delivery::new(topic, payload, now_us, format);
+    let Delivery { device, kind, .. } = delivery;
     if device == "bridge" || payload.is_empty() {
         return Verdict::Ignore;
     }
-    let place = match kind {
-        "metrics" => Topic::Metrics,
-        "census" => Topic::Census,
-        "video" => Topic::Video,
-        _ => Topic::Status,
-    };
-    let delivery = Delivery { device, kind, payload, now_us, format };
     let judged = if is_device(device) {
         match kind {
             "window" => delivery.window(),
@@ -95,7 +87,17 @@ pub fn judge(topic: &str, payload: &[u8], now_us: u64, format: ValueFormat) -> V
     } else {
         Err(Dead { reason: "device".to_owned(), envelope: None })
     };
-    judged.unwrap_or_else(|dead| delivery.dead(place, dead))
+    judged.unwrap_or_else(|dead| {
+        let (entry, effect) = delivery.dead(dead);
+        Verdict::Keep { entry, effect }
+    })
+}
+
+/// The dead letter of a record that the journal refuses in its topic, with the bytes that came.
+pub fn refused(topic: &str, payload: &[u8], now_us: u64) -> Entry {
+    let envelope = Envelope::open(payload).ok().map(|(envelope, _)| envelope);
+    let delivery = Delivery::new(topic, payload, now_us, ValueFormat::Json);
+    delivery.dead(Dead { reason: "refused".to_owned(), envelope }).0
 }
 
 /// Whether a word may name a device: letters, digits, `.`, `-`, `_`.
@@ -119,7 +121,23 @@ struct Delivery<'a> {
     format: ValueFormat,
 }
 
-impl Delivery<'_> {
+impl<'a> Delivery<'a> {
+    fn new(topic: &'a str, payload: &'a [u8], now_us: u64, format: ValueFormat) -> Delivery<'a> {
+        let mut words = topic.split('/').skip(2);
+        let (device, kind) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+        Delivery { device, kind, payload, now_us, format }
+    }
+
+    /// The journal's topic of a delivery that cannot be read.
+    fn topic(&self) -> Topic {
+        match self.kind {
+            "metrics" => Topic::Metrics,
+            "census" => Topic::Census,
+            "video" => Topic::Video,
+            _ => Topic::Status,
+        }
+    }
+
     fn record(&self) -> Result<Verdict, Dead> {
         // A wrong checksum may mean a wrong seq: only a whole envelope counts as handed over.
         let (envelope, payload) =
@@ -233,7 +251,7 @@ impl Delivery<'_> {
         Ok(Verdict::Keep { entry, effect: Effect::Nothing })
     }
 
-    fn dead(&self, topic: Topic, dead: Dead) -> Verdict {
+    fn dead(&self, dead: Dead) -> (Entry, Effect) {
         // A name that may be anything is no key.
         let device = if is_device(self.device) { self.device } else { "unknown" };
         let kind: String = self.kind.chars().take(DEVICE_BYTES_MAX).collect();
@@ -251,10 +269,10 @@ impl Delivery<'_> {
             }
         }
         let kept = self.payload.get(..DEAD_BYTES_MAX).unwrap_or(self.payload).to_vec();
-        let mut entry = self.plain(topic, headers, self.now_us, kept, false);
+        let mut entry = self.plain(self.topic(), headers, self.now_us, kept, false);
         entry.dead = true;
         entry.key = device.to_owned();
-        Verdict::Keep { entry, effect }
+        (entry, effect)
     }
 
     fn headers(&self, schema: &str, version: u8, content_type: &str) -> Headers {

@@ -4,26 +4,26 @@
 //! delivery report. Records are read from assigned partitions, from the offsets that the store holds. There is no consumer
 //! group and no transaction, and a journal that is opened for reading makes no producer.
 
+mod append;
 mod client;
 mod reader;
+mod survey;
+
+pub use survey::Survey;
 
 use super::reason::LastFault;
-use super::{
-    Access, Cluster, Entry, Journal, JournalConfig, JournalError, JournalUrl, Offsets, QUEUE_ENTRIES_MAX, Reader,
-    TOPICS, Topic,
-};
+use super::{Access, Cluster, Entry, Journal, JournalConfig, JournalError, JournalUrl, Offsets, Reader, TOPICS, Topic};
+use append::Appender;
 use client::Connection;
 use firmware::custody::JournalId;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::metadata::Metadata;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use reader::KafkaReader;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,8 +36,6 @@ const ANSWER: Duration = Duration::from_secs(10);
 const GLANCE: Duration = Duration::from_millis(250);
 /// How long a refused entry waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-/// A retention below this is worth a warning: an outage may last longer.
-const RETENTION_WARN_MS: i64 = 86_400_000;
 
 /// The journal in Kafka.
 pub struct KafkaJournal {
@@ -47,6 +45,8 @@ pub struct KafkaJournal {
     topics: [(Arc<str>, Arc<str>); TOPICS.len()],
     client: ClientConfig,
     connection: Connection,
+    /// None in a journal that is opened for reading.
+    appender: Option<Appender>,
     said: LastFault,
 }
 
@@ -69,21 +69,8 @@ impl KafkaJournal {
             .set_log_level(RDKafkaLogLevel::Info);
         secure(&mut client, cluster, &config.access);
         let said = LastFault::default();
-        let connection = if append {
-            let mut producer = client.clone();
-            producer
-                .set("enable.idempotence", "true")
-                .set("acks", "all")
-                .set("compression.type", "lz4")
-                .set("linger.ms", "5")
-                .set("message.timeout.ms", "0")
-                .set("queue.buffering.max.messages", QUEUE_ENTRIES_MAX.to_string())
-                .set("queue.buffering.max.kbytes", QUEUE_KIB_MAX.to_string());
-            Connection::producer(&producer, &said)
-        } else {
-            Connection::consumer(&client, &said)
-        };
-        let connection = connection.map_err(|e| JournalError::Fatal(e.to_string()))?;
+        let fatal = |e: KafkaError| JournalError::Fatal(e.to_string());
+        let connection = Connection::new(&client, &said).map_err(fatal)?;
         let cluster = greet(&connection, &said)?;
         let id = JournalId::try_from(format!("{cluster}:{}", config.prefix).as_str())
             .map_err(|_| JournalError::Fatal("cluster id and prefix are too long together".to_owned()))?;
@@ -91,15 +78,18 @@ impl KafkaJournal {
             let of = |dead| format!("{}{}", config.prefix, super::topic_name(t, dead)).into();
             (of(false), of(true))
         });
-        let journal = KafkaJournal { id, prefix: config.prefix.clone(), topics, client, connection, said };
+        let prefix = config.prefix.clone();
+        let mut journal = KafkaJournal { id, prefix, topics, client, connection, appender: None, said };
         if append {
-            journal.prepare(config)?;
+            let survey = journal.prepare(config)?;
+            let appender = Appender::new(&journal.client, &journal.said, survey.message_bytes_max);
+            journal.appender = Some(appender.map_err(fatal)?);
         }
         Ok(journal)
     }
 
-    /// Makes the topics that are missing and looks at the settings of those that are there.
-    fn prepare(&self, config: &JournalConfig) -> Result<(), JournalError> {
+    /// Makes the topics that are missing, and logs what puts records at risk.
+    fn prepare(&self, config: &JournalConfig) -> Result<Survey, JournalError> {
         let admin: AdminClient<LastFault> =
             self.client.create_with_context(self.said.clone()).map_err(|e| JournalError::Fatal(e.to_string()))?;
         let names = names(&self.prefix);
@@ -128,13 +118,13 @@ impl KafkaJournal {
             }
         }
         let survey = self.survey()?;
-        for w in &survey.warnings {
-            log::warn!("Kafka: {w}");
+        for warning in survey.warnings.iter().chain(&survey.unreachable) {
+            log::warn!("Kafka: {warning}");
         }
-        if survey.lonely {
+        if survey.is_single {
             log::info!("Kafka: a single broker on this machine: its disk is the only copy");
         }
-        Ok(())
+        Ok(survey)
     }
 
     fn topic_of(&self, entry: &Entry) -> Arc<str> {
@@ -147,63 +137,6 @@ impl KafkaJournal {
         };
         if entry.dead { of.1.clone() } else { of.0.clone() }
     }
-
-    /// Looks at the topics and their settings; makes nothing. Blocks.
-    ///
-    /// # Errors
-    /// [`JournalError::Away`] if the cluster does not answer.
-    pub fn survey(&self) -> Result<Survey, JournalError> {
-        let admin: AdminClient<LastFault> =
-            self.client.create_with_context(self.said.clone()).map_err(|e| JournalError::Fatal(e.to_string()))?;
-        let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
-        let metadata = self.connection.metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
-        let lonely = metadata.brokers().len() == 1 && metadata.brokers().iter().all(|b| loopback(b.host()));
-        let names = names(&self.prefix);
-        let is_there = |name: &str| metadata.topics().iter().any(|t| t.name() == name);
-        let missing = names.iter().filter(|(n, ..)| !is_there(n)).map(|(n, ..)| n.clone()).collect::<Vec<_>>();
-        let there: Vec<&str> =
-            names.iter().filter(|(n, _, dead)| !dead && is_there(n)).map(|(n, ..)| n.as_str()).collect();
-        let mut said = Vec::new();
-        let resources: Vec<ResourceSpecifier<'_>> = there.iter().map(|n| ResourceSpecifier::Topic(n)).collect();
-        match block_on(admin.describe_configs(&resources, &options))? {
-            _ if resources.is_empty() => {}
-            Ok(settings) => {
-                for (setting, name) in settings.iter().zip(&there) {
-                    let Ok(resource) = setting else { continue };
-                    let get = |key: &str| resource.get(key).and_then(|e| e.value.clone()).unwrap_or_default();
-                    let (isr, retention) = (get("min.insync.replicas"), get("retention.ms"));
-                    let found = warnings(lonely, &isr, &retention, &get("unclean.leader.election.enable"));
-                    said.extend(found.into_iter().map(|w| format!("topic {name}: {w}")));
-                }
-            }
-            Err(e) => said.push(format!("the topics' settings could not be read: {e}")),
-        }
-        for t in metadata.topics().iter().filter(|t| names.iter().any(|(n, ..)| n == t.name())) {
-            if !lonely && t.partitions().iter().any(|p| p.replicas().len() < 2) {
-                said.push(format!(
-                    "topic {}: one replica: what it acknowledged can be lost with that broker",
-                    t.name()
-                ));
-            }
-        }
-        let (brokers, there) = (metadata.brokers().len(), names.len() - missing.len());
-        Ok(Survey { brokers, there, missing, warnings: said, lonely })
-    }
-}
-
-/// What a cluster has of ours.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Survey {
-    /// Brokers that it has.
-    pub brokers: usize,
-    /// Topics of ours that are there.
-    pub there: usize,
-    /// Those that are not.
-    pub missing: Vec<String>,
-    /// Settings that break the promise.
-    pub warnings: Vec<String>,
-    /// It is a single broker on this machine.
-    pub lonely: bool,
 }
 
 impl Journal for KafkaJournal {
@@ -212,44 +145,10 @@ impl Journal for KafkaJournal {
     }
 
     fn append(&self, entry: Arc<Entry>) -> BoxFuture<'static, Result<(), JournalError>> {
-        let Connection::Producer(producer) = &self.connection else {
-            return futures::future::ready(Err(JournalError::Fatal("opened for reading".to_owned()))).boxed();
-        };
-        let producer = producer.as_ref().clone();
-        let topic = self.topic_of(&entry);
-        // Into the queue at once, so that entries of one key keep their order.
-        let first = send(&producer, &topic, &entry);
-        async move {
-            let mut queued = first;
-            loop {
-                let error = match queued {
-                    Ok(delivery) => match delivery.await {
-                        Ok(Ok(_)) => return Ok(()),
-                        Ok(Err((e, _))) => e,
-                        Err(_) => return Err(JournalError::Fatal("the producer has ended".to_owned())),
-                    },
-                    Err(e) => e,
-                };
-                match error.rdkafka_error_code() {
-                    Some(
-                        RDKafkaErrorCode::MessageSizeTooLarge
-                        | RDKafkaErrorCode::InvalidMessageSize
-                        | RDKafkaErrorCode::InvalidTimestamp
-                        | RDKafkaErrorCode::InvalidRecord,
-                    ) => {
-                        return Err(JournalError::Refused(error.to_string()));
-                    }
-                    Some(RDKafkaErrorCode::QueueFull) => {}
-                    _ => match producer.client().fatal_error() {
-                        Some((_, text)) => return Err(JournalError::Fatal(text)),
-                        None => log::debug!("Kafka: {topic}: {error}; trying again"),
-                    },
-                }
-                tokio::time::sleep(RETRY).await;
-                queued = send(&producer, &topic, &entry);
-            }
+        match &self.appender {
+            Some(appender) => appender.append(self.topic_of(&entry), entry).boxed(),
+            None => futures::future::ready(Err(JournalError::Fatal("opened for reading".to_owned()))).boxed(),
         }
-        .boxed()
     }
 
     fn reachable(&self, wait: Duration) -> bool {
@@ -346,20 +245,6 @@ impl ClientContext for LastFault {
 
 impl ConsumerContext for LastFault {}
 
-fn send(
-    producer: &FutureProducer<LastFault>,
-    topic: &str,
-    entry: &Entry,
-) -> Result<rdkafka::producer::DeliveryFuture, KafkaError> {
-    let mut headers = OwnedHeaders::new_with_capacity(entry.headers.len());
-    for (key, value) in entry.headers.iter() {
-        headers = headers.insert(Header { key, value: Some(value) });
-    }
-    let record =
-        FutureRecord::to(topic).key(&entry.key).payload(&entry.value).timestamp(entry.time_ms).headers(headers);
-    producer.send_result(record).map_err(|(e, _)| e)
-}
-
 /// All topics' full names.
 fn names(prefix: &str) -> Vec<(String, Topic, bool)> {
     let of = |t: Topic, dead| (format!("{prefix}{}", super::topic_name(t, dead)), t, dead);
@@ -378,25 +263,6 @@ fn partitions(metadata: &Metadata, prefix: &str) -> Vec<(String, i32)> {
     all
 }
 
-/// What in a topic's settings breaks the promise.
-fn warnings(lonely: bool, min_insync: &str, retention_ms: &str, unclean: &str) -> Vec<String> {
-    let mut all = Vec::new();
-    if !lonely && min_insync.parse::<i64>().is_ok_and(|n| n < 2) {
-        all.push("min.insync.replicas is 1: what is acknowledged may be on one disk only".to_owned());
-    }
-    if retention_ms.parse::<i64>().is_ok_and(|ms| (0..RETENTION_WARN_MS).contains(&ms)) {
-        all.push(format!("retention.ms is {retention_ms}: the store may not be away for longer"));
-    }
-    if unclean == "true" {
-        all.push("unclean.leader.election.enable is true: what was acknowledged can be lost".to_owned());
-    }
-    all
-}
-
-fn loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 fn away(e: impl std::fmt::Display) -> JournalError {
     JournalError::Away(e.to_string())
 }
@@ -410,15 +276,6 @@ fn block_on<F: Future>(future: F) -> Result<F::Output, JournalError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn settings_that_break_the_promise_are_named() {
-        assert!(warnings(true, "1", "604800000", "false").is_empty());
-        let all = warnings(false, "1", "60000", "true");
-        assert_eq!(all.len(), 3);
-        assert!(all[1].contains("60000"));
-        assert!(warnings(false, "2", "-1", "false").is_empty());
-    }
 
     #[test]
     fn eight_topics_with_their_prefix() {

@@ -1,8 +1,8 @@
-//! Mqtt: the wire to the edges. The one door to `rumqttc`.
+//! The MQTT connection to the edges. Only this folder uses `rumqttc`.
 //!
-//! Takes acks and retained messages to send. Gives deliveries, each with a token that acknowledges just that one.
-//! Touches one connection, polled by its own task; it reconnects for ever, with backoff.
-//! Never acknowledges by itself, and never lets an old connection's token acknowledge on a new one.
+//! [`Mqtt`] sends acks and retained messages. [`Queues`] give deliveries, each with a [`Token`] that acknowledges just that
+//! one. A task of its own polls the connection and connects again for ever, with back-off. Nothing is acknowledged by itself,
+//! and a token of an old connection acknowledges nothing on a new one.
 
 mod probe;
 
@@ -61,6 +61,8 @@ pub struct Delivery {
     pub topic: String,
     /// The payload.
     pub payload: Vec<u8>,
+    /// The broker kept it from before the subscription, and sends it again with each new one.
+    pub is_retained: bool,
     /// Acknowledges it.
     pub token: Token,
 }
@@ -302,8 +304,8 @@ impl Poller {
                     let acked = publish.qos != QoS::AtMostOnce;
                     let packet = NonZeroU16::new(publish.pkid).filter(|_| acked);
                     let token = Token { epoch: self.epoch.load(Ordering::Acquire), packet };
-                    let (topic, payload) = (publish.topic, publish.payload.to_vec());
-                    let delivery = Delivery { topic, payload, token };
+                    let (topic, payload, is_retained) = (publish.topic, publish.payload.to_vec(), publish.retain);
+                    let delivery = Delivery { topic, payload, is_retained, token };
                     if !acked {
                         if self.pictures.try_send(delivery).is_err() {
                             self.skipped.fetch_add(1, Ordering::Relaxed);
