@@ -1,13 +1,13 @@
-//! Cli: the command lines of `hueflow-bridge` and `hueflow-metrics`.
+//! The command lines of `hueflow-bridge` and `hueflow-metrics`.
 //!
-//! Takes the arguments. Gives what the user typed, and the settings that file, environment and flags come to.
-//! Touches the arguments and the environment.
-//! Never decides what a value means: that is `config`'s.
+//! Inputs are the arguments and the environment; results are what the user typed, and the settings that file, environment
+//! and flags give together. What a value means is decided in `config`.
 
 use crate::config::{self, BRIDGE_KEYS, METRICS_KEYS};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use clap::{Args, Parser, Subcommand};
+use std::io::Write;
 use std::path::PathBuf;
 
 const BRIDGE_FILE: &str = "/etc/hueflow/bridge.toml";
@@ -190,7 +190,7 @@ pub struct MetricsFlags {
     /// Store: a SQLite file.
     #[arg(long, value_name = "FILE")]
     store: Option<String>,
-    /// Address of the page; port 0 is any free one.
+    /// Address of the page, or a port of loopback; port 0 is any free one.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     /// File with the page's token: given as `Authorization: Bearer` or `?token=`. Needed beyond loopback.
@@ -288,13 +288,18 @@ fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
 }
 
-/// Sets up logging to standard error: `RUST_LOG`, or what our own modules say. The clients behind the doors repeat
-/// themselves while their server is away; we say it once.
+/// Sets up logging to standard error: `RUST_LOG`, or what our own modules log. The client libraries repeat themselves while
+/// their server is away; our modules log it once. Both programs are of one crate, so its name is left out.
 pub fn log_to_stderr() {
+    let own = concat!(env!("CARGO_CRATE_NAME"), "::");
     env_logger::Builder::from_env(
         env_logger::Env::default().default_filter_or("warn,rumqttd=off,rdkafka=off,librdkafka=off,hueflow_bridge=info"),
     )
-    .format_timestamp_millis()
+    .format(move |out, record| {
+        let (time, level) = (out.timestamp_millis(), out.default_level_style(record.level()));
+        let module = record.target().strip_prefix(own).unwrap_or(record.target());
+        writeln!(out, "[{time} {level}{:<5}{level:#} {module}] {}", record.level(), record.args())
+    })
     .init();
 }
 

@@ -128,8 +128,8 @@ impl Settings {
         if let Shape::Number { min, max } = key.shape
             && !value.parse::<i64>().is_ok_and(|n| (min..=max).contains(&n))
         {
-            let range = format!("a whole number from {min} to {max}");
-            return Err(Failure::Config(format!("{origin}: {name}: `{value}` must be {range}")));
+            let text = format!("{origin}: {name}: `{value}` must be a whole number from {min} to {max}");
+            return Err(if origin == Origin::Flag { Failure::Usage(text) } else { Failure::Config(text) });
         }
         self.values.insert(key.name, (value, origin));
         Ok(())
@@ -150,10 +150,11 @@ impl Settings {
         self.text(name).parse().unwrap_or(0)
     }
 
-    /// The error for a value that has the right shape and is wrong all the same.
+    /// The error for a value that has the right shape and is wrong all the same. A flag's is wrong usage.
     pub fn wrong(&self, name: &str, must: &str) -> Failure {
         let (value, origin) = self.values.get(name).cloned().unwrap_or((String::new(), Origin::Default));
-        Failure::Config(format!("{origin}: {name}: `{}` {must}", masked(&value)))
+        let text = format!("{origin}: {name}: `{}` {must}", masked(&value));
+        if origin == Origin::Flag { Failure::Usage(text) } else { Failure::Config(text) }
     }
 
     /// All values as the TOML file that would give them, each with where it came from.

@@ -215,7 +215,10 @@ fn an_interrupted_stream_is_told_in_the_tail() {
     );
     let seen: Vec<String> = lines.map(Result::unwrap).take(5).collect();
     assert!(seen[0].ends_with("pi: stream begins"), "{seen:?}");
-    assert!(seen[1].ends_with("pi: frame 0: 2 colours detected, DCDP took 5 iterations, 0.0 ms"), "{seen:?}");
+    assert!(
+        seen[1].ends_with("pi: frame 0: 2 colours detected at lambda 50, DCDP took 5 iterations, 0.0 ms"),
+        "{seen:?}"
+    );
     assert!(seen[4].ends_with("pi: stream interrupted"), "{seen:?}");
     assert_eq!(tail.terminate(), Some(0));
     assert_eq!(bridge.terminate(), Some(0));
@@ -235,7 +238,7 @@ fn wrong_use_ends_with_the_documented_codes() {
     assert_eq!(code, Some(78));
     assert!(err.contains("sitte: unknown key (value `x`)"), "{err}");
     assert_eq!(bridge(&["check-config", "--config", "/nonexistent.toml"]).0, Some(66));
-    assert_eq!(bridge(&["run", "--mqtt", "nonsense"]).0, Some(78));
+    assert_eq!(bridge(&["run", "--mqtt", "nonsense"]).0, Some(2), "a flag is wrong usage");
     assert_eq!(bridge(&["run", "--nonsense"]).0, Some(2));
     assert_eq!(bridge(&["print-config", "--site", "lab"]).0, Some(0));
     let none = dir.path().join("none.db").display().to_string();
@@ -243,7 +246,15 @@ fn wrong_use_ends_with_the_documented_codes() {
     assert_eq!(output(&["silhouette", "--image", &none, "--labels", &none]).0, Some(66));
     assert_eq!(output(&["silhouette"]).0, Some(2));
     let journal = format!("local:{none}");
-    assert_eq!(output(&["video", "--device", "x", "--journal", &journal, "--out", &none]).0, Some(66));
+    for reader in [&["video", "--device", "x", "--out", &none][..], &["tail"]] {
+        let (code, _, error) = output(&[reader, &["--journal", &journal]].concat());
+        assert_eq!(code, Some(66), "{error}");
+        assert!(error.contains("there is no such journal. hueflow-bridge run makes it"), "{error}");
+    }
+    assert!(!dir.path().join("none.db").exists(), "a reader makes no journal");
+    let nowhere = format!("local:{}/no-folder/j.db", dir.path().display());
+    let (code, error) = bridge(&["run", "--mqtt", "embedded", "--journal", &nowhere]);
+    assert!(code == Some(74) && error.contains("no-folder does not exist: make it"), "{error}");
     let closed = format!("kafka://127.0.0.1:{}", free_port());
     assert_eq!(output(&["tail", "--journal", &closed]).0, Some(69));
 }
@@ -285,7 +296,7 @@ fn a_page_with_a_token_opens_to_it_alone_and_the_log_has_it_not() {
     assert_eq!(metrics.terminate(), Some(0));
     assert!(!std::fs::read_to_string(&log).unwrap().contains(token));
     let open = output(&["check-config", "--listen", "0.0.0.0:0"]);
-    assert_eq!(open.0, Some(78));
+    assert_eq!(open.0, Some(2));
     assert!(open.2.contains("web.token_file"), "{}", open.2);
 }
 

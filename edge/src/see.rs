@@ -210,10 +210,12 @@ impl See {
             let (frame, w_open) = (report.frame, report.w_open);
             log::warn!("frame {frame}: {missed} colours of at least {w_open} pixels are missed by the palette");
         }
-        let ms = f64::from(report.micros.total) / 1000.0;
+        let (ms, lambda) = (f64::from(report.micros.total) / 1000.0, f64::from(report.lambda_q6) / 64.0);
         let (k, iterations, frame) = (report.palette.len(), report.iterations, report.frame);
         if self.options.log_frames {
-            log::info!("frame {frame}: {k} colours detected, DCDP took {iterations} iterations, {ms:.1} ms");
+            log::info!(
+                "frame {frame}: {k} colours detected at lambda {lambda}, DCDP took {iterations} iterations, {ms:.1} ms"
+            );
         }
         let now = Instant::now();
         if self.status_line && !self.plan.fills_terminal() && now >= work.status_due {
@@ -240,7 +242,7 @@ impl See {
             };
             let of = rate.filter(|_| !self.config.fast).map_or(String::new(), |r| format!("/{r:.0}"));
             logs::status(Some(&format!(
-                "frame {frame}  {k} colours{missed}  {iterations} iterations  {ms:.1} ms  {fps:.1}{of} fps  {held} held{evicted}  {link}"
+                "frame {frame}  {k} colours{missed} at lambda {lambda}  {iterations} iterations  {ms:.1} ms  {fps:.1}{of} fps  {held} held{evicted}  {link}"
             )));
             (work.status_due, work.status_frames) = (now + STATUS_EVERY, seen);
         }

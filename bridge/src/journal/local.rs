@@ -67,14 +67,16 @@ pub struct LocalJournal {
 }
 
 impl LocalJournal {
-    /// Opens the file, or makes it; with `append` a writer thread is started.
+    /// Opens the file; with `append` it is made if it does not exist, and a writer thread is started.
     ///
     /// # Errors
     /// [`JournalError::Away`] if SQLite cannot open or read it.
     pub fn open(file: &Path, retention: Retention, append: bool) -> Result<Self, JournalError> {
         let connection = connect(file).map_err(away)?;
-        connection.execute_batch(SCHEMA).map_err(away)?;
-        connection.execute("INSERT OR IGNORE INTO meta VALUES ('id', ?1)", [uuid()]).map_err(away)?;
+        if append {
+            connection.execute_batch(SCHEMA).map_err(away)?;
+            connection.execute("INSERT OR IGNORE INTO meta VALUES ('id', ?1)", [uuid()]).map_err(away)?;
+        }
         let id: String = connection.query_row("SELECT v FROM meta WHERE k = 'id'", [], |r| r.get(0)).map_err(away)?;
         let id = JournalId::try_from(id.as_str()).map_err(|_| JournalError::Fatal("its id is too long".to_owned()))?;
         let healthy = Arc::new(AtomicBool::new(true));

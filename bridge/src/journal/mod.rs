@@ -305,18 +305,65 @@ pub struct JournalConfig {
     pub video_bytes_max: u64,
 }
 
-/// Opens the journal; `append` also makes what is missing (topics). Blocks.
+/// Opens the journal for appending, and makes what is missing: the file, or topics. Blocks.
 ///
 /// # Errors
 /// [`Failure::Unavailable`] if Kafka does not answer, [`Failure::Io`] for a file.
-pub fn open(config: &JournalConfig, append: bool) -> Result<Arc<dyn Journal>, Failure> {
+pub fn open(config: &JournalConfig) -> Result<Arc<dyn Journal>, Failure> {
+    check_folder(config)?;
+    open_as(config, true)
+}
+
+/// Opens a journal that must exist, for reading, or for appending too. Makes no file and no topic to read from. Blocks.
+///
+/// # Errors
+/// As [`open`], and [`Failure::NoInput`] for a file that does not exist.
+pub fn open_existing(config: &JournalConfig, append: bool) -> Result<Arc<dyn Journal>, Failure> {
+    if let JournalUrl::Local(file) = &config.url
+        && !file.exists()
+    {
+        return Err(Failure::NoInput(format!(
+            "journal.url: {}: there is no such journal. hueflow-bridge run makes it: is the file the one that the bridge has?",
+            config.url
+        )));
+    }
+    open_as(config, append)
+}
+
+fn open_as(config: &JournalConfig, append: bool) -> Result<Arc<dyn Journal>, Failure> {
     match &config.url {
         JournalUrl::Kafka(_) => kafka::KafkaJournal::open(config, append)
             .map(|j| Arc::new(j) as Arc<dyn Journal>)
-            .map_err(|e| Failure::Unavailable(format!("{}: {e}", config.url))),
+            .map_err(|e| Failure::Unavailable(format!("{}: {e}{}", config.url, alternatives(&e)))),
         JournalUrl::Local(file) => local::LocalJournal::open(file, config.into(), append)
             .map(|j| Arc::new(j) as Arc<dyn Journal>)
             .map_err(|e| Failure::Io(format!("{}: {e}", config.url))),
+    }
+}
+
+/// What else a person can do about a cluster that cannot be reached, unless the error says what to put right.
+fn alternatives(error: &JournalError) -> &'static str {
+    match error {
+        JournalError::Away(what) if !names_settings(what) => {
+            " (deploy/kafka/start runs a Kafka on this machine; --journal local:FILE needs none)"
+        }
+        _ => "",
+    }
+}
+
+/// Whether the folder of a local journal exists. Without it no waiting helps.
+///
+/// # Errors
+/// [`Failure::Io`].
+pub fn check_folder(config: &JournalConfig) -> Result<(), Failure> {
+    let JournalUrl::Local(file) = &config.url else { return Ok(()) };
+    match file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        None => Ok(()),
+        Some(folder) => Err(Failure::Io(format!(
+            "journal.url: {}: folder {} does not exist: make it, or name another file with --journal",
+            config.url,
+            folder.display()
+        ))),
     }
 }
 

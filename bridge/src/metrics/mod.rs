@@ -12,6 +12,7 @@ pub mod store;
 
 use crate::config::MetricsConfig;
 use crate::failure::Failure;
+use crate::journal;
 use crate::signals::stop_signal;
 use http::live::Live;
 use std::io::Write;
@@ -39,6 +40,7 @@ pub fn run(config: MetricsConfig) -> Result<(), Failure> {
 
 async fn serve(config: MetricsConfig) -> Result<(), Failure> {
     let signal = stop_signal()?;
+    journal::check_folder(&config.journal)?;
     let (end, stop) = watch::channel(false);
     let live = Arc::new(Live::default());
     // The address first, the store last: a program that cannot start must not disturb the one that runs.

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::config::DlqConfig;
 use crate::failure::Failure;
 use crate::intervals::Intervals;
-use crate::journal::{self, Entry, Journal, JournalConfig, JournalError, JournalUrl, Offsets, Topic, topic_name};
+use crate::journal::{self, Entry, Journal, JournalError, Offsets, Topic, topic_name};
 use crate::relay::verdict::{self, ValueFormat, Verdict};
 use crate::signals::until_stopped;
 use futures::future::{BoxFuture, join_all};
@@ -96,7 +96,7 @@ pub fn list(config: &DlqConfig, topic: Option<&str>, json: bool) -> Result<(), F
             })?),
             None => None,
         };
-    let journal = open(&config.journal, false)?;
+    let journal = journal::open_existing(&config.journal, false)?;
     until_stopped(move |stop| {
         let mut out = std::io::stdout().lock();
         let wanted = |place: &str| Topic::parse(place).is_some_and(|(t, dead)| dead && topic.is_none_or(|w| w == t));
@@ -138,7 +138,7 @@ impl std::fmt::Display for Tally {
 /// # Errors
 /// [`Failure`].
 pub fn replay(config: &DlqConfig, flags: &ReplayFlags) -> Result<(), Failure> {
-    let journal = open(&config.journal, !flags.dry_run)?;
+    let journal = journal::open_existing(&config.journal, !flags.dry_run)?;
     let (format, flags) = (config.format, flags.clone());
     until_stopped(move |stop| {
         let tally = replay_letters(journal, format, &flags, stop)?;
@@ -290,16 +290,6 @@ fn read_existing(journal: &dyn Journal, topic: Topic, stop: &AtomicBool) -> Resu
         },
     )?;
     Ok(there)
-}
-
-/// Opens a journal that must exist.
-fn open(config: &JournalConfig, append: bool) -> Result<Arc<dyn Journal>, Failure> {
-    if let JournalUrl::Local(file) = &config.url
-        && !file.exists()
-    {
-        return Err(Failure::NoInput(format!("journal.url: {}: there is no such journal", config.url)));
-    }
-    journal::open(config, append)
 }
 
 /// Shows `each` the entries of the wanted places (a local journal is one place), up to where they end now, until it says no.

@@ -49,6 +49,7 @@ pub fn run(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
 
 async fn relay(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
     let mut stop = stop_signal()?;
+    journal::check_folder(&config.journal)?;
     let stats = Arc::new(Stats::default());
     if let Some(listen) = config.listen {
         let (address, _) = endpoint::start(listen, stats.clone(), stop.clone()).await?;
@@ -103,7 +104,7 @@ async fn open(config: &BridgeConfig) -> Arc<dyn Journal> {
     let (mut wait, mut said) = (RETRY_MIN, Vec::new());
     loop {
         let journal = config.journal.clone();
-        let opened = tokio::task::spawn_blocking(move || journal::open(&journal, true)).await;
+        let opened = tokio::task::spawn_blocking(move || journal::open(&journal)).await;
         match opened {
             Ok(Ok(journal)) => return journal,
             Ok(Err(e)) => {

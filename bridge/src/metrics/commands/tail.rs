@@ -43,7 +43,7 @@ fn follow(
     stop: &AtomicBool,
 ) -> Result<(), Failure> {
     let away = |e: journal::JournalError| Failure::Unavailable(e.to_string());
-    let journal = journal::open(&config.journal, false)?;
+    let journal = journal::open_existing(&config.journal, false)?;
     let from = match since_us {
         Some(_) => Offsets::new(),
         None => journal.end().map_err(away)?,
@@ -105,8 +105,8 @@ fn line(e: &Entry, known: &mut Known) -> Option<String> {
             }
             let time = clock::time_of_day(e.time_ms.unsigned_abs().saturating_mul(1000));
             match state.as_str() {
-                "offline" => Some(format!("{time} {}: stream interrupted", e.key)),
-                "online" => Some(format!("{time} {}: stream begins", e.key)),
+                "offline" => Some(format!("{time}Z {}: stream interrupted", e.key)),
+                "online" => Some(format!("{time}Z {}: stream begins", e.key)),
                 _ => None,
             }
         }
@@ -121,10 +121,11 @@ fn report_line(r: &ReportJson) -> String {
         _ => String::new(),
     };
     format!(
-        "{time} {}: frame {}: {} colours detected{missed}, DCDP took {} iterations, {:.1} ms",
+        "{time}Z {}: frame {}: {} colours detected{missed} at lambda {}, DCDP took {} iterations, {:.1} ms",
         r.device,
         r.frame,
         r.clusters,
+        r.lambda,
         r.iterations,
         f64::from(r.micros.total) / 1000.0
     )
@@ -165,12 +166,12 @@ mod tests {
         };
         assert_eq!(
             report_line(&ReportJson::new("pi", &e, &report(5))),
-            "01:02:03.004 pi: frame 5: 2 colours detected, DCDP took 36 iterations, 4.1 ms"
+            "01:02:03.004Z pi: frame 5: 2 colours detected at lambda 50, DCDP took 36 iterations, 4.1 ms"
         );
         let missing = firmware::wire::Report { missed: Some(3), beyond_px: Some(40), ..report(5) };
         assert_eq!(
             report_line(&ReportJson::new("pi", &e, &missing)),
-            "01:02:03.004 pi: frame 5: 2 colours detected, 3 missed, DCDP took 36 iterations, 4.1 ms"
+            "01:02:03.004Z pi: frame 5: 2 colours detected, 3 missed at lambda 50, DCDP took 36 iterations, 4.1 ms"
         );
     }
 
@@ -187,7 +188,7 @@ mod tests {
         };
         let mut states = Known::default();
         assert!(line(&status("online"), &mut states).unwrap().ends_with("pi: stream begins"));
-        assert_eq!(line(&status("offline"), &mut states).unwrap(), "00:00:00.001 pi: stream interrupted");
+        assert_eq!(line(&status("offline"), &mut states).unwrap(), "00:00:00.001Z pi: stream interrupted");
         assert_eq!(line(&status("offline"), &mut states), None);
     }
 

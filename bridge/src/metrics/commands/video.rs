@@ -33,7 +33,7 @@ pub fn run(config: &MetricsConfig, flags: &VideoFlags) -> Result<(), Failure> {
     let (config, device) = (config.clone(), flags.device.clone());
     let (out, y4m) = (flags.out.clone(), flags.y4m.clone());
     until_stopped(move |stop| {
-        let journal = journal::open(&config.journal, false)?;
+        let journal = journal::open_existing(&config.journal, false)?;
         let frames = gather(journal.as_ref(), &device, stop)?;
         if frames.is_empty() {
             return Err(Failure::NoInput(format!("the journal has no pictures of device {device} (--video all)")));

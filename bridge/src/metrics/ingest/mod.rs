@@ -34,7 +34,7 @@ pub fn fill(config: &MetricsConfig, store: Store, live: &Live, stop: &watch::Rec
     let mut filler = Filler::new(store, live, stop);
     let mut is_logged = false;
     while !filler.is_stopped() {
-        let opened = journal::open(&config.journal, false).and_then(|journal| {
+        let opened = journal::open_existing(&config.journal, false).and_then(|journal| {
             let from = filler.store.begin(&journal.id()).map_err(|e| Failure::io("store", e))?;
             let marks = filler.store.marks().map_err(|e| Failure::io("store", e))?;
             let mut reader = journal.reader(&from).map_err(|e| Failure::Unavailable(e.to_string()))?;
@@ -48,10 +48,10 @@ pub fn fill(config: &MetricsConfig, store: Store, live: &Live, stop: &watch::Rec
                 live.set_health(|h| h.journal = None);
                 filler.follow(reader.as_mut())?;
             }
-            Err(e @ Failure::Unavailable(_)) => {
+            Err(e @ (Failure::Unavailable(_) | Failure::NoInput(_))) => {
                 live.set_health(|h| h.journal = Some(e.to_string()));
                 if !std::mem::replace(&mut is_logged, true) {
-                    log::warn!("{e}; trying again until it answers");
+                    log::warn!("{e}; trying again until it is there");
                 }
                 pause(RETRY, stop);
             }
