@@ -291,7 +291,7 @@ mod tests {
         let mut report = empty_report();
         (report.width, report.height, report.iterations, report.sse_q12) = (2, 2, 7, 4 * 4 * 4_096);
         report.palette.push(Swatch { id: 0, rgb_q6: [0; 3], pixels: 4 }).unwrap();
-        let plain = "frame 0: 1 colours detected at lambda 50, DCDP took 7 iterations, rms 2.00, silhouette about undefined, 0.0 ms";
+        let plain = "frame 0: 1 colours detected at lambda 0, DCDP took 7 iterations, rms 2.00, silhouette about undefined, 0.0 ms";
         assert_eq!(sentence(&line(&report, Micros::default().into())), plain);
         (report.missed, report.beyond_px) = (Some(2), Some(3));
         let said = sentence(&line(&report, Micros::default().into()));
