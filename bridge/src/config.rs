@@ -9,7 +9,7 @@ use crate::journal::{Access, JournalConfig, JournalUrl, Secret};
 use crate::metrics::http::gate::Gate;
 use crate::relay::verdict::{ValueFormat, is_device};
 use crate::settings::{Key, Settings, Shape, Url};
-use crate::tls::Tls;
+use host::tls::Tls;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 

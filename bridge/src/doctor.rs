@@ -9,7 +9,8 @@ use crate::failure::Failure;
 use crate::journal::kafka::KafkaJournal;
 use crate::journal::{JournalConfig, JournalError, JournalUrl, names_settings};
 use crate::relay::mqtt::{self, ProbeError};
-use std::fmt;
+use host::check::{self, Line, State};
+use host::exit::Code;
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -20,43 +21,12 @@ const CLOCK_SYNCED_FILE: &str = "/run/systemd/timesync/synchronized";
 const FREE_BYTES_MIN: u64 = 1 << 30;
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// How a check came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Ok,
-    Warning,
-    Wrong,
-    Misconfigured,
-}
-
-/// One check's outcome.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Line {
-    check: &'static str,
-    state: State,
-    what: String,
-    advice: String,
-}
-
 fn line(check: &'static str, state: State, what: impl Into<String>, advice: impl Into<String>) -> Line {
-    Line { check, state, what: what.into(), advice: advice.into() }
+    Line::new(check, state, what, advice)
 }
 
 fn ok(check: &'static str, what: impl Into<String>) -> Line {
-    line(check, State::Ok, what, "")
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = match self.state {
-            State::Ok => "ok",
-            State::Warning => "warning",
-            State::Wrong | State::Misconfigured => "wrong",
-        };
-        let what: String = self.what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        write!(f, "{word:<8} {:<8} {what}", self.check)?;
-        if self.advice.is_empty() { Ok(()) } else { write!(f, "  -> {}", self.advice) }
-    }
+    Line::ok(check, what)
 }
 
 /// Checks what `hueflow-bridge` needs.
@@ -94,15 +64,10 @@ fn print_lines(lines: &[Line]) -> Result<(), Failure> {
     for line in lines {
         println!("{line}");
     }
-    let of = |state| lines.iter().filter(|l| l.state == state).map(|l| l.check).collect::<Vec<_>>();
-    let (wrong, misconfigured) = (of(State::Wrong), of(State::Misconfigured));
-    if !wrong.is_empty() {
-        return Err(Failure::Unavailable(format!("not well: {}", [wrong, misconfigured].concat().join(", "))));
-    }
-    if misconfigured.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::Config(format!("not well: {}", misconfigured.join(", "))))
+    match check::verdict(lines) {
+        None => Ok(()),
+        Some((Code::Config, text)) => Err(Failure::Config(text)),
+        Some((_, text)) => Err(Failure::Unavailable(text)),
     }
 }
 
@@ -285,13 +250,5 @@ mod tests {
         drop(taken);
         assert_eq!(port("page", address, "x").state, State::Ok);
         assert_eq!(port_of_embedded("127.0.0.1:0".parse().unwrap()).state, State::Ok);
-    }
-
-    #[test]
-    fn the_machine_counts_before_the_configuration() {
-        let of = |states: &[State]| print_lines(&states.iter().map(|s| line("x", *s, "", "")).collect::<Vec<_>>());
-        assert!(of(&[State::Ok, State::Warning]).is_ok());
-        assert_eq!(of(&[State::Misconfigured]).unwrap_err().code(), 78);
-        assert_eq!(of(&[State::Misconfigured, State::Wrong]).unwrap_err().code(), 69);
     }
 }

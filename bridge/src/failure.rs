@@ -1,9 +1,9 @@
-//! Failure: how a program ends when it cannot do what it was asked, and with which exit code.
+//! How a program ends when it cannot do what it was asked, and with which exit code.
 //!
-//! Takes a sentence from whoever failed. Gives it to `main`, with the code that scripts and systemd look at.
-//! Touches nothing.
-//! Never a panic: whatever a user, a file or a network does ends here.
+//! Inputs are sentences for a person. Results are the line on standard error and the code that scripts and systemd look at.
+//! Whatever a user, a file or a network does ends here and not in a panic.
 
+use host::exit::Code;
 use std::process::ExitCode;
 
 /// Why a program ends before its work is done.
@@ -29,13 +29,14 @@ pub enum Failure {
 impl Failure {
     /// The exit code.
     pub fn code(&self) -> u8 {
-        match self {
-            Failure::Usage(_) => 2,
-            Failure::NoInput(_) => 66,
-            Failure::Unavailable(_) => 69,
-            Failure::Io(_) => 74,
-            Failure::Config(_) => 78,
-        }
+        let code = match self {
+            Failure::Usage(_) => Code::Usage,
+            Failure::NoInput(_) => Code::NoInput,
+            Failure::Unavailable(_) => Code::Unavailable,
+            Failure::Io(_) => Code::Io,
+            Failure::Config(_) => Code::Config,
+        };
+        code.number()
     }
 
     /// An I/O failure while doing `what`.

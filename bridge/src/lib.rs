@@ -17,7 +17,7 @@
 //! 8. [`relay::stats`], [`relay::endpoint`], [`prom`]: the relay's health and counters.
 //!
 //! Both programs share [`cli`], [`config`] and [`settings`] (what the user asked for), [`failure`] (exit codes),
-//! [`doctor`], [`signals`], [`clock`], [`tls`] and [`sqlite`].
+//! [`doctor`], [`signals`], [`clock`] and [`sqlite`].
 
 pub mod cli;
 pub mod clock;
@@ -35,4 +35,3 @@ mod sample;
 pub mod settings;
 pub mod signals;
 pub mod sqlite;
-pub mod tls;

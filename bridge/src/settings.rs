@@ -5,7 +5,7 @@
 //! Never accepts a key it does not know: the error names key, value and what is allowed.
 
 use crate::failure::Failure;
-use crate::tls::Tls;
+use host::tls::Tls;
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -1,25 +1,11 @@
-//! Exit: how a command ends when it does not end well: a message for a person, a number for a script.
+//! How a command ends that does not end well: a message for a person, and an exit code for a script.
 //!
-//! Takes any error and the reason it ends the program. Gives the line on standard error and the exit code.
-//! Touches nothing.
-//! Never a code besides those of the command line's contract: 2 usage, 66, 69, 74, 78.
+//! Inputs are any error and the reason why it ends the program. Results are the line on standard error and the code, which is
+//! one of the command line's contract.
+
+pub use host::exit::Code as Reason;
 
 use std::fmt;
-
-/// Why a command ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// The command line is wrong.
-    Usage = 2,
-    /// An input does not exist.
-    NoInput = 66,
-    /// Something that is needed is not there: a display, a program, a free spool.
-    Unavailable = 69,
-    /// Reading or writing failed, or what was read is damaged.
-    Io = 74,
-    /// A configuration file or variable is wrong.
-    Config = 78,
-}
 
 /// An error and what it means for the program's end.
 #[derive(Debug)]
@@ -48,7 +34,7 @@ impl Failure {
 
     /// The exit code.
     pub fn code(&self) -> u8 {
-        self.reason as u8
+        self.reason.number()
     }
 }
 

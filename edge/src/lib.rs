@@ -38,6 +38,5 @@ pub mod slot;
 pub mod spec;
 pub mod spool;
 pub mod supervise;
-pub mod tls;
 pub mod turn;
 pub mod vitals;

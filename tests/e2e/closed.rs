@@ -97,7 +97,11 @@ fn a_wrong_password_is_said_by_both_programs() {
     assert_eq!(edge.wait(LIMIT), 0, "a camera goes on without a broker: {}", edge.stderr());
     let text = edge.stderr();
     let address = format!("127.0.0.1:{}", mosquitto.port);
-    assert!(text.lines().any(|l| l.contains(&address) && l.contains("refused: check the user in mqtt.url")), "{text}");
+    assert!(
+        text.lines()
+            .any(|l| l.contains(&address) && l.contains("refuses user and password: check the user in mqtt.url")),
+        "{text}"
+    );
     assert!(text.contains("mqtt.password_file"), "{text}");
     let password = mosquitto.password("pi-2");
     assert!(!(text + &bridge.stderr()).contains(&password), "a password is in a log");

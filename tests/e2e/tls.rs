@@ -195,7 +195,7 @@ fn a_wrong_password_on_each_hop_is_said_and_what_waited_arrives_when_it_is_put_r
     let mut edge = secure.edge(&["--frames", "30", "--fast", "--no-drain"]);
     assert_eq!(edge.wait(LIMIT), 0, "a camera goes on without a broker: {}", edge.stderr());
     let text = edge.stderr();
-    assert!(text.contains("refused: check the user in mqtt.url, mqtt.password_file"), "{text}");
+    assert!(text.contains("refuses user and password: check the user in mqtt.url, mqtt.password_file"), "{text}");
     assert_eq!((bridge.stop(), metrics.stop()), (0, 0));
 
     files.iter().zip(&right).for_each(|(f, password)| std::fs::write(f, password).unwrap());

@@ -5,7 +5,7 @@
 
 use super::layers::{ConfigError, show};
 use super::{Origin, Raw};
-use crate::spec::Tls;
+use host::tls::Tls;
 use std::path::PathBuf;
 use toml::Value;
 

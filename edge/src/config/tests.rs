@@ -4,7 +4,7 @@
 
 use super::mqtt::parse_url;
 use super::*;
-use crate::spec::Tls;
+use host::tls::Tls;
 
 fn check(toml: &str, vars: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let dir = tempfile::tempdir().unwrap();

@@ -3,11 +3,11 @@
 //! The broker is asked under another client id, so that a running edge is not pushed off, and nothing is published. The
 //! lines say what was found and what to type.
 
-use super::Line;
 use super::host::Host;
 use super::spool::{self, Here};
 use crate::config::{Config, Mqtt};
 use crate::outbox::{self, Kept, Unseen};
+use ::host::check::Line;
 use firmware::limits::{PACKET_BYTES_MAX, RECORD_BYTES_MAX};
 use serde::Deserialize;
 use std::time::Duration;
@@ -203,8 +203,8 @@ fn device(mqtt: &Mqtt, kept: &Kept, here: &Here) -> Line {
 
 #[cfg(test)]
 mod tests {
-    use super::super::State;
     use super::*;
+    use ::host::check::State;
 
     fn mqtt() -> Mqtt {
         Mqtt { host: "h".into(), port: 1, site: "home".into(), device: "pi".into(), ..Mqtt::default() }

@@ -5,12 +5,12 @@
 //! Touches `/dev/video*`, `/sys/class/video4linux`, and the source's file; read only.
 //! Never a picture: a camera is not started.
 
-use super::Line;
 use super::host::Host;
 use crate::camera::choice::{Abilities, Role, choose, role};
 use crate::camera::nodes::{self, Node, letters};
 use crate::config::Config;
 use crate::spec::{Ask, SourceSpec};
+use ::host::check::Line;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -210,11 +210,11 @@ fn kinds(seen: &Seen) -> Vec<Line> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::State;
     use super::super::tests::Fake;
     use super::*;
     use crate::camera::choice::Mode;
     use crate::config::{Origin, Raw};
+    use ::host::check::State;
 
     fn node(path: &str, card: &str, role: Role) -> Node {
         let mode = |width, height, fps_max| Mode { fourcc: *b"YUYV", width, height, fps_max };

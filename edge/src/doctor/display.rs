@@ -5,12 +5,12 @@
 //! line is driven.
 
 use super::host::Host;
-use super::{Line, State};
 use crate::config::Config;
 use crate::panel::board::Board;
 use crate::panel::{auto, framebuffer};
 use crate::spec::DisplaySpec;
 use crate::spec::display::preview_address;
+use ::host::check::{Line, State};
 use std::io::ErrorKind;
 
 const BUFSIZ: &str = "/sys/module/spidev/parameters/bufsiz";

@@ -6,7 +6,7 @@
 //! Never an opinion on a device that is not there.
 
 use super::host::Host;
-use super::{Line, State};
+use ::host::check::{Line, State};
 use std::os::unix::fs::MetadataExt;
 
 /// Devices by what their names begin with, and the group that Debian gives them.

@@ -3,12 +3,12 @@
 //! `/proc`, `/run` and the unit are read, and chrony is asked where it runs. Of the clock only matters whether somebody
 //! keeps it, not its time.
 
-use super::Line;
 use super::groups::unit;
 use super::host::Host;
 use crate::budget::{Budget, mib};
 use crate::clock::{self, CHRONY_PID, RUN_DIR, TIMESYNCD_MARKER};
 use crate::config::{Config, Origin};
+use ::host::check::Line;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -124,10 +124,10 @@ pub(super) fn memory_max(unit: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::State;
     use super::super::tests::Fake;
     use super::*;
     use crate::config::Raw;
+    use ::host::check::State;
 
     const LATER: u64 = NEVER_SET_BEFORE_S + 1;
 

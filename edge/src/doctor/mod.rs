@@ -1,8 +1,7 @@
-//! Doctor: what of this machine the edge can use, one line a check: ok, or what is wrong and what to type.
+//! `doctor`: whether the edge can use this machine. One line a check: ok, or what is wrong and what to type.
 //!
-//! Takes a configuration. Gives lines on standard output, and the exit code.
-//! Touches what the edge would touch, read only; asks the broker under a name of its own.
-//! Never changes anything, but for `--write`, which writes one file.
+//! The input is a configuration; the results are lines on standard output, and the exit code. What the edge would use is only
+//! read, and the broker is asked with a client id of its own. Only `--write` changes anything: it writes one file.
 
 mod broker;
 mod camera;
@@ -16,69 +15,10 @@ mod write;
 pub use write::Write;
 
 use crate::config::Config;
-use crate::exit::{Failure, Reason};
+use crate::exit::Failure;
 use crate::output;
+use ::host::check::{self, Line};
 use host::Host;
-use std::fmt;
-
-/// How a check came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// As it should be.
-    Ok,
-    /// It works, but not as well as it could, or not for ever.
-    Warning,
-    /// Something that is needed is not there.
-    Wrong,
-    /// The configuration says what cannot be.
-    Misconfigured,
-}
-
-/// One check's outcome.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Line {
-    check: &'static str,
-    state: State,
-    what: String,
-    /// What to type.
-    advice: String,
-}
-
-impl Line {
-    fn new(check: &'static str, state: State, what: impl Into<String>, advice: impl Into<String>) -> Line {
-        Line { check, state, what: what.into(), advice: advice.into() }
-    }
-
-    fn ok(check: &'static str, what: impl Into<String>) -> Line {
-        Line::new(check, State::Ok, what, "")
-    }
-
-    fn warning(check: &'static str, what: impl Into<String>, advice: impl Into<String>) -> Line {
-        Line::new(check, State::Warning, what, advice)
-    }
-
-    fn wrong(check: &'static str, what: impl Into<String>, advice: impl Into<String>) -> Line {
-        Line::new(check, State::Wrong, what, advice)
-    }
-
-    fn misconfigured(check: &'static str, what: impl Into<String>, advice: impl Into<String>) -> Line {
-        Line::new(check, State::Misconfigured, what, advice)
-    }
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = match self.state {
-            State::Ok => "ok",
-            State::Warning => "warning",
-            State::Wrong | State::Misconfigured => "wrong",
-        };
-        // One line, whatever a driver or a broker has said.
-        let what: String = self.what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        write!(f, "{word:<8} {:<8} {what}", self.check)?;
-        if self.advice.is_empty() { Ok(()) } else { write!(f, "  -> {}", self.advice) }
-    }
-}
 
 /// Checks this machine, after writing a configuration if that is asked for.
 ///
@@ -118,16 +58,10 @@ fn look(host: &Host, config: &Config) -> Vec<Line> {
 }
 
 fn verdict(lines: &[Line]) -> Result<(), Failure> {
-    let has = |state| lines.iter().filter(|l| l.state == state).count();
-    let (wrong, misconfigured) = (has(State::Wrong), has(State::Misconfigured));
-    let reason = match (wrong, misconfigured) {
-        (0, 0) => return Ok(()),
-        (0, _) => Reason::Config,
-        _ => Reason::Unavailable,
-    };
-    let checks: Vec<&str> =
-        lines.iter().filter(|l| matches!(l.state, State::Wrong | State::Misconfigured)).map(|l| l.check).collect();
-    Err(Failure::new(reason, anyhow::anyhow!("not well: {}", checks.join(", "))))
+    match check::verdict(lines) {
+        None => Ok(()),
+        Some((code, text)) => Err(Failure::new(code, anyhow::anyhow!("{text}"))),
+    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 //! A line says so, and names former names whose records wait. The boots of the edges that run here are found by their
 //! spools' locks, which are held, shared, for a moment. Nothing is made or changed.
 
-use super::Line;
 use super::host::Host;
 use crate::budget::{asked_size, mib};
 use crate::config::{Config, Video};
 use crate::custody::spool_dir;
 use crate::slot::empty_report;
+use ::host::check::Line;
 use firmware::limits::{ENVELOPE_BYTES, REPORT_BYTES_MAX};
 use firmware::wire::{self, Swatch};
 use std::io::ErrorKind;
@@ -141,11 +141,11 @@ fn is_run(host: &Host, pid: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::State;
     use super::super::host::Disk;
     use super::super::tests::Fake;
     use super::*;
     use crate::config::{Origin, Raw};
+    use ::host::check::State;
 
     fn config() -> Config {
         let mut raw = Raw::default();

@@ -6,6 +6,7 @@
 
 use super::host::{Disk, Host};
 use super::*;
+use ::host::check::State;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::PermissionsExt;

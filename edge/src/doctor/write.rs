@@ -7,11 +7,11 @@
 use super::camera::{Seen, seen, stable};
 use super::display;
 use super::host::Host;
-use super::{Line, State};
 use crate::camera::choice::{Role, choose};
 use crate::config::{Config, FILE, Origin, Raw, host_name, is_device};
 use crate::exit::{Failure, Reason};
 use crate::spec::DisplaySpec;
+use ::host::check::{Line, State};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@
 //! limit ([`Packets`]), and topics are subscribed to one by one where a message on one of them is larger than we read. Only
 //! then [`Event::Connected`] is told and data flows. What the last connection left unacknowledged is kept meanwhile.
 
-use super::fault::{self, oversized_bytes};
+use super::fault;
 use super::inbox::read;
 use super::packets::{Packets, publish_bytes, unsubscribe_topic_bytes};
 use super::{BACKOFF_MAX, BACKOFF_MIN, Event, HANG_UP, STEADY, Topics, Wire};
@@ -254,7 +254,7 @@ impl Connection {
             // What this connection had not sent again yet.
             self.socket.pending.append(&mut self.kept);
         }
-        if let Some(bytes) = oversized_bytes(&error).filter(|_| phase != Phase::Down) {
+        if let Some(bytes) = host::broker::oversized_bytes(&error).filter(|_| phase != Phase::Down) {
             return self.on_oversized(phase, bytes).await;
         }
         match (phase, lived) {

@@ -9,7 +9,6 @@ use super::packets::Packets;
 use super::{HANG_UP, REQUESTS_MAX, password, secure};
 use crate::config::Mqtt;
 use crate::exit::Failure;
-use crate::tls;
 use firmware::custody::Envelope;
 use firmware::limits::PACKET_BYTES_MAX;
 use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, MqttOptions, Packet, QoS, SubscribeFilter};
@@ -190,8 +189,8 @@ fn unseen(address: String, error: &ConnectionError, mqtt: &Mqtt) -> Unseen {
         ConnectionError::ConnectionRefused(
             code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
         ) => Unseen::Credentials(address, format!("{code:?}")),
-        other if fault::refusal(other).is_some() => Unseen::Refused(address, fault::text(other, mqtt, false)),
-        other => match tls::fault(other, &mqtt.host) {
+        other if host::broker::refusal(other).is_some() => Unseen::Refused(address, fault::text(other, mqtt, false)),
+        other => match host::tls::fault(other, &mqtt.host) {
             Some(why) => Unseen::Untrusted(address, why),
             None => Unseen::Odd(address, fault::text(other, mqtt, false)),
         },

@@ -12,7 +12,6 @@ pub mod mask;
 pub mod rpicam;
 pub mod run;
 pub mod source;
-pub mod tls;
 pub mod transform;
 
 pub use ask::{Ask, AskOptions};
@@ -22,5 +21,4 @@ pub use locks::{Lock, Locks};
 pub use mask::Mask;
 pub use run::RunOptions;
 pub use source::{SourceSpec, SpecError};
-pub use tls::Tls;
 pub use transform::{Crop, Transform};

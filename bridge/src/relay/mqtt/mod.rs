@@ -12,12 +12,12 @@ use crate::failure::Failure;
 use crate::relay::acks::Acks;
 use crate::relay::stats::Stats;
 use crate::settings::Url;
-use crate::tls;
 use firmware::limits::PACKET_BYTES_MAX;
+use host::broker::Peer;
 use rand::RngExt;
 use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions, Outgoing, Packet, PubAck,
-    Publish, QoS, StateError, SubscribeFilter, TlsConfiguration, Transport,
+    AsyncClient, ConnectionError, Event, EventLoop, LastWill, MqttOptions, Outgoing, Packet, PubAck, Publish, QoS,
+    SubscribeFilter, TlsConfiguration, Transport,
 };
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -136,7 +136,7 @@ impl Mqtt {
     /// # Errors
     /// [`Failure::Config`] if a certificate cannot be read. A broker that cannot be reached is no failure.
     pub fn start(url: &Url, site: &str, standby: bool, stats: &Arc<Stats>) -> Result<(Mqtt, Queues), Failure> {
-        let mut options = options(url, format!("hueflow-bridge-{site}")).map_err(Failure::Config)?;
+        let mut options = options(url, client_id(site)).map_err(Failure::Config)?;
         options
             .set_clean_session(false)
             .set_manual_acks(true)
@@ -321,7 +321,7 @@ impl Poller {
                     // From here on no token of the old connection may acknowledge.
                     self.epoch.fetch_add(1, Ordering::AcqRel);
                     self.acks.forget();
-                    let fault = fault(&e, &url, std::mem::take(&mut connected));
+                    let fault = fault(&e, &url, &self.site, std::mem::take(&mut connected));
                     self.stats.disconnected(&format!("{url}: {fault}"));
                     if said.len() < SAID_MAX && !said.contains(&fault) {
                         log::warn!("MQTT: {url}: {fault}; trying again");
@@ -371,35 +371,17 @@ async fn write(events: &mut EventLoop, acks: Vec<NonZeroU16>) -> Result<(), Conn
 }
 
 /// What is wrong, and what to do if only a person can mend it. `connected`: it was well until now.
-fn fault(e: &ConnectionError, url: &Url, connected: bool) -> String {
-    use ConnectReturnCode::{BadUserNamePassword, NotAuthorized};
-    if let ConnectionError::ConnectionRefused(BadUserNamePassword | NotAuthorized) = e {
-        return "the broker refuses user and password: check the user in mqtt.url, mqtt.password_file, and the broker's \
-                password file"
-            .to_owned();
-    }
-    if let Some(fault) = tls::fault(e, &url.host) {
-        return fault;
-    }
-    match (hung_up(e) && !connected, &url.tls) {
-        (true, None) => "it hung up without an answer: does it want TLS there (mqtts://)?".to_owned(),
-        (true, Some(_)) => "it hung up without an answer: is that its TLS port, 8883 as a rule?".to_owned(),
-        (false, _) => e.to_string(),
-    }
+fn fault(error: &ConnectionError, url: &Url, site: &str, connected: bool) -> String {
+    let client_id = client_id(site);
+    let peer = Peer {
+        host: &url.host,
+        has_tls: url.tls.is_some(),
+        client_id: &client_id,
+        id_setting: "the site of one of them (--site), or start both with --standby",
+    };
+    host::broker::fault(error, &peer, connected)
 }
 
-/// Whether the other side has ended the connection.
-fn hung_up(e: &ConnectionError) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(e);
-    while let Some(error) = next {
-        if let Some(StateError::ConnectionAborted) = error.downcast_ref() {
-            return true;
-        }
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-            return matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof);
-        }
-        next = error.source();
-    }
-    false
+fn client_id(site: &str) -> String {
+    format!("hueflow-bridge-{site}")
 }

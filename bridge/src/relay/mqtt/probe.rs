@@ -1,13 +1,11 @@
-//! Look: what a broker says of the bridges of a site, for `doctor` and for a standby.
+//! Probes of a broker: whether it answers, and whether a bridge is online for a site. For `doctor` and for a standby.
 //!
-//! Takes where the broker is, and the site. Gives whether a bridge is online, or waits until none is.
-//! Touches one connection, under a name of its own.
-//! Never publishes, and never pushes anybody off.
+//! Inputs are the broker's URL and the site. One connection is opened with a client id of its own, so that no client is pushed
+//! off; nothing is published.
 
 use super::{BACKOFF_MIN, KEEP_ALIVE, fault, options, status_topic};
 use crate::failure::Failure;
 use crate::settings::Url;
-use crate::tls;
 use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, Event, Packet, QoS};
 use std::time::Duration;
 
@@ -64,8 +62,8 @@ pub async fn probe_broker(url: &Url, site: &str) -> Result<bool, ProbeError> {
                 code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
             ))) => return Err(ProbeError::Credentials(format!("{code:?}"))),
             Ok(Err(e)) => {
-                let odd = || ProbeError::Odd(fault(&e, url, false));
-                return Err(tls::fault(&e, &url.host).map_or_else(odd, ProbeError::Untrusted));
+                let odd = || ProbeError::Odd(fault(&e, url, site, false));
+                return Err(host::tls::fault(&e, &url.host).map_or_else(odd, ProbeError::Untrusted));
             }
             Err(_) if subscribed => return Ok(online),
             Err(_) => return Err(ProbeError::Odd("it is silent".into())),
@@ -116,7 +114,7 @@ pub async fn wait_for_absence(url: &Url, site: &str, own: Option<&str>) -> Resul
             Ok(_) => {}
             Err(e) => {
                 if !std::mem::replace(&mut said, true) {
-                    log::warn!("MQTT: {url}: {}; trying again", fault(&e, url, connected));
+                    log::warn!("MQTT: {url}: {}; trying again", fault(&e, url, site, connected));
                 }
                 (deadline, connected) = (None, false);
                 tokio::time::sleep(BACKOFF_MIN * 5).await;

@@ -1,18 +1,27 @@
-//! Tls: whom the edge trusts, who it says it is, and what is wrong when the two sides do not agree. The one door to `rustls`.
+//! TLS to an MQTT broker: which CA is trusted, which certificate is shown, and what is wrong if the two sides do not agree.
 //!
-//! Takes the names of PEM files. Gives what the outbox connects with, and sentences that say what to do.
-//! Touches these files, and the system's CA certificates where no other is named.
-//! Never a certificate taken unseen: there is no switch for that.
+//! Inputs are the names of PEM files, and errors of a connection. [`Tls::client`] reads the files, or the system's CA
+//! certificates if none is named. A certificate is always verified; there is no switch that turns this off. Only this file
+//! uses `rustls`. Without the feature `tls` there is [`Tls`] alone.
 
-pub use crate::spec::tls::Tls;
+use std::path::PathBuf;
 
 #[cfg(feature = "tls")]
-pub(crate) use with::fault;
+pub use with_rustls::fault;
 #[cfg(not(feature = "tls"))]
-pub(crate) use without::fault;
+pub use without::fault;
+
+/// What TLS needs beside the address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// CA certificates; none: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// This side's certificate and its key, if the broker wants one.
+    pub own: Option<(PathBuf, PathBuf)>,
+}
 
 #[cfg(feature = "tls")]
-mod with {
+mod with_rustls {
     use super::Tls;
     use rustls::pki_types::pem::{Error as PemError, PemObject};
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -26,7 +35,7 @@ mod with {
         ///
         /// # Errors
         /// A sentence that names key and file.
-        pub(crate) fn client(&self) -> Result<Arc<ClientConfig>, String> {
+        pub fn client(&self) -> Result<Arc<ClientConfig>, String> {
             let mut roots = RootCertStore::empty();
             match &self.ca_file {
                 Some(path) => {
@@ -73,22 +82,22 @@ mod with {
     }
 
     /// What is wrong between the two sides, and what to do; none if it is nothing of TLS. `host`: as the URL has it.
-    pub(crate) fn fault(error: &(dyn Error + 'static), host: &str) -> Option<String> {
+    pub fn fault(error: &(dyn Error + 'static), host: &str) -> Option<String> {
         let mut next = Some(error);
         while let Some(error) = next {
             if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-                return Some(said(tls, host));
+                return Some(explain(tls, host));
             }
             // What an I/O error was made of is not its source, but in it.
             if let Some(tls) = error.downcast_ref::<std::io::Error>().and_then(|e| e.get_ref()?.downcast_ref()) {
-                return Some(said(tls, host));
+                return Some(explain(tls, host));
             }
             next = error.source();
         }
         None
     }
 
-    fn said(error: &rustls::Error, host: &str) -> String {
+    fn explain(error: &rustls::Error, host: &str) -> String {
         use CertificateError as C;
         match error {
             rustls::Error::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => {
@@ -129,7 +138,8 @@ mod with {
 
 #[cfg(not(feature = "tls"))]
 mod without {
-    pub(crate) fn fault(_: &(dyn std::error::Error + 'static), _: &str) -> Option<String> {
+    /// None: without TLS nothing is wrong with it.
+    pub fn fault(_: &(dyn std::error::Error + 'static), _: &str) -> Option<String> {
         None
     }
 }
