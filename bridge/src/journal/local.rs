@@ -11,7 +11,7 @@ use crate::sqlite::connect;
 use firmware::custody::JournalId;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,14 +70,19 @@ impl LocalJournal {
     /// Opens the file; with `append` it is made if it does not exist, and a writer thread is started.
     ///
     /// # Errors
-    /// [`JournalError::Away`] if SQLite cannot open or read it.
+    /// [`JournalError::Away`] if it is to be read and is not a journal, or not yet; [`JournalError::Fatal`] if SQLite cannot
+    /// open or read it.
     pub fn open(file: &Path, retention: Retention, append: bool) -> Result<Self, JournalError> {
-        let connection = connect(file).map_err(away)?;
+        let fatal = |e: rusqlite::Error| JournalError::Fatal(e.to_string());
+        let mut connection = connect(file).map_err(fatal)?;
         if append {
-            connection.execute_batch(SCHEMA).map_err(away)?;
-            connection.execute("INSERT OR IGNORE INTO meta VALUES ('id', ?1)", [uuid()]).map_err(away)?;
+            prepare(&mut connection).map_err(fatal)?;
         }
-        let id: String = connection.query_row("SELECT v FROM meta WHERE k = 'id'", [], |r| r.get(0)).map_err(away)?;
+        let id = read_id(&connection).map_err(fatal)?.ok_or_else(|| {
+            JournalError::Away(
+                "no bridge has made a journal of this file yet; is it the one that the bridge has?".to_owned(),
+            )
+        })?;
         let id = JournalId::try_from(id.as_str()).map_err(|_| JournalError::Fatal("its id is too long".to_owned()))?;
         let healthy = Arc::new(AtomicBool::new(true));
         let mut journal = LocalJournal { id, file: file.to_owned(), queue: None, healthy, writer: None };
@@ -87,12 +92,29 @@ impl LocalJournal {
             let writer = std::thread::Builder::new()
                 .name("journal".to_owned())
                 .spawn(move || write(connection, rx, retention, &healthy))
-                .map_err(away)?;
+                .map_err(|e| JournalError::Fatal(e.to_string()))?;
             journal.queue = Some(tx);
             journal.writer = Some(writer);
         }
         Ok(journal)
     }
+}
+
+/// Makes the tables and the journal's id, all or nothing: readers may look at any time.
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(SCHEMA)?;
+    transaction.execute("INSERT OR IGNORE INTO meta VALUES ('id', ?1)", [uuid()])?;
+    transaction.commit()
+}
+
+/// The journal's id; none if the file is not a journal, or not yet.
+fn read_id(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let is_made = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'meta'";
+    if connection.query_row(is_made, [], |r| r.get::<_, u32>(0))? == 0 {
+        return Ok(None);
+    }
+    connection.query_row("SELECT v FROM meta WHERE k = 'id'", [], |r| r.get(0)).optional()
 }
 
 impl Drop for LocalJournal {
@@ -332,6 +354,28 @@ mod tests {
 
     fn read_all(j: &LocalJournal, from: &Offsets) -> Batch {
         j.reader(from).unwrap().read(10_000, Duration::ZERO).unwrap()
+    }
+
+    #[test]
+    fn a_reader_makes_no_journal_of_an_empty_or_foreign_file_and_reads_one_as_soon_as_it_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("journal.db");
+        let retention = Retention { days: 7, video_bytes_max: 1 << 20 };
+        for schema in
+            ["", "CREATE TABLE other (x)", "CREATE TABLE meta (k TEXT PRIMARY KEY, v TEXT NOT NULL) WITHOUT ROWID"]
+        {
+            let foreign = dir.path().join("foreign.db");
+            Connection::open(&foreign).unwrap().execute_batch(schema).unwrap();
+            let error = LocalJournal::open(&foreign, retention, false).err();
+            assert!(matches!(error, Some(JournalError::Away(_))), "{schema}: {error:?}");
+            std::fs::remove_file(&foreign).unwrap();
+        }
+        std::fs::write(&file, "text, and no database at all").unwrap();
+        let error = LocalJournal::open(&file, retention, false).err();
+        assert!(matches!(error, Some(JournalError::Fatal(_))), "{error:?}");
+        std::fs::remove_file(&file).unwrap();
+        let journal = LocalJournal::open(&file, retention, true).unwrap();
+        assert_eq!(LocalJournal::open(&file, retention, false).unwrap().id(), journal.id());
     }
 
     #[test]

@@ -337,7 +337,10 @@ fn open_as(config: &JournalConfig, append: bool) -> Result<Arc<dyn Journal>, Fai
             .map_err(|e| Failure::Unavailable(format!("{}: {e}{}", config.url, alternatives(&e)))),
         JournalUrl::Local(file) => local::LocalJournal::open(file, config.into(), append)
             .map(|j| Arc::new(j) as Arc<dyn Journal>)
-            .map_err(|e| Failure::Io(format!("{}: {e}", config.url))),
+            .map_err(|e| match e {
+                JournalError::Away(why) => Failure::Unavailable(format!("{}: {why}", config.url)),
+                JournalError::Refused(why) | JournalError::Fatal(why) => Failure::Io(format!("{}: {why}", config.url)),
+            }),
     }
 }
 
