@@ -147,6 +147,19 @@ fn files_that_architecture_names_exist() {
 }
 
 #[test]
+fn constants_that_architecture_names_are_in_the_files_it_names() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let document = Document::new("ARCHITECTURE.md", &text);
+    let missing = references::missing_constants(&document, &root());
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    let planted = Document::new("ARCHITECTURE.md", "| See | `edge/src/parcel.rs` `PARCELS_MAX`, `CRATES_MAX` | 8 |");
+    assert_eq!(
+        references::missing_constants(&planted, &root()),
+        ["ARCHITECTURE.md:1: edge/src/parcel.rs has no constant CRATES_MAX"]
+    );
+}
+
+#[test]
 fn the_readme_is_short() {
     let words = std::fs::read_to_string(root().join("README.md")).unwrap().split_whitespace().count();
     assert!(words <= README_WORDS_MAX, "README.md has {words} words; move details to deploy/docs");

@@ -125,3 +125,21 @@ pub fn missing_files(document: &Document, root: &Path) -> Vec<String> {
     let missing = document.spans.iter().filter(|(_, text)| is_path(text) && !root.join(text).exists());
     missing.map(|(line, path)| format!("{}:{line}: there is no {path}", document.path)).collect()
 }
+
+/// Constants in a document that are not in the source file named before them on the same line.
+pub fn missing_constants(document: &Document, root: &Path) -> Vec<String> {
+    let is_constant = |text: &str| text.contains('_') && text.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let mut missing = Vec::new();
+    let mut file = (0, "");
+    for (line, text) in &document.spans {
+        if text.ends_with(".rs") && root.join(text).is_file() {
+            file = (*line, text);
+        } else if is_constant(text) && file.0 == *line {
+            let source = std::fs::read_to_string(root.join(file.1)).unwrap_or_default();
+            if !source.contains(&format!("const {text}:")) {
+                missing.push(format!("{}:{line}: {} has no constant {text}", document.path, file.1));
+            }
+        }
+    }
+    missing
+}
