@@ -1,8 +1,7 @@
-//! The programs themselves: bridge and metrics as processes, a scripted edge, and what is left on the disk.
+//! Bridge and metrics as processes, a scripted edge, and what is left on the disk.
 //!
-//! Takes the built programs. Gives assertions on the ledger, the page and the exit codes.
-//! Touches temporary folders and free ports of loopback.
-//! Never leaves a process behind.
+//! The tests check the ledger, the page and the exit codes, on free loopback ports and in temporary folders. No process is
+//! left behind.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::zombie_processes)]
 
 mod common;

@@ -1,8 +1,8 @@
-//! The relay against a journal and a wire that obey the test: nothing is acknowledged before the journal's word.
+//! The relay against a journal and an MQTT connection that obey the test: nothing is acknowledged before the journal's
+//! confirmation.
 //!
-//! Takes a fake journal that can be held back, refuse and fail. Gives assertions.
-//! Touches no socket and no file.
-//! Never sleeps for luck: it waits for a condition, with a deadline.
+//! The fake journal can be held back, refuse and fail. No socket and no file is used. The tests wait for conditions, with a
+//! limit.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;

@@ -1,8 +1,6 @@
-//! Doctor: what the three programs say of real brokers, and of a name that two edges have.
+//! What `doctor` of the three programs reports of real brokers, and of a name that two edges have.
 //!
-//! Takes mosquitto and Apache Kafka. Gives nothing.
-//! Touches brokers and programs of its own.
-//! Never pushes anyone off who runs.
+//! mosquitto and Apache Kafka are the test's own. A check must not disconnect a program that runs.
 
 use harness::services::{Kafka, Mosquitto};
 use harness::{House, Running, bin, wait_for};

@@ -1,8 +1,7 @@
-//! Tls: the chain over TLS and with passwords, to the broker and to Kafka, and what is said when one of them is wrong.
+//! The chain over TLS and with passwords, to the broker and to Kafka, and what is reported when one of them is wrong.
 //!
-//! Takes the shipped configurations and `deploy/certify`. Gives nothing.
-//! Touches a house of its own for each test.
-//! Never a password in a log, and never a record lost to a wrong one.
+//! Configurations and `deploy/certify` are the shipped ones. No password may be in a log, and no record may be lost to a
+//! wrong one.
 
 use harness::certs::Certs;
 use harness::services::{Kafka, Mosquitto};

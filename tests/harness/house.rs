@@ -1,8 +1,7 @@
-//! House: edge, bridge and metrics of one test, over the brokers that the test chose.
+//! Edge, bridge and metrics of one test, over the brokers that the test chose.
 //!
-//! Takes URLs. Gives the three programs under way, and what they made: ledger, rows, pictures.
-//! Touches one temporary folder.
-//! Never a canned answer: everything is asked of the real programs.
+//! A [`House`] starts the three programs in a temporary folder and reads what they made: ledger, rows, pictures. Everything
+//! comes from the real programs; there are no canned answers.
 
 use crate::process::{Running, bin, wait_for};
 use serde_json::Value;

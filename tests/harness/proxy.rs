@@ -1,8 +1,7 @@
-//! Proxy: a wire of our own on loopback, which can be cut, held, slowed and refused.
+//! A TCP proxy on loopback that can cut, hold, slow and refuse connections.
 //!
-//! Takes a port that somebody listens on, or will. Gives a port in front of it.
-//! Touches the connections that come through it, with two threads for each.
-//! Never changes a byte: what it passes on is what came, in order, or nothing more of it.
+//! It stands in front of a port that a server listens on, or will, with two threads for each connection. It never changes a
+//! byte: it passes on what came, in order, or a beginning of it.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
