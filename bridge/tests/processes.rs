@@ -187,7 +187,7 @@ fn journey(dir: &Path, mqtt: &str, journal: &str) {
 }
 
 #[test]
-fn over_the_embedded_broker_and_the_local_journal_with_the_bridge_killed_midway() {
+fn records_over_the_embedded_broker_survive_a_bridge_that_is_killed_midway() {
     let dir = tempfile::tempdir().unwrap();
     let journal = format!("local:{}", dir.path().join("journal.db").display());
     journey(dir.path(), &format!("embedded:{}", free_port()), &journal);
@@ -259,7 +259,7 @@ fn wrong_use_ends_with_the_documented_codes() {
 }
 
 #[test]
-fn a_page_with_a_token_opens_to_it_alone_and_the_log_has_it_not() {
+fn a_page_with_a_token_requires_it_and_no_log_shows_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
     let token = "b7-Qm2_long~enough.1";

@@ -31,7 +31,8 @@ const PLACEHOLDERS: [&str; 4] = ["-", "FILE", "DIR", "CLIP"];
 fn exists(path: &str) -> Result<(), String> {
     // The shell's braces: only the first of their words is looked for.
     let (start, end) = path.split_once('{').unwrap_or((path, ""));
-    let (first, end) = end.split_once('}').map_or(("", ""), |(words, end)| (words.split(',').next().unwrap_or(""), end));
+    let (first, end) =
+        end.split_once('}').map_or(("", ""), |(words, end)| (words.split(',').next().unwrap_or(""), end));
     let found = root().join(format!("{start}{first}{end}")).exists();
     found.then_some(()).ok_or_else(|| format!("there is no {path}"))
 }
@@ -119,9 +120,7 @@ pub fn broken_links(document: &Document, root: &Path) -> Vec<String> {
 /// Source files in a document's code spans that do not exist: paths from the root that begin with a part's folder.
 pub fn missing_files(document: &Document, root: &Path) -> Vec<String> {
     let parts = ["firmware/", "edge/", "bridge/", "tests/", "deploy/"];
-    let is_path = |text: &str| {
-        parts.iter().any(|p| text.starts_with(p)) && !text.contains([' ', '*', '{', '<', ':'])
-    };
+    let is_path = |text: &str| parts.iter().any(|p| text.starts_with(p)) && !text.contains([' ', '*', '{', '<', ':']);
     let missing = document.spans.iter().filter(|(_, text)| is_path(text) && !root.join(text).exists());
     missing.map(|(line, path)| format!("{}:{line}: there is no {path}", document.path)).collect()
 }

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_throws_the_same() {
+    fn the_same_seed_gives_the_same_numbers() {
         let throw = |seed| {
             let mut dice = Dice::new(seed);
             let mut list: Vec<u64> = (0..20).map(|_| dice.between(3, 9)).collect();

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_was_filled_is_a_picture() {
+    fn a_filled_window_of_the_display_is_a_picture() {
         let mut glass = Glass::new(4, 2);
         send(&mut glass, false, &[0x2a]);
         send(&mut glass, true, &[0, 1, 0, 2]);

@@ -23,7 +23,7 @@ pub struct House {
 }
 
 impl House {
-    /// A house around a broker and a journal; empty URLs are filled in later.
+    /// Programs over a broker and a journal; empty URLs are filled in later.
     pub fn new(mqtt: &str, journal: &str) -> House {
         let mut dir = TempDir::with_prefix("hueflow-test-").expect("a temporary folder");
         // For a person who wants to see the logs afterwards.
@@ -31,7 +31,7 @@ impl House {
         House { dir, mqtt: mqtt.to_string(), journal: journal.to_string() }
     }
 
-    /// A house around the bridge's own broker and a local journal. Gives it with the bridge under way.
+    /// Programs over the bridge's own broker and a local journal. Returns them with the bridge started.
     pub fn embedded() -> (House, Running) {
         let mut house = House::new("embedded", "");
         house.journal = format!("local:{}", house.path("journal.sqlite").display());
@@ -78,7 +78,7 @@ impl House {
         (metrics, page)
     }
 
-    /// An edge command on this house's broker, with a spool of its own under its device's name.
+    /// An edge command for this broker, with a spool of its own under its device's name.
     pub fn edge_command(&self, device: &str, args: &[&str]) -> Command {
         self.edge_command_with_spool(device, &self.path(&format!("spool-{device}")), args)
     }

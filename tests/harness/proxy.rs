@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_comes_later_and_what_is_cut_never() {
+    fn held_bytes_arrive_later_and_cut_bytes_never() {
         let proxy = Proxy::start(echo(), None);
         let mut a = client(&proxy);
         assert_eq!(ask(&mut a, b"one").unwrap(), b"one");
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_is_hung_up_on_and_who_is_there_already_is_not() {
+    fn new_connections_are_refused_and_open_ones_stay() {
         let proxy = Proxy::start(echo(), None);
         let mut a = client(&proxy);
         assert_eq!(ask(&mut a, b"in").unwrap(), b"in");

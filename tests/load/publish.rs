@@ -137,7 +137,7 @@ impl<'a> Device<'a> {
     }
 }
 
-/// A report as frames of a room give it.
+/// A report as frames of an indoor scene give it.
 fn report(dice: &mut Dice) -> Report {
     let mut left = PIXELS;
     let palette = (0..SWATCHES).map(|id| {

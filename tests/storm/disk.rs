@@ -32,7 +32,7 @@ impl Disk {
         self.path.join("filler")
     }
 
-    /// Takes all room that is left.
+    /// Fills the disk.
     pub fn fill(&self) {
         let mut file = File::options().create(true).append(true).open(self.filler()).expect("the filler");
         for bytes in [1 << 16, 1 << 12, 1 << 8, 1] {

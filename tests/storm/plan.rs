@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_has_one_plan_and_everybody_has_a_turn() {
+    fn a_seed_makes_one_plan_and_every_program_is_killed() {
         let steps = |seed| Plan::new(seed, Middle::Kafka, 3).take(12).collect::<Vec<_>>();
         assert_eq!(steps(4), steps(4));
         assert_ne!(steps(4), steps(5));

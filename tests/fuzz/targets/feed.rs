@@ -3,7 +3,7 @@
 //! A [`Feed`] gives numbers and slices of the bytes, and zeroes when they are used up. Each choice is decided by bytes of
 //! its own, so a small change of the input is a small change of the case.
 
-#![allow(dead_code, reason = "each room's targets use some of it")]
+#![allow(dead_code, reason = "the targets of each part use some of it")]
 
 /// Where a number is most likely to be wrong.
 const EDGES: [u64; 12] =
