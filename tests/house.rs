@@ -25,8 +25,8 @@ fn sources() -> Vec<(String, String)> {
     }
     let root = root();
     let mut found = Vec::new();
-    for room in ["firmware", "edge", "bridge", "tests"] {
-        walk(&root.join(room), &mut found);
+    for part in ["firmware", "edge", "bridge", "tests"] {
+        walk(&root.join(part), &mut found);
     }
     let name = |p: &PathBuf| p.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
     found.iter().map(|p| (name(p), std::fs::read_to_string(p).unwrap())).collect()
@@ -40,8 +40,8 @@ fn code(text: &str) -> String {
 }
 
 #[test]
-fn each_foreign_crate_has_one_door() {
-    let doors = [
+fn each_foreign_crate_is_used_behind_one_module() {
+    let modules = [
         (
             "rumqttc::",
             &[
@@ -90,14 +90,14 @@ fn each_foreign_crate_has_one_door() {
         ("sha2::", &["bridge/src/relay/verdict.rs"]),
     ];
     for (path, text) in sources().iter().filter(|(p, _)| p.contains("/src/") && !p.starts_with("tests/")) {
-        for (crate_path, doors) in doors {
-            assert!(!code(text).contains(crate_path) || doors.contains(&path.as_str()), "{path} uses {crate_path}");
+        for (crate_path, modules) in modules {
+            assert!(!code(text).contains(crate_path) || modules.contains(&path.as_str()), "{path} uses {crate_path}");
         }
     }
 }
 
 #[test]
-fn rooms_use_only_whom_they_may() {
+fn parts_use_only_what_they_may() {
     for (path, text) in sources() {
         let code = code(&text);
         if path.starts_with("edge/") {
@@ -123,23 +123,23 @@ fn rooms_use_only_whom_they_may() {
 /// through such names is a circle too.
 const THROUGH_PARENTS: bool = true;
 
-/// Fails if the crate in `room` has an import circle.
-fn check_circles(room: &str, sources: &[(String, String)]) -> Result<(), String> {
-    let read = Crate::new(&format!("{room}/src/lib.rs"), sources);
+/// Fails if the crate in `part` has an import circle.
+fn check_circles(part: &str, sources: &[(String, String)]) -> Result<(), String> {
+    let read = Crate::new(&format!("{part}/src/lib.rs"), sources);
     if read.files().len() < 2 {
-        return Err(format!("{room}/src/lib.rs names no modules: nothing was checked"));
+        return Err(format!("{part}/src/lib.rs names no modules: nothing was checked"));
     }
     let graph = read.imports(THROUGH_PARENTS);
     let Some(circle) = circles(&graph).into_iter().next() else { return Ok(()) };
     let files: Vec<&str> = circle.iter().map(String::as_str).collect();
-    Err(format!("{room}: imports run in a circle: {} (in it: {})", way_round(&graph, &circle), files.join(", ")))
+    Err(format!("{part}: imports run in a circle: {} (in it: {})", way_round(&graph, &circle), files.join(", ")))
 }
 
 #[test]
 fn no_files_import_one_another_in_a_circle() {
     let sources = sources();
-    let rooms = ["firmware", "firmware/host", "edge", "bridge"];
-    let failures: Vec<_> = rooms.iter().filter_map(|room| check_circles(room, &sources).err()).collect();
+    let parts = ["firmware", "firmware/host", "edge", "bridge"];
+    let failures: Vec<_> = parts.iter().filter_map(|part| check_circles(part, &sources).err()).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 

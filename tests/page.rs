@@ -1,8 +1,7 @@
-//! Page: what a person sees in a browser, looked at with a browser.
+//! The page as a person sees it in a browser.
 //!
-//! Takes headless Chromium. Gives `target/test-output/page.png`.
-//! Touches a house of its own.
-//! Never a page that is only parsed: colours of the clip must be on the screenshot.
+//! Headless Chromium opens the page of a chain that the test starts; the screenshot is left in
+//! `target/test-output/page.png`. Parsing the page is not enough: colours of the clip must be on the screenshot.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use harness::browser::{Browser, get};

@@ -1,9 +1,6 @@
-//! Pages: writes the manual pages and completions of `hueflow-bridge` and `hueflow-metrics` into a folder, for their
-//! packages.
+//! Writes the manual pages and completions of `hueflow-bridge` and `hueflow-metrics` into a folder, for their packages.
 //!
-//! Takes the folder. Gives the files.
-//! Touches that folder only.
-//! Never part of the programs: deploy/package runs it on the machine that builds.
+//! `deploy/package` runs it on the machine that builds. It is no part of the programs.
 
 #[path = "../../deploy/debian/pages.rs"]
 mod pages;

@@ -1,8 +1,7 @@
-//! Config: what the two programs may be told, checked once.
+//! The configuration of the two programs, checked once.
 //!
-//! Takes the settings as text. Gives values that only need to be used: addresses parsed, ranges kept.
-//! Touches the password file, if one is named.
-//! Never lets a wrong value past the door: each error names key, value and what it must be.
+//! Settings come in as text; the results need no further checks: addresses are parsed, ranges are kept. A password file is
+//! read if one is named. Each error names the key, the value and what it must be.
 
 use crate::failure::Failure;
 use crate::journal::{Access, JournalConfig, JournalUrl, Secret};

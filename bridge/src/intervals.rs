@@ -1,8 +1,7 @@
-//! Intervals: an unbounded set of sequence numbers, kept as disjoint half-open intervals.
+//! An unbounded set of sequence numbers, kept as disjoint half-open intervals.
 //!
-//! Takes numbers and ranges. Gives membership, counts and differences: the arithmetic of dedupe and of the ledger.
-//! Touches a tree of its own; as many nodes as there are holes.
-//! Never forgets: unlike the receiver's bounded ranges, this is the truth about what was stored.
+//! It answers membership, counts and differences: the arithmetic of dedupe and of the ledger. The tree has as many nodes as
+//! there are holes. Unlike the receiver's bounded ranges, it forgets nothing: it is the truth about what was stored.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,6 @@
-//! Sample: a report for tests.
+//! A consistent report for unit tests.
 //!
-//! Takes a frame number. Gives a report that makes sense in itself.
-//! Touches nothing.
-//! Never in a program: only tests are built with it.
+//! It depends on the given frame number only. It is built with tests alone, never into a program.
 
 use firmware::wire::{Method, Micros, Refine, Report, Swatch};
 

@@ -1,8 +1,7 @@
 //! Settings: one list of keys for each program, from its file, its environment and its flags, in that order.
 //!
-//! Takes the list, a TOML file, environment variables and flags. Gives a value for each key and where it came from.
-//! Touches the file it is told, and the environment.
-//! Never accepts a key it does not know: the error names key, value and what is allowed.
+//! The result is a value for each key and where it came from. An unknown key is an error that names key, value and what is
+//! allowed.
 
 use crate::failure::Failure;
 use host::tls::Tls;

@@ -1,8 +1,7 @@
 //! Dead letters judged again: over the local journal, as a process, with the store behind it.
 //!
-//! Takes letters as an older bridge would have left them. Gives assertions on the journal, the store and what was said.
-//! Touches a temporary folder.
-//! Never a letter that the relay's own rules do not make.
+//! The inputs are letters as an older bridge would have left them, made by the relay's own rules. The tests check the
+//! journal, the store and the output.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;

@@ -1,8 +1,7 @@
-//! The bridge's own endpoint: what it counts is what was sent and what the journal has, and it says what is wrong.
+//! The bridge's own endpoint: it counts what was sent and what the journal has, and it says what is wrong.
 //!
-//! Takes the built bridge, a scripted edge, and rubbish. Gives assertions on `/metrics` and `/healthz`.
-//! Touches a temporary folder and free ports of loopback.
-//! Never leaves a process behind.
+//! The built bridge gets records from a scripted edge, and junk. The tests check `/metrics` and `/healthz` on free loopback
+//! ports. No process is left behind.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;

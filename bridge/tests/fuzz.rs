@@ -1,8 +1,7 @@
-//! Fuzz: the targets of `tests/fuzz` over their corpus and a fixed number of mutations, as an ordinary test.
+//! Plays the fuzz targets over their corpus and a fixed number of mutations, as an ordinary test.
 //!
-//! Takes the corpus. Gives nothing; with `HUEFLOW_BLESS=1` the encoders' part of the corpus is written anew.
-//! Touches `tests/fuzz/corpus`, and temporary files.
-//! Never chance: see `tests/fuzz/run` for the search that is guided by coverage.
+//! With `HUEFLOW_BLESS=1` the encoders' part of `tests/fuzz/corpus` is written anew. Nothing is random; `tests/fuzz/run` is
+//! the search that is guided by coverage.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "../../tests/fuzz/targets/feed.rs"]

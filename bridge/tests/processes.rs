@@ -1,8 +1,7 @@
-//! The programs themselves: bridge and metrics as processes, a scripted edge, and what is left on the disk.
+//! Bridge and metrics as processes, a scripted edge, and what is left on the disk.
 //!
-//! Takes the built programs. Gives assertions on the ledger, the page and the exit codes.
-//! Touches temporary folders and free ports of loopback.
-//! Never leaves a process behind.
+//! The tests check the ledger, the page and the exit codes, on free loopback ports and in temporary folders. No process is
+//! left behind.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::zombie_processes)]
 
 mod common;
@@ -188,7 +187,7 @@ fn journey(dir: &Path, mqtt: &str, journal: &str) {
 }
 
 #[test]
-fn over_the_embedded_broker_and_the_local_journal_with_the_bridge_killed_midway() {
+fn records_over_the_embedded_broker_survive_a_bridge_that_is_killed_midway() {
     let dir = tempfile::tempdir().unwrap();
     let journal = format!("local:{}", dir.path().join("journal.db").display());
     journey(dir.path(), &format!("embedded:{}", free_port()), &journal);
@@ -260,7 +259,7 @@ fn wrong_use_ends_with_the_documented_codes() {
 }
 
 #[test]
-fn a_page_with_a_token_opens_to_it_alone_and_the_log_has_it_not() {
+fn a_page_with_a_token_requires_it_and_no_log_shows_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
     let token = "b7-Qm2_long~enough.1";

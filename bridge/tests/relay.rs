@@ -1,8 +1,8 @@
-//! The relay against a journal and a wire that obey the test: nothing is acknowledged before the journal's word.
+//! The relay against a journal and an MQTT connection that obey the test: nothing is acknowledged before the journal's
+//! confirmation.
 //!
-//! Takes a fake journal that can be held back, refuse and fail. Gives assertions.
-//! Touches no socket and no file.
-//! Never sleeps for luck: it waits for a condition, with a deadline.
+//! The fake journal can be held back, refuse and fail. No socket and no file is used. The tests wait for conditions, with a
+//! limit.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -168,7 +168,7 @@ impl House {
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_before_the_journals_word() {
+async fn nothing_is_acknowledged_before_the_journals_confirmation() {
     let h = House::new(Fake::new(false));
     for seq in 0..40 {
         h.give("pi/metrics", record(8, seq)).await;
@@ -209,7 +209,7 @@ async fn a_retained_message_that_cannot_be_read_is_no_dead_letter_at_each_connec
 }
 
 #[tokio::test]
-async fn with_the_journal_away_only_so_much_is_taken() {
+async fn with_the_journal_away_the_records_taken_are_bounded() {
     let h = House::new(Fake::new(false));
     for seq in 0..2 * INFLIGHT_MAX as u64 {
         h.give("pi/metrics", record(8, seq)).await;
@@ -223,7 +223,7 @@ async fn with_the_journal_away_only_so_much_is_taken() {
 }
 
 #[tokio::test]
-async fn with_the_journal_away_only_so_many_bytes_are_taken() {
+async fn with_the_journal_away_the_bytes_taken_are_bounded() {
     let h = House::new(Fake::new(false));
     // The largest there are: what is too long is kept as far as it goes.
     let dead = vec![7; DEAD_BYTES_MAX];
@@ -255,7 +255,7 @@ async fn a_full_socket_delays_acks_and_loses_none() {
 
 /// The socket takes acks only while it is read from, and it is read from only while the relay takes what came.
 #[tokio::test]
-async fn acks_that_cannot_leave_keep_nothing_from_being_taken() {
+async fn deliveries_are_taken_while_acks_cannot_be_written() {
     let h = House::new(Fake::new(true));
     h.said.full.store(true, Ordering::Relaxed);
     for seq in 0..3 * INFLIGHT_MAX as u64 {

@@ -1,8 +1,6 @@
 //! The exact silhouette against scikit-learn's, computed once on every pixel of two real stills (`tests/golden/`).
 //!
-//! Takes stills, label images and the reference figures. Gives nothing.
-//! Touches no network and no time.
-//! Never recomputes the reference: that takes minutes, and its figures do not change.
+//! The reference is read, not computed again: that takes minutes, and its figures do not change.
 #![allow(clippy::unwrap_used)]
 
 use hueflow_bridge::metrics::silhouette::{exact, samples};

@@ -1,8 +1,7 @@
 //! The store: each record once, whatever is read twice, and a ledger that adds up.
 //!
-//! Takes batches as the relay's rules make them. Gives assertions on rows and ledger.
-//! Touches a temporary file.
-//! Never looks into the store's memory: it opens the file as anyone could.
+//! Batches are made as the relay's rules make them. Rows and ledger are read from the file, as any other program could, not
+//! from the store's memory.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;

@@ -1,8 +1,8 @@
-//! Pages: a program's manual page and its completions for three shells, from the command line's own definition.
+//! Writes a program's manual page and its completions for three shells, from the command line's own definition.
 //!
-//! Takes a clap command and the sections that the definition does not know. Gives NAME.1, NAME.bash, _NAME and NAME.fish.
-//! Touches the folder it is told.
-//! Never says what the program would not: options, values and defaults are clap's.
+//! The inputs are a clap command and the sections that the definition does not know. The results are `NAME.1`, `NAME.bash`,
+//! `_NAME` and `NAME.fish` in the given folder. Options, values and defaults are clap's, so the page cannot differ from the
+//! program.
 
 use clap::Command;
 use clap_complete::Shell;

@@ -1,8 +1,6 @@
 //! How the image is linked: by a Cortex-M's memory map, or with the C library.
 //!
-//! Takes Cargo's variables. Gives flags for the linker.
-//! Touches nothing.
-//! Never another start-up than the target's own.
+//! Cargo's variables decide which flags the linker gets. The start-up code is always the target's own.
 
 fn main() {
     println!("cargo:rerun-if-changed=memory.x");

@@ -1,8 +1,7 @@
-//! Stages: what each stage of a frame of 640x480 takes: `cargo bench -p hueflow-firmware --features simd`.
+//! The time of each stage of a frame of 640x480: `cargo bench -p hueflow-firmware --features simd`.
 //!
-//! Takes the photograph of the golden tests, drawn twice as large. Gives the stages' times, one thread.
-//! Touches memory of its own.
-//! Never a judgement: how many instructions all of it may take is counted by tests/bare, without a clock.
+//! The picture is the photograph of the golden tests, drawn twice as large, on one thread. Nothing is judged: `tests/bare`
+//! counts the instructions of all of it, without a clock.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use divan::counter::ItemsCount;

@@ -183,7 +183,7 @@ fn windows_and_acks_have_the_bytes_they_had_and_come_back() {
 }
 
 #[test]
-fn the_machine_computes_what_it_computed() {
+fn the_core_computes_the_golden_results() {
     // The bare images print the same lines: see firmware/bare.
     let lines = || {
         let mut text = String::new();

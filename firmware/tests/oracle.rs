@@ -1,8 +1,7 @@
-//! Oracle: the textbook's DC-DP-means on matrices, and the certificate's theorems on pixels, against the core.
+//! The textbook's DC-DP-means on matrices, and the certificate's theorems on pixels, against the core.
 //!
-//! Takes drawn colours. Gives nothing.
-//! Touches nothing.
-//! Never the core's own sweeps, histogram or rounding: all is written again, plainly, from the definitions.
+//! The inputs are drawn colours. Sweeps, histogram and rounding are written again from the definitions; nothing of the
+//! core's own is used for the expected results.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use firmware::cluster::{self, Clusters, Params};

@@ -1,8 +1,7 @@
 """The tutorial's pipeline on numpy: a uniform coreset, DC-DP-means with one cluster opened at most a sweep, labels.
 
-Takes RGB pixels, lambda, coreset size and seed. Gives labels, centroids and iterations.
-Touches nothing.
-Never a Python loop over pixels: this is the pipeline at its best, not the notebook's.
+Inputs are RGB pixels, lambda, coreset size and seed; results are labels, centroids and iterations. There is no Python loop
+over pixels: this is the pipeline at its best, not the notebook's.
 """
 import numpy as np
 

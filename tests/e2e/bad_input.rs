@@ -1,8 +1,6 @@
-//! Bad input: what is sent to the bridge by mistake or by malice is kept apart, counted, and delays nobody.
+//! What is sent to the bridge by mistake or by malice is kept apart and counted, and delays no other device.
 //!
-//! Takes rubbish. Gives nothing.
-//! Touches a house of its own.
-//! Never a panic, never a stall, never silence.
+//! Junk must cause no panic and no stall, and each piece must be reported.
 
 use harness::services::{Kafka, Mosquitto};
 use harness::{House, media};

@@ -1,8 +1,7 @@
-//! Chain: a clip from the edge to rows, over mosquitto and Kafka, and over the embedded broker and the local journal.
+//! A clip of 300 frames from the edge to rows, over mosquitto and Kafka, and over the embedded broker and the local
+//! journal.
 //!
-//! Takes 300 frames. Gives nothing.
-//! Touches a house of its own for each test.
-//! Never "about": every frame once, in the store and in the topics.
+//! Every frame must be in the store and in the topics exactly once.
 
 use harness::services::{Kafka, Mosquitto};
 use harness::{House, Running, media};

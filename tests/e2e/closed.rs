@@ -1,8 +1,6 @@
-//! Closed: a mosquitto with users and an access list: everybody does what is theirs, and nothing else.
+//! A mosquitto with users and an access list: each user can do what is theirs, and nothing else.
 //!
-//! Takes the shipped configuration, access list and `add-user`. Gives nothing.
-//! Touches a house of its own for each test.
-//! Never a password in a log.
+//! Configuration, access list and `add-user` are the shipped ones. No password may be in a log.
 
 use harness::services::Mosquitto;
 use harness::{House, Running, bin, media, wait_for};

@@ -1,8 +1,7 @@
-//! Display: a window that really opens and a terminal that really draws, both ended by Esc.
+//! A window that really opens and a terminal that really draws, both ended by Esc.
 //!
-//! Takes Xvfb and tmux. Gives screenshots in `target/test-output`.
-//! Touches an X server and a tmux server of its own.
-//! Never a picture nobody looked at: colours of the clip must be on the screen.
+//! Xvfb and tmux are started for the test; screenshots are left in `target/test-output`. Colours of the clip must be on the
+//! screen.
 
 use harness::{House, Running, bin, free_port, media, output, wait_for};
 use std::process::Command;

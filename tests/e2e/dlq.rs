@@ -1,8 +1,6 @@
 //! Dead letters over a real Kafka: counted, listed, and replayed into the store.
 //!
-//! Takes rubbish, and a letter as an older bridge would have left it. Gives nothing.
-//! Touches a house of its own.
-//! Never a record twice.
+//! The inputs are junk, and a letter as an older bridge would have left it. No record may be stored twice.
 
 use harness::services::{Kafka, Mosquitto};
 use harness::{House, media, wait_for};

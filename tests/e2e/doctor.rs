@@ -1,8 +1,6 @@
-//! Doctor: what the three programs say of real brokers, and of a name that two edges have.
+//! What `doctor` of the three programs reports of real brokers, and of a name that two edges have.
 //!
-//! Takes mosquitto and Apache Kafka. Gives nothing.
-//! Touches brokers and programs of its own.
-//! Never pushes anyone off who runs.
+//! mosquitto and Apache Kafka are the test's own. A check must not disconnect a program that runs.
 
 use harness::services::{Kafka, Mosquitto};
 use harness::{House, Running, bin, wait_for};
@@ -27,7 +25,7 @@ fn connected(edge: &Running) {
 }
 
 #[test]
-fn a_name_that_two_edges_have_is_said_and_ones_own_edge_is_known() {
+fn doctor_reports_a_name_that_two_edges_have_and_knows_its_own_edge() {
     let mut house = House::new("", "");
     let mut mosquitto = Mosquitto::start(house.dir());
     house.mqtt = mosquitto.url();
@@ -72,7 +70,7 @@ fn server(house: &House, program: &str, args: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn the_server_sides_programs_say_what_they_find_and_make_nothing() {
+fn the_server_sides_doctors_report_what_they_find_and_create_nothing() {
     let mut house = House::new("", "");
     let mosquitto = Mosquitto::start(house.dir());
     let kafka = Kafka::start("4", house.dir());

@@ -1,8 +1,6 @@
-//! Kill: what dies while records are in flight loses nothing.
+//! A program that is killed while records are in flight loses nothing.
 //!
-//! Takes a paced clip. Gives nothing.
-//! Touches a house of its own for each test.
-//! Never an idle victim: it is killed only once records are known to be in flight.
+//! The source is a paced clip. A program is killed only once records are known to be in flight.
 
 use harness::services::{Kafka, Mosquitto};
 use harness::{House, Running, media, wait_for};

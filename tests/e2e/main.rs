@@ -14,6 +14,7 @@ mod kill;
 mod machine;
 mod numbers;
 mod packets;
+mod readme;
 mod recreated;
 mod renamed;
 mod rollover;

@@ -1,8 +1,7 @@
-//! Numbers: the same still gives the same score by the file and by the way through the house.
+//! The same still gives the same score from files and through the whole chain.
 //!
-//! Takes the golden still. Gives the knife diagram in `target/test-output`.
-//! Touches a house of its own.
-//! Never a tolerance where the definition is exact: only the order of sums may differ.
+//! The still is a golden one; its diagram is left in `target/test-output`. The definition is exact, so only the order of
+//! sums may make a difference.
 
 use harness::services::{Kafka, Mosquitto};
 use harness::{House, media, output, root};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A house over a mosquitto with more settings, and the local journal.
+/// Programs over a mosquitto with more settings, and the local journal.
 fn house(settings: &str) -> (House, Mosquitto) {
     let mut house = House::new("", "");
     let mosquitto = Mosquitto::start_with(house.dir(), settings);

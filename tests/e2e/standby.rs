@@ -1,8 +1,6 @@
-//! Standby: two bridges for one site, of which one relays. When it ends, the other one takes over, once.
+//! Two bridges for one site, of which one relays; when it ends, the other takes over, once.
 //!
-//! Takes a paced clip. Gives nothing.
-//! Touches a house of its own for each test.
-//! Never two that take the connection from each other in turn.
+//! The source is a paced clip. The two must not take the connection from one another in turn.
 
 use harness::proxy::{Mode, Proxy};
 use harness::services::Mosquitto;

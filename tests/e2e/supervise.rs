@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A house over mosquitto and the local journal.
+/// Programs over mosquitto and the local journal.
 fn house() -> (House, Mosquitto) {
     let mut house = House::new("", "");
     let mosquitto = Mosquitto::start(house.dir());

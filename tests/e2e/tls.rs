@@ -1,8 +1,7 @@
-//! Tls: the chain over TLS and with passwords, to the broker and to Kafka, and what is said when one of them is wrong.
+//! The chain over TLS and with passwords, to the broker and to Kafka, and what is reported when one of them is wrong.
 //!
-//! Takes the shipped configurations and `deploy/certify`. Gives nothing.
-//! Touches a house of its own for each test.
-//! Never a password in a log, and never a record lost to a wrong one.
+//! Configurations and `deploy/certify` are the shipped ones. No password may be in a log, and no record may be lost to a
+//! wrong one.
 
 use harness::certs::Certs;
 use harness::services::{Kafka, Mosquitto};
@@ -15,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 const USERS: [&str; 2] = ["pi-1", "hueflow-bridge"];
 const KAFKA_PASSWORD: &str = "a-word-between-bridge-and-kafka";
 
-/// A house whose broker speaks TLS alone, and whose journal is a file until [`Secure::kafka`].
+/// Programs whose broker speaks TLS alone, and whose journal is a file until [`Secure::kafka`].
 struct Secure {
     house: House,
     certs: Certs,
@@ -240,7 +239,7 @@ fn an_expired_certificate_is_said_once_and_with_a_new_one_all_that_waited_arrive
 }
 
 #[test]
-fn whom_not_to_trust_and_where_not_to_knock_is_said() {
+fn an_unknown_ca_a_wrong_name_and_a_plain_port_are_reported() {
     let secure = Secure::new(&["127.0.0.1", "broker.example"]);
     let plain = Mosquitto::start(&plain_dir(&secure.house));
     let foreign = Certs::new(&secure.house.path("foreign"));

@@ -1,8 +1,7 @@
-// Feed: what a v4l2loopback camera sends, picture by picture.
+// Sends JPEG files to a v4l2loopback camera, picture by picture.
 //
-// Takes a node, a size, a rate, and JPEG files. Gives them to the node in turn, from the beginning again at the end.
-// Touches that node only.
-// Never ends by itself: whoever started it ends it.
+// Inputs are a node, a size, a rate, and the files. They are written to the node in turn, from the beginning again at the end,
+// until the process is killed.
 #include <fcntl.h>
 #include <linux/videodev2.h>
 #include <stdio.h>

@@ -1,8 +1,7 @@
-// Patience: what systemd would be told, and when it would have lost its patience.
+// A stand-in for systemd's watchdog: records what a service reports, and whether the limit would have passed.
 //
-// Takes a socket's path and a limit in milliseconds. Gives, at SIGTERM, how often it was fed, and whether it bit.
-// Touches that socket only.
-// Never ends whom it watches.
+// Inputs are a socket's path and a limit in milliseconds. At SIGTERM it prints how often the watchdog was fed, and whether it
+// would have killed the service. It never does.
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

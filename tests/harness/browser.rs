@@ -1,8 +1,7 @@
-//! Browser: headless Chromium on a page, asked and looked at through its DevTools port.
+//! Headless Chromium on a page, controlled through its DevTools port.
 //!
-//! Takes an address. Gives the values of expressions on the page, and screenshots.
-//! Touches one Chromium process with a profile of its own.
-//! Never a picture before its time: a test waits until the page itself says that it is ready.
+//! A [`Browser`] evaluates expressions on the page and takes screenshots. It owns one Chromium process with a profile of
+//! its own. A test waits until the page itself says that it is ready.
 
 use crate::process::{Running, wait_for};
 use base64::Engine;

@@ -1,8 +1,6 @@
-//! Certs: certificates of a test, by the script that is shipped for them.
+//! Certificates for a test, made by the script that is shipped for them.
 //!
-//! Takes a folder. Gives a CA, and what it signs.
-//! Touches that folder.
-//! Never a certificate that is kept: each test has its own.
+//! The folder gets a CA and what it signs. No certificate is kept: each test makes its own.
 
 use crate::root;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,7 @@
-//! Dice: numbers that look random and are the same for the same seed (splitmix64).
+//! Numbers that look random and are the same for the same seed (splitmix64).
 //!
-//! Takes a seed. Gives numbers below a bound, and shuffled lists.
-//! Touches its own state.
-//! Never the machine's randomness: a plan of faults must be one that can be repeated.
+//! [`Dice`] gives numbers below a bound, and shuffled lists. The machine's randomness is not used, so that a plan of faults
+//! can be repeated.
 
 /// A generator.
 #[derive(Debug, Clone)]
@@ -45,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_throws_the_same() {
+    fn the_same_seed_gives_the_same_numbers() {
         let throw = |seed| {
             let mut dice = Dice::new(seed);
             let mut list: Vec<u64> = (0..20).map(|_| dice.between(3, 9)).collect();

@@ -1,9 +1,8 @@
-//! Glass: a display at the end of the wires, which shows what its controller was told bit by bit.
+//! A display on SPI lines, as its controller sees it: pictures decoded bit by bit from a trace.
 //!
-//! Takes QEMU's trace of the GPIO lines: clock, data, select, and the line that tells data from commands. Gives the
-//! pictures on the way, in 16 bits a pixel as they were sent.
-//! Touches the pipe that it reads.
-//! Never knows the program that sends: what counts is the controllers' data sheet.
+//! The input is QEMU's trace of the GPIO lines: clock, data, select, and the line that tells data from commands. The
+//! results are the pictures in 16 bits a pixel as they were sent. The decoder follows the controllers' data sheets and
+//! knows nothing of the sender.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_was_filled_is_a_picture() {
+    fn a_filled_window_of_the_display_is_a_picture() {
         let mut glass = Glass::new(4, 2);
         send(&mut glass, false, &[0x2a]);
         send(&mut glass, true, &[0, 1, 0, 2]);

@@ -1,9 +1,8 @@
-//! Guest: a Pi-like arm64 machine under QEMU, with a real kernel's camera and display, that runs one script and ends.
+//! A Pi-like arm64 machine under QEMU, with a real kernel's camera and display, that runs one script and ends.
 //!
-//! Takes the script's name, what it is to know and to have. Gives the machine under way, its console, what is on its
-//! screen, and the files it leaves.
-//! Touches one QEMU process, and the cache where kernel and edge lie.
-//! Never a wait without a limit, and never a port of this machine but the broker's.
+//! The caller names the script, its variables and its files. A running guest gives its console, what is on its screen, and
+//! the files it leaves. It is one QEMU process; kernel and edge come from the cache. Waits have limits, and the only port
+//! of this machine that the guest reaches is the broker's.
 
 use crate::glass::Glass;
 use crate::process::{Running, wait_for};

@@ -1,8 +1,7 @@
-//! House: edge, bridge and metrics of one test, over the brokers that the test chose.
+//! Edge, bridge and metrics of one test, over the brokers that the test chose.
 //!
-//! Takes URLs. Gives the three programs under way, and what they made: ledger, rows, pictures.
-//! Touches one temporary folder.
-//! Never a canned answer: everything is asked of the real programs.
+//! A [`House`] starts the three programs in a temporary folder and reads what they made: ledger, rows, pictures. Everything
+//! comes from the real programs; there are no canned answers.
 
 use crate::process::{Running, bin, wait_for};
 use serde_json::Value;
@@ -24,7 +23,7 @@ pub struct House {
 }
 
 impl House {
-    /// A house around a broker and a journal; empty URLs are filled in later.
+    /// Programs over a broker and a journal; empty URLs are filled in later.
     pub fn new(mqtt: &str, journal: &str) -> House {
         let mut dir = TempDir::with_prefix("hueflow-test-").expect("a temporary folder");
         // For a person who wants to see the logs afterwards.
@@ -32,7 +31,7 @@ impl House {
         House { dir, mqtt: mqtt.to_string(), journal: journal.to_string() }
     }
 
-    /// A house around the bridge's own broker and a local journal. Gives it with the bridge under way.
+    /// Programs over the bridge's own broker and a local journal. Returns them with the bridge started.
     pub fn embedded() -> (House, Running) {
         let mut house = House::new("embedded", "");
         house.journal = format!("local:{}", house.path("journal.sqlite").display());
@@ -79,7 +78,7 @@ impl House {
         (metrics, page)
     }
 
-    /// An edge command on this house's broker, with a spool of its own under its device's name.
+    /// An edge command for this broker, with a spool of its own under its device's name.
     pub fn edge_command(&self, device: &str, args: &[&str]) -> Command {
         self.edge_command_with_spool(device, &self.path(&format!("spool-{device}")), args)
     }

@@ -1,8 +1,7 @@
-//! Harness: starts the real programs, brokers and Kafka on free loopback ports, and stops them by pid.
+//! Starts the real programs, brokers and Kafka on free loopback ports for the tests, and stops them by pid.
 //!
-//! Takes what to start. Gives handles that can be asked, killed and waited for.
-//! Touches processes it started, and a temporary folder for each test.
-//! Never a fixed port, never a sleep in place of a condition, never a process left behind.
+//! Each handle can be asked, killed and waited for. Ports are never fixed, a condition is waited for instead of a time, and
+//! no process is left behind. Files go to a temporary folder for each test.
 #![allow(clippy::panic, clippy::expect_used, reason = "a harness may fail a test")]
 
 pub mod browser;

@@ -1,8 +1,6 @@
-//! Media: clips and stills for the tests, made from the clip that ships with the project.
+//! Clips and stills for the tests, made by ffmpeg from the clip that ships with the project.
 //!
-//! Takes a folder. Gives paths.
-//! Touches ffmpeg and the folder.
-//! Never a clip whose rights are not clear.
+//! The functions write into the caller's folder and return paths. No other material is used, so the rights are clear.
 
 use crate::root;
 use std::path::{Path, PathBuf};

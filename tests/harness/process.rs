@@ -1,8 +1,6 @@
-//! Process: one started program, its output in files, stopped when it goes out of scope.
+//! One started program: its output goes to files, and it is stopped when it goes out of scope.
 //!
-//! Takes a command. Gives its exit, its output so far, and the power to kill it.
-//! Touches that process and its log files.
-//! Never waits without a limit.
+//! A [`Running`] gives the program's exit and its output so far, and can kill it. Nothing waits without a limit.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,7 @@
-//! Proxy: a wire of our own on loopback, which can be cut, held, slowed and refused.
+//! A TCP proxy on loopback that can cut, hold, slow and refuse connections.
 //!
-//! Takes a port that somebody listens on, or will. Gives a port in front of it.
-//! Touches the connections that come through it, with two threads for each.
-//! Never changes a byte: what it passes on is what came, in order, or nothing more of it.
+//! It stands in front of a port that a server listens on, or will, with two threads for each connection. It never changes a
+//! byte: it passes on what came, in order, or a beginning of it.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_comes_later_and_what_is_cut_never() {
+    fn held_bytes_arrive_later_and_cut_bytes_never() {
         let proxy = Proxy::start(echo(), None);
         let mut a = client(&proxy);
         assert_eq!(ask(&mut a, b"one").unwrap(), b"one");
@@ -231,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_is_hung_up_on_and_who_is_there_already_is_not() {
+    fn new_connections_are_refused_and_open_ones_stay() {
         let proxy = Proxy::start(echo(), None);
         let mut a = client(&proxy);
         assert_eq!(ask(&mut a, b"in").unwrap(), b"in");

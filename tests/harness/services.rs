@@ -1,8 +1,7 @@
-//! Services: real mosquitto and real Apache Kafka, one of each for a test.
+//! Real mosquitto and real Apache Kafka, one of each for a test.
 //!
-//! Takes a folder. Gives their addresses once they answer.
-//! Touches the folder, loopback, and the cache of Kafka's jars.
-//! Never a shared instance: a test may kill its own.
+//! A service is started in the caller's folder on a free loopback port, and its address is returned once it answers.
+//! Kafka's jars come from the cache. Instances are never shared, so a test may kill its own.
 
 use crate::process::{Running, wait_for};
 use crate::{free_port, root};

@@ -1,8 +1,7 @@
-//! Spool: what lies on an edge's disk, read from outside.
+//! Reads a spool on an edge's disk from outside.
 //!
-//! Takes a spool's folder. Gives each whole record in it, and the boot that had it open last.
-//! Touches the folder, for reading.
-//! Never the edge's own code: the format is the one that `edge/src/spool/segment.rs` documents.
+//! [`records`] gives each whole record, [`boot`] the boot that had the spool open last. The folder is only read, and not by
+//! the edge's code: the format is the one that `edge/src/spool/segment.rs` documents.
 
 use firmware::custody::{Envelope, Kind};
 use firmware::wire::{self, Report};

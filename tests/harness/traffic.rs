@@ -1,8 +1,7 @@
-//! Traffic: what the edges have sent, and what they were told that the journal has, seen on their wire.
+//! What the edges have sent, and which records they were told the journal has, read from their MQTT connections.
 //!
-//! Takes the bytes of MQTT connections as a proxy passes them on. Gives counts of records in flight and sent again.
-//! Touches its own tables.
-//! Never what a program says of itself: a record counts when its packet has passed whole.
+//! A proxy feeds it the bytes that it passes on. The results are counts of records in flight and of records sent again.
+//! What a program reports of itself is not used: a record counts when its packet has passed whole.
 
 use crate::proxy::Watch;
 use firmware::custody::Envelope;

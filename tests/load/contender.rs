@@ -1,8 +1,7 @@
-//! Contender: who carries from MQTT to Kafka, each with its own settings for losing nothing.
+//! The programs that carry records from MQTT to Kafka, each with its own settings for losing nothing.
 //!
-//! Takes a broker, a Kafka and a topic. Gives the program under way, what it has used, and what a record of its looks like.
-//! Touches that process, and its configuration and logs in the folder it is lent.
-//! Never a setting of one that makes another look better: Telegraf's are the ones recommended for at-least-once.
+//! A contender is started between a broker and a Kafka topic. It gives what the process has used, and what one of its
+//! records looks like. Telegraf has the settings that are recommended for at-least-once delivery.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

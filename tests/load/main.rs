@@ -1,8 +1,7 @@
-//! Load: our bridge and Telegraf on the same load, in turn.
+//! Hueflow's bridge and Telegraf on the same load, in turn.
 //!
-//! Takes how many messages, devices and rounds (see `./tests/bench/load --help`). Gives a table, as text and as Markdown.
-//! Touches processes of its own, loopback ports, a temporary folder, and the file it is told.
-//! Never a judgement: times are for people to read.
+//! `./tests/bench/load --help` names the options: messages, devices, rounds. The result is a table, as text and as Markdown
+//! in the file that is named. The program judges nothing: times are for people to read.
 #![allow(clippy::expect_used, clippy::panic, reason = "a run that cannot go on has failed")]
 
 mod contender;

@@ -1,8 +1,7 @@
-//! Publish: devices that publish real reports at QoS 1, as cheaply as can be: they share the machine with what is measured.
+//! Devices that publish real reports at QoS 1, at low cost, because they share the machine with what is measured.
 //!
-//! Takes a broker's port, how many messages, and a pace. Gives when each was published.
-//! Touches one blocking connection and one thread a device.
-//! Never more than `WINDOW` messages a device that the broker has not acknowledged.
+//! Each device is one blocking connection on one thread. The result says when each message was published. A device has at
+//! most `WINDOW` messages that the broker has not acknowledged.
 
 use firmware::custody::Envelope;
 use firmware::wire::{self, Method, Micros, Payload, Refine, Report, Swatch};
@@ -138,7 +137,7 @@ impl<'a> Device<'a> {
     }
 }
 
-/// A report as frames of a room give it.
+/// A report as frames of an indoor scene give it.
 fn report(dice: &mut Dice) -> Report {
     let mut left = PIXELS;
     let palette = (0..SWATCHES).map(|id| {

@@ -1,8 +1,7 @@
-//! Scene: one thing that is measured, with one contender, a broker of its own and a topic of its own.
+//! One measurement, with one contender, a broker and a topic of its own.
 //!
-//! Takes a contender and a Kafka. Gives figures.
-//! Touches a folder, a mosquitto and the contender; all end with the scene.
-//! Never a time that decides anything.
+//! A scene starts mosquitto and the contender in its folder, returns figures, and ends both. No time decides whether it
+//! passes.
 
 use crate::contender::{Contender, Place, cpu_us, peak_kib};
 use crate::publish::{Times, greet, publish};

@@ -1,8 +1,6 @@
-//! Table: what the run has shown, to be read.
+//! The figures of a run as a Markdown table that reads as text too.
 //!
-//! Takes the figures of all rounds. Gives Markdown that reads as text too.
-//! Touches `/proc`, for the machine's name.
-//! Never a mean over rounds: a figure is the rounds' median, and of records it is the sum.
+//! A figure is the median of the rounds; counts of records are summed. `/proc` gives the machine's name.
 
 use crate::Args;
 use crate::scene::Figures;

@@ -1,8 +1,7 @@
-//! Topic: what has come to Kafka.
+//! What has arrived in a Kafka topic, read by kcat.
 //!
-//! Takes a topic's name. Gives how many records it has, which of them are there twice or not at all, and when each came.
-//! Touches Kafka, through kcat.
-//! Never what a contender says of itself.
+//! The results are the number of records, which of them are there twice or not at all, and when each arrived. What a
+//! contender reports of itself is not used.
 
 use crate::contender::Contender;
 use crate::publish::{Times, now_us};

@@ -1,8 +1,7 @@
-//! Cameras: raw and compressed pictures of known bars from the guest's kernel to the store, over mosquitto and Kafka.
+//! Raw and compressed pictures of known bars from the guest's kernel to the store, over mosquitto and Kafka.
 //!
-//! Takes vivid, the kernel's test camera, and a loopback camera that is fed with JPEGs. Gives the guest's console.
-//! Touches one guest and a house of its own.
-//! Never a tolerance beyond what cutting luma and chroma to eight bits costs.
+//! The cameras are vivid, the kernel's test camera, and a loopback camera that is fed with JPEGs. Colours may differ only
+//! by what cutting luma and chroma to eight bits costs. The guest's console is left for reading.
 
 use crate::{GUEST_LIMIT, line};
 use harness::guest::{Guest, Setup};

@@ -1,8 +1,7 @@
-//! Cast: the house's programs, each with its wires through a proxy, and what can be asked of them from outside.
+//! The programs of a run, each with its connections through a proxy, and what can be asked of them from outside.
 //!
-//! Takes what stands in the middle, and how many edges. Gives kills, restarts, faults, and clocks that count progress.
-//! Touches the processes it started, and their folder.
-//! Never a clock of seconds where records or frames can be counted.
+//! It starts, kills and restarts them, makes faults on connections and disks, and counts progress in records and frames,
+//! not in seconds.
 
 use crate::disk::Disk;
 use crate::plan::{Fault, Link, Victim};

@@ -1,8 +1,7 @@
-//! Disk: a small one for a spool, which can be full.
+//! A small disk for a spool, which can be full.
 //!
-//! Takes a folder. Gives it back as a disk of a few MiB in memory, if we may mount one.
-//! Touches that folder.
-//! Never a mount that stays: it goes when the disk goes out of scope.
+//! A folder becomes a disk of a few MiB in memory, if this user may mount one. It is unmounted when the value goes out of
+//! scope.
 
 use std::fs::File;
 use std::io::Write;
@@ -33,7 +32,7 @@ impl Disk {
         self.path.join("filler")
     }
 
-    /// Takes all room that is left.
+    /// Fills the disk.
     pub fn fill(&self) {
         let mut file = File::options().create(true).append(true).open(self.filler()).expect("the filler");
         for bytes in [1 << 16, 1 << 12, 1 << 8, 1] {

@@ -1,8 +1,7 @@
-//! Judge: what became of every record, by what can be read from outside.
+//! What became of every record, decided by what can be read from outside.
 //!
-//! Takes the cast after quiet, and what the disks held at the kills. Gives each claim with how it stands.
-//! Touches the store, the journal and the ledger, for reading.
-//! Never a sum where the records themselves can be compared.
+//! After quiet it reads the store, the journal and the ledger, and compares them with what the disks held at the kills. The
+//! result is each claim with how it stands. Records themselves are compared wherever possible, not sums.
 
 use crate::cast::{self, Cast, LIMIT, Middle};
 use crate::storm::Found;

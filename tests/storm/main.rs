@@ -1,8 +1,8 @@
-//! Chaos: the real programs under faults, and then the count of what became of every record.
+//! The real programs under faults, then the count of what became of every record.
 //!
-//! Takes a seed, and how many kills (see `./tests/chaos --help`). Gives a table and a verdict; 0 only if all holds.
-//! Touches a house of its own: processes, loopback ports, a temporary folder, and a small disk if it may mount one.
-//! Never a fault that is not in the plan: the same seed makes the same plan.
+//! `./tests/chaos --help` names the options: a seed, and the number of kills. The result is a table and a verdict; the exit
+//! code is 0 only if every claim holds. Processes, loopback ports, a temporary folder and a small disk (where one may be
+//! mounted) are its own. The same seed makes the same plan.
 #![allow(clippy::expect_used, clippy::panic, reason = "a run that cannot go on has failed")]
 
 mod cast;

@@ -1,10 +1,8 @@
-//! Outage: Kafka away for a while, with ten edges at work.
+//! Kafka away for a while, with ten edges at work.
 //!
-//! Takes seconds, and how many edges. Gives memory before, during and after, how long the drain took, and how far behind
-//! live records were meanwhile.
-//! Touches a cast of its own.
-//! Never a bound that the figures could not break: each is far above what was measured, and far below what a leak takes.
-//! How late live records are is only said: it depends on who else is using the machine.
+//! The results are memory before, during and after, how long the drain took, and how late live records were meanwhile. Each
+//! bound is far above what was measured and far below what a leak takes. How late live records are is only printed: it
+//! depends on what else uses the machine.
 
 use crate::cast::{Cast, Middle, Scene};
 use crate::judge;

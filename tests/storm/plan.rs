@@ -1,8 +1,7 @@
-//! Plan: which fault comes when, from a seed alone.
+//! Which fault comes when, from a seed alone.
 //!
-//! Takes a seed, what stands in the middle, and the number of edges. Gives one step after the other, without end.
-//! Touches nothing.
-//! Never what the run has shown so far: how long a step takes may differ, what is done may not.
+//! The plan is an endless list of steps for the given number of edges and brokers. It does not depend on what the run has
+//! shown: how long a step takes may differ, what is done may not.
 
 use crate::cast::Middle;
 use harness::dice::Dice;
@@ -150,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_has_one_plan_and_everybody_has_a_turn() {
+    fn a_seed_makes_one_plan_and_every_program_is_killed() {
         let steps = |seed| Plan::new(seed, Middle::Kafka, 3).take(12).collect::<Vec<_>>();
         assert_eq!(steps(4), steps(4));
         assert_ne!(steps(4), steps(5));

@@ -1,8 +1,7 @@
-//! Storm: the plan, carried out.
+//! Carries out a plan of faults.
 //!
-//! Takes the plan. Gives every kill with what was in flight, and after quiet the verdict.
-//! Touches the cast.
-//! Never the next step before the last victim has shown that it works again.
+//! It returns every kill with what was in flight, and after quiet the verdict. The next step begins only when the program
+//! that was killed last has shown that it works again.
 
 use crate::Args;
 use crate::cast::{Cast, Scene};

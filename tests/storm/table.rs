@@ -1,8 +1,6 @@
-//! Table: what the run has shown, to be read.
+//! Prints the kills and the verdict of a run.
 //!
-//! Takes the kills and the verdict. Gives lines on standard output.
-//! Touches nothing else.
-//! Never a kill that found its victim idle among those that count.
+//! A kill that found its victim idle does not count. Nothing but standard output is written.
 
 use crate::judge::Verdict;
 use crate::storm::Kill;

@@ -1,8 +1,6 @@
-//! `hueflow-bridge`: the relay's program.
+//! The program `hueflow-bridge`: the relay.
 //!
-//! Takes arguments. Gives an exit code.
-//! Touches nothing itself.
-//! Never ends with a panic on what a user typed.
+//! It parses its arguments, runs the command and ends with an exit code. Nothing that a user types makes it panic.
 
 use clap::Parser;
 use hueflow_bridge::cli::{Bridge, BridgeCommand, DlqCommand, log_to_stderr};

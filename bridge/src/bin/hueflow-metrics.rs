@@ -1,8 +1,6 @@
-//! `hueflow-metrics`: the store's, the page's and the reports' program.
+//! The program `hueflow-metrics`: store, page and reports.
 //!
-//! Takes arguments. Gives an exit code.
-//! Touches nothing itself.
-//! Never ends with a panic on what a user typed.
+//! It parses its arguments, runs the command and ends with an exit code. Nothing that a user types makes it panic.
 
 use clap::Parser;
 use hueflow_bridge::cli::{Metrics, MetricsCommand, log_to_stderr};

@@ -1,8 +1,6 @@
-//! Headers: what is said about an entry, in one text, so that a record costs two allocations and not twenty.
+//! The headers of an entry, kept in one text, so that a record costs two allocations and not twenty.
 //!
-//! Takes names and values. Gives them back in their order.
-//! Touches nothing.
-//! Never a meaning: what a name says is for who wrote it.
+//! Names and values come back in their order. Their meaning is the caller's.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt::{self, Display, Write};

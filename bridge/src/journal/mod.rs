@@ -1,8 +1,7 @@
-//! Journal: where a record is safe, whoever dies: Apache Kafka, or one SQLite file on one machine.
+//! The journal, where a record is durable: Apache Kafka, or one SQLite file on one machine.
 //!
-//! Takes entries, and gives its word for each once it is durable. Gives entries back in batches, from any offset.
-//! Touches what the two doors below touch: `kafka` a cluster, `local` a file.
-//! Never forgets what it gave its word for, within its retention.
+//! Each appended entry is confirmed once it is durable. A reader gives entries back in batches, from any offset. `kafka`
+//! uses a cluster, `local` a file. What was confirmed is kept for the journal's retention.
 
 mod headers;
 pub mod kafka;

@@ -1,8 +1,8 @@
-//! Reason: why a cluster cannot be reached, in librdkafka's words and with what to do.
+//! Why a Kafka cluster cannot be reached, in librdkafka's words and with what to do.
 //!
-//! Takes what librdkafka says to whoever listens. Gives errors that name the reason instead of a time that has passed.
-//! Touches the log.
-//! Never a password: librdkafka does not say it, and nothing else comes in here.
+//! librdkafka reports reasons only to a client context, which passes them on here; errors then name the reason instead of a
+//! time that has passed. Reasons that a person must act on are logged. No password comes in here: librdkafka does not
+//! report it.
 
 use super::JournalError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

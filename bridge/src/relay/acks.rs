@@ -1,8 +1,8 @@
-//! Acks: MQTT's acknowledgements on their way to the socket, many to one write.
+//! MQTT's acknowledgements on their way to the socket, many to one write.
 //!
-//! Takes packet ids in the order of receipt. Gives the first to its caller, and the rest when that one has been written.
-//! Touches two bytes for each that waits: 65,535 at most, for there are no more packet ids.
-//! Never one out of turn, and none of an old connection.
+//! Packet ids come in the order of receipt. The first is returned to the caller, the others when that one has been written.
+//! At most 65,535 wait, two bytes each, because there are no more packet ids. None leaves out of order, and none of an old
+//! connection.
 
 use std::num::NonZeroU16;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,8 @@
-//! Broker: an MQTT broker inside the bridge, for one machine. The one door to `rumqttd`.
+//! An MQTT broker inside the bridge, for one machine. The one module that uses `rumqttd`.
 //!
-//! Takes a port of loopback, or chooses a free one. Gives the URL that edges connect to.
-//! Touches threads and memory of its own; nothing of it survives the process, and custody makes that harmless.
-//! Never another interface than loopback: it asks nobody who they are.
+//! It listens on the given port of loopback, or on a free one, and returns the URL that edges connect to. Nothing of it
+//! survives the process, and custody makes that harmless. It listens on loopback only, because it asks nobody for a
+//! password.
 
 use crate::failure::Failure;
 use firmware::limits::PACKET_BYTES_MAX;

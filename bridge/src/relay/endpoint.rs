@@ -1,8 +1,7 @@
-//! Endpoint: the bridge's own `/healthz` and `/metrics`.
+//! The bridge's own `/healthz` and `/metrics`.
 //!
-//! Takes requests where it was told to listen. Gives how the bridge stands.
-//! Touches a socket. With `web`, the one door to `axum`.
-//! Never touches the relay: it reads what the relay counted.
+//! It answers from what the relay counted, and cannot change anything of the relay. With `metrics::http`, it is the one
+//! module that uses `axum`.
 
 use crate::failure::Failure;
 use crate::prom;

@@ -1,8 +1,7 @@
-//! A scripted edge: gives records to a broker until the journal has acknowledged them all.
+//! A scripted edge: sends records to a broker until the journal has acknowledged them all.
 //!
-//! Takes a broker's port and the records. Gives how often it had to send.
-//! Touches one MQTT connection.
-//! Never trusts a PUBACK: only the bridge's ack counts, and what it does not name is sent again.
+//! It returns how often it had to send. PUBACKs do not count: only the bridge's ack does, and what that does not name is
+//! sent again.
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
 use super::window;

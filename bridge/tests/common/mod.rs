@@ -1,8 +1,6 @@
-//! What the bridge's tests share: records as an edge makes them.
+//! Records as an edge makes them, for the bridge's tests.
 //!
-//! Takes numbers. Gives bytes.
-//! Touches nothing.
-//! Never clever: it says the same as the contract, in fewer words.
+//! The functions turn numbers into bytes, plainly, as the formats are documented.
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
 pub mod edge;

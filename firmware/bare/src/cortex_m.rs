@@ -1,8 +1,6 @@
-//! Cortex-M: reset, and the console of a debugger or of QEMU.
+//! Reset and console of a Cortex-M, by a debugger or by QEMU.
 //!
-//! Takes nothing. Gives an exit code to the debugger.
-//! Touches the semihosting channel.
-//! Never a peripheral of one chip.
+//! Text and the exit code go through the semihosting channel. No peripheral of a particular chip is used.
 
 use super::digest::{Memory, digest};
 use cortex_m_rt::entry;

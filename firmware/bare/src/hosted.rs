@@ -1,8 +1,6 @@
-//! Hosted: the C library's entry point and console.
+//! The C library's entry point and console.
 //!
-//! Takes nothing. Gives an exit code.
-//! Touches standard output.
-//! Never the rest of the C library.
+//! Text goes to standard output. Nothing else of the C library is used.
 
 use super::digest::{Memory, digest};
 

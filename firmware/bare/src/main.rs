@@ -1,8 +1,7 @@
 //! The core as a program without std and without a heap: prints the digest of stills, a clip and a drawn scene.
 //!
-//! Takes nothing. Gives the lines, and exit code 0.
-//! Touches the C library's `putchar`, or on a Cortex-M the debugger's console.
-//! Never an allocator, and never a panic: a single `Vec` in the core would not link, and the linked image is searched.
+//! Lines go to the C library's `putchar`, or on a Cortex-M to the debugger's console. There is no allocator, so a single
+//! `Vec` in the core would not link, and the linked image is searched for panics.
 #![no_std]
 #![no_main]
 

@@ -1,8 +1,6 @@
-//! The program that searches, guided by coverage, for bytes that a target of `targets/firmware.rs` does not stand.
+//! Searches, guided by coverage, for bytes that break a target of `targets/firmware.rs`.
 //!
-//! Takes the target's name in `HUEFLOW_FUZZ_TARGET`, and libFuzzer's arguments. Gives what libFuzzer writes.
-//! Touches what the target touches.
-//! Never a target of its own: the ordinary tests play the same ones.
+//! `HUEFLOW_FUZZ_TARGET` names the target; the arguments are libFuzzer's. The ordinary tests play the same targets.
 #![no_main]
 
 #[path = "../targets/feed.rs"]

@@ -1,8 +1,7 @@
-//! The bridge's targets: what MQTT brings, what the journal gives back, and what the two programs are told.
+//! The bridge's targets: MQTT deliveries, journal entries, and settings of the two programs.
 //!
-//! Takes bytes that anyone may have made. Gives nothing.
-//! Touches a store in memory, and a temporary file.
-//! Never only "no panic": each dead letter has one reason, and a journal read twice counts once.
+//! The inputs are bytes that anyone may have made. Besides "no panic", each dead letter must have one reason, and a journal
+//! that is read twice must count once. A store in memory and a temporary file are used.
 
 use super::feed::Feed;
 use firmware::custody::{Envelope, Kind};

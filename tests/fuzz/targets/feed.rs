@@ -1,10 +1,9 @@
-//! Feed: a fuzzer's bytes as the choices that a target makes.
+//! A fuzzer's bytes as the choices that a target makes.
 //!
-//! Takes bytes. Gives numbers and stretches of them, zeroes when they have run out.
-//! Touches nothing.
-//! Never the same choice from other bytes by chance: what a byte decides, it decides alone.
+//! A [`Feed`] gives numbers and slices of the bytes, and zeroes when they are used up. Each choice is decided by bytes of
+//! its own, so a small change of the input is a small change of the case.
 
-#![allow(dead_code, reason = "each room's targets use some of it")]
+#![allow(dead_code, reason = "the targets of each part use some of it")]
 
 /// Where a number is most likely to be wrong.
 const EDGES: [u64; 12] =

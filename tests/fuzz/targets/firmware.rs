@@ -1,8 +1,7 @@
-//! Firmware's targets: what comes off the wire, and frames of any description.
+//! The core's targets: bytes from the network, and frames of any description.
 //!
-//! Takes bytes that anyone may have made. Gives nothing.
-//! Touches nothing.
-//! Never only "no panic": what decodes must come back from its own encoding, and a step's report must be true.
+//! The inputs are bytes that anyone may have made. Besides "no panic", what decodes must come back from its own encoding,
+//! and a step's report must be true.
 
 use super::feed::Feed;
 use firmware::coreset::{Features, Merge, Point};

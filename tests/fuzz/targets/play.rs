@@ -1,8 +1,8 @@
-//! Play: a target run over its corpus and over a fixed number of mutations of it, the same every time.
+//! Runs a target over its corpus and over a fixed number of mutations of it, the same every time.
 //!
-//! Takes a target, what real encoders make for it, and a number of rounds. Gives nothing; the target judges.
-//! Touches `tests/fuzz/corpus`; with `HUEFLOW_BLESS=1` it writes the encoders' part of it anew.
-//! Never chance: the mutations come from a seeded SplitMix64, so what failed once fails again.
+//! The inputs are a target, what real encoders make for it, and a number of rounds; the target judges. With
+//! `HUEFLOW_BLESS=1` the encoders' part of `tests/fuzz/corpus` is written anew. Mutations come from a seeded SplitMix64, so
+//! what failed once fails again.
 
 use std::path::Path;
 

@@ -1,8 +1,7 @@
-//! Spool: the target's two ways to a folder of unknown state, and what must come back from it.
+//! The spool as a fuzz target: two ways to a folder of unknown state, and what must be read back from it.
 //!
-//! Takes choices. Gives nothing.
-//! Touches a temporary folder, in memory where there is one.
-//! Never a record back that was not put in, and none lost whose bytes are untouched.
+//! The inputs are choices. The folder is temporary, in memory where possible. No record may come back that was not put in,
+//! and none may be lost whose bytes are untouched.
 
 use super::feed::Feed;
 use firmware::custody::Envelope;
