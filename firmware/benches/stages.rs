@@ -8,11 +8,15 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use firmware::cluster::cover::Cover;
 use firmware::cluster::{self, Clusters, Params, lloyd, silhouette, swap};
-use firmware::color::Q6;
+use firmware::color::{Lab, Q6};
 use firmware::coreset::{self, Counted, Features, Merge, Point, SCOUT_POINTS_MAX};
-use firmware::frame::{Frame, Layout, Stamp, Yuv};
+use firmware::frame::polygon::{Size, Vertex, inside};
+use firmware::frame::{Frame, Layout, RegionMap, Span, Stamp, Yuv};
 use firmware::label::{self, FarPixels};
+use firmware::limits::{CLUSTERS_MAX, NAMED_MAX, REGIONS_MAX};
+use firmware::named::{CELLS as NAMED_CELLS, DECIDED_BLOCK_BYTES, NamedColour, Names};
 use firmware::node::{Capacity, HistogramBits, Node, Settings, Workspace};
+use firmware::watch::Watch;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use std::path::Path;
@@ -189,8 +193,37 @@ fn d_silhouette_estimate(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| silhouette::estimate_ppm(&left.points, &assign, left.clusters.len(), 40_000));
 }
 
-/// A whole frame; cold, or warm as in a video that stands still.
-#[divan::bench(args = ["cold", "warm"])]
+/// Sixteen triangles that overlap, each about an eighth of the picture.
+fn regions() -> (Vec<u32>, Vec<Span>) {
+    let (mut ends, mut spans) = (Vec::new(), Vec::new());
+    for n in 0..REGIONS_MAX as u32 {
+        let (left, top) = (n % 4 * 16_384, n / 4 * 16_384);
+        let at = |x: u32, y: u32| Vertex { x_q16: (left + x).min(65_536), y_q16: (top + y).min(65_536) };
+        let polygon = [at(0, 0), at(32_768, 8_000), at(8_000, 32_768)];
+        for y in 0..HEIGHT {
+            spans.extend(inside(&[&polygon], Size { width: WIDTH, height: HEIGHT }, y));
+            ends.push(spans.len() as u32);
+        }
+    }
+    (ends, spans)
+}
+
+/// Sixteen colours of the photograph, with a tolerance of 8.
+fn colours(rgb: &[u8]) -> Vec<NamedColour> {
+    let pixels = rgb.as_chunks::<3>().0.iter().step_by(PIXELS / NAMED_MAX + 77);
+    pixels.map(|&rgb| NamedColour { lab: Lab::of_rgb(rgb), tolerance_q6: 8 * 64 }).collect()
+}
+
+/// A table of sixteen colours: once in a run.
+#[divan::bench]
+fn f_names(bencher: Bencher<'_, '_>) {
+    let colours = colours(&photo());
+    let mut cells = vec![0; NAMED_CELLS];
+    bencher.bench_local(|| Names::new(&colours, &mut cells, &mut []).colours().len());
+}
+
+/// A whole frame; cold, or warm as in a video that stands still; with sixteen regions and colours.
+#[divan::bench(args = ["cold", "warm", "warm, regions"])]
 fn e_frame(bencher: Bencher<'_, '_>, start: &str) {
     let left = Left::new();
     let capacity =
@@ -200,7 +233,15 @@ fn e_frame(bencher: Bencher<'_, '_>, start: &str) {
     let (mut merges, mut bytes) = (vec![Merge::ZERO; sizes.merges], vec![0; sizes.bytes]);
     let workspace = Workspace::in_slices(&capacity, &mut features, &mut points, &mut merges, &mut bytes).unwrap();
     let settings = Settings { cold: start == "cold", silhouette: false, ..Settings::default() };
-    let (mut node, frame) = (Node::new(settings, workspace).unwrap(), left.frame());
+    let (mut node, mut frame) = (Node::new(settings, workspace).unwrap(), left.frame());
+    let (ends, spans) = regions();
+    let (mut cells, mut decided) = (vec![0; NAMED_CELLS], vec![0; 2_048 * DECIDED_BLOCK_BYTES]);
+    let mut labels = [[0; CLUSTERS_MAX]; REGIONS_MAX];
+    if start.ends_with("regions") {
+        let map = RegionMap::new(WIDTH, HEIGHT, &ends, &spans).unwrap();
+        frame = frame.with_regions(map).unwrap();
+        node.watch(Watch::new(Names::new(&colours(&left.rgb), &mut cells, &mut decided), &mut labels));
+    }
     let (mut rng, mut clock) = (Xoshiro256PlusPlus::seed_from_u64(1), || 0);
     node.step(&frame, &mut clock, &mut rng).unwrap();
     bencher.counter(ItemsCount::new(PIXELS)).bench_local(|| node.step(&frame, &mut clock, &mut rng).is_ok());

@@ -1,7 +1,17 @@
 //! Colours in 1/64 levels, and the sums that describe a set of pixels.
 //!
 //! A level is one step of an 8-bit sRGB channel. Centroids and means are kept in 1/64 levels, squared distances in 1/4096
-//! squared levels: all integers, so that every machine computes the same bits. This module imports nothing of ours.
+//! squared levels: all integers, so that every machine computes the same bits. [`Lab`] is a colour as people see it, and
+//! [`de00_q12`] how much two of them differ. This module imports nothing of ours.
+
+mod de00;
+mod lab;
+#[cfg(test)]
+pub(crate) mod oracle;
+mod tables;
+
+pub use de00::de00_q12;
+pub use lab::Lab;
 
 /// A colour in 1/64 levels: red, green, blue, each from 0 to [`LEVEL_Q6_MAX`].
 pub type Q6 = [u16; 3];

@@ -172,7 +172,7 @@ impl Pass<'_, '_> {
 }
 
 /// Adds to `counts[l]` how often label l is in `labels`.
-fn count(labels: &[u8], counts: &mut [u32]) {
+pub(crate) fn count(labels: &[u8], counts: &mut [u32]) {
     for &l in kernel::count_labels(labels, counts) {
         if let Some(n) = counts.get_mut(usize::from(l)) {
             *n += 1;

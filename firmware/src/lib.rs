@@ -11,8 +11,9 @@
 //! 3. [`cluster`]: points to clusters by DC-DP-means, improved under the cover; and the silhouette estimate.
 //! 4. [`stream`]: what is carried from frame to frame: scene cuts, opening and retiring clusters, identities.
 //! 5. [`label`]: every pixel to its nearest centroid, exactly.
-//! 6. [`report`]: what is known of a frame. `wire`: records as bytes: reports, censuses, pictures. `view`: drawing them.
-//! 7. `custody`: how a record gets from the edge's disk into the journal without loss.
+//! 6. [`watch`]: of each region of the picture, the pixels of named colours ([`named`]) and of palette entries.
+//! 7. [`report`]: what is known of a frame. `wire`: records as bytes: reports, censuses, pictures. `view`: drawing them.
+//! 8. `custody`: how a record gets from the edge's disk into the journal without loss.
 //!
 //! [`color`] has colours and sums, `kernel` the hot loops with their vector versions, and [`limits`] every maximum.
 //! [`node`] puts it together: [`node::Node::step`] is one frame.
@@ -38,10 +39,12 @@ mod gather;
 pub mod kernel;
 pub mod label;
 pub mod limits;
+pub mod named;
 pub mod node;
 pub mod report;
 pub mod stream;
 #[cfg(feature = "view")]
 pub mod view;
+pub mod watch;
 #[cfg(feature = "wire")]
 pub mod wire;

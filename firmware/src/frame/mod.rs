@@ -3,11 +3,14 @@
 //! Inputs are a driver's buffer and the description of its layout; results are rows of RGB bytes, with the frame's
 //! number and capture time. RGB buffers are read in place, and other layouts are converted into a row buffer that the
 //! caller lends. A frame is never copied as a whole. [`Frame::new`] checks the length of the buffer once, so no row
-//! reads past its end. A frame may have a mask: pixels that nobody may see are black in its rows and counted nowhere.
+//! reads past its end. A frame may have a mask: pixels that nobody may see are black in its rows and counted nowhere. It may
+//! have regions, parts of the picture that are reported by themselves.
 
 pub mod polygon;
+pub mod regions;
 mod spans;
 
+pub use regions::RegionMap;
 pub use spans::{Span, SpanMap};
 
 use crate::kernel::ycbcr;
@@ -110,8 +113,12 @@ pub enum FrameError {
     Spans,
     /// A mask is of another size than the frame.
     MaskSize,
-    /// A masked frame is to be cropped.
+    /// A frame with a mask or regions is to be cropped.
     Masked,
+    /// There are too many regions, or not all rows of each.
+    Regions,
+    /// Regions are of another size than the frame.
+    RegionsSize,
 }
 
 impl core::fmt::Display for FrameError {
@@ -125,7 +132,9 @@ impl core::fmt::Display for FrameError {
             FrameError::SplitChroma => "the crop starts between pixels that share their chroma",
             FrameError::Spans => "spans of a row overlap, are empty, out of order or outside the picture",
             FrameError::MaskSize => "the mask is of another size than the frame",
-            FrameError::Masked => "a frame is cropped before it is masked",
+            FrameError::Masked => "a frame is cropped before it is masked or has regions",
+            FrameError::Regions => "there are more than 16 regions, or a region is without some rows",
+            FrameError::RegionsSize => "the regions are of another size than the frame",
             FrameError::Chroma => "the frame has fewer chroma samples than 4:1:1 or 4:2:0",
         })
     }
@@ -163,6 +172,7 @@ pub struct Frame<'a> {
     upside_down: bool,
     /// What may be seen, if not everything; and whether its last row belongs to the frame's first.
     visible: Option<(SpanMap<'a>, bool)>,
+    regions: Option<RegionMap<'a>>,
     /// The span of a whole row.
     whole_row: [Span; 1],
     /// Number, time and losses.
@@ -204,8 +214,23 @@ impl<'a> Frame<'a> {
             return Err(FrameError::Truncated);
         }
         let whole_row = [Span { start: 0, end: width as u16 }];
-        let (left, top, rows, upside_down, visible) = (0, 0, height, false, None);
-        Ok(Frame { width, height, stride, layout, yuv, data, left, top, rows, upside_down, visible, whole_row, stamp })
+        let (left, top, rows, upside_down, visible, regions) = (0, 0, height, false, None, None);
+        Ok(Frame {
+            width,
+            height,
+            stride,
+            layout,
+            yuv,
+            data,
+            left,
+            top,
+            rows,
+            upside_down,
+            visible,
+            regions,
+            whole_row,
+            stamp,
+        })
     }
 
     /// A frame of RGB24 without padding and without a stamp, for stills and tests.
@@ -222,7 +247,7 @@ impl<'a> Frame<'a> {
     /// [`FrameError::Empty`] or [`FrameError::Outside`] if it is not a part, [`FrameError::SplitChroma`] if `left` is not a
     /// multiple of [`Layout::chroma_width`].
     pub fn cropped(self, left: usize, top: usize, width: usize, height: usize) -> Result<Self, FrameError> {
-        if self.visible.is_some() {
+        if self.visible.is_some() || self.regions.is_some() {
             return Err(FrameError::Masked);
         }
         if width == 0 || height == 0 {
@@ -240,7 +265,8 @@ impl<'a> Frame<'a> {
         Ok(Frame { width, height, left: self.left + left, top: self.top + above, whole_row, ..self })
     }
 
-    /// The frame with its last row first, over the same buffer.
+    /// The frame with its last row first, over the same buffer. A mask goes with its pixels; regions stay where they are in the
+    /// picture.
     #[must_use]
     pub fn flipped_vertically(self) -> Self {
         let visible = self.visible.map(|(map, is_flipped)| (map, !is_flipped));
@@ -259,6 +285,22 @@ impl<'a> Frame<'a> {
             return Err(FrameError::Empty);
         }
         Ok(Frame { visible: Some((visible, false)), ..self })
+    }
+
+    /// The frame with regions that its report is to have. A map without any regions is none.
+    ///
+    /// # Errors
+    /// [`FrameError::RegionsSize`] if the map is of another size.
+    pub fn with_regions(self, regions: RegionMap<'a>) -> Result<Self, FrameError> {
+        if regions.size() != (self.width, self.height) {
+            return Err(FrameError::RegionsSize);
+        }
+        Ok(Frame { regions: Some(regions).filter(|map| !map.is_empty()), ..self })
+    }
+
+    /// The regions that its report is to have.
+    pub fn regions(&self) -> Option<RegionMap<'a>> {
+        self.regions
     }
 
     /// Width in pixels, 1 to [`WIDTH_PX_MAX`].

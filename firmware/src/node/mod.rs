@@ -24,6 +24,7 @@ use crate::report::{Refine, Report};
 use crate::stream::cut::{PreviousCost, Start};
 use crate::stream::identity::Identity;
 use crate::stream::steer::Steer;
+use crate::watch::{Shares, Watch};
 use clustering::Outcome;
 use heapless::Vec;
 use points::Sample;
@@ -87,6 +88,7 @@ pub struct Node<'a> {
     pixels: usize,
     frames: u64,
     report: Report,
+    watch: Option<Watch<'a>>,
 }
 
 impl<'a> Node<'a> {
@@ -109,7 +111,18 @@ impl<'a> Node<'a> {
             pixels: 0,
             frames: 0,
             report: report::blank(&settings),
+            watch: None,
         })
+    }
+
+    /// Watches the regions of frames ([`Frame::with_regions`]) for named colours from the next frame on.
+    pub fn watch(&mut self, watch: Watch<'a>) {
+        self.watch = Some(watch);
+    }
+
+    /// What the regions of the last frame were watched for; none without [`Node::watch`].
+    pub fn watched(&self) -> Option<&Watch<'a>> {
+        self.watch.as_ref()
     }
 
     /// Changes the settings from the next frame on. If they decide clusters, that frame starts cold; ids go on.
@@ -189,6 +202,7 @@ impl<'a> Node<'a> {
         self.clusters.iter_mut().zip(labelled.pixels).for_each(|(cluster, pixels)| cluster.weight = pixels);
         let changes = self.identity.identify(&previous, &mut self.clusters, params.lambda2_q12());
         self.write_report(frame, params, &outcome, &labelled, missed);
+        self.report.regions = self.regions(frame);
         (self.report.births, self.report.deaths, self.report.micros) = (changes.births, changes.deaths, times.micros());
         self.finish(frame);
         Ok(&self.report)
@@ -284,6 +298,12 @@ impl<'a> Node<'a> {
                 return (labelled, missed);
             }
         }
+    }
+
+    /// The shares of the frame's regions; none without a watch.
+    fn regions(&mut self, frame: &Frame<'_>) -> Shares {
+        let Node { watch, ws, clusters, .. } = self;
+        watch.as_mut().map_or(Shares::new(), |watch| watch.count(frame, ws.labels, clusters.len(), ws.row))
     }
 
     fn finish(&mut self, frame: &Frame<'_>) {

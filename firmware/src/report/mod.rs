@@ -57,7 +57,7 @@ pub struct NamedShare {
     pub colour: u8,
     /// Pixels of the region that have it.
     pub pixels: u32,
-    /// Their mean Delta E 2000 to it, in 1/64.
+    /// Delta E 2000 between their mean colour and it, in 1/64: how far the colour has drifted, whatever the noise.
     pub de00_q6: u16,
 }
 
@@ -69,7 +69,7 @@ pub struct RegionShare {
     pub region: u8,
     /// Pixels that were counted in it.
     pub pixels: u32,
-    /// The named colours that were found in it.
+    /// The named colours that were found in it, by index. A pixel has at most one.
     pub named: Vec<NamedShare, NAMED_MAX>,
 }
 

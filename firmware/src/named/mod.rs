@@ -1,0 +1,27 @@
+//! Named colours: which of a few colours, named by a person, a pixel has.
+//!
+//! A pixel has the named colour that is nearest to it by CIEDE2000, if it is within that colour's tolerance. [`Names`] decides
+//! by a table over cells of 8 levels a side, made once from the colours: a cell is wholly one colour, wholly none, or mixed.
+//! Pixels of mixed cells are decided one by one; what was decided is kept in memory that the caller lends. The memory changes
+//! no result, only how often one is computed. All of it is integers.
+
+mod cells;
+
+pub use cells::{CELLS, DECIDED_BLOCK_BYTES, Names};
+
+use crate::color::{Lab, de00_q12};
+
+/// A colour with a name, which `status` has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct NamedColour {
+    /// The colour.
+    pub lab: Lab,
+    /// How far from it pixels still have it: Delta E 2000 in 1/64.
+    pub tolerance_q6: u16,
+}
+
+/// The position of the colour that a pixel has: the nearest of those within their tolerance, the first of equals.
+pub fn decide(colours: &[NamedColour], lab: Lab) -> Option<usize> {
+    let near = colours.iter().enumerate().map(|(n, colour)| (de00_q12(colour.lab, lab), n, colour.tolerance_q6));
+    near.filter(|&(de00_q12, _, tolerance_q6)| de00_q12 <= u32::from(tolerance_q6) << 6).min().map(|(_, n, _)| n)
+}
