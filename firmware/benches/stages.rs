@@ -14,7 +14,7 @@ use firmware::frame::polygon::{Size, Vertex, inside};
 use firmware::frame::{Frame, Layout, RegionMap, Span, Stamp, Yuv};
 use firmware::label::{self, FarPixels};
 use firmware::limits::{CLUSTERS_MAX, NAMED_MAX, REGIONS_MAX};
-use firmware::named::{CELLS as NAMED_CELLS, DECIDED_BLOCK_BYTES, NamedColour, Names};
+use firmware::named::{BLOCK_BYTES, NAMES_BYTES_MIN, NamedColour, Names};
 use firmware::node::{Capacity, HistogramBits, Node, Settings, Workspace};
 use firmware::watch::Watch;
 use rand::SeedableRng;
@@ -218,8 +218,8 @@ fn colours(rgb: &[u8]) -> Vec<NamedColour> {
 #[divan::bench]
 fn f_names(bencher: Bencher<'_, '_>) {
     let colours = colours(&photo());
-    let mut cells = vec![0; NAMED_CELLS];
-    bencher.bench_local(|| Names::new(&colours, &mut cells, &mut []).colours().len());
+    let mut memory = vec![0; NAMES_BYTES_MIN];
+    bencher.bench_local(|| Names::new(&colours, &mut memory).colours().len());
 }
 
 /// A whole frame; cold, or warm as in a video that stands still; with sixteen regions and colours.
@@ -235,12 +235,12 @@ fn e_frame(bencher: Bencher<'_, '_>, start: &str) {
     let settings = Settings { cold: start == "cold", silhouette: false, ..Settings::default() };
     let (mut node, mut frame) = (Node::new(settings, workspace).unwrap(), left.frame());
     let (ends, spans) = regions();
-    let (mut cells, mut decided) = (vec![0; NAMED_CELLS], vec![0; 2_048 * DECIDED_BLOCK_BYTES]);
+    let mut memory = vec![0; NAMES_BYTES_MIN + 2_048 * BLOCK_BYTES];
     let mut labels = [[0; CLUSTERS_MAX]; REGIONS_MAX];
     if start.ends_with("regions") {
         let map = RegionMap::new(WIDTH, HEIGHT, &ends, &spans).unwrap();
         frame = frame.with_regions(map).unwrap();
-        node.watch(Watch::new(Names::new(&colours(&left.rgb), &mut cells, &mut decided), &mut labels));
+        node.watch(Watch::new(Names::new(&colours(&left.rgb), &mut memory), &mut labels));
     }
     let (mut rng, mut clock) = (Xoshiro256PlusPlus::seed_from_u64(1), || 0);
     node.step(&frame, &mut clock, &mut rng).unwrap();

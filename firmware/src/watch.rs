@@ -10,7 +10,7 @@ use crate::frame::{Frame, RegionMap};
 use crate::gather::gather;
 use crate::label::count;
 use crate::limits::{CLUSTERS_MAX, NAMED_MAX, REGIONS_MAX};
-use crate::named::Names;
+use crate::named::{NAMELESS, Names};
 use crate::report::{NamedShare, RegionShare};
 use heapless::Vec;
 
@@ -19,6 +19,9 @@ pub type LabelCounts = [u32; CLUSTERS_MAX];
 
 /// Shares of the regions of a frame.
 pub type Shares = Vec<RegionShare, REGIONS_MAX>;
+
+/// Pixels whose names are found at once, in memory on the stack.
+const PIXELS_AT_ONCE: usize = 256;
 
 /// What regions are watched for, with the memory that this takes.
 #[derive(Debug)]
@@ -50,12 +53,15 @@ impl<'a> Watch<'a> {
 
     /// Counts the regions of a frame with these labels. `clusters` is the length of its palette, `row` holds three bytes a pixel
     /// of a row.
+    // By itself, so that its memory on the stack is not part of the step's.
+    #[inline(never)]
     pub(crate) fn count(&mut self, frame: &Frame<'_>, labels: &[u8], clusters: usize, row: &mut [u8]) -> Shares {
         let Some(map) = frame.regions() else {
             self.regions = 0;
             return Shares::new();
         };
         self.regions = map.len();
+        self.names.begin_frame();
         self.labels.iter_mut().take(map.len()).for_each(|counts| counts.fill(0));
         let mut tallies = [Tally { pixels: 0, named: [Features::ZERO; NAMED_MAX] }; REGIONS_MAX];
         for (y, labels) in labels.chunks(frame.width().max(1)).enumerate().take(frame.height()) {
@@ -96,19 +102,22 @@ impl<'a> Watch<'a> {
 
     /// Adds pixels to the sums of the colours that they have.
     fn add_named(&mut self, pixels: &[[u8; 3]], sums: &mut [Features; NAMED_MAX]) {
-        // Neighbours mostly have the same colour: their sums stay in registers.
-        let (mut run, mut run_of) = (Features::ZERO, None);
-        for &rgb in pixels {
-            let found = self.names.of(rgb);
-            if found != run_of {
-                add(run_of, run, sums);
-                (run, run_of) = (Features::ZERO, found);
+        for pixels in pixels.chunks(PIXELS_AT_ONCE) {
+            let mut names = [NAMELESS; PIXELS_AT_ONCE];
+            self.names.of_pixels(pixels, &mut names);
+            // Most regions have long runs of one name, or of none: a run's sum stays in registers.
+            let (mut run, mut run_of) = (Features::ZERO, NAMELESS);
+            for (&rgb, &name) in pixels.iter().zip(&names) {
+                if name != run_of {
+                    add(run_of, run, sums);
+                    (run, run_of) = (Features::ZERO, name);
+                }
+                if name != NAMELESS {
+                    run = run.plus(&Features::of_pixels(rgb, 1));
+                }
             }
-            if found.is_some() {
-                run = run.plus(&Features::of_pixels(rgb, 1));
-            }
+            add(run_of, run, sums);
         }
-        add(run_of, run, sums);
     }
 
     fn named_shares(&self, sums: &[Features; NAMED_MAX]) -> Vec<NamedShare, NAMED_MAX> {
@@ -120,8 +129,8 @@ impl<'a> Watch<'a> {
     }
 }
 
-fn add(colour: Option<u8>, run: Features, sums: &mut [Features; NAMED_MAX]) {
-    if let Some(sum) = colour.and_then(|colour| sums.get_mut(usize::from(colour))) {
+fn add(name: u8, run: Features, sums: &mut [Features; NAMED_MAX]) {
+    if let Some(sum) = sums.get_mut(usize::from(name)) {
         *sum = sum.plus(&run);
     }
 }

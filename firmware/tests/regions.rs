@@ -13,7 +13,7 @@ use firmware::color::Lab;
 use firmware::frame::polygon::{Size, Vertex, inside, outside};
 use firmware::frame::{Frame, FrameError, RegionMap, Span, SpanMap};
 use firmware::limits::{CLUSTERS_MAX, NAMED_MAX, REGIONS_MAX};
-use firmware::named::{CELLS, DECIDED_BLOCK_BYTES, NamedColour, Names};
+use firmware::named::{BLOCK_BYTES, NAMES_BYTES_MIN, NamedColour, Names};
 use firmware::node::{HistogramBits, Node, Settings};
 use firmware::report::Report;
 use firmware::watch::Watch;
@@ -107,22 +107,17 @@ impl Spans {
 
 /// Memory of a watch.
 struct Room {
-    cells: Vec<u16>,
-    decided: Vec<u8>,
+    names: Vec<u8>,
     labels: Vec<[u32; CLUSTERS_MAX]>,
 }
 
 impl Room {
     fn new(blocks: usize) -> Room {
-        Room {
-            cells: vec![0; CELLS],
-            decided: vec![0; blocks * DECIDED_BLOCK_BYTES],
-            labels: vec![[0; CLUSTERS_MAX]; REGIONS_MAX],
-        }
+        Room { names: vec![0; NAMES_BYTES_MIN + blocks * BLOCK_BYTES], labels: vec![[0; CLUSTERS_MAX]; REGIONS_MAX] }
     }
 
     fn watch(&mut self, colours: &[NamedColour]) -> Watch<'_> {
-        Watch::new(Names::new(colours, &mut self.cells, &mut self.decided), &mut self.labels)
+        Watch::new(Names::new(colours, &mut self.names), &mut self.labels)
     }
 }
 

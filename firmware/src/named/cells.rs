@@ -1,8 +1,8 @@
 //! The table of cells by which named colours are decided.
 //!
-//! Inputs are the colours and memory: an entry for each cell of 8 levels a side, and bytes for the pixels that were decided in
-//! mixed cells. A cell is wholly one colour or none only if no pixel of it can be decided otherwise: its middle is farther from
-//! every border than CIEDE2000 can change within the cell.
+//! Inputs are the colours and memory: a block number for each cell of 8 levels a side, and blocks with a name for each of a
+//! cell's 512 colours. A cell is wholly one colour or none only if no pixel of it can be decided otherwise: its middle is
+//! farther from every border than CIEDE2000 can change within the cell.
 
 use super::{NamedColour, decide};
 use crate::color::{Lab, de00_q12};
@@ -11,23 +11,26 @@ use crate::limits::NAMED_MAX;
 use heapless::Vec;
 
 /// Cells of the table: 5 bits a channel.
-pub const CELLS: usize = 1 << 15;
-/// Bytes that a mixed cell needs to keep what was decided of its 512 colours.
-pub const DECIDED_BLOCK_BYTES: usize = 512;
+const CELLS: usize = 1 << 15;
+/// Bytes of a block: a name for each of the 512 colours of a cell.
+pub const BLOCK_BYTES: usize = 512;
+/// Least bytes of memory: two for each cell, and a block for each name, for none, and for cells of which nothing is decided.
+pub const NAMES_BYTES_MIN: usize = 2 * CELLS + FIXED_BLOCKS * BLOCK_BYTES;
 
-/// Cells without any of the colours. Below are positions of colours.
-const NONE: u16 = u8::MAX as u16;
-/// Cells that are mixed, and have no block of decided pixels yet.
-const MIXED: u16 = 1 << 14;
-/// Cells that are mixed, with the number of their block in the other bits.
-const BLOCK: u16 = 1 << 15;
-/// Most blocks: their numbers must not look like [`MIXED`].
-const BLOCKS_MAX: usize = 1 << 14;
+/// The name of pixels that have none. Those before are positions of colours.
+pub const NAMELESS: u8 = NAMED_MAX as u8;
+/// The block of cells that are mixed and have none of their own; in those before, all names are the block's number.
+const MIXED: u16 = NAMELESS as u16 + 1;
+/// Blocks that no cell has for itself.
+const FIXED_BLOCKS: usize = MIXED as usize + 1;
+/// Most blocks: what their numbers have room for.
+const BLOCKS_MAX: usize = u16::MAX as usize;
 
-/// A colour of a block that was not met yet.
+/// Frames for which blocks are kept at least: it takes some to fill them.
+const FRAMES_MIN: u32 = 100;
+
+/// The name of a colour that is not decided yet.
 const UNKNOWN: u8 = u8::MAX;
-/// A colour of a block that has none of the names. Below are positions of colours.
-const NAMELESS: u8 = u8::MAX - 1;
 
 /// How much CIEDE2000 changes at most over a distance of 1 in CIELAB, in 1/16. The lowest weights of the formula are about 1;
 /// near grey, a is enlarged by a half; around blue, chroma and hue count together.
@@ -40,29 +43,56 @@ const BEND: (u32, u32) = (4, 1 << 10);
 #[derive(Debug)]
 pub struct Names<'a> {
     colours: Vec<NamedColour, NAMED_MAX>,
-    cells: &'a mut [u16],
-    blocks: &'a mut [[u8; DECIDED_BLOCK_BYTES]],
+    /// The block of each cell, least byte first. Whole cells have one too, so that no pixel waits for a branch.
+    cells: &'a mut [[u8; 2]],
+    blocks: &'a mut [[u8; BLOCK_BYTES]],
     /// Blocks in use.
     used: usize,
+    /// Pixels of this frame that were decided and had no block.
+    homeless: u32,
+    /// Frames since all blocks were free.
+    frames: u32,
 }
 
 impl<'a> Names<'a> {
-    /// Makes the table for at most [`NAMED_MAX`] colours; more are ignored. `cells` must hold [`CELLS`] entries, or nothing has
-    /// a name. `decided` may have any length: with [`DECIDED_BLOCK_BYTES`] for each mixed cell of the pictures, no pixel is
-    /// decided twice.
-    pub fn new(colours: &[NamedColour], cells: &'a mut [u16], decided: &'a mut [u8]) -> Names<'a> {
-        let blocks = decided.as_chunks_mut().0;
+    /// Makes the table for at most [`NAMED_MAX`] colours; more are ignored. With less than [`NAMES_BYTES_MIN`] bytes nothing has
+    /// a name. With [`BLOCK_BYTES`] more for each mixed cell of the pictures, no colour is decided twice.
+    pub fn new(colours: &[NamedColour], memory: &'a mut [u8]) -> Names<'a> {
+        let (cells, blocks) = memory.split_at_mut_checked(2 * CELLS).unwrap_or((&mut [], &mut []));
+        let blocks = blocks.as_chunks_mut().0;
         let len = blocks.len().min(BLOCKS_MAX);
-        let mut names = Names { colours: Vec::new(), cells, blocks: blocks.get_mut(..len).unwrap_or(&mut []), used: 0 };
-        if names.cells.len() >= CELLS {
-            colours.iter().take(NAMED_MAX).for_each(|colour| {
-                let _ = names.colours.push(*colour);
-            });
+        let blocks = blocks.get_mut(..len).unwrap_or(&mut []);
+        let mut names = Names {
+            colours: Vec::new(),
+            cells: cells.as_chunks_mut().0,
+            blocks,
+            used: FIXED_BLOCKS,
+            homeless: 0,
+            frames: 0,
+        };
+        if names.blocks.len() >= FIXED_BLOCKS {
+            names.colours = gather(colours.iter().copied());
         }
-        for (key, cell) in names.cells.iter_mut().enumerate() {
-            *cell = code(&names.colours, key);
+        for (block, name) in names.blocks.iter_mut().zip((0..=NAMELESS).chain([UNKNOWN])) {
+            block.fill(name);
         }
+        names.cells.fill(u16::from(NAMELESS).to_le_bytes());
+        let all = (0..names.colours.len()).fold(0, |all, n| all | 1 << n);
+        names.make(Cube { low: [0; 3], side: 256 }, all);
         names
+    }
+
+    /// Makes the cells of a cube that may have pixels of these colours, a bit each.
+    fn make(&mut self, cube: Cube, colours: u16) {
+        let near = if cube.side < 256 { cube.near(&self.colours, colours) } else { colours };
+        if near == 0 {
+            return;
+        }
+        if cube.side > CELL_SIDE {
+            (0..8).for_each(|n| self.make(cube.eighth(n), near));
+        } else if let Some(cell) = self.cells.get_mut(key(cube.low.map(|level| level as u8))) {
+            *cell = fixed_block(&cube, &self.colours, near).to_le_bytes();
+        }
     }
 
     /// The named colours.
@@ -70,51 +100,57 @@ impl<'a> Names<'a> {
         &self.colours
     }
 
-    /// The position of the named colour that a pixel has. [`CELLS`] tells what it costs: an entry of a table, and of a second
-    /// one in a mixed cell.
-    #[inline]
-    pub fn of(&mut self, rgb: [u8; 3]) -> Option<u8> {
-        match self.cells.get(key(rgb)) {
-            Some(&cell) if cell < NONE => Some(cell as u8),
-            Some(&cell) if cell != NONE => self.in_mixed(rgb, cell),
-            _ => None,
-        }
-    }
-
-    /// A pixel of a mixed cell.
-    fn in_mixed(&mut self, rgb: [u8; 3], cell: u16) -> Option<u8> {
-        let block = if cell & BLOCK == 0 { self.open_block(rgb)? } else { usize::from(cell ^ BLOCK) };
-        let [r, g, b] = rgb.map(|level| usize::from(level & 7));
-        let colours = &self.colours;
-        let decide = || decide(colours, Lab::of_rgb(rgb)).map_or(NAMELESS, |n| n as u8);
-        let decided = match self.blocks.get_mut(block).and_then(|block| block.get_mut(r << 6 | g << 3 | b)) {
-            Some(place) if *place == UNKNOWN => {
-                *place = decide();
-                *place
+    /// The name of each pixel: the position of its named colour, or [`NAMELESS`]. As many as the shorter slice has.
+    pub fn of_pixels(&mut self, pixels: &[[u8; 3]], names: &mut [u8]) {
+        for (&rgb, name) in pixels.iter().zip(names) {
+            let number = self.cells.get(key(rgb)).map_or(NAMELESS.into(), |&cell| u16::from_le_bytes(cell));
+            *name = self.blocks.get(usize::from(number)).map_or(NAMELESS, |block| block[in_cell(rgb)]);
+            if *name == UNKNOWN {
+                *name = self.decide(rgb, number);
             }
-            Some(place) => *place,
-            None => decide(),
-        };
-        (decided < NAMELESS).then_some(decided)
+        }
     }
 
-    /// The next free block for the cell of a pixel, emptied. If none is free, all are taken back: pictures have changed, and
-    /// old cells are no longer met. Without any block, its number is beyond them.
+    /// Decides a pixel of a mixed cell, and keeps that if there is memory.
     #[cold]
+    #[inline(never)]
+    fn decide(&mut self, rgb: [u8; 3], number: u16) -> u8 {
+        let name = decide(&self.colours, Lab::of_rgb(rgb)).map_or(NAMELESS, |n| n as u8);
+        let number = if number == MIXED { self.open_block(rgb) } else { Some(number.into()) };
+        match number.and_then(|number| self.blocks.get_mut(number)) {
+            Some(block) => block[in_cell(rgb)] = name,
+            None => self.homeless += 1,
+        }
+        name
+    }
+
+    /// A new frame begins. If the last one had pixels without a block, and some time has passed, all blocks are taken back:
+    /// pictures have changed, and the cells of old ones are no longer met.
+    pub fn begin_frame(&mut self) {
+        self.frames += 1;
+        if self.homeless > 0 && self.frames > FRAMES_MIN {
+            let cells = self.cells.iter_mut().filter(|cell| u16::from_le_bytes(**cell) > MIXED);
+            cells.for_each(|cell| *cell = MIXED.to_le_bytes());
+            (self.used, self.frames) = (FIXED_BLOCKS, 0);
+        }
+        self.homeless = 0;
+    }
+
+    /// The next free block for the cell of a pixel, emptied.
     fn open_block(&mut self, rgb: [u8; 3]) -> Option<usize> {
-        if self.blocks.is_empty() {
-            return Some(0);
-        }
-        if self.used >= self.blocks.len() {
-            self.cells.iter_mut().filter(|cell| **cell & BLOCK != 0).for_each(|cell| *cell = MIXED);
-            self.used = 0;
-        }
         let number = self.used;
         self.blocks.get_mut(number)?.fill(UNKNOWN);
-        *self.cells.get_mut(key(rgb))? = BLOCK | number as u16;
+        *self.cells.get_mut(key(rgb))? = (number as u16).to_le_bytes();
         self.used += 1;
         Some(number)
     }
+}
+
+/// The place of a colour in the block of its cell.
+#[inline]
+fn in_cell(rgb: [u8; 3]) -> usize {
+    let [r, g, b] = rgb.map(|level| usize::from(level & 7));
+    r << 6 | g << 3 | b
 }
 
 /// The number of a colour's cell.
@@ -123,73 +159,110 @@ fn key([r, g, b]: [u8; 3]) -> usize {
     usize::from(r >> 3) << 10 | usize::from(g >> 3) << 5 | usize::from(b >> 3)
 }
 
-/// What a cell is.
-fn code(colours: &[NamedColour], key: usize) -> u16 {
-    if colours.is_empty() {
-        return NONE;
+/// The block of a cell of which nothing is decided yet: what it is, with `near` the colours that its pixels may have.
+fn fixed_block(cell: &Cube, colours: &[NamedColour], near: u16) -> u16 {
+    let extent = cell.extent();
+    let near = colours.iter().enumerate().filter(|(n, _)| near >> n & 1 == 1);
+    let reaches: Vec<(usize, Reach), NAMED_MAX> =
+        gather(near.map(|(n, colour)| (n, extent.reach(colour))).filter(|(_, reach)| !reach.lacks()));
+    let Some((nearest, reach)) = reaches.iter().min_by_key(|(_, reach)| reach.de00_q12) else { return NAMELESS.into() };
+    let is_whole = reach.has() && reaches.iter().all(|(n, other)| n == nearest || reach.is_nearer_than(other));
+    if is_whole { *nearest as u16 } else { MIXED }
+}
+
+/// Levels of a cell's side.
+const CELL_SIDE: u16 = 8;
+
+/// A part of the colour space with sides of a power of two.
+struct Cube {
+    low: [u16; 3],
+    side: u16,
+}
+
+impl Cube {
+    /// One of its eight parts of half the side.
+    fn eighth(&self, n: u16) -> Cube {
+        let side = self.side / 2;
+        Cube { low: core::array::from_fn(|channel| self.low[channel] + side * (n >> channel & 1)), side }
     }
-    let low = [key >> 10 & 31, key >> 5 & 31, key & 31].map(|n| n as u8 * 8);
-    let cell = Cell::new(low);
-    let reach: Vec<(u32, u32, u32), NAMED_MAX> = gather(colours.iter().map(|colour| {
-        let (de00_q12, change_q12) = cell.reach(colour);
-        (de00_q12, change_q12, u32::from(colour.tolerance_q6) << 6)
-    }));
-    let has = |n: usize| reach.get(n).is_some_and(|&(de00, change, tolerance)| de00 + change <= tolerance);
-    let lacks = |n: usize| reach.get(n).is_none_or(|&(de00, change, tolerance)| de00 > tolerance + change);
-    let nearest = reach.iter().enumerate().min_by_key(|(_, reach)| reach.0).map_or(0, |(n, _)| n);
-    let is_farther = |n: usize| {
-        let of = |n: usize| reach.get(n).map_or((0, 0), |&(de00, change, _)| (de00, change));
-        let ((near, near_change), (far, far_change)) = (of(nearest), of(n));
-        near + near_change < far.saturating_sub(far_change)
-    };
-    if (0..colours.len()).all(lacks) {
-        NONE
-    } else if has(nearest) && (0..colours.len()).all(|n| n == nearest || lacks(n) || is_farther(n)) {
-        nearest as u16
-    } else {
-        MIXED
+
+    fn extent(&self) -> Extent {
+        // The middle of the levels, exact in 1/64.
+        let middle = Lab::of_q6(self.low.map(|level| level * 64 + (self.side - 1) * 32));
+        let corner = |n: usize| Lab::of_rgb(self.eighth_corner(n));
+        let corners: [Lab; 8] = core::array::from_fn(corner);
+        let radius_q12 = corners.iter().map(|corner| corner.distance_q12(middle)).max().unwrap_or(0);
+        Extent { middle, corners, radius_q12 }
+    }
+
+    fn eighth_corner(&self, n: usize) -> [u8; 3] {
+        core::array::from_fn(|channel| (self.low[channel] + (self.side - 1) * (n >> channel & 1) as u16) as u8)
+    }
+
+    /// Those of the colours that its pixels may have.
+    fn near(&self, colours: &[NamedColour], among: u16) -> u16 {
+        let extent = self.extent();
+        let is_near = |n: usize, colour: &NamedColour| among >> n & 1 == 1 && !extent.rough_reach(colour).lacks();
+        let near = colours.iter().enumerate().filter(|(n, colour)| is_near(*n, colour));
+        near.fold(0, |near, (n, _)| near | 1 << n)
     }
 }
 
-/// A cell's middle and extent.
-struct Cell {
+/// How far a cube's middle is from a colour, by how much less or more that may be for its pixels, and where the colour ends.
+struct Reach {
+    de00_q12: u32,
+    change_q12: u32,
+    tolerance_q12: u32,
+}
+
+impl Reach {
+    /// Whether no pixel has the colour.
+    fn lacks(&self) -> bool {
+        self.de00_q12 > self.tolerance_q12 + self.change_q12
+    }
+
+    /// Whether all pixels are within the colour's tolerance.
+    fn has(&self) -> bool {
+        self.de00_q12 + self.change_q12 <= self.tolerance_q12
+    }
+
+    /// Whether all pixels are nearer to this colour than to the other.
+    fn is_nearer_than(&self, other: &Reach) -> bool {
+        self.de00_q12 + self.change_q12 < other.de00_q12.saturating_sub(other.change_q12)
+    }
+}
+
+/// Where a cube is in CIELAB.
+struct Extent {
     middle: Lab,
     corners: [Lab; 8],
     /// The distance of its farthest corner from the middle.
     radius_q12: u32,
 }
 
-impl Cell {
-    /// The cell whose darkest colour is `low`.
-    fn new(low: [u8; 3]) -> Cell {
-        // The middle of 8 levels, exact in 1/64.
-        let middle_q6 = low.map(|level| u16::from(level) * 64 + 7 * 32);
-        let middle = Lab::of_q6(middle_q6);
-        let corner = |n: usize| [0, 1, 2].map(|channel| low[channel] + 7 * (n >> channel & 1) as u8);
-        let corners = core::array::from_fn(|n| Lab::of_rgb(corner(n)));
-        let radius_q12 = corners.iter().map(|corner| corner.distance_q12(middle)).max().unwrap_or(0);
-        Cell { middle, corners, radius_q12 }
+impl Extent {
+    /// For a cube of any size.
+    fn rough_reach(&self, colour: &NamedColour) -> Reach {
+        let de00_q12 = de00_q12(colour.lab, self.middle);
+        let change_q12 = self.radius_q12 * SLOPE_Q4 / 16 + self.jump_q12(colour.lab, de00_q12);
+        Reach { de00_q12, change_q12, tolerance_q12: u32::from(colour.tolerance_q6) << 6 }
     }
 
-    /// How far its middle is from a colour, and by how much less or more that may be for its pixels.
-    fn reach(&self, colour: &NamedColour) -> (u32, u32) {
-        let de00 = de00_q12(colour.lab, self.middle);
-        let jump = if self.may_jump(colour.lab) { de00 / 4 } else { 0 };
-        let rough = self.radius_q12 * SLOPE_Q4 / 16 + jump;
-        let border = u32::from(colour.tolerance_q6) << 6;
-        if de00 > border + rough {
-            return (de00, rough);
-        }
-        let change = self.corners.iter().map(|&corner| de00_q12(colour.lab, corner).abs_diff(de00)).max().unwrap_or(0);
-        (de00, rough.min(change + change / BEND.0 + BEND.1 + jump))
+    /// For a cube that is so small that the formula is almost straight in it.
+    fn reach(&self, colour: &NamedColour) -> Reach {
+        let rough = self.rough_reach(colour);
+        let change = self.corners.iter().map(|&corner| de00_q12(colour.lab, corner).abs_diff(rough.de00_q12)).max();
+        let change = change.map_or(0, |change| change + change / BEND.0 + BEND.1);
+        Reach { change_q12: rough.change_q12.min(change + self.jump_q12(colour.lab, rough.de00_q12)), ..rough }
     }
 
-    /// Whether a pixel may have the opposite hue of a colour, where CIEDE2000 jumps.
-    fn may_jump(&self, colour: Lab) -> bool {
+    /// How far CIEDE2000 may jump where a pixel has the opposite hue of a colour.
+    fn jump_q12(&self, colour: Lab, de00_q12: u32) -> u32 {
         let product = |a: i32, b: i32| i64::from(a) * i64::from(b);
         let dot = product(colour.a_q12, self.middle.a_q12) + product(colour.b_q12, self.middle.b_q12);
         let grey = Lab { l_q12: self.middle.l_q12, ..Lab::default() };
-        dot <= 0 || self.middle.distance_q12(grey) <= 2 * self.radius_q12
+        let is_possible = dot <= 0 || self.middle.distance_q12(grey) <= 2 * self.radius_q12;
+        if is_possible { de00_q12 / 4 } else { 0 }
     }
 }
 
@@ -201,6 +274,12 @@ mod tests {
 
     fn colour(rgb: [u8; 3], tolerance: u16) -> NamedColour {
         NamedColour { lab: Lab::of_rgb(rgb), tolerance_q6: tolerance * 64 }
+    }
+
+    fn name(names: &mut Names<'_>, rgb: [u8; 3]) -> u8 {
+        let mut found = [0];
+        names.of_pixels(&[rgb], &mut found);
+        found[0]
     }
 
     struct Random(u32);
@@ -231,16 +310,14 @@ mod tests {
                 _ => colour([130, 126, 126], 30),
             });
             colours.truncate(NAMED_MAX);
-            let (mut cells, mut decided) = (vec![0; CELLS], vec![0; DECIDED_BLOCK_BYTES * (round * 80)]);
-            let mut names = Names::new(&colours, &mut cells, &mut decided);
+            let mut memory = vec![0; NAMES_BYTES_MIN + BLOCK_BYTES * (round * 80)];
+            let mut names = Names::new(&colours, &mut memory);
             // Some pixels of each cell, among them its corners.
             for key in (round % 7..CELLS).step_by(7) {
                 let low = [key >> 10, key >> 5 & 31, key & 31].map(|n| n as u8 * 8);
-                let wholly_what = match names.cells[key] {
-                    NONE => 0,
-                    MIXED => 2,
-                    BLOCK.. => 2,
-                    _ => 1,
+                let wholly_what = match u16::from_le_bytes(names.cells[key]) {
+                    MIXED.. => 2,
+                    cell => usize::from(cell != NAMELESS.into()),
                 };
                 wholly[wholly_what] += 1;
                 for n in 0..3 {
@@ -251,9 +328,10 @@ mod tests {
                         random.rgb().map(|v| v & 7)
                     };
                     let rgb = [0, 1, 2].map(|i| low[i] + add[i]);
-                    let want = decide(&colours, Lab::of_rgb(rgb)).map(|n| n as u8);
-                    assert_eq!(names.of(rgb), want, "{rgb:?} of {colours:?}");
-                    assert_eq!(names.of(rgb), want, "again");
+                    let want = decide(&colours, Lab::of_rgb(rgb)).map_or(NAMELESS, |n| n as u8);
+                    assert_eq!(name(&mut names, rgb), want, "{rgb:?} of {colours:?}");
+                    names.begin_frame();
+                    assert_eq!(name(&mut names, rgb), want, "again");
                 }
             }
         }
@@ -262,34 +340,36 @@ mod tests {
     }
 
     #[test]
-    fn every_colour_of_every_cell_is_decided_as_the_formula_does() {
+    fn the_colours_of_each_whole_cell_are_decided_as_by_the_formula() {
         let colours = [colour([224, 32, 32], 15), colour([90, 96, 110], 10), colour([24, 30, 160], 12)];
-        let mut cells = vec![0; CELLS];
-        let mut names = Names::new(&colours, &mut cells, &mut []);
+        let mut memory = [0; NAMES_BYTES_MIN];
+        let mut names = Names::new(&colours, &mut memory);
         let mut worst = 0;
         for key in 0..CELLS {
             let low = [key >> 10, key >> 5 & 31, key & 31].map(|n| n as u8 * 8);
-            let Some(cell) = names.cells.get(key).copied().filter(|&cell| cell <= NONE) else { continue };
+            let Some(cell) = Some(u16::from_le_bytes(names.cells[key])).filter(|&cell| cell < MIXED) else { continue };
             // Far from every colour there is no doubt.
             let lab = Lab::of_rgb(low);
-            if colours.iter().all(|c| de00_q12(c.lab, lab) > 40 << 12) {
+            if colours.iter().all(|c| de00_q12(c.lab, lab) > 25 << 12) {
                 continue;
             }
-            let want = (cell < NONE).then_some(cell as u8);
-            for n in 0..512u16 {
+            let want = cell as u8;
+            for n in (0..512u16).step_by(3).chain([7, 56, 511]) {
                 let rgb = [low[0] + (n >> 6) as u8, low[1] + (n >> 3 & 7) as u8, low[2] + (n & 7) as u8];
-                assert_eq!(decide(&colours, Lab::of_rgb(rgb)).map(|n| n as u8), want, "{rgb:?}");
+                assert_eq!(decide(&colours, Lab::of_rgb(rgb)).map_or(NAMELESS, |n| n as u8), want, "{rgb:?}");
                 worst += 1;
             }
         }
         assert!(worst > 100_000, "{worst}");
-        assert_eq!(names.of([224, 32, 32]), Some(0));
+        assert_eq!(name(&mut names, [224, 32, 32]), 0);
     }
 
     #[test]
     fn without_colours_or_a_table_nothing_has_a_name() {
-        let (mut cells, mut few) = (vec![0; CELLS], [0; 8]);
-        assert_eq!(Names::new(&[], &mut cells, &mut []).of([1, 2, 3]), None);
-        assert_eq!(Names::new(&[colour([1, 2, 3], 5)], &mut few, &mut []).of([1, 2, 3]), None);
+        let (mut memory, colours) = ([0; NAMES_BYTES_MIN], [colour([1, 2, 3], 5)]);
+        assert_eq!(name(&mut Names::new(&[], &mut memory), [1, 2, 3]), NAMELESS);
+        assert_eq!(name(&mut Names::new(&colours, &mut []), [1, 2, 3]), NAMELESS);
+        assert_eq!(name(&mut Names::new(&colours, &mut memory[1..]), [1, 2, 3]), NAMELESS);
+        assert_eq!(name(&mut Names::new(&colours, &mut memory), [1, 2, 3]), 0);
     }
 }

@@ -7,7 +7,7 @@
 
 mod cells;
 
-pub use cells::{CELLS, DECIDED_BLOCK_BYTES, Names};
+pub use cells::{BLOCK_BYTES, NAMELESS, NAMES_BYTES_MIN, Names};
 
 use crate::color::{Lab, de00_q12};
 
