@@ -9,6 +9,7 @@ use crate::parcel::{ORIGINAL_WIDTH_PX_MAX, PARCELS_MAX, Parcel};
 use crate::slot::Shot;
 use crate::spec::{Ask, DisplaySpec, SourceSpec};
 use crate::spool::SEGMENT_BYTES;
+use crate::watch::watch_bytes;
 use firmware::custody::Sender;
 use firmware::limits::{PACKET_BYTES_MAX, PICTURE_BYTES_MAX, RECORD_BYTES_MAX};
 use std::fmt;
@@ -53,7 +54,7 @@ impl Budget {
                 ("program", PROGRAM_BYTES),
                 ("stacks", STACKS_BYTES),
                 ("camera", camera(&config.source, config.ask, before(config, pixels)) + copy(config, pixels)),
-                ("clustering", memory.total_bytes() as u64),
+                ("clustering", (memory.total_bytes() + watch_bytes(config.regions.len(), config.colours.len())) as u64),
                 ("displays", displays(config, size)),
                 ("sending", sending(config, pixels, size.width as u64)),
                 ("spool", spool(config)),

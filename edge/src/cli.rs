@@ -8,8 +8,8 @@ mod args;
 use crate::budget::Budget;
 use crate::exit::{Failure, Reason};
 use crate::spec::RunOptions;
-use crate::{cluster, coreset_size, doctor, logs, output, supervise};
-use args::{ClusterArgs, DoctorArgs, PrintArgs, RunArgs, SizeArgs};
+use crate::{cluster, coreset_size, doctor, learn, logs, output, supervise};
+use args::{ClusterArgs, DoctorArgs, LearnArgs, PrintArgs, RunArgs, SizeArgs};
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
@@ -28,6 +28,8 @@ enum Command {
     Run(Box<RunArgs>),
     /// Cluster files and print what was found.
     Cluster(ClusterArgs),
+    /// Look at a region of the source, and print the named colour that covers what is in it.
+    Learn(LearnArgs),
     /// The tutorial's formula for the size of a coreset, and what a small one guarantees.
     CoresetSize(SizeArgs),
     /// Name every camera with its formats, sizes and rates, and say what each video node is.
@@ -87,6 +89,10 @@ fn run(command: Command) -> Result<(), Failure> {
             supervise::run(config, options)
         }
         Command::Cluster(args) => cluster::run(&args.job()?),
+        Command::Learn(args) => {
+            let (config, lesson) = args.lesson()?;
+            learn::run(&config, &lesson)
+        }
         Command::CoresetSize(a) => {
             let SizeArgs { points, clusters, dims, epsilon, delta } = a;
             output::write(&coreset_size::Question { points, clusters, dims, epsilon, delta }.answer())

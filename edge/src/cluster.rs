@@ -9,10 +9,11 @@ use crate::health::Child;
 use crate::memory::Memory;
 use crate::output;
 use crate::panel::png;
-use crate::spec::SourceSpec;
+use crate::spec::{Colour, Mask, Region, SourceSpec};
+use crate::watch::WatchMemory;
 use firmware::frame::Frame;
 use firmware::node::{Node, Settings};
-use firmware::wire::{Micros, Report};
+use firmware::wire::{Micros, RegionShare, Report};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use serde::Serialize;
@@ -36,6 +37,12 @@ pub struct Job {
     pub labels: Option<PathBuf>,
     /// JSON instead of sentences.
     pub json: bool,
+    /// Parts of the pictures that nobody may see.
+    pub masks: Vec<Mask>,
+    /// Parts of the pictures that are reported by themselves.
+    pub regions: Vec<Region>,
+    /// Colours that have a name.
+    pub colours: Vec<Colour>,
 }
 
 /// Does it. An input that cannot be read to its end is said, and the others are done.
@@ -91,13 +98,18 @@ impl From<Failure> for Stop {
 fn one_input(job: &Job, input: &SourceSpec, frames: &mut u64) -> Result<(), Stop> {
     let never = Arc::new(AtomicBool::new(false));
     let play = Play { fast: true, ..Play::default() };
-    let mut camera = Camera::open(input, job.settings.seed, play, &never, &Child::alone("input", input.to_string()))?;
+    let camera = Camera::open(input, job.settings.seed, play, &never, &Child::alone("input", input.to_string()))?;
+    let mut camera = camera.masked(&job.masks).divided(&job.regions);
+    let mut watched = WatchMemory::new(&job.regions, &job.colours);
     let mut picture = Vec::new();
     let mut more = camera.advance(&never)?;
     while more {
         let (pixels, width) = size(&camera.frame()?);
         let mut memory = Memory::new(pixels, width, job.settings.coreset_size);
         let mut node = new_node(job.settings, &mut memory)?;
+        if let Some(watch) = watched.lend() {
+            node.watch(watch);
+        }
         while more {
             let mut frame = camera.frame()?;
             frame.stamp.number = *frames;
@@ -106,7 +118,7 @@ fn one_input(job: &Job, input: &SourceSpec, frames: &mut u64) -> Result<(), Stop
                 break; // Larger than any before: it needs more memory.
             }
             let micros = one_frame(job, &mut node, &frame)?;
-            emit(job, node.report(), node.labels(), micros, &mut picture)?;
+            emit(job, &node, micros, &mut picture)?;
             *frames += 1;
             more = camera.advance(&never)?;
         }
@@ -175,15 +187,51 @@ fn one_frame(job: &Job, node: &mut Node<'_>, frame: &Frame<'_>) -> Result<Times,
 }
 
 #[derive(Debug, Serialize)]
-struct Colour {
+struct Entry {
     id: u32,
     rgb: [f64; 3],
     pixels: u32,
 }
 
+/// A named colour in a region.
+#[derive(Debug, Serialize)]
+struct NamedLine<'j> {
+    colour: &'j str,
+    pixels: u32,
+    de00: f64,
+}
+
+/// A region: `palette` has its pixels of each palette entry.
+#[derive(Debug, Serialize)]
+struct RegionLine<'j> {
+    name: &'j str,
+    pixels: u32,
+    named: Vec<NamedLine<'j>>,
+    palette: Vec<u32>,
+}
+
+fn regions<'j>(job: &'j Job, node: &Node<'_>) -> Vec<RegionLine<'j>> {
+    let report = node.report();
+    let line = |share: &RegionShare| {
+        let named = share.named.iter().map(|n| NamedLine {
+            colour: job.colours.get(usize::from(n.colour)).map_or("", |colour| &colour.name),
+            pixels: n.pixels,
+            de00: f64::from(n.de00_q6) / 64.0,
+        });
+        let counts = node.watched().and_then(|watch| watch.label_pixels(share.region.into()));
+        RegionLine {
+            name: job.regions.get(usize::from(share.region)).map_or("", |region| &region.name),
+            pixels: share.pixels,
+            named: named.collect(),
+            palette: counts.into_iter().flatten().take(report.palette.len()).copied().collect(),
+        }
+    };
+    report.regions.iter().map(line).collect()
+}
+
 /// One line of `--json`. Numbers are exact: squared distances are multiples of 1/4096, centroids of 1/64.
 #[derive(Debug, Serialize)]
-struct Line {
+struct Line<'j> {
     frame: u64,
     width: u32,
     height: u32,
@@ -198,7 +246,10 @@ struct Line {
     saturated: bool,
     beyond_px: Option<u32>,
     missed: Option<u32>,
-    palette: Vec<Colour>,
+    palette: Vec<Entry>,
+    /// Only where regions or colours are configured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    regions: Vec<RegionLine<'j>>,
     sse: f64,
     rms: f64,
     max_distance: f64,
@@ -206,7 +257,7 @@ struct Line {
     micros: Times,
 }
 
-fn line(r: &Report, micros: Times) -> Line {
+fn line<'j>(r: &Report, regions: Vec<RegionLine<'j>>, micros: Times) -> Line<'j> {
     let pixels = r.pixels();
     let sse = r.sse_q12 as f64 / 4096.0;
     let palette = r.palette.iter();
@@ -226,8 +277,9 @@ fn line(r: &Report, micros: Times) -> Line {
         beyond_px: r.beyond_px,
         missed: r.missed,
         palette: palette
-            .map(|s| Colour { id: s.id, rgb: s.rgb_q6.map(|c| f64::from(c) / 64.0), pixels: s.pixels })
+            .map(|s| Entry { id: s.id, rgb: s.rgb_q6.map(|c| f64::from(c) / 64.0), pixels: s.pixels })
             .collect(),
+        regions,
         sse,
         rms: (sse / pixels as f64).sqrt(),
         max_distance: (f64::from(r.max_distance2_q12) / 4096.0).sqrt(),
@@ -237,14 +289,20 @@ fn line(r: &Report, micros: Times) -> Line {
 }
 
 /// A line for people, as in the tutorial's log. Missed colours are named only if there are any.
-fn sentence(line: &Line) -> String {
+fn sentence(line: &Line<'_>) -> String {
     let missed = match (line.missed, line.beyond_px) {
         (Some(missed @ 1..), Some(beyond)) => format!(", {missed} missed ({beyond} pixels beyond lambda)"),
         _ => String::new(),
     };
     let silhouette = line.silhouette_estimate.map_or("undefined".into(), |s| format!("{s:.3}"));
+    let share = |region: &RegionLine<'_>| {
+        let percent = |named: &NamedLine<'_>| 100.0 * f64::from(named.pixels) / f64::from(region.pixels.max(1));
+        let named: Vec<String> = region.named.iter().map(|n| format!("{} {:.1} %", n.colour, percent(n))).collect();
+        format!("; {}: {}", region.name, if named.is_empty() { "no named colour".into() } else { named.join(", ") })
+    };
+    let regions: String = line.regions.iter().map(share).collect();
     format!(
-        "frame {}: {} colours detected at lambda {}, DCDP took {} iterations{}{missed}, rms {:.2}, silhouette about {silhouette}, {:.1} ms",
+        "frame {}: {} colours detected at lambda {}, DCDP took {} iterations{}{missed}, rms {:.2}, silhouette about {silhouette}, {:.1} ms{regions}",
         line.frame,
         line.clusters,
         line.lambda,
@@ -255,7 +313,8 @@ fn sentence(line: &Line) -> String {
     )
 }
 
-fn emit(job: &Job, report: &Report, labels: &[u8], micros: Times, picture: &mut Vec<u8>) -> Result<(), Failure> {
+fn emit(job: &Job, node: &Node<'_>, micros: Times, picture: &mut Vec<u8>) -> Result<(), Failure> {
+    let (report, labels) = (node.report(), node.labels());
     if report.saturated {
         log::warn!("frame {}: more than {} colours at this lambda: saturated", report.frame, report.palette.len());
     }
@@ -269,7 +328,7 @@ fn emit(job: &Job, report: &Report, labels: &[u8], micros: Times, picture: &mut 
     if let Some(dir) = &job.labels {
         write(dir, &name, width, height, ::png::ColorType::Grayscale, labels)?;
     }
-    let line = line(report, micros);
+    let line = line(report, regions(job, node), micros);
     let text =
         if job.json { serde_json::to_string(&line).map_err(|e| Failure::new(Reason::Io, e))? } else { sentence(&line) };
     output::write(&(text + "\n"))
@@ -292,12 +351,12 @@ mod tests {
         (report.width, report.height, report.iterations, report.sse_q12) = (2, 2, 7, 4 * 4 * 4_096);
         report.palette.push(Swatch { id: 0, rgb_q6: [0; 3], pixels: 4 }).unwrap();
         let plain = "frame 0: 1 colours detected at lambda 0, DCDP took 7 iterations, rms 2.00, silhouette about undefined, 0.0 ms";
-        assert_eq!(sentence(&line(&report, Micros::default().into())), plain);
+        assert_eq!(sentence(&line(&report, Vec::new(), Micros::default().into())), plain);
         (report.missed, report.beyond_px) = (Some(2), Some(3));
-        let said = sentence(&line(&report, Micros::default().into()));
+        let said = sentence(&line(&report, Vec::new(), Micros::default().into()));
         assert!(said.contains("7 iterations, 2 missed (3 pixels beyond lambda), rms"), "{said}");
         (report.missed, report.beyond_px) = (None, None);
-        let json = serde_json::to_value(line(&report, Micros::default().into())).unwrap();
+        let json = serde_json::to_value(line(&report, Vec::new(), Micros::default().into())).unwrap();
         assert!(json["missed"].is_null() && json["beyond_px"].is_null() && json["sweeps"] == 0);
     }
 }

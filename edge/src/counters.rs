@@ -2,7 +2,10 @@
 //!
 //! Each counter has one writer. Reading them together gives no consistent moment, and none is needed.
 
+use firmware::limits::REGIONS_MAX;
+use firmware::wire::RegionShare;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// The counters of one run.
 #[derive(Debug, Default)]
@@ -43,6 +46,22 @@ pub struct Counters {
     pub connected: AtomicBool,
     /// The broker is connected, and no bridge has been heard of for too long.
     pub is_bridge_missing: AtomicBool,
+    /// The shares of the last frame's regions.
+    pub regions: Mutex<heapless::Vec<RegionShare, REGIONS_MAX>>,
+}
+
+impl Counters {
+    /// Keeps the shares of a frame's regions; nothing for a frame without any.
+    pub fn see_regions(&self, regions: &heapless::Vec<RegionShare, REGIONS_MAX>) {
+        if !regions.is_empty() {
+            self.regions.lock().unwrap_or_else(PoisonError::into_inner).clone_from(regions);
+        }
+    }
+
+    /// The shares of the last frame's regions.
+    pub fn last_regions(&self) -> heapless::Vec<RegionShare, REGIONS_MAX> {
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Reads a counter.

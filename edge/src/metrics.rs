@@ -6,6 +6,7 @@
 use crate::counters::{Counters, get};
 use crate::health::{ChildReport, State};
 use crate::http::{answer, head, is_meant};
+use crate::spec::{Colour, Region};
 use crate::vitals::Vitals;
 use std::fmt::Write;
 use std::io;
@@ -56,7 +57,13 @@ fn serve_one(client: &mut TcpStream, page: &impl Fn() -> String) -> io::Result<(
 }
 
 /// The page, in Prometheus's text format.
-pub fn page(counters: &Counters, children: &[ChildReport], vitals: &Vitals, is_clock_synchronised: bool) -> String {
+pub fn page(
+    counters: &Counters,
+    (regions, colours): (&[Region], &[Colour]),
+    children: &[ChildReport],
+    vitals: &Vitals,
+    is_clock_synchronised: bool,
+) -> String {
     let mut page = Page::default();
     let c = counters;
     let ordered = |counter| counter as f64;
@@ -101,6 +108,7 @@ pub fn page(counters: &Counters, children: &[ChildReport], vitals: &Vitals, is_c
     ] {
         page.metric(name, "gauge", help, &[("", value)]);
     }
+    page.regions(counters, regions, colours);
     page.children(children);
     page.vitals(vitals);
     page.text
@@ -140,6 +148,30 @@ impl Page {
         );
     }
 
+    /// The last frame's regions. Names need no escapes.
+    fn regions(&mut self, counters: &Counters, regions: &[Region], colours: &[Colour]) {
+        let (mut pixels, mut shares, mut apart) = (Vec::new(), Vec::new(), Vec::new());
+        for share in &counters.last_regions() {
+            let Some(region) = regions.get(usize::from(share.region)) else { continue };
+            pixels.push((format!("{{region=\"{}\"}}", region.name), f64::from(share.pixels)));
+            for (colour, n) in colours.iter().zip(0u8..) {
+                let labels = format!("{{region=\"{}\",colour=\"{}\"}}", region.name, colour.name);
+                let found = share.named.iter().find(|named| named.colour == n);
+                let part = found.map_or(0.0, |named| f64::from(named.pixels) / f64::from(share.pixels.max(1)));
+                apart.extend(found.map(|named| (labels.clone(), f64::from(named.de00_q6) / 64.0)));
+                shares.push((labels, part));
+            }
+        }
+        self.labelled("region_pixels", "gauge", "Pixels of a region that are counted.", &pixels);
+        self.labelled("region_colour_share", "gauge", "The part of a region that has a named colour, 0 to 1.", &shares);
+        self.labelled(
+            "region_colour_de00",
+            "gauge",
+            "Delta E 2000 of the mean of a region's pixels of a named colour to it.",
+            &apart,
+        );
+    }
+
     fn vitals(&mut self, v: &Vitals) {
         for (name, kind, help, value) in [
             ("temperature_celsius", "gauge", "The hottest thermal zone.", v.temperature_c),
@@ -176,6 +208,7 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::health::Child;
+    use firmware::wire::{NamedShare, RegionShare};
     use std::io::{Read, Write as _};
 
     fn ask(address: SocketAddr, request: &str) -> String {
@@ -192,12 +225,21 @@ mod tests {
         let camera = Child::alone("camera", "file:a \"b\"\\c");
         camera.waiting("gone");
         let vitals = Vitals { temperature_c: Some(48.5), ..Vitals::default() };
-        let text = page(&counters, &[camera.report()], &vitals, true);
+        let region = |name: &str| Region { name: name.into(), polygon: Vec::new() };
+        let colour = |name: &str| Colour { name: name.into(), named: Default::default() };
+        let named = [NamedShare { colour: 1, pixels: 50, de00_q6: 96 }].into_iter().collect();
+        counters.see_regions(&[RegionShare { region: 1, pixels: 200, named }].into_iter().collect());
+        let watched = ([region("door"), region("stack-1")], [colour("red"), colour("green")]);
+        let text = page(&counters, (&watched.0, &watched.1), &[camera.report()], &vitals, true);
         for line in [
             "hueflow_edge_frames_total 7",
             "hueflow_edge_records_held 3",
             "hueflow_edge_clock_synchronised 1",
             "hueflow_edge_temperature_celsius 48.5",
+            r#"hueflow_edge_region_pixels{region="stack-1"} 200"#,
+            r#"hueflow_edge_region_colour_share{region="stack-1",colour="red"} 0"#,
+            r#"hueflow_edge_region_colour_share{region="stack-1",colour="green"} 0.25"#,
+            r#"hueflow_edge_region_colour_de00{region="stack-1",colour="green"} 1.5"#,
             r#"hueflow_edge_child_state{name="camera",what="file:a \"b\"\\c",state="waiting"} 1"#,
             r#"hueflow_edge_child_failures_total{name="camera",what="file:a \"b\"\\c"} 1"#,
         ] {

@@ -20,6 +20,7 @@ use crate::parcel::{PARCELS_MAX, Parcel, PictureWay, Rooms};
 use crate::show::Plan;
 use crate::slot::{PUT_WAIT_MAX, Shot, Slot};
 use crate::spec::RunOptions;
+use crate::watch::WatchMemory;
 use firmware::frame::Frame;
 use firmware::limits::PAYLOAD_BYTES_MAX;
 use firmware::node::{Node, Settings};
@@ -141,6 +142,7 @@ impl See {
 
     fn frames(&self, camera: &mut Camera, work: &mut Work) -> Result<(), Failure> {
         let mut more = camera.advance(&self.stop)?;
+        let mut watched = WatchMemory::new(&self.config.regions, &self.config.colours);
         while more {
             // Rarely more than once: only for a frame that is larger than any before.
             let (pixels, width) = size(&camera.frame()?);
@@ -149,6 +151,9 @@ impl See {
             let mut memory = Memory::new(pixels, width, work.settings.coreset_size);
             let places = memory.points();
             let mut node = new_node(work.settings, &mut memory)?;
+            if let Some(watch) = watched.lend() {
+                node.watch(watch);
+            }
             let end = self.same_size(camera, work, &mut node, (pixels, width, places));
             if !matches!(end, Ok(true)) {
                 self.last_census(camera, work, &node);
@@ -184,6 +189,7 @@ impl See {
             step(node, &frame, work.settings.seed)?;
             work.rate.tick(Instant::now());
             self.count(camera);
+            self.counters.see_regions(&node.report().regions);
             self.report(node.report(), camera.rate(), work);
             if self.plan.any() {
                 self.show(&frame, node, work);
@@ -388,5 +394,7 @@ fn step(node: &mut Node<'_>, frame: &Frame<'_>, seed: u64) -> Result<(), Failure
 /// [`SourceError`].
 pub fn open_camera(config: &Config, stop: &Arc<AtomicBool>, child: &Arc<Child>) -> Result<Camera, SourceError> {
     let play = Play { fast: config.fast, rewind: config.rewind, ask: config.ask, transform: config.transform };
-    Ok(Camera::open(&config.source, config.settings.seed, play, stop, child)?.masked(&config.masks))
+    Ok(Camera::open(&config.source, config.settings.seed, play, stop, child)?
+        .masked(&config.masks)
+        .divided(&config.regions))
 }

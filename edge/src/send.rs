@@ -92,6 +92,7 @@ pub struct Send {
     /// Older streams that did not fit into the sender's table: they wait for the next start.
     unrestored: Vec<u64>,
     config: status::Origins,
+    names: status::Names,
     greet: bool,
     /// Why there was no connection since the last one: each reason is said once.
     logged_reasons: Vec<String>,
@@ -154,6 +155,7 @@ impl Send {
             live_max: config.window_records as u64,
             unrestored,
             config: config.origins.clone(),
+            names: status::Names::of(config),
             greet: false,
             logged_reasons: Vec::new(),
             logged_too_large: Vec::new(),

@@ -88,9 +88,11 @@ impl Supervisor {
         let child = self.shared.health.add("metrics", format!("{}:{}", listen.0, listen.1));
         let Shared { counters, health, clock, .. } = self.shared.clone();
         let spool = self.config.keeps_records().then(|| custody::spool_dir(&self.config));
+        let config = Arc::clone(&self.config);
         let page = move || {
             let vitals = Vitals::look(Path::new("/"), spool.as_deref());
-            metrics::page(&counters, &health.report(), &vitals, clock.is_synchronised())
+            let watched = (&config.regions[..], &config.colours[..]);
+            metrics::page(&counters, watched, &health.report(), &vitals, clock.is_synchronised())
         };
         match metrics::serve(listen, page) {
             Ok(_) => child.running(),

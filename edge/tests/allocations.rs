@@ -147,6 +147,28 @@ fn a_thousand_synthetic_frames_take_no_memory() {
 }
 
 #[test]
+fn a_thousand_frames_with_sixteen_regions_and_colours_take_no_memory() {
+    let _alone = ALONE.lock().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let tables = |of: &dyn Fn(i64) -> String| format!("[{}]", (0..16).map(of).collect::<Vec<_>>().join(","));
+    let region = |n| format!("{{name = 'r{n}', rect = [{}, 0.1, 0.3, 0.8]}}", n as f64 / 32.0);
+    let colour = |n| format!("{{name = 'c{n}', rgb = '#{:06x}', tolerance = 12}}", n * 0x0F_1E_2D % 0x01_00_00_00);
+    let words = [
+        ("camera.source", "synthetic:160x120@30".into()),
+        ("camera.fast", true.into()),
+        ("send.census_every", 0.into()),
+        ("send.video", "all".into()),
+        ("display.view", "side-by-side".into()),
+        ("mask", "[{rect = [0.4, 0.4, 0.1, 0.1]}]".into()),
+        ("region", tables(&region).into()),
+        ("colour", tables(&colour).into()),
+    ];
+    let config = config(&words);
+    assert_eq!((config.regions.len(), config.colours.len()), (16, 16));
+    assert_nothing("regions", count(&config, dir.path()));
+}
+
+#[test]
 fn a_thousand_frames_of_a_clip_take_no_memory() {
     let _alone = ALONE.lock().unwrap();
     let dir = tempfile::tempdir().unwrap();

@@ -7,7 +7,8 @@
 mod de00;
 mod lab;
 #[cfg(test)]
-pub(crate) mod oracle;
+#[path = "../tests/common/colour_oracle.rs"]
+mod oracle;
 mod tables;
 
 pub use de00::de00_q12;

@@ -6,7 +6,7 @@
 
 #[path = "common/memory.rs"]
 mod memory;
-#[path = "../src/color/oracle.rs"]
+#[path = "common/colour_oracle.rs"]
 mod oracle;
 
 use firmware::color::Lab;

@@ -127,7 +127,7 @@ pub struct NamedJson {
     pub colour: Vec<u8>,
     /// Pixels of the region that have the colour.
     pub pixels: Vec<u32>,
-    /// Their mean Delta E 2000 to it, in 1/64.
+    /// Delta E 2000 between their mean colour and it, in 1/64.
     pub de00_q6: Vec<u16>,
 }
 

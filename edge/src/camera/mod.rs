@@ -11,6 +11,7 @@ pub mod locks;
 pub mod masked;
 pub mod nodes;
 pub mod pace;
+pub mod regions;
 pub mod rpicam;
 pub mod source;
 pub mod synthetic;
@@ -24,7 +25,7 @@ pub use source::{Picture, Source, SourceError};
 
 use crate::clock::Clock;
 use crate::health::Child;
-use crate::spec::{Ask, Mask, SourceSpec};
+use crate::spec::{Ask, Mask, Region, SourceSpec};
 use firmware::frame::{Frame, FrameError, Stamp};
 use pace::{Pace, STILL_LOOP_FPS};
 use source::check_size;
@@ -118,6 +119,7 @@ pub struct Camera {
     source: Box<dyn Source>,
     transformer: transform::Transformer,
     masker: masked::Masker,
+    divider: regions::Divider,
     child: Arc<Child>,
     read_limit: Option<Duration>,
     rewind: bool,
@@ -154,6 +156,7 @@ impl Camera {
             source,
             transformer: transform::Transformer::new(play.transform),
             masker: masked::Masker::default(),
+            divider: regions::Divider::default(),
             child: Arc::clone(child),
             read_limit,
             rewind: play.rewind,
@@ -198,6 +201,7 @@ impl Camera {
         let frame = self.transformed()?;
         let size = (frame.width(), frame.height());
         self.masker.fit(size);
+        self.divider.fit(size);
         self.next += 1;
         Ok(true)
     }
@@ -236,7 +240,7 @@ impl Camera {
     /// # Errors
     /// [`SourceError::Frame`] if it cannot be used; none was fetched: [`FrameError::Empty`].
     pub fn frame(&self) -> Result<Frame<'_>, SourceError> {
-        self.masker.frame(self.transformed()?)
+        self.divider.frame(self.masker.frame(self.transformed()?)?)
     }
 
     fn transformed(&self) -> Result<Frame<'_>, SourceError> {
@@ -247,6 +251,12 @@ impl Camera {
     #[must_use]
     pub fn masked(self, masks: &[Mask]) -> Camera {
         Camera { masker: masked::Masker::new(masks), ..self }
+    }
+
+    /// The camera with parts of its pictures that are reported by themselves.
+    #[must_use]
+    pub fn divided(self, regions: &[Region]) -> Camera {
+        Camera { divider: regions::Divider::new(regions), ..self }
     }
 
     /// Frames a second, if the source has a rate.

@@ -4,9 +4,10 @@
 //! its errors name the range.
 
 use crate::cluster;
-use crate::config::{Config, Origin, Raw};
+use crate::config::{Config, FILE, Origin, Raw, WHOLE_PICTURE};
 use crate::exit::{Failure, Reason};
-use crate::spec::SourceSpec;
+use crate::learn::Lesson;
+use crate::spec::{Region, SourceSpec};
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -123,6 +124,47 @@ pub(super) struct DoctorArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct LearnArgs {
+    /// Configuration file [default: /etc/hueflow/edge.toml, if there is one]
+    #[arg(long, value_name = "F")]
+    pub(super) config: Option<PathBuf>,
+    /// The source, in place of the configured one
+    #[arg(long, value_name = "S")]
+    pub(super) source: Option<String>,
+    /// The configured region that shows the colour; picture: all of it, where no region is configured
+    #[arg(long, value_name = "R")]
+    pub(super) region: String,
+    /// The colour's name: 1 to 24 of a-z 0-9 -
+    #[arg(long, value_name = "N")]
+    pub(super) name: String,
+    /// How long to look, above 0 to 3600
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub(super) seconds: f64,
+    /// Write the colour to the configuration file, where one of the same name is replaced
+    #[arg(long)]
+    pub(super) save: bool,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number")?;
+    if seconds > 0.0 && seconds <= 3_600.0 { Ok(seconds) } else { Err("must be above 0 and at most 3600".into()) }
+}
+
+impl LearnArgs {
+    pub(super) fn lesson(self) -> Result<(Config, Lesson), Failure> {
+        let mut raw = Raw::gather(self.config.as_deref(), std::env::vars_os())?;
+        put_words(&mut raw, &[("camera.source", "--source", &self.source)])?;
+        let mut config = Config::check(raw)?;
+        // A first colour is learned before there is any, and then the whole picture may be meant.
+        if config.regions.is_empty() && self.region == WHOLE_PICTURE {
+            config.regions = Region::whole_picture(WHOLE_PICTURE).into_iter().collect();
+        }
+        let save = self.save.then(|| self.config.unwrap_or_else(|| FILE.into()));
+        Ok((config, Lesson { region: self.region, name: self.name, seconds: self.seconds, save }))
+    }
+}
+
+#[derive(Debug, Args)]
 pub(super) struct ClusterArgs {
     /// Files, FIFOs or - (standard input): png, jpeg, gif, bmp, webp, tiff, y4m, or any video that ffmpeg can read
     ///
@@ -134,6 +176,9 @@ pub(super) struct ClusterArgs {
     /// ffmpeg is missing, 74 if it is damaged, too large or of a kind that is not read.
     #[arg(required = true, value_name = "INPUT")]
     pub(super) inputs: Vec<OsString>,
+    /// Take clustering, masks, regions and named colours from this configuration file; without, no file is read
+    #[arg(long, value_name = "F")]
+    pub(super) config: Option<PathBuf>,
     #[command(flatten)]
     pub(super) clustering: Clustering,
     /// Cluster each frame N times from cold after one warm-up; times are then medians
@@ -235,12 +280,15 @@ impl RunArgs {
 impl ClusterArgs {
     pub(super) fn job(self) -> Result<cluster::Job, Failure> {
         // Files are clustered as the command line says, whatever this machine's camera is set to.
-        let mut raw = Raw::default();
+        let mut raw = match &self.config {
+            Some(file) => Raw::gather(Some(file), [])?,
+            None => Raw::default(),
+        };
         self.clustering.put(&mut raw)?;
-        let settings = Config::check(raw)?.settings;
+        let Config { settings, masks, regions, colours, .. } = Config::check(raw)?;
         let ClusterArgs { inputs, repeat, out, labels, json, .. } = self;
         let inputs: Result<_, _> = inputs.iter().map(|input| SourceSpec::of_input(input)).collect();
         let inputs = inputs.map_err(|e| Failure::new(Reason::Usage, e))?;
-        Ok(cluster::Job { inputs, settings, repeat, out, labels, json })
+        Ok(cluster::Job { inputs, settings, repeat, out, labels, json, masks, regions, colours })
     }
 }

@@ -32,12 +32,23 @@ fn text(s: &str) -> Value {
 
 /// All of them, in the order in which they are printed.
 pub const KEYS: &[Key] = &[
-    // A key without a section comes first: behind a section it would belong to it.
+    // Keys without a section come first: behind a section they would belong to it.
     key(
         "mask",
         || Value::Array(Vec::new()),
         "at most 16 tables [[mask]], each with polygon = [[x, y], ...] (3 to 32 corners) or rect = [x, y, width, height], in \
          fractions of the clustered picture from 0 to 1",
+    ),
+    key(
+        "region",
+        || Value::Array(Vec::new()),
+        "at most 16 tables [[region]], each with name and either polygon = [[x, y], ...] (3 to 32 corners) or rect = [x, y, \
+         width, height], in fractions of the clustered picture from 0 to 1",
+    ),
+    key(
+        "colour",
+        || Value::Array(Vec::new()),
+        "at most 16 tables [[colour]], each with name, either rgb = \"#rrggbb\" or lab = [L, a, b], and tolerance (Delta E 2000)",
     ),
     main_key("camera.source", || text("synthetic:640x480@30"), FORMS),
     key("camera.width", || Value::Integer(640), "a whole number from 1 to 8192 (pixels; live sources)"),

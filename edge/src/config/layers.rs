@@ -254,6 +254,16 @@ impl Word {
         ConfigError::Value { key, value, origin, range: range.into() }
     }
 
+    /// Refuses a part of the value, named by `key`; `range` follows "must be".
+    pub(super) fn refuse_part(&self, key: &'static str, value: String, range: impl Into<String>) -> ConfigError {
+        ConfigError::Value { key, value, origin: self.origin.clone(), range: range.into() }
+    }
+
+    /// The key's name.
+    pub(super) fn name(&self) -> &'static str {
+        self.key.name
+    }
+
     pub(super) fn text(&self) -> Result<String, ConfigError> {
         self.value.as_str().map(str::to_owned).ok_or_else(|| self.refuse())
     }

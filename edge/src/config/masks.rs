@@ -4,7 +4,7 @@
 //! array of such tables in one line of TOML, which is how an environment variable gives it.
 
 use super::Raw;
-use super::layers::{ConfigError, Word};
+use super::layers::ConfigError;
 use crate::spec::Mask;
 use firmware::limits::MASKS_MAX;
 use toml::Value;
@@ -12,28 +12,28 @@ use toml::Value;
 impl Raw {
     pub(super) fn masks(&self) -> Result<Vec<Mask>, ConfigError> {
         let word = self.look("mask");
-        let parsed = tables(&word.value);
-        parsed.filter(|masks| masks.len() <= MASKS_MAX).ok_or_else(|| refuse(&word))
+        let masks = tables(&word.value).and_then(|tables| {
+            let alone = tables.iter().filter(|table| table.len() == 1);
+            alone.map(shape).collect::<Option<Vec<_>>>().filter(|masks| masks.len() == tables.len())
+        });
+        masks.filter(|masks| masks.len() <= MASKS_MAX).ok_or_else(|| word.refuse())
     }
 }
 
-fn refuse(word: &Word) -> ConfigError {
-    word.refuse()
-}
-
-fn tables(value: &Value) -> Option<Vec<Mask>> {
+/// The tables that a key has: as TOML has them, or as a text of one line.
+pub(super) fn tables(value: &Value) -> Option<Vec<toml::Table>> {
     match value {
-        Value::Array(tables) => tables.iter().map(mask).collect(),
+        Value::Array(tables) => tables.iter().map(|table| table.as_table().cloned()).collect(),
         Value::String(text) => {
-            let document: toml::Table = toml::from_str(&format!("mask = {text}")).ok()?;
-            document.get("mask").filter(|value| value.is_array()).and_then(tables)
+            let document: toml::Table = toml::from_str(&format!("tables = {text}")).ok()?;
+            document.get("tables").filter(|value| value.is_array()).and_then(tables)
         }
         _ => None,
     }
 }
 
-fn mask(table: &Value) -> Option<Mask> {
-    let table = table.as_table().filter(|table| table.len() == 1)?;
+/// The outline that a table has under `polygon` or `rect`.
+pub(super) fn shape(table: &toml::Table) -> Option<Mask> {
     if let Some(corners) = table.get("polygon") {
         let corners: Option<Vec<[f64; 2]>> = corners.as_array()?.iter().map(numbers).collect();
         Mask::polygon(&corners?)
@@ -42,7 +42,7 @@ fn mask(table: &Value) -> Option<Mask> {
     }
 }
 
-fn numbers<const N: usize>(value: &Value) -> Option<[f64; N]> {
+pub(super) fn numbers<const N: usize>(value: &Value) -> Option<[f64; N]> {
     let number = |value: &Value| value.as_float().or_else(|| value.as_integer().map(|n| n as f64));
     let numbers: Option<Vec<f64>> = value.as_array()?.iter().map(number).collect();
     numbers?.try_into().ok()

@@ -8,17 +8,20 @@ mod keys;
 mod layers;
 mod masks;
 mod mqtt;
+mod regions;
 mod spi;
 
 pub use keys::{KEYS, Key};
 pub use layers::{ConfigError, Origin, Raw};
+pub use regions::WHOLE_PICTURE;
+
 pub use mqtt::{Mqtt, host_name, is_device};
 
 pub use crate::spec::ViewChoice;
 
 use crate::spec::ask::{self, Ask};
 use crate::spec::display::preview_address;
-use crate::spec::{Board, Crop, DisplaySpec, Lock, Locks, Mask, SourceSpec, Transform};
+use crate::spec::{Board, Colour, Crop, DisplaySpec, Lock, Locks, Mask, Region, SourceSpec, Transform};
 use crate::turn::{Flip, Rotate, Turn};
 use firmware::limits::{CLUSTERS_MAX, ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
 use firmware::node::Settings;
@@ -81,6 +84,10 @@ pub struct Config {
     pub transform: Transform,
     /// Parts of the clustered picture that nobody may see.
     pub masks: Vec<Mask>,
+    /// Parts of the clustered picture that are reported by themselves. With colours and without regions: the whole picture.
+    pub regions: Vec<Region>,
+    /// Colours that have a name.
+    pub colours: Vec<Colour>,
     /// How frames are clustered.
     pub settings: Settings,
     /// The displays.
@@ -125,6 +132,7 @@ impl Config {
     pub fn check(mut raw: Raw) -> Result<Config, ConfigError> {
         raw.apply_preset();
         let mqtt = raw.mqtt()?;
+        let colours = raw.colours()?;
         let panels = raw.look("display.panels");
         let list: Option<Vec<_>> = panels.list()?.iter().map(|p| DisplaySpec::parse(p)).collect();
         let list = list.filter(|list| !list.is_empty()).ok_or_else(|| panels.refuse())?;
@@ -148,6 +156,8 @@ impl Config {
             ask: raw.ask()?,
             transform: raw.transform()?,
             masks: raw.masks()?,
+            regions: raw.regions(&colours)?,
+            colours,
             settings: raw.settings()?,
             panels: list,
             view: match view.text()?.as_str() {

@@ -72,6 +72,7 @@ impl Send {
         let is_clock_synchronised = self.channels.clock.is_synchronised();
         let about = status::About {
             config: &config,
+            names: &self.names,
             detail,
             counters,
             health: &health,

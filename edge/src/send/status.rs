@@ -1,10 +1,11 @@
 //! The small JSON message `status` that says who this edge is and how it does.
 //!
-//! It holds state, boot, journal, the configuration in force, counters, and under `health` a line for each child of the
+//! It holds state, boot, journal, the configuration in force, the names of regions and colours (reports have their indices),
+//! counters, and under `health` a line for each child of the
 //! supervisor. Of passwords it names the file, as the configuration does.
 
 use crate::command::Refusal;
-use crate::config::Origin;
+use crate::config::{Config, Origin};
 use crate::counters::{Counters, get};
 use crate::health::ChildReport;
 use crate::vitals::Vitals;
@@ -29,12 +30,33 @@ impl Detail {
     pub const ALL: [Detail; 3] = [Detail::All, Detail::Changed, Detail::Least];
 }
 
+/// Names of regions and colours, by the indices that reports have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Of regions.
+    pub regions: Vec<String>,
+    /// Of colours.
+    pub colours: Vec<String>,
+}
+
+impl Names {
+    /// Those of a configuration.
+    pub fn of(config: &Config) -> Names {
+        Names {
+            regions: config.regions.iter().map(|region| region.name.clone()).collect(),
+            colours: config.colours.iter().map(|colour| colour.name.clone()).collect(),
+        }
+    }
+}
+
 /// What a status tells of a run.
 pub struct About<'a> {
     /// The configuration in force.
     pub config: &'a Origins,
     /// How much of it is told.
     pub detail: Detail,
+    /// The names of the regions and of the colours, by the indices that reports have.
+    pub names: &'a Names,
     /// What is counted.
     pub counters: &'a Counters,
     /// The state of every child.
@@ -76,7 +98,7 @@ pub fn json(state: &str, boot: u64, journal: Option<&str>, about: Option<&About<
             "too_large_pictures": get(&c.pictures_too_large),
         })
     });
-    serde_json::json!({
+    let mut status = serde_json::json!({
         "state": state,
         "version": env!("CARGO_PKG_VERSION"),
         "boot": format!("{boot:016x}"),
@@ -91,8 +113,13 @@ pub fn json(state: &str, boot: u64, journal: Option<&str>, about: Option<&About<
         "clock_synchronised": about.map(|a| a.is_clock_synchronised),
         "refused_commands": about.filter(|a| a.detail != Detail::Least).map_or(&[][..], |a| a.refused),
         "health": about.filter(|a| a.detail != Detail::Least).map_or(&[][..], |a| a.health),
-    })
-    .to_string()
+    });
+    // Every report needs the names, so they are there for the smallest broker too.
+    if let Some(names) = about.map(|a| a.names).filter(|names| !names.regions.is_empty()) {
+        status["regions"] = names.regions.clone().into();
+        status["colours"] = names.colours.clone().into();
+    }
+    status.to_string()
 }
 
 #[cfg(test)]
@@ -116,6 +143,7 @@ mod tests {
         let (health, refused) = ([camera.report()], [Refusal::new("lambda", -1, "too small")]);
         let about = About {
             config: &config(),
+            names: &Names { regions: vec!["stack-1".into()], colours: vec!["red".into(), "green".into()] },
             detail: Detail::All,
             counters: &counters,
             health: &health,
@@ -133,6 +161,8 @@ mod tests {
         assert_eq!(json["config"]["clustering.lambda"]["from"], "command");
         assert_eq!((&json["spool"]["evicted_records"], &json["spool"]["loss_records"]), (&7.into(), &0.into()));
         assert_eq!(json["broker"]["packet_bytes_max"], 2048);
+        assert_eq!(json["regions"], serde_json::json!(["stack-1"]));
+        assert_eq!(json["colours"], serde_json::json!(["red", "green"]));
         let want = serde_json::json!([{"key": "lambda", "value": "-1", "reason": "too small"}]);
         assert_eq!(json["refused_commands"], want);
         let want = serde_json::json!([{
@@ -151,6 +181,7 @@ mod tests {
                 None,
                 Some(&About {
                     config: &config,
+                    names: &Names::default(),
                     detail,
                     counters: &counters,
                     health: &[],

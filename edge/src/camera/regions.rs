@@ -1,0 +1,74 @@
+//! Regions of a source's pictures: the parts that a report has shares of.
+//!
+//! Inputs are outlines and frames, results are frames with regions. The spans are made once for each size of a picture and
+//! kept; a frame takes no memory. Without regions nothing is done.
+
+use super::SourceError;
+use crate::spec::Region;
+use firmware::frame::polygon::{Size, inside};
+use firmware::frame::{Frame, RegionMap, Span};
+
+/// Regions, and their spans in pictures of one size.
+#[derive(Debug, Default)]
+pub struct Divider {
+    regions: Vec<Region>,
+    size: Option<(usize, usize)>,
+    ends: Vec<u32>,
+    spans: Vec<Span>,
+}
+
+impl Divider {
+    /// One that has seen no frame.
+    pub fn new(regions: &[Region]) -> Divider {
+        Divider { regions: regions.to_vec(), ..Divider::default() }
+    }
+
+    /// Prepares for frames of this size.
+    pub fn fit(&mut self, (width, height): (usize, usize)) {
+        if self.regions.is_empty() || self.size == Some((width, height)) {
+            return;
+        }
+        self.size = Some((width, height));
+        self.ends.clear();
+        self.spans.clear();
+        for region in &self.regions {
+            for y in 0..height {
+                self.spans.extend(inside(&[region.polygon.as_slice()], Size { width, height }, y));
+                self.ends.push(self.spans.len() as u32);
+            }
+        }
+    }
+
+    /// The frame with its regions. [`Divider::fit`] must have seen its size.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn frame<'f>(&'f self, frame: Frame<'f>) -> Result<Frame<'f>, SourceError> {
+        if self.regions.is_empty() {
+            return Ok(frame);
+        }
+        Ok(frame.with_regions(RegionMap::new(frame.width(), frame.height(), &self.ends, &self.spans)?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Mask;
+
+    #[test]
+    fn frames_of_every_size_have_their_regions() {
+        let region = |name: &str, rect| Region { name: name.into(), polygon: Mask::rect(rect).unwrap().polygon };
+        let mut divider = Divider::new(&[region("left", [0.0, 0.0, 0.5, 1.0]), region("top", [0.0, 0.0, 1.0, 0.5])]);
+        for (width, height) in [(4, 2), (9, 6), (4, 2)] {
+            let rgb = vec![0; width * height * 3];
+            divider.fit((width, height));
+            let frame = divider.frame(Frame::rgb(width, height, &rgb).unwrap()).unwrap();
+            let map = frame.regions().unwrap();
+            let pixels = |r| (0..height).flat_map(|y| map.row(r, y)).map(|span| span.pixels()).sum::<usize>();
+            assert_eq!((map.len(), pixels(0), pixels(1)), (2, width / 2 * height, height / 2 * width));
+        }
+        let rgb = [0; 3];
+        assert!(Divider::new(&[]).frame(Frame::rgb(1, 1, &rgb).unwrap()).unwrap().regions().is_none());
+    }
+}
