@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 use firmware::color::{Lab, de00_q12};
-use firmware::named::decide;
+use firmware::named::{BLOCK_BYTES, NAMELESS, NAMES_BYTES_MIN, Names};
 use hueflow_edge::config::{Config, Raw};
 use hueflow_edge::health::Child;
 use hueflow_edge::see::open_camera;
@@ -75,13 +75,16 @@ fn a_learned_object_is_found_in_the_next_300_frames_and_not_elsewhere() {
     let colours: Vec<_> = config(&saved).colours.iter().map(|colour| colour.named).collect();
     assert_eq!(colours, config(&table).colours.iter().map(|colour| colour.named).collect::<Vec<_>>());
     assert!(de00_q12(colours[0].lab, Lab::of_rgb(DISC)) < 2 << 12, "{table}");
+    let mut memory = vec![0; NAMES_BYTES_MIN + 2_000 * BLOCK_BYTES];
+    let (mut names, mut found_names) = (Names::new(&colours, &mut memory), vec![NAMELESS; 320 * 240]);
     let (mut of_disc, mut found, mut elsewhere, mut false_ones) = (0u64, 0u64, 0u64, 0u64);
     frames(304, |n, pixels| {
         if n < 4 {
             return;
         }
-        for &rgb in pixels {
-            let has = u64::from(decide(&colours, Lab::of_rgb(rgb)).is_some());
+        names.of_pixels(pixels, &mut found_names);
+        for (&rgb, &name) in pixels.iter().zip(&found_names) {
+            let has = u64::from(name != NAMELESS);
             if is_disc(rgb) {
                 (of_disc, found) = (of_disc + 1, found + has);
             } else {
