@@ -199,6 +199,12 @@ fn an_interrupted_stream_is_told_in_the_tail() {
     let journal = format!("local:{}", dir.path().join("journal.db").display());
     let (bridge, port) =
         Process::start(BRIDGE, &["run", "--mqtt", "embedded", "--journal", &journal], "mqtt://127.0.0.1:");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let retention = Retention { days: 7, video_bytes_max: 1 << 20 };
+    while LocalJournal::open(&dir.path().join("journal.db"), retention, false).is_err() {
+        assert!(Instant::now() < deadline, "the bridge makes no journal");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let mut tail = Command::new(METRICS)
         .args(["tail", "--journal", &journal, "--since", "0"])
         .stdout(Stdio::piped())

@@ -78,7 +78,7 @@ fn has_word(text: &str, word: &str) -> bool {
 /// Whether a script, or cargo, has the option.
 pub fn has_script_option(option: &str) -> bool {
     let has = |script: &&str| has_word(&std::fs::read_to_string(root().join(script)).unwrap_or_default(), option);
-    CARGO.contains(&option) || SCRIPTS.iter().any(|script| has(&script))
+    CARGO.contains(&option) || SCRIPTS.iter().any(has)
 }
 
 /// The keys that a TOML text sets, as `section.key`; a list of tables is one key.
