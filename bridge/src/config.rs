@@ -173,6 +173,12 @@ pub const METRICS_KEYS: &[Key] = &[
         default: "",
         help: "File with the token that whoever opens the page must give; empty for none.",
     },
+    Key {
+        name: "web.hosts",
+        shape: Shape::Text,
+        default: "",
+        help: "Names that the page is reached by, with commas between; this machine's own and IP addresses need not be named.",
+    },
 ];
 
 /// Where a bridge gets its messages.
@@ -373,6 +379,8 @@ pub struct MetricsConfig {
     pub listen: SocketAddr,
     /// Who may see it; none: everybody, on loopback alone.
     pub gate: Option<Gate>,
+    /// Names that the page is reached by, beside this machine's own and IP addresses.
+    pub hosts: Vec<String>,
 }
 
 /// The store's file and what it keeps.
@@ -421,7 +429,9 @@ impl MetricsConfig {
             bytes_max: s.number("store.bytes_max").unsigned_abs(),
             census_kept: number("store.census_kept"),
         };
-        Ok(MetricsConfig { journal: journal(s)?, store, listen, gate })
+        let hosts =
+            s.text("web.hosts").split(',').map(|h| h.trim().to_ascii_lowercase()).filter(|h| !h.is_empty()).collect();
+        Ok(MetricsConfig { journal: journal(s)?, store, listen, gate, hosts })
     }
 }
 

@@ -55,10 +55,11 @@ async fn serve(config: MetricsConfig) -> Result<(), Failure> {
     println!("http://{address}/");
     let _ = std::io::stdout().flush();
     eprintln!("http://{address}/");
-    let (filling, file, gate) = (live.clone(), config.store.file.clone(), config.gate.clone());
+    let (filling, file) = (live.clone(), config.store.file.clone());
+    let access = http::Access { gate: config.gate.clone(), hosts: config.hosts.clone() };
     let stopped = stop.clone();
     let mut filler = tokio::task::spawn_blocking(move || ingest::fill(&config, store, &filling, &stopped));
-    let page = http::serve(listener, gate, file, live, stop);
+    let page = http::serve(listener, access, file, live, stop);
     let mut page = std::pin::pin!(page);
     let (mut signal, mut ended) = (signal, None);
     let result = tokio::select! {
@@ -76,10 +77,11 @@ async fn serve(config: MetricsConfig) -> Result<(), Failure> {
     result
 }
 
-/// Shows each device's last report from the store, so that older ones that are read now do not take its place.
+/// Shows each device's last state and report from the store, so that older ones that are read now do not take its place.
 fn seed(live: &Live, config: &MetricsConfig) -> rusqlite::Result<()> {
     let query = Query::open(&config.store.file)?;
     for known in query.devices()? {
+        live.seed_state(&known.device, known.state, known.status.as_deref());
         if let Some((order, report)) = query.latest(&known.device)? {
             live.seed(order, report);
         }

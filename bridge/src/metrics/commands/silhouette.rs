@@ -5,7 +5,7 @@
 use crate::cli::SilhouetteFlags;
 use crate::config::MetricsConfig;
 use crate::failure::Failure;
-use crate::metrics::http;
+use crate::metrics::http::diagram;
 use crate::metrics::silhouette::census::{self, Colours};
 use crate::metrics::silhouette::picture::read_png;
 use crate::metrics::silhouette::{self, plot};
@@ -40,7 +40,7 @@ pub fn run(config: &MetricsConfig, flags: &SilhouetteFlags) -> Result<(), Failur
         std::fs::write(out, bytes).map_err(|e| Failure::io(&out.display().to_string(), e))?;
     }
     let text = if flags.json {
-        serde_json::to_string(&http::SilhouetteJson::new(&colours, &s, None)).unwrap_or_default()
+        serde_json::to_string(&diagram::SilhouetteJson::new(&colours, &s, None)).unwrap_or_default()
     } else {
         let clusters =
             s.clusters.iter().map(|c| format!("\n  cluster {:3}: {:8} pixels, mean {:+.6}", c.label, c.pixels, c.mean));

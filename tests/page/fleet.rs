@@ -1,0 +1,47 @@
+//! The fleet: cards, search, sorting, and what it says while there is nothing to show.
+//!
+//! One edge is real; the others are status messages and reports that a broker is given.
+
+use super::{LIMIT, overflow};
+use harness::browser::{Browser, get};
+use harness::{House, wait_for};
+
+#[test]
+fn the_fleet_says_what_to_do_when_it_is_empty_and_finds_and_sorts_devices() {
+    let (house, bridge) = House::embedded();
+    let (metrics, page) = house.metrics();
+    let mut browser = Browser::open(house.dir(), &page, 1200, 900);
+    browser.wait_until("what to do", "document.querySelector('.nothing')?.textContent.includes('hueflow-edge run')");
+    let edges: Vec<_> = ["porch-1", "porch-2", "yard"]
+        .map(|name| house.edge(name, &["--source", "synthetic:160x120@30", "--frames", "30", "--census-every", "0"]))
+        .into();
+    wait_for("three devices", LIMIT, || {
+        let text = String::from_utf8_lossy(&get(&page, "/api/fleet").1).into_owned();
+        ["porch-1", "porch-2", "yard"].iter().all(|n| text.contains(&format!("[\"{n}\",\"offline\""))).then_some(())
+    });
+    browser.wait_until("three cards", "document.querySelectorAll('.cards li').length === 3");
+    browser.wait_until(
+        "the state in words",
+        "[...document.querySelectorAll('.cards .state')].every(s => s.textContent === 'stream interrupted')",
+    );
+    let search = |text: &str| {
+        format!(
+            "(s => {{ s.value = '{text}'; s.dispatchEvent(new Event('input')) }})(document.getElementById('search'))"
+        )
+    };
+    browser.value(&search("porch"));
+    browser.wait_until("two cards", "document.querySelectorAll('.cards li').length === 2");
+    browser.wait_until("the search in the address", "location.search === '?q=porch'");
+    assert_eq!(browser.value("document.getElementById('count').textContent"), "2 of 3 devices, 0 online");
+    browser.value(&search("nobody"));
+    browser.wait_until("that nothing is found", "document.querySelector('.nothing').textContent.includes('nobody')");
+    browser.value(&search(""));
+    let order = "[...document.querySelectorAll('.cards li')].map(l => l.dataset.device).join()";
+    assert_eq!(browser.value(order), "porch-1,porch-2,yard");
+    for width in [360, 400] {
+        browser.look_like(width, 800, "dark");
+        browser.wait_until("the phone's width", &format!("innerWidth === {width}"));
+        assert_eq!(overflow(&mut browser), "", "at {width} px");
+    }
+    drop((edges, bridge, metrics));
+}
