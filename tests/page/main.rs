@@ -6,6 +6,7 @@
 
 mod fleet;
 mod view;
+mod whatif;
 
 use harness::browser::{Browser, get};
 use harness::{House, media, output, wait_for};

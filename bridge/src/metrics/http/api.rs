@@ -31,6 +31,13 @@ pub enum Refusal {
     Broken(String),
 }
 
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Refusal::Missing(text) | Refusal::Wrong(text) | Refusal::Broken(text)) = self;
+        f.write_str(text)
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, text) = match self {

@@ -29,6 +29,7 @@ const FILES: &[(&str, &str, &str)] = files![
     JS "api.js",
     JS "banner.js",
     JS "chart.js",
+    JS "command.js",
     JS "device.js",
     JS "dom.js",
     JS "fleet.js",
@@ -39,6 +40,7 @@ const FILES: &[(&str, &str, &str)] = files![
     JS "link.js",
     JS "palette.js",
     JS "silhouette.js",
+    JS "whatif.js",
 ];
 
 /// The routes of the files, and of the addresses that are views of the page.

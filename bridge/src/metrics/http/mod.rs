@@ -7,6 +7,7 @@
 pub mod api;
 pub mod assets;
 pub mod card;
+pub mod command;
 pub mod diagram;
 pub mod events;
 pub mod exposition;
@@ -15,11 +16,13 @@ pub mod guard;
 pub mod health;
 pub mod live;
 pub mod pictures;
+pub mod what_if;
 
 use crate::failure::Failure;
 use crate::metrics::store::query::Query;
+use crate::mqtt::commander::Commander;
 use api::Refusal;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Router, middleware};
 use gate::Gate;
 use guard::Guard;
@@ -35,7 +38,9 @@ pub struct Shared {
     live: Arc<Live>,
     query: Mutex<Query>,
     diagrams: diagram::Diagrams,
+    scenes: what_if::Scenes,
     guard: Arc<Guard>,
+    commander: Option<Commander>,
     stop: watch::Receiver<bool>,
 }
 
@@ -45,17 +50,20 @@ pub type App = Arc<Shared>;
 impl Shared {
     /// None if commands can be sent; otherwise how to switch that on.
     fn commands_hint(&self) -> Option<&'static str> {
-        Some("commands are off: start hueflow-metrics run with --mqtt URL, or set mqtt.url in its [mqtt] section")
+        let off = "start hueflow-metrics run with --mqtt URL, or set url in the section [mqtt] of its configuration";
+        self.commander.is_none().then_some(off)
     }
 }
 
-/// Who may ask for the page.
+/// Who may ask for the page, and how much work one request may make.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     /// The token that opens it, if it needs one.
     pub gate: Option<Gate>,
     /// Names that it is reached by, beside this machine's own.
     pub hosts: Vec<String>,
+    /// Colours up to which a silhouette is exact.
+    pub colours_max: usize,
 }
 
 /// Listens at an address.
@@ -90,12 +98,21 @@ pub async fn serve(
     access: Access,
     file: PathBuf,
     live: Arc<Live>,
+    commander: Option<Commander>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
     let query = Query::open(&file).map_err(|e| Failure::io(&file.display().to_string(), e))?;
     let guard = Arc::new(Guard::new(access.gate, access.hosts));
-    let diagrams = diagram::Diagrams::default();
-    let shared = Shared { live, query: Mutex::new(query), diagrams, guard: guard.clone(), stop: stop.clone() };
+    let diagrams = diagram::Diagrams::new(access.colours_max);
+    let shared = Shared {
+        live,
+        query: Mutex::new(query),
+        diagrams,
+        scenes: what_if::Scenes::default(),
+        guard: guard.clone(),
+        commander,
+        stop: stop.clone(),
+    };
     let app = Router::new()
         .merge(assets::routes())
         .route("/healthz", get(api::healthz))
@@ -111,6 +128,9 @@ pub async fn serve(
         .route("/api/devices/{device}/original.jpg", get(pictures::original))
         .route("/api/devices/{device}/knife.svg", get(diagram::knife))
         .route("/api/devices/{device}/silhouette", get(diagram::silhouette))
+        .route("/api/devices/{device}/what-if", get(what_if::what_if))
+        .route("/api/devices/{device}/what-if/curve", get(what_if::curve))
+        .route("/api/devices/{device}/command", post(command::command))
         .route("/api/ledger", get(api::ledger))
         .route("/api/events", get(events::events))
         .with_state(Arc::new(shared))

@@ -13,12 +13,14 @@ import { historyPart } from "./history.js";
 import { ledgerPart } from "./ledger.js";
 import { palettePart, swatchesOf } from "./palette.js";
 import { silhouettePart } from "./silhouette.js";
+import { whatIfPart } from "./whatif.js";
 
 export function deviceView(root, device, query, go) {
   const abort = new AbortController(), signal = abort.signal;
   const frame = framePart(), palette = palettePart("frame"), ledger = ledgerPart(), silhouette = silhouettePart(device, signal);
+  const whatIf = whatIfPart(device, signal);
   const past = historyPart(device, query, go, signal);
-  let report = null, offset = 0, lag = null, state = "unknown";
+  let report = null, offset = 0, lag = null, state = "unknown", session = "";
 
   const word = el("span", { class: "state", id: "state", text: "loading" }), age = el("span", { id: "age" });
   const original = picture("original", "original.jpg"), clustered = picture("clustered", "picture.png");
@@ -29,6 +31,7 @@ export function deviceView(root, device, query, go) {
     section("numbers", "This frame", ...frame.nodes),
     section("history", "Over time", ...past.nodes),
     section("silhouettes", "Silhouette of the last census", ...silhouette.nodes),
+    section("what-if", "What if lambda were another", ...whatIf.nodes),
     section("ledger", "Ledger: every record, exactly once", ...ledger.nodes),
     section("device", "The device", health, about));
 
@@ -92,6 +95,8 @@ export function deviceView(root, device, query, go) {
       if (now.picture !== null) clustered.load(`clustered, frame ${count(now.picture)}`);
       if (now.original) original.load("original");
       silhouette.load();
+      whatIf.setCommands(now.commands, session);
+      if (now.report) whatIf.start(now.report.lambda);
     } catch (error) {
       if (isAbort(error)) return;
       word.textContent = error.status === 404 ? "unknown device" : "cannot be shown";
@@ -102,14 +107,14 @@ export function deviceView(root, device, query, go) {
   }
 
   const disconnect = connect("/api/events?device=" + encodeURIComponent(device), {
-    hello: () => { showAway(false); load(); },
+    hello(h) { session = h.session; showAway(false); load(); },
     missed: load,
     health: showHealth,
-    report(r) { report = r; lag = Date.now() + offset - r.captured_at_ms; past.add(r); showReport(); },
+    report(r) { report = r; whatIf.start(r.lambda); lag = Date.now() + offset - r.captured_at_ms; past.add(r); showReport(); },
     picture: p => clustered.load(`clustered, frame ${count(p.frame)}`),
     original: () => original.load("original"),
     status: s => showState(s.state, s.status),
-    census: () => silhouette.load(),
+    census: () => { silhouette.load(); whatIf.census(); },
     ledger: ledger.show,
     away: () => showAway(true),
   });

@@ -4,7 +4,7 @@
 //! long one, or one whose reports are deleted, comes from the sums by minute or hour. There is no index by time: within a
 //! stream the capture times rise with the sequence numbers, so the range's ends are found by bisection.
 
-use super::query::{Query, REPORTS_MAX, Unit};
+use super::query::{CensusKey, Query, REPORTS_MAX, Unit};
 use super::schema::SWATCH_BYTES;
 use super::{int, rows::uint};
 use crate::metrics::store::rollup::{HOUR_US, MINUTE_US};
@@ -77,6 +77,21 @@ pub struct Stripe {
     pub colours: Vec<(String, f64)>,
 }
 
+/// The settings that a frame was clustered with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FrameSettings {
+    /// Lambda, in 8-bit levels.
+    pub lambda: f64,
+    /// Coreset size asked for.
+    pub coreset_size: u32,
+    /// Coreset method, by its word.
+    pub method: String,
+    /// Refinement, by its word.
+    pub refine: String,
+    /// Pixels that a colour needs to open a cluster.
+    pub w_open: u32,
+}
+
 /// Reports of a stream that are in the range.
 struct Part {
     sid: i64,
@@ -130,6 +145,25 @@ impl Query {
             }
         });
         Ok(History { unit: name, step_ms: us / 1000, points: points.collect(), strip })
+    }
+
+    /// The settings of a census's frame; None if its report is not in the store (any more).
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn settings_of(&self, key: &CensusKey) -> rusqlite::Result<Option<FrameSettings>> {
+        // Frames are not indexed: the report's sequence number is near that of the census, which follows it.
+        let sql = "SELECT s.lambda, s.coreset_size, s.method, s.refine, s.w_open FROM census c \
+                   JOIN streams t ON t.device = c.device AND t.stream = c.stream \
+                   JOIN report_rows r ON r.sid = t.sid AND r.seq <= c.seq JOIN settings s ON s.id = r.settings \
+                   WHERE c.device = ?1 AND c.stream = ?2 AND c.frame = ?3 ORDER BY r.seq DESC LIMIT 1";
+        let of = params![key.device, key.stream, int(key.frame)];
+        let row = |r: &rusqlite::Row<'_>| {
+            let (lambda, coreset_size, method, refine, w_open) =
+                (r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?);
+            Ok(FrameSettings { lambda, coreset_size, method, refine, w_open })
+        };
+        self.db.prepare_cached(sql)?.query_row(of, row).optional()
     }
 
     /// Where the range is in each stream that has a part in it, oldest first.
