@@ -45,3 +45,27 @@ fn the_fleet_says_what_to_do_when_it_is_empty_and_finds_and_sorts_devices() {
     }
     drop((edges, bridge, metrics));
 }
+
+#[test]
+fn a_fleet_of_a_thousand_is_shown_and_searched() {
+    let (house, bridge) = House::embedded();
+    let (mut metrics, _) = house.metrics();
+    assert_eq!(metrics.stop(), 0);
+    let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) \
+               INSERT INTO statuses (device, state, at_ms, json) \
+               SELECT printf('camera-%04d', i), iif(i % 10 = 0, 'offline', 'online'), 1, '{}' FROM n";
+    let out = std::process::Command::new("sqlite3").arg(house.store()).arg(sql).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let (metrics, page) = house.metrics();
+    let mut browser = Browser::open(house.dir(), &page, 1280, 900);
+    browser.wait_until("all cards", "document.querySelectorAll('.cards li').length === 1000");
+    let paint = browser.value("performance.getEntriesByName('first-contentful-paint')[0]?.startTime");
+    let text = "document.getElementById('count').textContent";
+    assert_eq!(browser.value(text), "1,000 of 1,000 devices, 900 online");
+    browser.value("(s => { s.value = 'interrupted'; s.dispatchEvent(new Event('input')) })(document.getElementById('search'))");
+    assert_eq!(browser.value(text), "100 of 1,000 devices, 0 online");
+    browser.value("(s => { s.value = '0777'; s.dispatchEvent(new Event('input')) })(document.getElementById('search'))");
+    assert_eq!(browser.value("document.querySelectorAll('.cards li').length"), 1);
+    println!("1,000 devices: first paint after {paint} ms");
+    drop((metrics, bridge));
+}

@@ -2,7 +2,7 @@
 //!
 //! Real edges send a clip to a real bridge; a proxy stands between the browser and `hueflow-metrics`.
 
-use super::{LIMIT, overflow};
+use super::LIMIT;
 use harness::browser::{Browser, get};
 use harness::proxy::{Mode, Proxy};
 use harness::{House, Running, media, output, wait_for};
@@ -71,11 +71,7 @@ fn the_view_shows_pictures_palette_curves_knife_and_ledger() {
     browser.wait_until("its curve", "document.querySelector('#times .line.c-total')?.getAttribute('d').length > 50");
     browser.value("history.back()");
     browser.wait_until("live again", "document.getElementById('history-note').textContent.startsWith('Live: frames')");
-    for width in [360, 400] {
-        browser.look_like(width, 800, "light");
-        browser.wait_until("the phone's width", &format!("innerWidth === {width}"));
-        assert_eq!(overflow(&mut browser), "", "at {width} px");
-    }
+    super::looks::check(&mut browser, &page, "demo");
     assert_eq!(edge.stop(), 0);
     browser.wait_until(
         "the interruption in words",

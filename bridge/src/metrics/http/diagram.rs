@@ -23,6 +23,8 @@ use tokio::sync::watch;
 const KNIVES_MAX: usize = 16;
 /// Pixels that an estimate draws: with a million colours it takes two seconds, with a bound of about 0.01.
 const DRAWN_PIXELS: usize = 4_000;
+/// Pixels of an estimate at once: 60 ms with 96,000 colours.
+const QUICK_PIXELS: usize = 1_000;
 
 /// A silhouette, exact or estimated, with what its diagram needs.
 #[derive(Debug)]
@@ -205,10 +207,37 @@ async fn compute(app: &App, device: &str) -> Result<(CensusKey, Arc<Scored>), Re
     Ok((key, scored))
 }
 
-/// Whether the page is dark.
+/// How a silhouette is wanted.
 #[derive(serde::Deserialize)]
 pub struct Look {
+    /// 1 for a diagram on a dark page.
     dark: Option<u8>,
+    /// 1 for an estimate at once, unless the exact one is there.
+    quick: Option<u8>,
+    /// 1 for the diagram in the JSON, too.
+    knife: Option<u8>,
+}
+
+impl Look {
+    fn title(key: &CensusKey) -> String {
+        format!("{}, frame {}", key.device, key.frame)
+    }
+}
+
+/// An estimate of the last census, or what is kept of it.
+async fn estimate(app: &App, device: &str) -> Result<(CensusKey, Arc<Scored>), Refusal> {
+    let device = device.to_owned();
+    let key = query_store(app, move |q| q.latest_census(&device)).await?;
+    if let Some(scored) = app.diagrams.find(&key) {
+        return Ok((key, scored));
+    }
+    let (guard, of) = (CancelOnDrop::default(), key.clone());
+    let cancel = guard.flag();
+    let (colours, settings) = query_store(app, move |q| Ok((q.census(&of)?, q.settings_of(&of)?))).await?;
+    let lambda = settings.map(|s| s.lambda);
+    let scored = blocking(move || Scored::new(colours, 0, QUICK_PIXELS, lambda, &cancel)).await?;
+    drop(guard);
+    Ok((key, Arc::new(scored.map_err(|e| Refusal::Missing(e.to_string()))?)))
 }
 
 /// `knife.svg`.
@@ -221,7 +250,7 @@ pub async fn knife(
     Params(look): Params<Look>,
 ) -> Result<Response, Refusal> {
     let (key, scored) = compute(&app, &device).await?;
-    let svg = scored.svg(&format!("{}, frame {}", key.device, key.frame), look.dark == Some(1));
+    let svg = scored.svg(&Look::title(&key), look.dark == Some(1));
     let headers = [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, svg).into_response())
 }
@@ -230,9 +259,18 @@ pub async fn knife(
 ///
 /// # Errors
 /// As [`knife`].
-pub async fn silhouette(State(app): State<App>, Path(device): Path<String>) -> Result<Response, Refusal> {
-    let (key, scored) = compute(&app, &device).await?;
-    Ok(Json(scored.json(key.frame)).into_response())
+pub async fn silhouette(
+    State(app): State<App>,
+    Path(device): Path<String>,
+    Params(look): Params<Look>,
+) -> Result<Response, Refusal> {
+    let (key, scored) =
+        if look.quick == Some(1) { estimate(&app, &device).await? } else { compute(&app, &device).await? };
+    let mut answer = scored.json(key.frame);
+    if look.knife == Some(1) {
+        answer["knife"] = json!(scored.svg(&Look::title(&key), look.dark == Some(1)));
+    }
+    Ok(Json(answer).into_response())
 }
 
 /// A silhouette as JSON.

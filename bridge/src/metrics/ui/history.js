@@ -51,7 +51,8 @@ export function historyPart(device, query, go, signal) {
     stripes.forEach((s, i) => {
       const x = group.x(s.t, width), next = i + 1 < stripes.length ? group.x(stripes[i + 1].t, width) : x + width / Math.max(20, stripes.length);
       // Over a gap there is nothing to show.
-      const w = Math.min(next - x, 3 * width / Math.max(12, stripes.length));
+      const until = stripes[i + 1]?.t ?? s.t, isGap = until - s.t > Math.max(10 * group.step, (group.to - group.from) / 30);
+      const w = isGap ? 3 : next - x;
       let y = 0;
       // Sorted by colour, so that neighbours in time stay neighbours.
       for (const [hex, share] of [...s.colours].sort((a, b) => a[0] < b[0] ? -1 : 1)) {

@@ -94,6 +94,7 @@ export function whatIfPart(device, signal) {
     }));
   }
 
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (started) ask(0); }, { signal });
   return {
     nodes: [el("div", { class: "slider" }, el("label", { for: "lambda-slider", text: "Lambda in levels: the largest distance of a colour to its palette entry" }), slider, number), figures, ...palette.nodes, el("div", { class: "tools" }, ...command.nodes), note, knife, curves],
     setCommands: command.setCommands,
