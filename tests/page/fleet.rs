@@ -4,7 +4,8 @@
 
 use super::{LIMIT, overflow};
 use harness::browser::{Browser, get};
-use harness::{House, wait_for};
+use harness::{House, Running, bin, wait_for};
+use std::process::Command;
 
 #[test]
 fn the_fleet_says_what_to_do_when_it_is_empty_and_finds_and_sorts_devices() {
@@ -54,17 +55,25 @@ fn a_fleet_of_a_thousand_is_shown_and_searched() {
     let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) \
                INSERT INTO statuses (device, state, at_ms, json) \
                SELECT printf('camera-%04d', i), iif(i % 10 = 0, 'offline', 'online'), 1, '{}' FROM n";
-    let out = std::process::Command::new("sqlite3").arg(house.store()).arg(sql).output().unwrap();
+    let out = Command::new("sqlite3").arg(house.store()).arg(sql).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    let (metrics, page) = house.metrics();
+    // Another log: the first one's has the address of before.
+    let mut command = Command::new(bin("hueflow-metrics"));
+    command.args(["run", "--journal", &house.journal, "--listen", "127.0.0.1:0", "--store"]).arg(house.store());
+    let metrics = Running::start("metrics-of-1000", house.dir(), &mut command);
+    let line = metrics.wait_for_line("http://127.0.0.1:", LIMIT);
+    let page = line[line.find("http://").unwrap()..].trim().to_owned();
     let mut browser = Browser::open(house.dir(), &page, 1280, 900);
     browser.wait_until("all cards", "document.querySelectorAll('.cards li').length === 1000");
     let paint = browser.value("performance.getEntriesByName('first-contentful-paint')[0]?.startTime");
     let text = "document.getElementById('count').textContent";
     assert_eq!(browser.value(text), "1,000 of 1,000 devices, 900 online");
-    browser.value("(s => { s.value = 'interrupted'; s.dispatchEvent(new Event('input')) })(document.getElementById('search'))");
+    browser.value(
+        "(s => { s.value = 'interrupted'; s.dispatchEvent(new Event('input')) })(document.getElementById('search'))",
+    );
     assert_eq!(browser.value(text), "100 of 1,000 devices, 0 online");
-    browser.value("(s => { s.value = '0777'; s.dispatchEvent(new Event('input')) })(document.getElementById('search'))");
+    browser
+        .value("(s => { s.value = '0777'; s.dispatchEvent(new Event('input')) })(document.getElementById('search'))");
     assert_eq!(browser.value("document.querySelectorAll('.cards li').length"), 1);
     println!("1,000 devices: first paint after {paint} ms");
     drop((metrics, bridge));

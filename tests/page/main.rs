@@ -63,12 +63,10 @@ fn the_edges_own_page_shows_the_live_picture_and_says_when_it_has_stopped() {
 
 #[test]
 fn the_page_is_on_loopback_only_unless_told_otherwise() {
-    let house = House::new("", "");
-    let mut house = house;
-    house.journal = format!("local:{}", house.path("journal.sqlite").display());
+    let (house, bridge) = House::embedded();
     let (metrics, page) = house.metrics();
     assert!(page.starts_with("http://127.0.0.1:"), "{page}");
     assert_eq!(get(&page, "/healthz").0, 200);
     assert_eq!(get(&page, "/api/devices/nobody/latest").0, 404);
-    drop(metrics);
+    drop((metrics, bridge));
 }
