@@ -161,7 +161,9 @@ pub struct Metrics {
 #[derive(Debug, Subcommand)]
 pub enum MetricsCommand {
     /// Fill the store from the journal and show the page, until stopped.
-    Run(MetricsFlags),
+    Run(RunFlags),
+    /// Change a running device: lambda, coreset size, method, rate of censuses.
+    Cmd(CmdFlags),
     /// Say what of journal, store, page, disk and clock works, what does not, and what to type.
     Doctor(MetricsFlags),
     /// Print one line a frame as they come.
@@ -179,7 +181,7 @@ pub enum MetricsCommand {
 }
 
 /// Flags that all of `hueflow-metrics` share.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct MetricsFlags {
     /// Configuration file [/etc/hueflow/metrics.toml, if it is there].
     #[arg(long, value_name = "FILE")]
@@ -198,13 +200,107 @@ pub struct MetricsFlags {
     token_file: Option<String>,
 }
 
+/// Flags of `run`.
+#[derive(Debug, Args)]
+pub struct RunFlags {
+    /// Shared flags.
+    #[command(flatten)]
+    pub shared: MetricsFlags,
+    /// Broker for commands to devices.
+    #[command(flatten)]
+    pub mqtt: MqttFlags,
+}
+
+/// By which broker commands go, and to which site.
+#[derive(Debug, Default, Args)]
+pub struct MqttFlags {
+    /// Broker: mqtt://[USER@]HOST[:PORT], or mqtts:// for TLS.
+    #[arg(long, value_name = "URL")]
+    mqtt: Option<String>,
+    /// Site: the second word of every MQTT topic.
+    #[arg(long)]
+    site: Option<String>,
+}
+
+/// Flags of `cmd`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).multiple(true)
+    .args(["lambda", "coreset_size", "method", "census_every", "snapshot"])))]
+pub struct CmdFlags {
+    /// The device.
+    #[arg(value_name = "DEVICE")]
+    pub device: String,
+    /// Configuration file [/etc/hueflow/metrics.toml, if it is there].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Broker for commands to devices.
+    #[command(flatten)]
+    mqtt: MqttFlags,
+    /// Largest distance of a colour to its palette entry, in 8-bit levels: 0.01 to 442.
+    #[arg(long)]
+    lambda: Option<f64>,
+    /// Points of the coreset.
+    #[arg(long, value_name = "N")]
+    coreset_size: Option<u32>,
+    /// Coreset method: octree, uniform, sensitivity, streamkm or lightweight.
+    #[arg(long)]
+    method: Option<String>,
+    /// Seconds between two censuses; 0 for none.
+    #[arg(long, value_name = "SECONDS")]
+    census_every: Option<f64>,
+    /// One census now.
+    #[arg(long)]
+    snapshot: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl CmdFlags {
+    /// The settings.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        MetricsFlags { config: self.config.clone(), ..MetricsFlags::default() }.settings_with(&self.mqtt)
+    }
+
+    /// The command, as it goes to the topic `cmd`.
+    pub fn command(&self) -> serde_json::Map<String, serde_json::Value> {
+        let values = [
+            ("lambda", self.lambda.map(Into::into)),
+            ("coreset_size", self.coreset_size.map(Into::into)),
+            ("method", self.method.clone().map(Into::into)),
+            ("census_every", self.census_every.map(Into::into)),
+            ("snapshot", self.snapshot.then_some(true.into())),
+        ];
+        values.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+    }
+}
+
+impl RunFlags {
+    /// The settings.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        self.shared.settings_with(&self.mqtt)
+    }
+}
+
 impl MetricsFlags {
     /// The settings.
     ///
     /// # Errors
     /// [`Failure`].
     pub fn settings(&self) -> Result<Settings, Failure> {
+        self.settings_with(&MqttFlags::default())
+    }
+
+    fn settings_with(&self, mqtt: &MqttFlags) -> Result<Settings, Failure> {
         let flags = [
+            ("site", mqtt.site.clone()),
+            ("mqtt.url", mqtt.mqtt.clone()),
             ("journal.url", self.journal.clone()),
             ("store.file", self.store.clone()),
             ("web.listen", self.listen.clone()),

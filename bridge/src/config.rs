@@ -66,19 +66,8 @@ const JOURNAL_KEYS: [Key; 11] = [
     },
 ];
 
-const fn journal_key(i: usize) -> Key {
-    JOURNAL_KEYS[i]
-}
-
-/// Keys of `hueflow-bridge`.
-pub const BRIDGE_KEYS: &[Key] = &[
-    Key { name: "site", shape: Shape::Text, default: "home", help: "The site: second word of every MQTT topic." },
-    Key {
-        name: "mqtt.url",
-        shape: Shape::Text,
-        default: "mqtt://127.0.0.1:1883",
-        help: "The broker: mqtt://[USER@]HOST[:PORT], mqtts:// for TLS, or embedded[:PORT].",
-    },
+/// Keys of a connection to a broker, beside its URL.
+const MQTT_KEYS: [Key; 4] = [
     Key { name: "mqtt.password_file", shape: Shape::Text, default: "", help: "File with the broker's password." },
     Key {
         name: "mqtt.ca_file",
@@ -93,6 +82,25 @@ pub const BRIDGE_KEYS: &[Key] = &[
         help: "PEM file with a certificate to show to the broker; empty for none.",
     },
     Key { name: "mqtt.key_file", shape: Shape::Text, default: "", help: "PEM file with that certificate's key." },
+];
+
+const fn journal_key(i: usize) -> Key {
+    JOURNAL_KEYS[i]
+}
+
+/// Keys of `hueflow-bridge`.
+pub const BRIDGE_KEYS: &[Key] = &[
+    Key { name: "site", shape: Shape::Text, default: "home", help: "The site: second word of every MQTT topic." },
+    Key {
+        name: "mqtt.url",
+        shape: Shape::Text,
+        default: "mqtt://127.0.0.1:1883",
+        help: "The broker: mqtt://[USER@]HOST[:PORT], mqtts:// for TLS, or embedded[:PORT].",
+    },
+    MQTT_KEYS[0],
+    MQTT_KEYS[1],
+    MQTT_KEYS[2],
+    MQTT_KEYS[3],
     journal_key(0),
     journal_key(1),
     journal_key(2),
@@ -120,6 +128,22 @@ pub const BRIDGE_KEYS: &[Key] = &[
 
 /// Keys of `hueflow-metrics`.
 pub const METRICS_KEYS: &[Key] = &[
+    Key {
+        name: "site",
+        shape: Shape::Text,
+        default: "home",
+        help: "The site whose devices get commands: second word of every MQTT topic.",
+    },
+    Key {
+        name: "mqtt.url",
+        shape: Shape::Text,
+        default: "",
+        help: "The broker by which commands go to devices: mqtt://[USER@]HOST[:PORT], mqtts:// for TLS; empty: no commands.",
+    },
+    MQTT_KEYS[0],
+    MQTT_KEYS[1],
+    MQTT_KEYS[2],
+    MQTT_KEYS[3],
     journal_key(0),
     journal_key(1),
     journal_key(2),
@@ -172,6 +196,18 @@ pub const METRICS_KEYS: &[Key] = &[
         shape: Shape::Text,
         default: "",
         help: "File with the token that whoever opens the page must give; empty for none.",
+    },
+    Key {
+        name: "silhouette.colours_max",
+        shape: Shape::Number { min: 1_000, max: 5_000_000 },
+        default: "100000",
+        help: "Colours up to which a silhouette on the page is exact (100,000 take two seconds); beyond it is estimated.",
+    },
+    Key {
+        name: "web.hosts",
+        shape: Shape::Text,
+        default: "",
+        help: "Names that the page is reached by, with commas between; this machine's own and IP addresses need not be named.",
     },
 ];
 
@@ -267,7 +303,12 @@ fn broker(s: &Settings) -> Result<Broker, Failure> {
         }
         return Err(s.wrong("mqtt.url", "asks for the embedded broker, which this build does not have"));
     }
-    let mut url: Url = text.parse().map_err(|e: String| s.wrong("mqtt.url", &e))?;
+    remote_broker(s).map(Broker::Remote)
+}
+
+/// A broker elsewhere, with password and certificates.
+fn remote_broker(s: &Settings) -> Result<Url, Failure> {
+    let mut url: Url = s.text("mqtt.url").parse().map_err(|e: String| s.wrong("mqtt.url", &e))?;
     if let Some(file) = s.some("mqtt.password_file") {
         let password = std::fs::read_to_string(file).map_err(|e| cannot_read(s, "mqtt.password_file", &e))?;
         let user = url.login.take().map_or_else(String::new, |(user, _)| user);
@@ -286,7 +327,7 @@ fn broker(s: &Settings) -> Result<Broker, Failure> {
         }
         None => {}
     }
-    Ok(Broker::Remote(url))
+    Ok(url)
 }
 
 /// A certificate and its key: both, or neither.
@@ -362,6 +403,26 @@ fn cannot_read(s: &Settings, key: &str, error: &std::io::Error) -> Failure {
     s.wrong(key, &format!("cannot be read: {error}"))
 }
 
+/// How commands reach devices.
+#[derive(Debug, Clone)]
+pub struct CommandConfig {
+    /// The broker.
+    pub url: Url,
+    /// The site.
+    pub site: String,
+}
+
+fn command_config(s: &Settings) -> Result<Option<CommandConfig>, Failure> {
+    let site = s.text("site").to_owned();
+    if !is_device(&site) {
+        return Err(s.wrong("site", "must be 1 to 64 letters, digits, `.`, `-` or `_`"));
+    }
+    if s.some("mqtt.url").is_none() {
+        return Ok(None);
+    }
+    Ok(Some(CommandConfig { url: remote_broker(s)?, site }))
+}
+
 /// What `hueflow-metrics` needs.
 #[derive(Debug, Clone)]
 pub struct MetricsConfig {
@@ -373,6 +434,12 @@ pub struct MetricsConfig {
     pub listen: SocketAddr,
     /// Who may see it; none: everybody, on loopback alone.
     pub gate: Option<Gate>,
+    /// Names that the page is reached by, beside this machine's own and IP addresses.
+    pub hosts: Vec<String>,
+    /// Colours up to which a silhouette on the page is exact.
+    pub colours_max: usize,
+    /// The broker for commands, if there is one.
+    pub mqtt: Option<CommandConfig>,
 }
 
 /// The store's file and what it keeps.
@@ -421,7 +488,10 @@ impl MetricsConfig {
             bytes_max: s.number("store.bytes_max").unsigned_abs(),
             census_kept: number("store.census_kept"),
         };
-        Ok(MetricsConfig { journal: journal(s)?, store, listen, gate })
+        let hosts =
+            s.text("web.hosts").split(',').map(|h| h.trim().to_ascii_lowercase()).filter(|h| !h.is_empty()).collect();
+        let colours_max = usize::try_from(s.number("silhouette.colours_max")).unwrap_or(usize::MAX);
+        Ok(MetricsConfig { journal: journal(s)?, store, listen, gate, hosts, colours_max, mqtt: command_config(s)? })
     }
 }
 

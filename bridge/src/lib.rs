@@ -17,7 +17,7 @@
 //! 8. [`relay::stats`], [`relay::endpoint`], [`prom`]: the relay's health and counters.
 //!
 //! Both programs share [`cli`], [`config`] and [`settings`] (what the user asked for), [`failure`] (exit codes),
-//! [`doctor`], [`signals`], [`clock`] and [`sqlite`].
+//! [`doctor`], [`mqtt`], [`signals`], [`clock`] and [`sqlite`].
 
 pub mod cli;
 pub mod clock;
@@ -28,6 +28,7 @@ pub mod intervals;
 pub mod journal;
 pub mod json;
 pub mod metrics;
+pub mod mqtt;
 pub mod prom;
 pub mod relay;
 #[cfg(test)]

@@ -68,7 +68,7 @@ fn output(arguments: &[&str]) -> (Option<i32>, String, String) {
 
 fn get(port: u16, path: &str) -> (String, Vec<u8>) {
     let mut s = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    write!(s, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    write!(s, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").unwrap();
     let mut all = Vec::new();
     s.read_to_end(&mut all).unwrap();
     let at = all.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
@@ -180,6 +180,10 @@ fn journey(dir: &Path, mqtt: &str, journal: &str) {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+    let (head, _) = get(page, "/ HTTP/1.1\r\nX-Rest:");
+    assert!(head.contains("frame-ancestors 'none'") && head.contains("x-content-type-options: nosniff"), "{head}");
+    let foreign = get(page, "/ HTTP/1.0\r\nHost: rebound.example\r\nX-Rest:").0;
+    assert!(foreign.contains(" 421 "), "a foreign name for this address: {foreign}");
     assert!(get(page, "/api/devices/pi/original.jpg").0.starts_with("HTTP/1.1 404"));
     assert!(get(page, "/api/devices/pi/knife.svg").0.starts_with("HTTP/1.1 404"));
     assert_eq!(metrics.terminate(), Some(0));
@@ -293,7 +297,10 @@ fn a_page_with_a_token_requires_it_and_no_log_shows_it() {
         assert!(String::from_utf8_lossy(&body).contains("a token is needed"));
     }
     let (head, _) = get(port, &format!("/?token={token}"));
-    assert!(head.starts_with("HTTP/1.1 200") && head.contains("HttpOnly; SameSite=Strict"), "{head}");
+    assert!(head.starts_with("HTTP/1.1 303") && head.contains("HttpOnly; SameSite=Strict"), "{head}");
+    assert!(head.contains("location: /\r\n") && !head.contains("Secure"), "the token leaves the address: {head}");
+    let (head, _) = get(port, &format!("/?token={token} HTTP/1.1\r\nX-Forwarded-Proto: https\r\nX-Rest:"));
+    assert!(head.contains("; Secure"), "{head}");
     for header in [format!("Authorization: Bearer {token}"), format!("Cookie: hueflow_token={token}")] {
         let (head, _) = get(port, &format!("/api/devices HTTP/1.1\r\n{header}\r\nX-Rest:"));
         assert!(head.starts_with("HTTP/1.1 200"), "{header}: {head}");

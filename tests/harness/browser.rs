@@ -98,6 +98,34 @@ impl Browser {
         result["result"]["value"].clone()
     }
 
+    /// The value of a promise on the page, such as what an asynchronous function gives.
+    pub fn resolved(&mut self, expression: &str) -> Value {
+        let params = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        self.call("Runtime.evaluate", params)["result"]["value"].clone()
+    }
+
+    /// Opens another address, as if it were typed.
+    pub fn go(&mut self, url: &str) {
+        self.call("Page.navigate", json!({ "url": url }));
+    }
+
+    /// Makes the window as wide and as high as a device, with its system's colours: `dark` or `light`.
+    pub fn look_like(&mut self, width: u32, height: u32, scheme: &str) {
+        let is_phone = width < 600;
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_phone });
+        self.call("Emulation.setDeviceMetricsOverride", size);
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.call("Emulation.setEmulatedMedia", json!({ "features": features }));
+    }
+
+    /// Writes all of the page to `path`, as PNG, also what is below the window.
+    pub fn whole_screenshot(&mut self, path: &Path) {
+        let result = self.call("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true }));
+        let data = result["data"].as_str().expect("a picture");
+        let bytes = base64::engine::general_purpose::STANDARD.decode(data).expect("base64");
+        std::fs::write(path, bytes).expect("the screenshot's file");
+    }
+
     /// Waits until an expression is true.
     pub fn wait_until(&mut self, what: &str, expression: &str) {
         wait_for(what, LIMIT, || (self.value(expression) == true).then_some(()));

@@ -6,7 +6,7 @@ use clap::Parser;
 use hueflow_bridge::cli::{Metrics, MetricsCommand, log_to_stderr};
 use hueflow_bridge::config::MetricsConfig;
 use hueflow_bridge::failure::{Failure, end};
-use hueflow_bridge::metrics::commands::{ledger, silhouette, tail, video};
+use hueflow_bridge::metrics::commands::{cmd, ledger, silhouette, tail, video};
 use hueflow_bridge::{doctor, metrics};
 use std::process::ExitCode;
 
@@ -19,7 +19,8 @@ fn main() -> ExitCode {
 fn run(command: MetricsCommand) -> Result<(), Failure> {
     let check = |flags: &hueflow_bridge::cli::MetricsFlags| MetricsConfig::check(&flags.settings()?);
     match command {
-        MetricsCommand::Run(flags) => metrics::run(check(&flags)?),
+        MetricsCommand::Run(flags) => metrics::run(MetricsConfig::check(&flags.settings()?)?),
+        MetricsCommand::Cmd(flags) => cmd::run(&MetricsConfig::check(&flags.settings()?)?, &flags),
         MetricsCommand::Tail(flags) => {
             tail::run(&check(&flags.shared)?, flags.device.as_deref(), flags.since.as_deref())
         }

@@ -9,10 +9,12 @@ pub mod http;
 pub mod ingest;
 pub mod silhouette;
 pub mod store;
+pub mod what_if;
 
 use crate::config::MetricsConfig;
 use crate::failure::Failure;
 use crate::journal;
+use crate::mqtt::commander::Commander;
 use crate::signals::stop_signal;
 use http::live::Live;
 use std::io::Write;
@@ -55,10 +57,13 @@ async fn serve(config: MetricsConfig) -> Result<(), Failure> {
     println!("http://{address}/");
     let _ = std::io::stdout().flush();
     eprintln!("http://{address}/");
-    let (filling, file, gate) = (live.clone(), config.store.file.clone(), config.gate.clone());
+    let (filling, file) = (live.clone(), config.store.file.clone());
+    let access =
+        http::Access { gate: config.gate.clone(), hosts: config.hosts.clone(), colours_max: config.colours_max };
+    let commander = commander(&config, &live)?;
     let stopped = stop.clone();
     let mut filler = tokio::task::spawn_blocking(move || ingest::fill(&config, store, &filling, &stopped));
-    let page = http::serve(listener, gate, file, live, stop);
+    let page = http::serve(listener, access, file, live, commander, stop);
     let mut page = std::pin::pin!(page);
     let (mut signal, mut ended) = (signal, None);
     let result = tokio::select! {
@@ -76,10 +81,25 @@ async fn serve(config: MetricsConfig) -> Result<(), Failure> {
     result
 }
 
-/// Shows each device's last report from the store, so that older ones that are read now do not take its place.
+/// The connection by which commands go, if there is a broker for them. Health says what is known of broker and bridge.
+fn commander(config: &MetricsConfig, live: &Arc<Live>) -> Result<Option<Commander>, Failure> {
+    let Some(mqtt) = &config.mqtt else { return Ok(None) };
+    let commander = Commander::start(&mqtt.url, &mqtt.site).map_err(Failure::Config)?;
+    let (mut link, live) = (commander.link(), live.clone());
+    tokio::spawn(async move {
+        while link.changed().await.is_ok() {
+            let now = link.borrow_and_update().clone().unwrap_or_default();
+            live.set_health(|h| (h.broker, h.bridge) = (now.broker, now.bridge));
+        }
+    });
+    Ok(Some(commander))
+}
+
+/// Shows each device's last state and report from the store, so that older ones that are read now do not take its place.
 fn seed(live: &Live, config: &MetricsConfig) -> rusqlite::Result<()> {
     let query = Query::open(&config.store.file)?;
     for known in query.devices()? {
+        live.seed_state(&known.device, known.state, known.status.as_deref());
         if let Some((order, report)) = query.latest(&known.device)? {
             live.seed(order, report);
         }

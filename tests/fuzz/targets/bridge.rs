@@ -147,7 +147,7 @@ pub fn journal(data: &[u8]) {
     let lines = ledger::lines(store.accounts());
     assert!(!serde_json::to_string(&lines).unwrap().is_empty());
     live.set_ledger(lines.clone());
-    assert!(live.text().contains("hueflow_metrics_"));
+    assert!(hueflow_bridge::metrics::http::exposition::text(&live).contains("hueflow_metrics_"));
     // From the beginning once more: nothing counts twice.
     store.apply(&batch).unwrap();
     let counted = |l: &ledger::Line| (l.device.clone(), l.boot.clone(), l.produced, l.stored, l.dead, l.declared_lost);

@@ -2,6 +2,7 @@
 //!
 //! [`tail`] and [`video`] read the journal; [`ledger`] and [`silhouette`] read the store.
 
+pub mod cmd;
 pub mod ledger;
 pub mod silhouette;
 pub mod tail;

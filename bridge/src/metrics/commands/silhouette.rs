@@ -5,11 +5,11 @@
 use crate::cli::SilhouetteFlags;
 use crate::config::MetricsConfig;
 use crate::failure::Failure;
-use crate::metrics::http;
+use crate::metrics::http::diagram;
 use crate::metrics::silhouette::census::{self, Colours};
 use crate::metrics::silhouette::picture::read_png;
 use crate::metrics::silhouette::{self, plot};
-use crate::metrics::store::query::{CensusMissing, Query};
+use crate::metrics::store::query::{CensusKey, CensusMissing, Query};
 use std::io::Write;
 use std::path::Path;
 
@@ -18,29 +18,38 @@ use std::path::Path;
 /// # Errors
 /// [`Failure::NoInput`] if there is nothing to compute it from, or it is not defined.
 pub fn run(config: &MetricsConfig, flags: &SilhouetteFlags) -> Result<(), Failure> {
-    let (colours, title) = match (&flags.image, &flags.labels, &flags.device) {
-        (Some(image), Some(labels), _) => (from_files(image, labels)?, image.display().to_string()),
+    let (colours, title, about) = match (&flags.image, &flags.labels, &flags.device) {
+        (Some(image), Some(labels), _) => (from_files(image, labels)?, image.display().to_string(), "exact".to_owned()),
         (_, _, Some(device)) => {
-            let colours = from_census(&Query::of_existing(&config.store.file)?, device, flags.seq)
-                .map_err(|e| Failure::NoInput(e.to_string()))?;
+            let query = Query::of_existing(&config.store.file)?;
+            let (key, colours) = from_census(&query, device, flags.seq).map_err(|e| Failure::NoInput(e.to_string()))?;
+            let lambda = query.settings_of(&key).ok().flatten().map(|s| format!("lambda {}, ", s.lambda));
+            let about = format!("{}exact", lambda.unwrap_or_default());
             let title = format!("{device}, frame {}", colours.frame);
-            (colours, title)
+            (colours, title, about)
         }
         _ => return Err(Failure::Usage("name --device, or --image and --labels".to_owned())),
     };
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let s = silhouette::exact(&colours.samples, threads).map_err(|e| Failure::NoInput(format!("{title}: {e}")))?;
     if let Some(out) = &flags.out {
+        let drawing = plot::Diagram {
+            samples: &colours.samples,
+            silhouette: &s,
+            colours: &colours.palette,
+            title: &title,
+            about: &about,
+            theme: plot::LIGHT,
+        };
         let bytes = match out.extension().and_then(|e| e.to_str()) {
-            Some("svg") => plot::knife_svg(&colours.samples, &s, &colours.palette, &title).into_bytes(),
-            Some("png") => plot::knife_png(&colours.samples, &s, &colours.palette, &title)
-                .map_err(|e| Failure::io(&out.display().to_string(), e))?,
+            Some("svg") => plot::knife_svg(&drawing).into_bytes(),
+            Some("png") => plot::knife_png(&drawing).map_err(|e| Failure::io(&out.display().to_string(), e))?,
             _ => return Err(Failure::Usage(format!("--out: `{}` must end in .svg or .png", out.display()))),
         };
         std::fs::write(out, bytes).map_err(|e| Failure::io(&out.display().to_string(), e))?;
     }
     let text = if flags.json {
-        serde_json::to_string(&http::SilhouetteJson::new(&colours, &s, None)).unwrap_or_default()
+        serde_json::to_string(&diagram::SilhouetteJson::new(&colours, &s, None)).unwrap_or_default()
     } else {
         let clusters =
             s.clusters.iter().map(|c| format!("\n  cluster {:3}: {:8} pixels, mean {:+.6}", c.label, c.pixels, c.mean));
@@ -61,10 +70,11 @@ fn from_files(image: &Path, labels: &Path) -> Result<Colours, Failure> {
     Ok(census::from_picture(&rgb, &grey))
 }
 
-fn from_census(query: &Query, device: &str, seq: Option<u64>) -> Result<Colours, CensusMissing> {
+fn from_census(query: &Query, device: &str, seq: Option<u64>) -> Result<(CensusKey, Colours), CensusMissing> {
     let key = match seq {
         Some(seq) => query.census_of(device, seq)?,
         None => query.latest_census(device)?,
     };
-    query.census(&key)
+    let colours = query.census(&key)?;
+    Ok((key, colours))
 }

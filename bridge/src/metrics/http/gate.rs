@@ -58,9 +58,10 @@ impl Gate {
         if query.is_some_and(|t| self.is_token(t)) { Pass::Remember } else { Pass::No }
     }
 
-    /// The cookie that remembers.
-    pub fn cookie(&self) -> String {
-        format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict", self.token)
+    /// The cookie that remembers; with `is_secure` the browser sends it over TLS alone.
+    pub fn cookie(&self, is_secure: bool) -> String {
+        let secure = if is_secure { "; Secure" } else { "" };
+        format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict{secure}", self.token)
     }
 
     fn is_token(&self, other: &str) -> bool {
@@ -83,6 +84,7 @@ mod tests {
         for wrong in ["", "0123456789abcde", "0123456789abcdeg", "0123456789abcdef0"] {
             assert_eq!(g.judge(Some(&format!("Bearer {wrong}")), None, None), Pass::No);
         }
+        assert!(!g.cookie(false).contains("Secure") && g.cookie(true).ends_with("; Secure"));
         assert!(!format!("{g:?}").contains("0123"));
         assert!(Gate::new("short").is_err() && Gate::new("0123456789 abcdef").is_err());
     }

@@ -1,16 +1,18 @@
 //! The present, for the page: each device's state, last report and last picture.
 //!
 //! [`Live`] is shared between the thread that fills the store and the requests of the page. It keeps the latest of each kind
-//! for each device, and sends events to whoever listens. It never waits for a listener: one that is too slow misses events,
-//! which is counted. [`Health`] is what `/healthz` answers.
+//! for each device. Whoever watches a device has a channel of it, whose events are numbered; nothing is made for a device that
+//! nobody watches. A listener that is too slow loses the oldest events, which is counted, and is told how many. Whoever
+//! watches the fleet asks for what changed since a version. Pictures stay packed, and all of them together are bounded.
 
+use super::card::{Card, Pace, stripe};
+use super::health::Health;
 use crate::clock;
 use crate::json::ReportJson;
 use crate::metrics::ingest::fold::{DeviceStatus, PicturePayload, ReportChange};
-use crate::metrics::silhouette::picture::{Joiner, Picture};
+use crate::metrics::silhouette::picture::{Joiner, Packed};
 use crate::metrics::store::StoreEvent;
 use crate::metrics::store::ledger::Line;
-use crate::prom::{Kind, Prom, seconds};
 use firmware::wire::{self, OriginalHead};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -19,48 +21,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 
-/// Events that a listener may be behind; past it the oldest are skipped for it.
-pub const EVENTS_MAX: usize = 256;
+/// Events of a device that a listener may be behind: two seconds at 30 frames a second. Past it the oldest are lost for it.
+pub const EVENTS_MAX: usize = 64;
+/// Bytes of packed pictures and originals that are kept, of all devices together. Past it those that are the longest without
+/// news go. 1,000 devices with 64 KiB each fit.
+pub const PICTURES_BYTES_MAX: usize = 64 << 20;
 
-/// Whether the journal can be read and the store written, and how far the store is behind.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Health {
-    /// Why the journal cannot be read, if it cannot.
-    pub journal: Option<String>,
-    /// Why the store cannot be written, if it cannot.
-    pub store: Option<String>,
-    /// Entries of the journal that are not in the store yet, if that is known.
-    pub lag: Option<u64>,
-}
-
-impl Health {
-    /// Whether both journal and store work.
-    pub fn is_good(&self) -> bool {
-        self.journal.is_none() && self.store.is_none()
-    }
-}
-
-impl std::fmt::Display for Health {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.is_good() {
-            writeln!(f, "ok")?;
-        }
-        for (what, error) in [("journal", &self.journal), ("store", &self.store)] {
-            if let Some(error) = error {
-                writeln!(f, "{what}: {error}")?;
-            }
-        }
-        match self.lag {
-            Some(lag) => writeln!(f, "lag: {lag} entries"),
-            None => writeln!(f, "lag: unknown"),
-        }
-    }
-}
-
-/// Something that the page should know, as a server-sent event.
+/// Something that happened to a device, as a server-sent event.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// `report`, `picture`, `status`, `census` or `ledger`.
+    /// Counts the device's events while somebody watches it.
+    pub n: u64,
+    /// `report`, `picture`, `original`, `status` or `census`.
     pub name: &'static str,
     /// JSON.
     pub data: Arc<str>,
@@ -76,85 +48,162 @@ pub struct Device {
     /// Its last report.
     pub report: Option<ReportJson>,
     /// Its last clustered picture.
-    pub picture: Option<Arc<Picture>>,
+    pub picture: Option<Arc<Packed>>,
     /// Its last original, a JPEG.
     pub original: Option<Arc<Vec<u8>>>,
     /// From its last report's capture to the store, where its clock and ours allow.
     pub latency_us: Option<u64>,
+    /// Its reports a second.
+    pub pace: Pace,
     /// Order of its last report's boot.
     order: i64,
+    /// Version of its last change.
+    version: u64,
     joiner: Joiner,
+    events: Option<broadcast::Sender<Event>>,
+    events_sent: u64,
+}
+
+impl Device {
+    /// Its state, `unknown` if it never said one.
+    pub fn state_word(&self) -> &str {
+        if self.state.is_empty() { "unknown" } else { &self.state }
+    }
+
+    /// Its card; it is called `name`.
+    fn card(&self, name: &str) -> Card {
+        let report = self.report.as_ref();
+        let captured = report.and_then(|r| clock::parse_rfc3339(&r.captured_at));
+        Card {
+            device: name.to_owned(),
+            state: self.state_word().to_owned(),
+            picture: self.picture.as_ref().map(|p| p.frame()),
+            clusters: report.map(|r| r.clusters),
+            missed: report.and_then(|r| r.missed),
+            fps: self.pace.fps(),
+            captured_at_ms: captured.map(|us| us / 1000),
+            latency_ms: self.latency_us.map(|us| us / 1000),
+            lambda: report.map(|r| r.lambda),
+            stripe: report.map(|r| stripe(&r.palette.rgb_q6, &r.palette.pixels)).unwrap_or_default(),
+        }
+    }
+
+    fn picture_bytes(&self) -> usize {
+        self.picture.as_ref().map_or(0, |p| p.bytes()) + self.original.as_ref().map_or(0, |o| o.len())
+    }
+
+    /// Sends an event to those who watch the device.
+    fn notify(&mut self, name: &'static str, data: impl FnOnce() -> Option<String>) {
+        let Some(events) = &self.events else { return };
+        if events.receiver_count() == 0 {
+            self.events = None;
+        } else if let Some(data) = data() {
+            self.events_sent += 1;
+            let _ = events.send(Event { n: self.events_sent, name, data: data.into() }); // The last one may just have gone.
+        }
+    }
 }
 
 /// The present, shared between the store's thread and the page.
+#[derive(Default)]
 pub struct Live {
     devices: Mutex<BTreeMap<String, Device>>,
-    ledger: Mutex<Vec<Line>>,
+    ledger: Mutex<Arc<Vec<Line>>>,
     health: Mutex<Health>,
-    events: broadcast::Sender<Event>,
+    version: AtomicU64,
+    picture_bytes: AtomicU64,
     skipped: AtomicU64,
     reports: AtomicU64,
 }
 
-impl Default for Live {
-    fn default() -> Self {
-        let events = broadcast::channel(EVENTS_MAX).0;
-        Live {
-            devices: Mutex::default(),
-            ledger: Mutex::default(),
-            health: Mutex::default(),
-            events,
-            skipped: AtomicU64::new(0),
-            reports: AtomicU64::new(0),
-        }
-    }
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Live {
     /// The devices.
     pub fn devices(&self) -> MutexGuard<'_, BTreeMap<String, Device>> {
-        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.devices)
     }
 
     /// The ledger's lines.
-    pub fn ledger(&self) -> Vec<Line> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn ledger(&self) -> Arc<Vec<Line>> {
+        lock(&self.ledger).clone()
     }
 
-    /// Listens from now on.
-    pub fn listen(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+    /// Listens to a device from now on. Gives the number of its last event, too.
+    pub fn watch(&self, device: &str) -> (u64, broadcast::Receiver<Event>) {
+        let mut devices = self.devices();
+        let device = devices.entry(device.to_owned()).or_default();
+        let events = device.events.get_or_insert_with(|| broadcast::channel(EVENTS_MAX).0);
+        (device.events_sent, events.subscribe())
     }
 
-    /// Counts events that a slow listener missed. Gives how many all have missed.
+    /// The cards that changed after `version`, those that wait longest first, up to about `bytes_max` of JSON; and the version
+    /// up to which they are complete.
+    pub fn cards_since(&self, version: u64, bytes_max: usize) -> (Vec<String>, u64) {
+        let devices = self.devices();
+        let mut changed: Vec<_> = devices.iter().filter(|(_, d)| d.version > version).collect();
+        changed.sort_by_key(|(_, d)| d.version);
+        let (mut cards, mut bytes, mut reached) = (Vec::new(), 0, version);
+        for (name, device) in changed {
+            let Ok(card) = serde_json::to_string(&device.card(name)) else { continue };
+            bytes += card.len() + 1;
+            if bytes > bytes_max && !cards.is_empty() {
+                break;
+            }
+            reached = device.version;
+            cards.push(card);
+        }
+        (cards, reached)
+    }
+
+    /// Counts events that a slow listener lost. Gives how many all have lost.
     pub fn skipped(&self, n: u64) -> u64 {
         self.skipped.fetch_add(n, Ordering::Relaxed) + n
     }
 
-    /// Whether journal and store work, and how far the store is behind.
+    /// Reports stored since the program started.
+    pub fn reports_stored(&self) -> u64 {
+        self.reports.load(Ordering::Relaxed)
+    }
+
+    /// Whether the services work, and how far the store is behind.
     pub fn health(&self) -> Health {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.health).clone()
     }
 
     /// Changes the health.
     pub fn set_health(&self, change: impl FnOnce(&mut Health)) {
-        change(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut lock(&self.health));
     }
 
-    /// Sets the ledger, and notifies listeners if it changed.
+    /// Sets the ledger.
     pub fn set_ledger(&self, lines: Vec<Line>) {
-        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        if *ledger != lines {
-            self.notify("ledger", &lines);
-            *ledger = lines;
+        let mut ledger = lock(&self.ledger);
+        if **ledger != lines {
+            *ledger = Arc::new(lines);
         }
+    }
+
+    fn next_version(&self) -> u64 {
+        self.version.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Sets a device's last report from the store, at the start.
     pub fn seed(&self, order: i64, report: ReportJson) {
         let mut devices = self.devices();
         let device = devices.entry(report.device.clone()).or_default();
-        (device.order, device.report) = (order, Some(report));
+        (device.order, device.report, device.version) = (order, Some(report), self.next_version());
+    }
+
+    /// Sets a device's last state from the store, at the start.
+    pub fn seed_state(&self, device: &str, state: Option<String>, status: Option<&str>) {
+        let mut devices = self.devices();
+        let device = devices.entry(device.to_owned()).or_default();
+        device.state = state.unwrap_or_default();
+        device.status = status.and_then(|s| serde_json::from_str(s).ok());
+        device.version = self.next_version();
     }
 
     /// Takes what a batch brought.
@@ -164,12 +213,16 @@ impl Live {
             StoreEvent::Picture(picture) => self.take_picture(picture),
             StoreEvent::Status(DeviceStatus { device: name, state, json, .. }) => {
                 let mut devices = self.devices();
-                self.notify("status", &serde_json::json!({"device": name, "state": state}));
                 let device = devices.entry(name).or_default();
                 (device.state, device.status) = (state, serde_json::from_str(&json).ok());
+                device.version = self.next_version();
+                let (state, status) = (device.state.clone(), device.status.clone());
+                device.notify("status", || to_text(&serde_json::json!({ "state": state, "status": status })));
             }
-            StoreEvent::Census { device, frame } => {
-                self.notify("census", &serde_json::json!({"device": device, "frame": frame}));
+            StoreEvent::Census { device: name, frame } => {
+                let mut devices = self.devices();
+                let device = devices.entry(name).or_default();
+                device.notify("census", || to_text(&serde_json::json!({ "frame": frame })));
             }
         }
     }
@@ -183,86 +236,127 @@ impl Live {
         if device.report.as_ref().is_some_and(|last| (r.order, r.report.seq) < (device.order, last.seq)) {
             return;
         }
-        self.notify("report", &Summary::of(&r.report));
+        device.notify("report", || to_text(&Summary::of(&r.report)));
         device.latency_us = clock::now_us().checked_sub(r.captured_at_us);
-        (device.order, device.report) = (r.order, Some(*r.report));
+        device.pace.add(r.captured_at_us);
+        (device.order, device.report, device.version) = (r.order, Some(*r.report), self.next_version());
     }
 
     fn take_picture(&self, p: PicturePayload) {
         let mut devices = self.devices();
         let device = devices.entry(p.device.clone()).or_default();
+        let before = device.picture_bytes();
         if p.content_type == "application/x-hueflow-original" {
-            if let Ok((_, jpeg)) = wire::decode_head::<OriginalHead>(p.version, &p.payload) {
-                device.original = Some(Arc::new(jpeg.to_vec()));
-            }
-        } else if let Some(picture) = device.joiner.add(p.version, &p.payload) {
-            self.notify("picture", &serde_json::json!({"device": p.device, "frame": picture.frame}));
+            let Ok((_, jpeg)) = wire::decode_head::<OriginalHead>(p.version, &p.payload) else { return };
+            device.original = Some(Arc::new(jpeg.to_vec()));
+            device.notify("original", || Some("{}".to_owned()));
+        } else if let Some(picture) = device.joiner.add_packed(p.version, &p.payload) {
+            let frame = picture.frame();
             device.picture = Some(Arc::new(picture));
+            device.version = self.next_version();
+            device.notify("picture", || to_text(&serde_json::json!({ "frame": frame })));
+        }
+        let (before, after) = (before as u64, device.picture_bytes() as u64);
+        let all = self.picture_bytes.load(Ordering::Relaxed).saturating_sub(before) + after;
+        self.picture_bytes.store(all, Ordering::Relaxed);
+        if all > PICTURES_BYTES_MAX as u64 {
+            self.evict(&mut devices, &p.device);
         }
     }
 
-    /// The text of `/metrics`.
-    pub fn text(&self) -> String {
-        use Kind::{Counter, Gauge};
-        let mut p = Prom::new("hueflow_metrics_");
-        p.each(Gauge, "build_info", "Always 1.", "version", [(env!("CARGO_PKG_VERSION"), 1)]);
-        let help = "Reports stored since this program started.";
-        p.one(Counter, "reports_stored_total", help, self.reports.load(Ordering::Relaxed));
-        let mut states = [("produced", 0), ("stored", 0), ("dead", 0), ("declared_lost", 0), ("missing", 0)];
-        let mut duplicates = 0;
-        for l in self.ledger() {
-            for (sum, n) in states.iter_mut().zip([l.produced, l.stored, l.dead, l.declared_lost, l.missing]) {
-                sum.1 += n;
+    /// Forgets pictures until half of what may be kept is left, so that this is rare; never those of `newest`.
+    fn evict(&self, devices: &mut BTreeMap<String, Device>, newest: &str) {
+        let mut oldest: Vec<_> = devices.iter_mut().filter(|(name, _)| *name != newest).map(|(_, d)| d).collect();
+        oldest.sort_by_key(|d| d.version);
+        let mut all = self.picture_bytes.load(Ordering::Relaxed);
+        for device in oldest {
+            if all <= PICTURES_BYTES_MAX as u64 / 2 {
+                break;
             }
-            duplicates += l.duplicates;
+            all = all.saturating_sub(device.picture_bytes() as u64);
+            (device.picture, device.original) = (None, None);
         }
-        p.each(Gauge, "records", "Records of all boots in the ledger, by state.", "state", states);
-        p.one(Gauge, "duplicates", "Deliveries dropped because they were there already.", duplicates);
-        let devices = self.devices();
-        let online = devices.values().filter(|d| d.state == "online").count();
-        p.one(Gauge, "devices_live", "Devices that say they are online.", online);
-        let reports = || devices.iter().filter_map(|(name, d)| Some((name, d.report.as_ref()?)));
-        let clusters = reports().map(|(name, r)| (name, r.clusters));
-        p.each(Gauge, "clusters", "Clusters in the device's last frame.", "device", clusters);
-        let missed = reports().filter_map(|(name, r)| Some((name, r.missed?)));
-        let help = "Colours that the palette of the device's last frame misses.";
-        p.each(Gauge, "missed_colours", help, "device", missed);
-        let beyond = reports().filter_map(|(name, r)| Some((name, r.beyond_px?)));
-        let help = "Pixels of the device's last frame farther than lambda from their centroid.";
-        p.each(Gauge, "beyond_pixels", help, "device", beyond);
-        let took = reports().map(|(name, r)| (name, seconds(u64::from(r.micros.total))));
-        p.each(Gauge, "frame_processing_seconds", "What the device's last frame took at the edge.", "device", took);
-        let latency = devices.iter().filter_map(|(name, d)| Some((name, seconds(d.latency_us?))));
-        let help = "From the capture of the device's last frame to the store.";
-        p.each(Gauge, "frame_latency_seconds", help, "device", latency);
-        let health = self.health();
-        let is_up = [("journal", u8::from(health.journal.is_none())), ("store", u8::from(health.store.is_none()))];
-        p.each(Gauge, "up", "1 while the journal can be read, and while the store can be written.", "part", is_up);
-        if let Some(lag) = health.lag {
-            p.one(Gauge, "journal_lag_entries", "Entries of the journal that are not in the store yet.", lag);
-        }
-        p.text()
+        self.picture_bytes.store(all, Ordering::Relaxed);
     }
+}
 
-    fn notify(&self, name: &'static str, data: &impl Serialize) {
-        if self.events.receiver_count() > 0
-            && let Ok(data) = serde_json::to_string(data)
-        {
-            let _ = self.events.send(Event { name, data: data.into() }); // The last listener may just have gone.
-        }
-    }
+fn to_text(data: &impl Serialize) -> Option<String> {
+    serde_json::to_string(data).ok()
 }
 
 /// A report as an event: all of it, and its time in milliseconds.
 #[derive(Serialize)]
-struct Summary<'a> {
+pub struct Summary<'a> {
     captured_at_ms: u64,
     #[serde(flatten)]
     report: &'a ReportJson,
 }
 
 impl Summary<'_> {
-    fn of(report: &ReportJson) -> Summary<'_> {
+    /// The event of `report`.
+    pub fn of(report: &ReportJson) -> Summary<'_> {
         Summary { captured_at_ms: clock::parse_rfc3339(&report.captured_at).unwrap_or(0) / 1000, report }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::report;
+    use firmware::custody::Envelope;
+
+    fn report_of(device: &str, seq: u64) -> StoreEvent {
+        let e = Envelope {
+            kind: 1,
+            payload_version: 3,
+            clock_synced: true,
+            stream: 2,
+            seq,
+            captured_at_us: 1_700_000_000_000_000 + seq * 33_000,
+        };
+        let report = Box::new(ReportJson::new(device, &e, &report(seq)));
+        StoreEvent::Report(ReportChange { stream: 2, order: 1, captured_at_us: e.captured_at_us, report })
+    }
+
+    #[test]
+    fn events_of_a_device_are_numbered_and_reach_only_those_who_watch_it() {
+        let live = Live::default();
+        live.take(report_of("a", 0));
+        let (last, mut a) = live.watch("a");
+        let (_, mut b) = live.watch("b");
+        live.take(report_of("a", 1));
+        live.take(report_of("a", 2));
+        let event = a.try_recv().unwrap();
+        assert_eq!((event.n, event.name), (last + 1, "report"));
+        assert_eq!(a.try_recv().unwrap().n, last + 2);
+        assert!(a.try_recv().is_err() && b.try_recv().is_err());
+        // A listener that is too slow is told how many it has lost.
+        (3..3 + EVENTS_MAX as u64 + 5).for_each(|seq| live.take(report_of("a", seq)));
+        assert!(matches!(a.try_recv(), Err(broadcast::error::TryRecvError::Lagged(5))));
+    }
+
+    #[test]
+    fn a_fleet_s_changes_fit_the_budget_and_none_is_left_out() {
+        let live = Live::default();
+        (0..300).for_each(|i| live.take(report_of(&format!("camera-{i:03}"), 0)));
+        let (mut version, mut seen) = (0, Vec::new());
+        loop {
+            let (cards, reached) = live.cards_since(version, 4_000);
+            if cards.is_empty() {
+                break;
+            }
+            assert!(cards.iter().map(String::len).sum::<usize>() <= 4_000);
+            // Those that change meanwhile wait their turn.
+            live.take(report_of("camera-000", 1 + version));
+            version = reached;
+            seen.extend(cards);
+            assert!(seen.len() < 700, "it comes to an end");
+            if seen.len() >= 300 && live.cards_since(version, usize::MAX).0.len() <= 1 {
+                break;
+            }
+        }
+        let names: std::collections::BTreeSet<String> =
+            seen.iter().map(|c| c.chars().take(13).collect::<String>()).collect();
+        assert_eq!(names.len(), 300);
     }
 }

@@ -1,65 +1,92 @@
-//! Web: the page, its JSON, its pictures and its events. With `endpoint`, the one door to `axum`.
+//! Web: the page, its JSON, its pictures and its events. This folder is the one door to `axum`.
 //!
-//! Takes requests on loopback (or where it was told). Gives what the store and the present hold.
-//! Touches a socket, and the store's file for reading.
-//! Never waits for a slow listener, never works on more than one diagram at a time, and needs no internet.
+//! [`serve`] answers requests on loopback, or where it was told, with what the store and the present hold. It reads the store's
+//! file and writes nothing. A slow listener never holds up others, and nothing outside this program is needed to show the
+//! page.
 
+pub mod api;
+pub mod assets;
+pub mod card;
+pub mod command;
+pub mod diagram;
+pub mod events;
+pub mod exposition;
 pub mod gate;
+pub mod guard;
+pub mod health;
 pub mod live;
+pub mod pictures;
+pub mod what_if;
 
 use crate::failure::Failure;
-use crate::metrics::http::gate::{Gate, Pass};
-use crate::metrics::http::live::Live;
-use crate::metrics::silhouette::census::Colours;
-use crate::metrics::silhouette::plot;
-use crate::metrics::silhouette::{self, Silhouette};
-use crate::metrics::store::query::{CensusKey, CensusMissing, Known, Query};
-use crate::prom;
-use axum::extract::{Path, Query as Params, Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use futures::Stream;
-use serde::Serialize;
-use std::convert::Infallible;
+use crate::metrics::store::query::Query;
+use crate::mqtt::commander::Commander;
+use api::Refusal;
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use gate::Gate;
+use guard::Guard;
+use live::Live;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, watch};
-
-const PAGE: &str = include_str!("../ui/page.html");
-/// Reports in an answer, if nobody says.
-const REPORTS_DEFAULT: u32 = 300;
-/// Diagrams that are kept.
-const KNIVES_MAX: usize = 16;
-
-/// What a diagram shows.
-struct Knife {
-    key: CensusKey,
-    svg: String,
-    json: SilhouetteJson,
-}
+use tokio::sync::watch;
 
 /// What all requests share.
-struct Shared {
+pub struct Shared {
     live: Arc<Live>,
     query: Mutex<Query>,
-    knives: tokio::sync::Mutex<Vec<Arc<Knife>>>,
+    diagrams: diagram::Diagrams,
+    scenes: what_if::Scenes,
+    guard: Arc<Guard>,
+    commander: Option<Commander>,
     stop: watch::Receiver<bool>,
 }
 
-type App = Arc<Shared>;
+/// A handle on what all requests share.
+pub type App = Arc<Shared>;
+
+impl Shared {
+    /// None if commands can be sent; otherwise how to switch that on.
+    fn commands_hint(&self) -> Option<&'static str> {
+        let off = "start hueflow-metrics run with --mqtt URL, or set url in the section [mqtt] of its configuration";
+        self.commander.is_none().then_some(off)
+    }
+}
+
+/// Who may ask for the page, and how much work one request may make.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// The token that opens it, if it needs one.
+    pub gate: Option<Gate>,
+    /// Names that it is reached by, beside this machine's own.
+    pub hosts: Vec<String>,
+    /// Colours up to which a silhouette is exact.
+    pub colours_max: usize,
+}
 
 /// Listens at an address.
 ///
 /// # Errors
 /// [`Failure::Io`] if the address is taken.
 pub async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(listen).await.map_err(|e| Failure::io(&format!("web.listen: {listen}"), e))
+    TcpListener::bind(listen).await.map_err(|e| match e.kind() {
+        std::io::ErrorKind::AddrInUse => Failure::Io(format!(
+            "web.listen: {listen} is taken by another program. Choose another: --listen {}:{}",
+            listen.ip(),
+            listen.port().wrapping_add(1).max(1024)
+        )),
+        _ => Failure::io(&format!("web.listen: {listen}"), e),
+    })
+}
+
+/// Runs `work` on a thread that may wait.
+///
+/// # Errors
+/// [`Refusal::Broken`] if it panicked.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Refusal::Broken(e.to_string()))
 }
 
 /// Serves the page until `stop` says so.
@@ -68,30 +95,46 @@ pub async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
 /// [`Failure::Io`] if the store cannot be read.
 pub async fn serve(
     listener: TcpListener,
-    gate: Option<Gate>,
+    access: Access,
     file: PathBuf,
     live: Arc<Live>,
+    commander: Option<Commander>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
     let query = Query::open(&file).map_err(|e| Failure::io(&file.display().to_string(), e))?;
-    let shared = Shared { live, query: Mutex::new(query), knives: tokio::sync::Mutex::default(), stop: stop.clone() };
-    let mut app = Router::new()
-        .route("/", get(|| async { ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], PAGE) }))
-        .route("/healthz", get(healthz))
-        .route("/metrics", get(metrics))
-        .route("/api/devices", get(devices))
-        .route("/api/devices/{device}/reports", get(reports))
-        .route("/api/devices/{device}/latest", get(latest))
-        .route("/api/devices/{device}/picture.png", get(picture))
-        .route("/api/devices/{device}/original.jpg", get(original))
-        .route("/api/devices/{device}/knife.svg", get(knife))
-        .route("/api/devices/{device}/silhouette", get(silhouette_json))
-        .route("/api/ledger", get(|State(app): State<App>| async move { Json(app.live.ledger()) }))
-        .route("/api/events", get(events))
-        .with_state(Arc::new(shared));
-    if let Some(gate) = gate {
-        app = app.layer(middleware::from_fn_with_state(Arc::new(gate), require_token));
-    }
+    let guard = Arc::new(Guard::new(access.gate, access.hosts));
+    let diagrams = diagram::Diagrams::new(access.colours_max);
+    let shared = Shared {
+        live,
+        query: Mutex::new(query),
+        diagrams,
+        scenes: what_if::Scenes::default(),
+        guard: guard.clone(),
+        commander,
+        stop: stop.clone(),
+    };
+    let app = Router::new()
+        .merge(assets::routes())
+        .route("/healthz", get(api::healthz))
+        .route("/metrics", get(api::metrics))
+        .route("/api/fleet", get(api::fleet))
+        .route("/api/devices", get(api::devices))
+        .route("/api/devices/{device}", get(api::device))
+        .route("/api/devices/{device}/reports", get(api::reports))
+        .route("/api/devices/{device}/history", get(api::history))
+        .route("/api/devices/{device}/latest", get(api::latest))
+        .route("/api/devices/{device}/picture.png", get(pictures::picture))
+        .route("/api/devices/{device}/thumbnail.png", get(pictures::thumbnail))
+        .route("/api/devices/{device}/original.jpg", get(pictures::original))
+        .route("/api/devices/{device}/knife.svg", get(diagram::knife))
+        .route("/api/devices/{device}/silhouette", get(diagram::silhouette))
+        .route("/api/devices/{device}/what-if", get(what_if::what_if))
+        .route("/api/devices/{device}/what-if/curve", get(what_if::curve))
+        .route("/api/devices/{device}/command", post(command::command))
+        .route("/api/ledger", get(api::ledger))
+        .route("/api/events", get(events::events))
+        .with_state(Arc::new(shared))
+        .layer(middleware::from_fn_with_state(guard, guard::judge));
     let mut stopped = stop;
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
@@ -99,238 +142,4 @@ pub async fn serve(
         })
         .await
         .map_err(|e| Failure::io("web", e))
-}
-
-/// Lets a request through that carries the token.
-async fn require_token(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    let pass = {
-        let text = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
-        gate.judge(text(header::AUTHORIZATION), request.uri().query(), text(header::COOKIE))
-    };
-    match pass {
-        Pass::Yes => next.run(request).await,
-        Pass::Remember => ([(header::SET_COOKIE, gate.cookie())], next.run(request).await).into_response(),
-        Pass::No => {
-            let say = "a token is needed: Authorization: Bearer TOKEN, or ?token=TOKEN\n";
-            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], say).into_response()
-        }
-    }
-}
-
-/// 200 while journal and store work, 503 while one does not; the text says which, and how far the store is behind.
-async fn healthz(State(app): State<App>) -> Response {
-    let health = app.live.health();
-    let status = if health.is_good() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, health.to_string()).into_response()
-}
-
-async fn metrics(State(app): State<App>) -> Response {
-    ([(header::CONTENT_TYPE, prom::CONTENT_TYPE)], app.live.text()).into_response()
-}
-
-/// Why there is no answer.
-enum Refusal {
-    Missing(String),
-    Broken(String),
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let (status, text) = match self {
-            Refusal::Missing(text) => (StatusCode::NOT_FOUND, text),
-            Refusal::Broken(text) => (StatusCode::INTERNAL_SERVER_ERROR, text),
-        };
-        (status, Json(serde_json::json!({ "error": text }))).into_response()
-    }
-}
-
-impl From<CensusMissing> for Refusal {
-    fn from(e: CensusMissing) -> Self {
-        match e {
-            CensusMissing::Sqlite(e) => Refusal::Broken(e.to_string()),
-            other => Refusal::Missing(other.to_string()),
-        }
-    }
-}
-
-/// Asks the store on a thread that may wait.
-async fn query_store<T: Send + 'static>(
-    app: &App,
-    f: impl FnOnce(&Query) -> Result<T, CensusMissing> + Send + 'static,
-) -> Result<T, Refusal> {
-    let app = app.clone();
-    tokio::task::spawn_blocking(move || f(&app.query.lock().unwrap_or_else(PoisonError::into_inner)))
-        .await
-        .map_err(|e| Refusal::Broken(e.to_string()))?
-        .map_err(Refusal::from)
-}
-
-async fn devices(State(app): State<App>) -> Result<Json<serde_json::Value>, Refusal> {
-    let known = query_store(&app, |q| Ok(q.devices()?)).await?;
-    let ledger = app.live.ledger();
-    let live = app.live.devices();
-    let all = known.into_iter().map(|Known { device: name, state, status }| {
-        let device = live.get(&name);
-        let state = device.map(|d| d.state.clone()).filter(|s| !s.is_empty()).or(state);
-        let status = status.and_then(|s| serde_json::from_str::<serde_json::Value>(&s).ok());
-        serde_json::json!({
-            "device": name,
-            "state": state.unwrap_or_else(|| "unknown".to_owned()),
-            "status": device.and_then(|d| d.status.clone()).or(status),
-            "report": device.and_then(|d| d.report.as_ref()),
-            "boot": ledger.iter().rfind(|l| l.device == name).map(|l| l.boot.clone()),
-            "picture": device.is_some_and(|d| d.picture.is_some()),
-            "original": device.is_some_and(|d| d.original.is_some()),
-        })
-    });
-    Ok(Json(all.collect()))
-}
-
-#[derive(serde::Deserialize)]
-struct Last {
-    last: Option<u32>,
-}
-
-async fn reports(
-    State(app): State<App>,
-    Path(device): Path<String>,
-    Params(p): Params<Last>,
-) -> Result<Response, Refusal> {
-    let last = p.last.unwrap_or(REPORTS_DEFAULT);
-    Ok(Json(query_store(&app, move |q| Ok(q.points(&device, last)?)).await?).into_response())
-}
-
-async fn latest(State(app): State<App>, Path(device): Path<String>) -> Result<Response, Refusal> {
-    let live = app.live.devices().get(&device).and_then(|d| d.report.clone());
-    let report = match live {
-        Some(report) => Some(report),
-        None => {
-            query_store(&app, {
-                let device = device.clone();
-                move |q| Ok(q.latest(&device)?.map(|(_, report)| report))
-            })
-            .await?
-        }
-    };
-    report.map(|r| Json(r).into_response()).ok_or_else(|| Refusal::Missing(format!("device {device} has no report")))
-}
-
-async fn picture(State(app): State<App>, Path(device): Path<String>) -> Result<Response, Refusal> {
-    let picture = app.live.devices().get(&device).and_then(|d| d.picture.clone());
-    let picture = picture.ok_or_else(|| Refusal::Missing(format!("device {device} has sent no picture yet")))?;
-    let png = tokio::task::spawn_blocking(move || picture.png()).await.map_err(|e| Refusal::Broken(e.to_string()))?;
-    let png = png.map_err(|e| Refusal::Broken(e.to_string()))?;
-    Ok(([(header::CONTENT_TYPE, "image/png"), (header::CACHE_CONTROL, "no-store")], png).into_response())
-}
-
-async fn original(State(app): State<App>, Path(device): Path<String>) -> Result<Response, Refusal> {
-    let jpeg = app.live.devices().get(&device).and_then(|d| d.original.clone());
-    let jpeg = jpeg.ok_or_else(|| Refusal::Missing(format!("device {device} sends no originals")))?;
-    Ok(([(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")], jpeg.as_ref().clone())
-        .into_response())
-}
-
-async fn knife(State(app): State<App>, Path(device): Path<String>) -> Result<Response, Refusal> {
-    let knife = compute_silhouette(&app, device).await?;
-    let headers = [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "no-store")];
-    Ok((headers, knife.svg.clone()).into_response())
-}
-
-async fn silhouette_json(State(app): State<App>, Path(device): Path<String>) -> Result<Response, Refusal> {
-    Ok(Json(compute_silhouette(&app, device).await?.json.clone()).into_response())
-}
-
-/// The diagram of the device's last census: kept, or drawn now; one at a time, the rest waits.
-async fn compute_silhouette(app: &App, device: String) -> Result<Arc<Knife>, Refusal> {
-    let mut knives = app.knives.lock().await;
-    let key = query_store(app, move |q| q.latest_census(&device)).await?;
-    if let Some(knife) = knives.iter().find(|k| k.key == key) {
-        return Ok(knife.clone());
-    }
-    let colours = query_store(app, {
-        let key = key.clone();
-        move |q| q.census(&key)
-    })
-    .await?;
-    let drawn = tokio::task::spawn_blocking(move || draw(key, &colours)).await;
-    let knife = Arc::new(drawn.map_err(|e| Refusal::Broken(e.to_string()))?.map_err(Refusal::Missing)?);
-    knives.retain(|k| k.key.device != knife.key.device);
-    if knives.len() >= KNIVES_MAX {
-        knives.remove(0);
-    }
-    knives.push(knife.clone());
-    Ok(knife)
-}
-
-fn draw(key: CensusKey, colours: &Colours) -> Result<Knife, String> {
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let s = silhouette::exact(&colours.samples, threads).map_err(|e| e.to_string())?;
-    let title = format!("{}, frame {}", key.device, key.frame);
-    let svg = plot::knife_svg(&colours.samples, &s, &colours.palette, &title);
-    let json = SilhouetteJson::new(colours, &s, Some(key.frame));
-    Ok(Knife { key, svg, json })
-}
-
-/// A silhouette as JSON.
-#[derive(Debug, Clone, Serialize)]
-pub struct SilhouetteJson {
-    /// The mean over all pixels.
-    pub score: f64,
-    /// Pixels in all.
-    pub pixels: u64,
-    /// The clusters, by label.
-    pub clusters: Vec<ClusterJson>,
-    /// The frame, where it is one of a device.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub frame: Option<u64>,
-}
-
-/// One cluster of it.
-#[derive(Debug, Clone, Serialize)]
-pub struct ClusterJson {
-    /// Its label in the frame.
-    pub label: u8,
-    /// Its identity over frames.
-    pub id: u32,
-    /// Its pixels.
-    pub pixels: u64,
-    /// Their mean silhouette.
-    pub mean: f64,
-}
-
-impl SilhouetteJson {
-    /// The silhouette of `colours`.
-    pub fn new(colours: &Colours, s: &Silhouette, frame: Option<u64>) -> SilhouetteJson {
-        let clusters = s.clusters.iter().map(|c| ClusterJson {
-            label: c.label,
-            id: colours.ids.get(usize::from(c.label)).copied().unwrap_or_else(|| u32::from(c.label)),
-            pixels: c.pixels,
-            mean: c.mean,
-        });
-        SilhouetteJson { score: s.score, pixels: s.pixels, clusters: clusters.collect(), frame }
-    }
-}
-
-async fn events(State(app): State<App>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let (rx, live, stop) = (app.live.listen(), app.live.clone(), app.stop.clone());
-    let stream = futures::stream::unfold((rx, live, stop), |(mut rx, live, mut stop)| async move {
-        loop {
-            let received = tokio::select! {
-                received = rx.recv() => received,
-                _ = stop.wait_for(|s| *s) => return None,
-            };
-            match received {
-                Ok(e) => {
-                    let event = Event::default().event(e.name).data(&e.data);
-                    return Some((Ok(event), (rx, live, stop)));
-                }
-                Err(broadcast::error::RecvError::Lagged(n)) => {
-                    let all = live.skipped(n);
-                    log::debug!("page: a listener is slow and missed {n} events ({all} in all)");
-                }
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
-        }
-    });
-    Sse::new(stream).keep_alive(KeepAlive::default())
 }

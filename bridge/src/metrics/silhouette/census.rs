@@ -83,7 +83,7 @@ pub fn join<'a>(parts: impl Iterator<Item = (u8, &'a [u8])>) -> Result<Colours, 
 }
 
 /// The nearest centroid's label, the lowest on a tie.
-fn nearest(rgb: [u8; 3], centroids_q6: &[[u16; 3]]) -> u8 {
+pub fn nearest(rgb: [u8; 3], centroids_q6: &[[u16; 3]]) -> u8 {
     let distance2 = |c: &[u16; 3]| -> u32 {
         rgb.iter().zip(c).map(|(&x, &y)| (i32::from(x) * 64 - i32::from(y)).pow(2) as u32).sum()
     };

@@ -11,11 +11,12 @@
 pub mod census;
 pub mod picture;
 pub mod plot;
+pub mod sampled;
 
 use firmware::kernel::{self, TILE, Tile};
 use ndarray::{Array2, s};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A unique colour of one label, and how many pixels have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,12 +70,15 @@ pub enum SilhouetteError {
         "every pixel is a cluster of its own, so the silhouette is undefined; a larger lambda gives fewer clusters"
     )]
     OnlySingles,
+    /// Nobody waits for it any more.
+    #[error("the computation was cancelled")]
+    Cancelled,
 }
 
 /// Sums side by side, which are one vector on most machines.
 const LANES: usize = 8;
-/// Memory for the sums of all threads; with more clusters or colours fewer threads work.
-const SUMS_BYTES_MAX: usize = 1 << 30;
+/// Memory for the sums of all threads; with more clusters or colours fewer threads work. A quarter of the unit's MemoryMax.
+const SUMS_BYTES_MAX: usize = 1 << 28;
 /// Pairs of colours after which progress is worth a word.
 const PAIRS_TO_SPEAK: u64 = 10_000_000_000;
 
@@ -97,15 +101,20 @@ pub fn samples(rgb: &[u8], labels: &[u8]) -> Vec<Sample> {
 /// # Errors
 /// [`SilhouetteError`].
 pub fn exact(samples: &[Sample], threads: usize) -> Result<Silhouette, SilhouetteError> {
+    exact_until(samples, threads, &AtomicBool::new(false))
+}
+
+/// As [`exact`], until `cancel` is set.
+///
+/// # Errors
+/// [`SilhouetteError`].
+pub fn exact_until(samples: &[Sample], threads: usize, cancel: &AtomicBool) -> Result<Silhouette, SilhouetteError> {
     let sorted = Sorted::new(samples);
-    let pixels: u64 = sorted.clusters.iter().map(|c| c.pixels).sum();
-    match sorted.clusters.len() as u64 {
-        _ if pixels == 0 => return Err(SilhouetteError::NoPixels),
-        1 => return Err(SilhouetteError::SingleCluster),
-        k if k == pixels => return Err(SilhouetteError::OnlySingles),
-        _ => {}
+    let pixels = sorted.check()?;
+    let sums = sorted.distance_sums(threads.max(1), cancel);
+    if cancel.load(Ordering::Relaxed) {
+        return Err(SilhouetteError::Cancelled);
     }
-    let sums = sorted.distance_sums(threads.max(1));
     let mut values = vec![0.0; samples.len()];
     for (row, &i) in sums.rows().into_iter().zip(&sorted.order) {
         values[i] = sorted.value(samples[i].label, row.iter().copied());
@@ -166,9 +175,20 @@ impl Sorted {
         Sorted { order, clusters, parts }
     }
 
+    /// The number of pixels, if there is a silhouette.
+    fn check(&self) -> Result<u64, SilhouetteError> {
+        let pixels: u64 = self.clusters.iter().map(|c| c.pixels).sum();
+        match self.clusters.len() as u64 {
+            _ if pixels == 0 => Err(SilhouetteError::NoPixels),
+            1 => Err(SilhouetteError::SingleCluster),
+            k if k == pixels => Err(SilhouetteError::OnlySingles),
+            _ => Ok(pixels),
+        }
+    }
+
     /// For every sample (rows) the sum of its distances to the pixels of every cluster (columns). Every pair of tiles is
     /// looked at once, for both directions. Which thread takes which rows of tiles is fixed, and so are the roundings.
-    fn distance_sums(&self, threads: usize) -> Array2<f64> {
+    fn distance_sums(&self, threads: usize, cancel: &AtomicBool) -> Array2<f64> {
         let shape = (self.order.len(), self.clusters.len());
         let bytes = shape.0 * shape.1 * size_of::<f64>();
         let threads = threads.min(SUMS_BYTES_MAX / bytes.max(1)).max(1);
@@ -176,6 +196,9 @@ impl Sorted {
         let work = |thread: usize| {
             let mut sums = Array2::zeros(shape);
             for p in (thread..self.parts.len()).step_by(threads) {
+                if cancel.load(Ordering::Relaxed) {
+                    break;
+                }
                 self.rows_of(p, &mut sums);
                 progress.add(self.parts[p].len as u64 * (self.order.len() - self.parts[p].first) as u64);
             }

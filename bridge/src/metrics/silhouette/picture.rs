@@ -40,6 +40,11 @@ struct Parts {
 impl Joiner {
     /// Takes a part; gives the picture if it was the last one missing. What cannot be read gives nothing.
     pub fn add(&mut self, version: u8, payload: &[u8]) -> Option<Picture> {
+        self.add_packed(version, payload)?.unpack()
+    }
+
+    /// As [`Joiner::add`], but leaves the picture packed.
+    pub fn add_packed(&mut self, version: u8, payload: &[u8]) -> Option<Packed> {
         let (head, body) = wire::decode_head::<PictureHead>(version, payload).ok()?;
         let (frame, part) = (head.frame, head.part);
         let parts = self.open.entry(frame).or_insert_with(|| Parts { head: head.clone(), bodies: BTreeMap::new() });
@@ -49,7 +54,7 @@ impl Joiner {
         }
         parts.bodies.insert(part, body.to_vec());
         if parts.bodies.len() == usize::from(parts.head.parts) {
-            return self.open.remove(&frame).and_then(|p| p.unpack());
+            return self.open.remove(&frame).map(Parts::pack);
         }
         if self.open.len() > OPEN_MAX {
             let oldest = if self.open.last_key_value().is_some_and(|(&f, _)| f == frame) {
@@ -64,15 +69,38 @@ impl Joiner {
 }
 
 impl Parts {
-    fn unpack(self) -> Option<Picture> {
-        let head = self.head;
+    fn pack(self) -> Packed {
+        Packed { head: self.head, packed: self.bodies.into_values().flatten().collect() }
+    }
+}
+
+/// A clustered picture as the edge packed it: a small part of its pixels' bytes.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    head: PictureHead,
+    packed: Vec<u8>,
+}
+
+impl Packed {
+    /// The frame.
+    pub fn frame(&self) -> u64 {
+        self.head.frame
+    }
+
+    /// Bytes of memory, about.
+    pub fn bytes(&self) -> usize {
+        self.packed.len() + size_of::<Packed>()
+    }
+
+    /// Its pixels; none if it does not unpack to exactly its size.
+    pub fn unpack(&self) -> Option<Picture> {
+        let head = &self.head;
         let pixels = usize::from(head.width) * usize::from(head.height);
-        let packed: Vec<u8> = self.bodies.into_values().flatten().collect();
-        if pixels > PIXELS_MAX || packed.len() != head.packed_bytes as usize {
+        if pixels > PIXELS_MAX || self.packed.len() != head.packed_bytes as usize {
             return None;
         }
         let mut labels = vec![0; pixels];
-        label_map::unpack(usize::from(head.width), &packed, &mut labels).ok()?;
+        label_map::unpack(usize::from(head.width), &self.packed, &mut labels).ok()?;
         let mut palette = [[0; 3]; CLUSTERS_MAX + 1];
         palette.iter_mut().zip(&head.palette).for_each(|(to, from)| *to = *from);
         let rgb = labels.iter().flat_map(|&l| palette[usize::from(l)]).collect();
@@ -81,6 +109,15 @@ impl Parts {
 }
 
 impl Picture {
+    /// The picture with every n-th pixel of every n-th row, so that no side is longer than `side_px_max`.
+    pub fn thumbnail(&self, side_px_max: u16) -> Picture {
+        let step = usize::from(self.width.max(self.height).div_ceil(side_px_max.max(1)).max(1));
+        let (width, height) = (usize::from(self.width).div_ceil(step), usize::from(self.height).div_ceil(step));
+        let rows = self.rgb.chunks_exact(usize::from(self.width).max(1) * 3).step_by(step);
+        let rgb = rows.flat_map(|row| row.chunks_exact(3).step_by(step).flatten().copied()).collect();
+        Picture { frame: self.frame, width: width as u16, height: height as u16, rgb }
+    }
+
     /// The picture as a PNG file.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The MQTT connection to the edges. Only this folder uses `rumqttc`.
+//! The MQTT connection to the edges. Only this folder and `mqtt/` use `rumqttc`.
 //!
 //! [`Mqtt`] sends acks and retained messages. [`Queues`] give deliveries, each with a [`Token`] that acknowledges just that
 //! one. A task of its own polls the connection and connects again for ever, with back-off. Nothing is acknowledged by itself,
@@ -9,6 +9,7 @@ mod probe;
 pub use probe::{ProbeError, probe_broker, wait_for_absence};
 
 use crate::failure::Failure;
+use crate::mqtt::{options, status_topic};
 use crate::relay::acks::Acks;
 use crate::relay::stats::Stats;
 use crate::settings::Url;
@@ -16,8 +17,7 @@ use firmware::limits::PACKET_BYTES_MAX;
 use host::broker::Peer;
 use rand::RngExt;
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, LastWill, MqttOptions, Outgoing, Packet, PubAck, Publish, QoS,
-    SubscribeFilter, TlsConfiguration, Transport,
+    AsyncClient, ConnectionError, Event, EventLoop, LastWill, Outgoing, Packet, PubAck, Publish, QoS, SubscribeFilter,
 };
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -212,22 +212,6 @@ impl Wire for Mqtt {
     fn journal(&self, reachable: bool) {
         self.journal.send_if_modified(|j| std::mem::replace(j, reachable) != reachable);
     }
-}
-
-/// How a client called `id` connects: user, password and TLS as the URL says.
-fn options(url: &Url, id: String) -> Result<MqttOptions, String> {
-    let mut options = MqttOptions::new(id, &url.host, url.port);
-    if let Some((user, password)) = &url.login {
-        options.set_credentials(user, password);
-    }
-    if let Some(tls) = &url.tls {
-        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls.client()?)));
-    }
-    Ok(options)
-}
-
-fn status_topic(site: &str) -> String {
-    format!("hueflow/{site}/bridge/status")
 }
 
 /// Keeps the retained status true: again at each connection, and when the journal comes or goes.

@@ -3,8 +3,9 @@
 //! Inputs are the broker's URL and the site. One connection is opened with a client id of its own, so that no client is pushed
 //! off; nothing is published.
 
-use super::{BACKOFF_MIN, KEEP_ALIVE, fault, options, status_topic};
+use super::{BACKOFF_MIN, KEEP_ALIVE, fault};
 use crate::failure::Failure;
+use crate::mqtt::{options, status_topic};
 use crate::settings::Url;
 use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, Event, Packet, QoS};
 use std::time::Duration;

@@ -4,6 +4,7 @@
 //! [`Backend::maintain`] prunes and migrates in slices between batches. [`query`] reads, from any process.
 
 mod accounts;
+pub mod history;
 mod maintain;
 pub mod query;
 mod rows;

@@ -70,7 +70,7 @@ pub struct CensusKey {
 
 /// A store, opened for reading.
 pub struct Query {
-    db: Connection,
+    pub(super) db: Connection,
 }
 
 /// Why there is no census.
@@ -124,8 +124,8 @@ pub enum Unit {
 }
 
 /// A stream of a device.
-struct Stream {
-    sid: i64,
+pub(super) struct Stream {
+    pub(super) sid: i64,
     /// Order of its boot among the device's.
     order: i64,
     /// The stream, in decimal.
@@ -189,7 +189,7 @@ impl Query {
     }
 
     /// A device's streams, the youngest boot first.
-    fn streams(&self, device: &str) -> rusqlite::Result<Vec<Stream>> {
+    pub(super) fn streams(&self, device: &str) -> rusqlite::Result<Vec<Stream>> {
         let sql = "SELECT sid, ord, stream FROM streams WHERE device = ?1 ORDER BY ord DESC, sid DESC";
         let mut rows = self.db.prepare_cached(sql)?;
         rows.query_map([device], |r| Ok(Stream { sid: r.get(0)?, order: r.get(1)?, name: r.get(2)? }))?.collect()

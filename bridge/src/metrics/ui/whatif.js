@@ -1,0 +1,112 @@
+// What if lambda were another: a slider, and at once the palette and the knife that the last census then has.
+//
+// The server clusters the census again with the device's own code. The silhouette is an estimate while the slider moves, and
+// exact after it rests. Curves show K, RMS and silhouette over lambda. A newer question cancels the one before.
+
+import { el, settled, svg } from "./dom.js";
+import { deviceUrl, explain, getJson, isAbort } from "./api.js";
+import { count, fixed, percent, short } from "./format.js";
+import { palettePart, swatchesOf } from "./palette.js";
+import { commandPart } from "./command.js";
+
+// The slider is logarithmic: from 5 to 250 levels in 200 steps.
+const LEAST = 5, MOST = 250, STEPS = 200;
+const lambdaOf = step => { const l = LEAST * (MOST / LEAST) ** (step / STEPS); return l < 30 ? Math.round(l * 2) / 2 : Math.round(l); };
+const stepOf = lambda => Math.round(STEPS * Math.log(Math.min(MOST, Math.max(LEAST, lambda)) / LEAST) / Math.log(MOST / LEAST));
+const EXACT_AFTER_MS = 400;
+const CURVES = [["clusters", "colours (K)", "c-k", 0], ["rms", "RMS (levels)", "c-rms", 1], ["silhouette_estimate", "silhouette (estimate)", "c-label", 2]];
+
+export function whatIfPart(device, signal) {
+  const slider = el("input", { type: "range", id: "lambda-slider", min: 0, max: STEPS, step: 1, value: stepOf(50), on: { input: move } });
+  const number = el("input", { type: "number", id: "lambda-number", min: .02, max: 442, step: "any", value: 50, "aria-label": "Lambda in levels", on: { change: type } });
+  const note = el("p", { class: "note", id: "whatif-note", role: "status", text: "Waiting for a census." });
+  const figures = el("dl", { class: "figures", id: "whatif-figures" }), palette = palettePart("whatif");
+  const knife = el("img", { class: "knife", id: "whatif-knife", alt: "", hidden: true }), curves = el("div", { class: "curves" });
+  const command = commandPart(device, signal, () => lambda);
+  let lambda = 50, started = false, question = null, url = null, curveFrame = null;
+
+  const exactly = settled(EXACT_AFTER_MS, () => ask(1));
+  function move() { lambda = lambdaOf(Number(slider.value)); number.value = lambda; change(); }
+  function type() {
+    const wanted = Number(number.value);
+    if (!(wanted > 0 && wanted <= 442)) { note.textContent = "Lambda is a number from 0.02 to 442."; return; }
+    lambda = wanted;
+    slider.value = stepOf(lambda);
+    change();
+  }
+  function change() { slider.setAttribute("aria-valuetext", `lambda ${lambda} levels`); ask(0); exactly(); }
+
+  async function ask(exact) {
+    question?.abort();
+    const mine = question = new AbortController(), stop = () => mine.abort();
+    signal.addEventListener("abort", stop, { once: true });
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches ? 1 : 0;
+    try {
+      const answer = await getJson(deviceUrl(device, `what-if?lambda=${lambda}&exact=${exact}&dark=${dark}`), mine.signal);
+      show(answer);
+      if (curveFrame === null) loadCurve();
+    } catch (error) {
+      if (!isAbort(error)) note.textContent = error.status === 404 ? `Nothing to try with yet: ${explain(error)}.` : `Not possible: ${explain(error)}.`;
+    } finally { signal.removeEventListener("abort", stop); }
+  }
+
+  function show(a) {
+    const s = a.silhouette, score = s ? `${fixed(s.score, 3)}${s.is_exact ? "" : ` ± ${fixed(s.error_bound, 3)}`}` : "–";
+    const rows = [["colours (K)", count(a.clusters)], ["RMS (levels)", fixed(a.rms)], ["silhouette", score], ["colours missed", count(a.missed)], ["beyond lambda", percent(a.beyond_px / (a.pixels || 1))]];
+    figures.replaceChildren(...rows.map(([label, value]) => el("div", {}, el("dt", { text: label }), el("dd", { text: value }))));
+    palette.show(swatchesOf(a.palette));
+    const how = !s ? a.no_silhouette : s.is_exact ? "exact" : `estimated from ${count(s.sampled_pixels)} pixels, 95 % bound`;
+    note.textContent = `Lambda ${short(a.lambda)} on frame ${count(a.frame)} (there ${short(a.lambda_in_force)} was in force), clustered from cold. Silhouette: ${how}.${a.thinned > 1 ? ` Every ${a.thinned}th pixel of each colour.` : ""}`;
+    note.dataset.lambda = a.lambda;
+    note.dataset.exact = s ? s.is_exact : "";
+    knife.hidden = !a.knife;
+    if (!a.knife) return;
+    if (url) URL.revokeObjectURL(url);
+    url = URL.createObjectURL(new Blob([a.knife], { type: "image/svg+xml" }));
+    knife.src = url;
+    knife.alt = `Silhouette diagram for lambda ${a.lambda}: ${a.clusters} knives, mean ${score}`;
+    mark();
+  }
+
+  let points = [];
+  async function loadCurve() {
+    curveFrame = -1;
+    try {
+      const found = await getJson(deviceUrl(device, "what-if/curve"), signal);
+      [curveFrame, points] = [found.frame, found.points];
+      mark();
+    } catch { curveFrame = null; }
+  }
+
+  // A small curve of each number over lambda, with a line at the chosen one.
+  function mark() {
+    if (!points.length) return;
+    const width = 300, height = 92, x = l => 34 + (width - 44) * Math.log(l / points[0].lambda) / Math.log(points.at(-1).lambda / points[0].lambda);
+    curves.replaceChildren(...CURVES.map(([key, label, cls, digits]) => {
+      const known = points.filter(p => p[key] !== null), top = Math.max(...known.map(p => p[key]), 1e-9), low = Math.min(0, ...known.map(p => p[key]));
+      const y = v => 6 + (height - 26) * (1 - (v - low) / (top - low)), d = "M" + known.map(p => `${x(p.lambda).toFixed(1)} ${y(p[key]).toFixed(1)}`).join("L");
+      const at = Math.min(Math.max(lambda, points[0].lambda), points.at(-1).lambda);
+      return el("figure", { class: "chart-box" }, el("figcaption", { text: `${label} over lambda` }), svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${label} over lambda: ` + known.map(p => `${p.lambda}: ${fixed(p[key], digits)}`).join(", ") },
+        svg("path", { class: "rule", d: `M34 ${y(low)}H${width - 10}M34 ${y(top)}H${width - 10}` }),
+        svg("text", { x: 30, y: y(top) + 4, "text-anchor": "end" }, fixed(top, digits)), svg("text", { x: 30, y: y(low) + 4, "text-anchor": "end" }, fixed(low, digits)),
+        ...[points[0], points[Math.floor(points.length / 2)], points.at(-1)].map(p => svg("text", { x: x(p.lambda), y: height - 3, "text-anchor": "middle" }, String(p.lambda))),
+        svg("path", { class: `line ${cls}`, d }), svg("path", { class: "cross", d: `M${x(at).toFixed(1)} 6V${height - 20}` })));
+    }));
+  }
+
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (started) ask(0); }, { signal });
+  return {
+    nodes: [el("div", { class: "slider" }, el("label", { for: "lambda-slider", text: "Lambda in levels: the largest distance of a colour to its palette entry" }), slider, number), figures, ...palette.nodes, el("div", { class: "tools" }, ...command.nodes), note, knife, curves],
+    setCommands: command.setCommands,
+    // Begins where the device is, once.
+    start(inForce) {
+      if (started) return;
+      started = true;
+      lambda = inForce;
+      number.value = +inForce.toPrecision(6);
+      slider.value = stepOf(inForce);
+      ask(0);
+    },
+    census() { if (knife.hidden) ask(0); },
+  };
+}
