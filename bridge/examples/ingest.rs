@@ -82,7 +82,7 @@ fn main() {
     let dir = std::path::Path::new("ingest-bench");
     std::fs::create_dir_all(dir).unwrap();
     let file = dir.join("store.db");
-    let config = StoreConfig { file: file.clone(), keep_days: 7, keep_minutes_days: 30, bytes_max, census_kept: 256 };
+    let config = StoreConfig { keep_days: 7, keep_minutes_days: 30, bytes_max, ..StoreConfig::of_file(file.clone()) };
     let mut store = Store::open(&config).unwrap();
     store.begin("bench").unwrap();
     let (mut applied, mut maintained) = (Duration::ZERO, Duration::ZERO);

@@ -187,8 +187,8 @@ pub struct MetricsFlags {
     /// Journal: kafka://[USER@]HOST:PORT[,HOST:PORT...], kafka+ssl:// for TLS, or local:FILE.
     #[arg(long, value_name = "URL")]
     journal: Option<String>,
-    /// Store: a SQLite file.
-    #[arg(long, value_name = "FILE")]
+    /// Store: sqlite:FILE, FILE or postgres://USER@HOST[:PORT]/DB.
+    #[arg(long, value_name = "STORE")]
     store: Option<String>,
     /// Address of the page, or a port of loopback; port 0 is any free one.
     #[arg(long, value_name = "ADDRESS")]
@@ -206,7 +206,7 @@ impl MetricsFlags {
     pub fn settings(&self) -> Result<Settings, Failure> {
         let flags = [
             ("journal.url", self.journal.clone()),
-            ("store.file", self.store.clone()),
+            ("store.url", self.store.clone()),
             ("web.listen", self.listen.clone()),
             ("web.token_file", self.token_file.clone()),
         ];

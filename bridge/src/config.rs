@@ -6,6 +6,7 @@
 use crate::failure::Failure;
 use crate::journal::{Access, JournalConfig, JournalUrl, Secret};
 use crate::metrics::http::gate::Gate;
+use crate::metrics::store::url::StoreUrl;
 use crate::relay::verdict::{ValueFormat, is_device};
 use crate::settings::{Key, Settings, Shape, Url};
 use host::tls::Tls;
@@ -136,6 +137,24 @@ pub const METRICS_KEYS: &[Key] = &[
         shape: Shape::Text,
         default: "/var/lib/hueflow/store.db",
         help: "The store: a SQLite file.",
+    },
+    Key {
+        name: "store.url",
+        shape: Shape::Text,
+        default: "",
+        help: "The store instead of store.file: sqlite:FILE, or postgres://USER@HOST[:PORT]/DB[?sslmode=require].",
+    },
+    Key {
+        name: "store.password_file",
+        shape: Shape::Text,
+        default: "",
+        help: "File with the password of the PostgreSQL user; without it PGPASSWORD, or the URL's.",
+    },
+    Key {
+        name: "store.ca_file",
+        shape: Shape::Text,
+        default: "",
+        help: "PEM file with the CA of the PostgreSQL server's certificate; empty for the system's CAs.",
     },
     Key {
         name: "store.keep_days",
@@ -375,11 +394,11 @@ pub struct MetricsConfig {
     pub gate: Option<Gate>,
 }
 
-/// The store's file and what it keeps.
+/// Where the store is and what it keeps.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// The file.
-    pub file: PathBuf,
+    /// Where it is.
+    pub url: StoreUrl,
     /// Days that each report is kept.
     pub keep_days: u32,
     /// Days that roll-ups by minute are kept.
@@ -388,6 +407,14 @@ pub struct StoreConfig {
     pub bytes_max: u64,
     /// Censuses of each device.
     pub census_kept: u32,
+}
+
+impl StoreConfig {
+    /// A store in a SQLite file that keeps all it is given.
+    pub fn of_file(file: impl Into<PathBuf>) -> StoreConfig {
+        let url = StoreUrl::Sqlite(file.into());
+        StoreConfig { url, keep_days: 36_500, keep_minutes_days: 36_500, bytes_max: u64::MAX, census_kept: 256 }
+    }
 }
 
 impl MetricsConfig {
@@ -410,12 +437,9 @@ impl MetricsConfig {
                 return Err(s.wrong("web.listen", must));
             }
         };
-        if s.text("store.file").is_empty() {
-            return Err(s.wrong("store.file", "must name a file"));
-        }
         let number = |name| u32::try_from(s.number(name)).unwrap_or(1);
         let store = StoreConfig {
-            file: PathBuf::from(s.text("store.file")),
+            url: store_url(s)?,
             keep_days: number("store.keep_days"),
             keep_minutes_days: number("store.keep_minutes_days"),
             bytes_max: s.number("store.bytes_max").unsigned_abs(),
@@ -423,6 +447,33 @@ impl MetricsConfig {
         };
         Ok(MetricsConfig { journal: journal(s)?, store, listen, gate })
     }
+}
+
+/// The store: `store.url`, or the file of `store.file`.
+fn store_url(s: &Settings) -> Result<StoreUrl, Failure> {
+    let Some(text) = s.some("store.url") else {
+        if s.text("store.file").is_empty() {
+            return Err(s.wrong("store.file", "must name a file"));
+        }
+        return Ok(StoreUrl::Sqlite(PathBuf::from(s.text("store.file"))));
+    };
+    let mut url: StoreUrl = text.parse().map_err(|must: String| s.wrong("store.url", &must))?;
+    let (password_file, ca_file) = (s.some("store.password_file"), s.some("store.ca_file"));
+    let StoreUrl::Postgres(database) = &mut url else {
+        let set = [("store.password_file", password_file), ("store.ca_file", ca_file)];
+        return match set.into_iter().find(|(_, value)| value.is_some()) {
+            Some((key, _)) => Err(s.wrong(key, "is for postgres:// in store.url")),
+            None => Ok(url),
+        };
+    };
+    if let Some(file) = password_file {
+        let text = std::fs::read_to_string(file).map_err(|e| cannot_read(s, "store.password_file", &e))?;
+        database.password = Some(Secret::new(text.trim_end().to_owned()));
+    } else if !database.has_password() {
+        database.password = std::env::var("PGPASSWORD").ok().map(Secret::new);
+    }
+    database.ca_file = ca_file.map(PathBuf::from);
+    Ok(url)
 }
 
 /// The configuration file's place, and whether it must exist.

@@ -77,14 +77,7 @@ fn topics(dir: &Path) -> Vec<String> {
 /// The store's ledger, filled anew or further.
 fn ledger(dir: &Path) -> Line {
     let file = dir.join("store.db");
-    let mut store = Store::open(&StoreConfig {
-        file,
-        keep_days: 36_500,
-        keep_minutes_days: 36_500,
-        bytes_max: u64::MAX,
-        census_kept: 2,
-    })
-    .unwrap();
+    let mut store = Store::open(&StoreConfig::of_file(file)).unwrap();
     let journal = open(dir);
     let from = store.begin(&journal.id()).unwrap();
     let batch = journal.reader(&from).unwrap().read(1_000, Duration::ZERO).unwrap();

@@ -13,21 +13,15 @@ use hueflow_bridge::config::StoreConfig;
 use hueflow_bridge::journal::{Batch, Record};
 use hueflow_bridge::metrics::http::live::Live;
 use hueflow_bridge::metrics::store::ledger::{Line, lines};
-use hueflow_bridge::metrics::store::query::{Query, Unit};
-use hueflow_bridge::metrics::store::{Store, StoreError, StoreEvent};
+use hueflow_bridge::metrics::store::reader::Unit;
+use hueflow_bridge::metrics::store::{Store, StoreError, StoreEvent, open_reader};
 use hueflow_bridge::relay::verdict::{ValueFormat, Verdict, judge, seal};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::path::Path;
 
 fn config(dir: &Path) -> StoreConfig {
-    StoreConfig {
-        file: dir.join("store.db"),
-        keep_days: 36_500,
-        keep_minutes_days: 36_500,
-        bytes_max: u64::MAX,
-        census_kept: 2,
-    }
+    StoreConfig { census_kept: 2, ..StoreConfig::of_file(dir.join("store.db")) }
 }
 
 /// Deliveries of device pi, as the journal would have them, from `offset` on.
@@ -74,7 +68,7 @@ fn line(store: &Store) -> Line {
 }
 
 fn rows(dir: &Path) -> Vec<u64> {
-    let query = Query::open(&config(dir).file).unwrap();
+    let query = open_reader(&config(dir)).unwrap();
     query.points("pi", 10_000).unwrap().iter().map(|p| p.frame).collect()
 }
 
@@ -127,7 +121,7 @@ fn the_ledger_names_what_is_missing_lost_and_dead() {
     // Data: 0..10 and 12 stored, 10, 11, 13, 14 lost, 20 dead, 15..20 and 21..25 missing. Losses: 1 stored.
     assert_eq!((l.produced, l.stored, l.declared_lost, l.dead, l.missing), (26, 12, 4, 1, 9));
     assert_eq!(l.produced, l.stored + l.declared_lost + l.dead + l.missing);
-    let query = Query::open(&config(dir.path()).file).unwrap();
+    let query = open_reader(&config(dir.path())).unwrap();
     assert_eq!(lines(&query.accounts().unwrap()), lines(store.accounts()));
     // A dead letter that is sent again after an upgrade is stored, and dead no more.
     store.apply(&batch(90, &[("metrics", record(8, 20))])).unwrap();
@@ -179,7 +173,7 @@ fn a_writer_whose_claim_was_taken_on_a_file_system_without_locks_writes_no_more(
     let dir = tempfile::tempdir().unwrap();
     let mut store = Store::open(&config(dir.path())).unwrap();
     store.begin("j").unwrap();
-    let other = rusqlite::Connection::open(config(dir.path()).file).unwrap();
+    let other = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
     other.execute("UPDATE meta SET v = 'another' WHERE k = 'owner'", []).unwrap();
     assert!(matches!(store.apply(&batch(1, &frames(0, 1))), Err(StoreError::Taken)));
     assert!(rows(dir.path()).is_empty());
@@ -212,7 +206,7 @@ fn a_census_is_told_when_whole_and_the_nearest_one_is_named() {
     let happened = store.apply(&batch(1, &all)).unwrap();
     let whole = happened.iter().filter(|h| matches!(h, StoreEvent::Census { .. })).count();
     assert_eq!(whole, 2);
-    let query = Query::open(&config(dir.path()).file).unwrap();
+    let query = open_reader(&config(dir.path())).unwrap();
     let latest = query.latest_census("pi").unwrap();
     assert_eq!(latest.frame, 20);
     let colours = query.census(&latest).unwrap();
@@ -234,7 +228,7 @@ fn reports_come_back_as_they_were() {
     store.begin("j").unwrap();
     let happened = store.apply(&batch(1, &frames(7, 8))).unwrap();
     let StoreEvent::Report(told) = &happened[0] else { panic!("{happened:?}") };
-    let kept = Query::open(&config(dir.path()).file).unwrap().latest("pi").unwrap().unwrap().1;
+    let kept = open_reader(&config(dir.path())).unwrap().latest("pi").unwrap().unwrap().1;
     assert_eq!(kept, *told.report);
 }
 
@@ -258,7 +252,7 @@ fn reports_of_older_edges_are_relayed_stored_and_found() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = Store::open(&config(dir.path())).unwrap();
     store.begin("j").unwrap();
-    let query = Query::open(&config(dir.path()).file).unwrap();
+    let query = open_reader(&config(dir.path())).unwrap();
     for (version, refine) in [(1, "none"), (2, "mse")] {
         let seq = u64::from(version);
         let happened = store.apply(&batch(seq as i64, &[("metrics", old_record(version, seq))])).unwrap();
@@ -292,7 +286,7 @@ fn regions_beyond_and_missed_come_back_from_the_store() {
     let record = seal(&envelope(Kind::Report, 8, 0), &report, &[]).unwrap();
     let happened = store.apply(&batch(1, &[("metrics", record)])).unwrap();
     let StoreEvent::Report(told) = &happened[0] else { panic!("{happened:?}") };
-    let kept = Query::open(&config(dir.path()).file).unwrap().latest("pi").unwrap().unwrap().1;
+    let kept = open_reader(&config(dir.path())).unwrap().latest("pi").unwrap().unwrap().1;
     assert_eq!(kept, *told.report);
     assert_eq!((kept.scatter, kept.sweeps, kept.beyond_px, kept.missed), (None, 9, Some(40), Some(2)));
     assert_eq!((kept.regions.pixels, kept.named.de00_q6), (vec![50], vec![100]));
@@ -319,11 +313,11 @@ INSERT INTO reports VALUES (1, 'pi', '6', 5, 4, 1, 1, '1970-01-01T00:00:00.00000
 #[test]
 fn a_store_of_an_older_version_keeps_its_rows_readable_and_takes_new_ones() {
     let dir = tempfile::tempdir().unwrap();
-    let old = rusqlite::Connection::open(config(dir.path()).file).unwrap();
+    let old = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
     old.execute_batch(OLD_STORE).unwrap();
     let mut store = Store::open(&config(dir.path())).unwrap();
     store.begin("j").unwrap();
-    let query = Query::open(&config(dir.path()).file).unwrap();
+    let query = open_reader(&config(dir.path())).unwrap();
     let kept = query.latest("pi").unwrap().unwrap().1;
     assert_eq!((kept.refine.as_str(), kept.scatter, kept.missed), ("mse", None, None));
     assert_eq!((kept.palette.rgb_q6, kept.births), (vec![[16_320, 0, 33]], vec![7]));
@@ -402,7 +396,7 @@ fn a_batch_that_failed_is_stored_by_the_retry_even_if_the_accounts_could_not_be_
     store.begin("j").unwrap();
     store.apply(&batch(1, &frames(0, 10))).unwrap();
     // The last statement of the transaction fails, and so does the reading of the spans.
-    let other = rusqlite::Connection::open(config(dir.path()).file).unwrap();
+    let other = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
     other.execute_batch("ALTER TABLE spans RENAME TO away").unwrap();
     let next = batch(11, &frames(10, 110));
     assert!(store.apply(&next).is_err());
@@ -425,7 +419,7 @@ fn a_report_of_17_colours_takes_at_most_450_bytes_with_its_indexes() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = Store::open(&config(dir.path())).unwrap();
     store.begin("j").unwrap();
-    let db = rusqlite::Connection::open(config(dir.path()).file).unwrap();
+    let db = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
     let empty = used_bytes(&db);
     // Ten streams whose records come in turn, which fills pages worst.
     for from in (0..1_000).step_by(100) {
@@ -445,7 +439,7 @@ fn retention_by_bytes_deletes_the_oldest_rows_and_lets_no_old_duplicate_in() {
     let config = StoreConfig { bytes_max: 1 << 20, ..config(dir.path()) };
     let mut store = Store::open(&config).unwrap();
     store.begin("j").unwrap();
-    let db = rusqlite::Connection::open(&config.file).unwrap();
+    let db = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
     let of = |from: u64| (from..from + 1_000).map(|seq| ("metrics", busy(8, seq))).collect::<Vec<_>>();
     for from in (0..8_000).step_by(1_000) {
         store.apply(&batch(from as i64, &of(from))).unwrap();
@@ -462,7 +456,7 @@ fn retention_by_bytes_deletes_the_oldest_rows_and_lets_no_old_duplicate_in() {
     store.apply(&batch(0, &of(0))).unwrap();
     assert_eq!(rows(dir.path()), kept);
     assert_eq!((line(&store).stored, line(&store).duplicates), (8_000, 1_000));
-    let query = Query::open(&config.file).unwrap();
+    let query = open_reader(&config).unwrap();
     let sum = |unit| query.roll_ups("pi", unit, 0, u64::MAX).unwrap().iter().map(|(_, r)| r.reports).sum::<u64>();
     assert_eq!((sum(Unit::Minute), sum(Unit::Hour)), (8_000, 8_000), "the sums stay");
 }
@@ -474,10 +468,10 @@ fn retention_by_days_counts_from_when_a_row_was_stored() {
     let mut store = Store::open(&config).unwrap();
     store.begin("j").unwrap();
     store.apply(&batch(1, &frames(0, 500))).unwrap();
-    let db = rusqlite::Connection::open(&config.file).unwrap();
+    let db = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
     while store.maintain().unwrap().is_zero() {}
     assert_eq!(rows(dir.path()).len(), 500, "captured in 2023, and stored now");
-    let query = Query::open(&config.file).unwrap();
+    let query = open_reader(&config).unwrap();
     assert!(query.roll_ups("pi", Unit::Minute, 0, u64::MAX).unwrap().is_empty(), "minutes of 2023 are too old");
     assert_eq!(query.roll_ups("pi", Unit::Hour, 0, u64::MAX).unwrap().len(), 1);
     db.execute("UPDATE report_rows SET stored_at_us = stored_at_us - 8 * 86400000000 WHERE seq < 300", []).unwrap();
@@ -506,7 +500,7 @@ fn an_old_boot_s_backlog_stays_behind_what_is_newer() {
     ];
     apply(5, &second, &live);
     assert_eq!(newest(&live), ("20".to_owned(), 1));
-    let query = Query::open(&config(dir.path()).file).unwrap();
+    let query = open_reader(&config(dir.path())).unwrap();
     let latest = query.latest("pi").unwrap().unwrap().1;
     assert_eq!((latest.stream.as_str(), latest.seq), ("20", 1));
     assert_eq!(rows(dir.path()), [0, 5, 6, 0, 1]);
@@ -530,7 +524,7 @@ fn an_older_status_never_replaces_a_newer_one() {
     };
     assert_eq!(store.apply(&status(1, 2_000, "online")).unwrap().len(), 1);
     assert_eq!(store.apply(&status(2, 1_000, "offline")).unwrap(), [], "it is no news");
-    let query = Query::open(&config(dir.path()).file).unwrap();
+    let query = open_reader(&config(dir.path())).unwrap();
     assert_eq!(query.devices().unwrap()[0].state.as_deref(), Some("online"));
     assert_eq!(store.apply(&status(3, 2_000, "offline")).unwrap().len(), 1, "of two at one time the later one holds");
 }

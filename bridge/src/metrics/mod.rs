@@ -19,7 +19,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use store::owner::NotOwned;
-use store::query::Query;
+use store::reader::Reader;
 use store::{Store, StoreError, ledger};
 use tokio::sync::watch;
 
@@ -48,17 +48,19 @@ async fn serve(config: MetricsConfig) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(|e| Failure::io("web.listen", e))?;
     let store = Store::open(&config.store).map_err(|e| match e {
         StoreError::NotOwned(NotOwned::Held { .. }) => Failure::Unavailable(e.to_string()),
-        e => Failure::io(&config.store.file.display().to_string(), e),
+        e => Failure::io(&config.store.url.to_string(), e),
     })?;
     live.set_ledger(ledger::lines(store.accounts()));
-    seed(&live, &config).map_err(|e| Failure::io(&config.store.file.display().to_string(), e))?;
+    let unreadable = |e| Failure::io(&config.store.url.to_string(), e);
+    let reader = store::open_reader(&config.store).map_err(unreadable)?;
+    seed(&live, reader.as_ref()).map_err(unreadable)?;
     println!("http://{address}/");
     let _ = std::io::stdout().flush();
     eprintln!("http://{address}/");
-    let (filling, file, gate) = (live.clone(), config.store.file.clone(), config.gate.clone());
+    let (filling, gate) = (live.clone(), config.gate.clone());
     let stopped = stop.clone();
     let mut filler = tokio::task::spawn_blocking(move || ingest::fill(&config, store, &filling, &stopped));
-    let page = http::serve(listener, gate, file, live, stop);
+    let page = http::serve(listener, gate, reader, live, stop);
     let mut page = std::pin::pin!(page);
     let (mut signal, mut ended) = (signal, None);
     let result = tokio::select! {
@@ -77,10 +79,9 @@ async fn serve(config: MetricsConfig) -> Result<(), Failure> {
 }
 
 /// Shows each device's last report from the store, so that older ones that are read now do not take its place.
-fn seed(live: &Live, config: &MetricsConfig) -> rusqlite::Result<()> {
-    let query = Query::open(&config.store.file)?;
-    for known in query.devices()? {
-        if let Some((order, report)) = query.latest(&known.device)? {
+fn seed(live: &Live, reader: &dyn Reader) -> Result<(), StoreError> {
+    for known in reader.devices()? {
+        if let Some((order, report)) = reader.latest(&known.device)? {
             live.seed(order, report);
         }
     }

@@ -109,14 +109,7 @@ fn sound(entry: &Entry, effect: &Effect, payload: &[u8]) {
 }
 
 fn store() -> Store {
-    let mut store = Store::open(&StoreConfig {
-        file: ":memory:".into(),
-        keep_days: 30,
-        keep_minutes_days: 30,
-        bytes_max: 1 << 30,
-        census_kept: 2,
-    })
-    .unwrap();
+    let mut store = Store::open(&StoreConfig { census_kept: 2, ..StoreConfig::of_file(":memory:") }).unwrap();
     store.begin("a journal").unwrap();
     store
 }

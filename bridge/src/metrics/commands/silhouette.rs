@@ -9,7 +9,8 @@ use crate::metrics::http;
 use crate::metrics::silhouette::census::{self, Colours};
 use crate::metrics::silhouette::picture::read_png;
 use crate::metrics::silhouette::{self, plot};
-use crate::metrics::store::query::{CensusMissing, Query};
+use crate::metrics::store;
+use crate::metrics::store::reader::{CensusMissing, Reader};
 use std::io::Write;
 use std::path::Path;
 
@@ -21,7 +22,7 @@ pub fn run(config: &MetricsConfig, flags: &SilhouetteFlags) -> Result<(), Failur
     let (colours, title) = match (&flags.image, &flags.labels, &flags.device) {
         (Some(image), Some(labels), _) => (from_files(image, labels)?, image.display().to_string()),
         (_, _, Some(device)) => {
-            let colours = from_census(&Query::of_existing(&config.store.file)?, device, flags.seq)
+            let colours = from_census(store::open_existing(&config.store)?.as_ref(), device, flags.seq)
                 .map_err(|e| Failure::NoInput(e.to_string()))?;
             let title = format!("{device}, frame {}", colours.frame);
             (colours, title)
@@ -61,7 +62,7 @@ fn from_files(image: &Path, labels: &Path) -> Result<Colours, Failure> {
     Ok(census::from_picture(&rgb, &grey))
 }
 
-fn from_census(query: &Query, device: &str, seq: Option<u64>) -> Result<Colours, CensusMissing> {
+fn from_census(query: &dyn Reader, device: &str, seq: Option<u64>) -> Result<Colours, CensusMissing> {
     let key = match seq {
         Some(seq) => query.census_of(device, seq)?,
         None => query.latest_census(device)?,

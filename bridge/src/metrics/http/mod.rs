@@ -13,7 +13,7 @@ use crate::metrics::http::live::Live;
 use crate::metrics::silhouette::census::Colours;
 use crate::metrics::silhouette::plot;
 use crate::metrics::silhouette::{self, Silhouette};
-use crate::metrics::store::query::{CensusKey, CensusMissing, Known, Query};
+use crate::metrics::store::reader::{CensusKey, CensusMissing, Known, Reader};
 use crate::prom;
 use axum::extract::{Path, Query as Params, Request, State};
 use axum::http::{StatusCode, header};
@@ -26,7 +26,6 @@ use futures::Stream;
 use serde::Serialize;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
@@ -47,7 +46,7 @@ struct Knife {
 /// What all requests share.
 struct Shared {
     live: Arc<Live>,
-    query: Mutex<Query>,
+    query: Mutex<Box<dyn Reader>>,
     knives: tokio::sync::Mutex<Vec<Arc<Knife>>>,
     stop: watch::Receiver<bool>,
 }
@@ -65,16 +64,15 @@ pub async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
 /// Serves the page until `stop` says so.
 ///
 /// # Errors
-/// [`Failure::Io`] if the store cannot be read.
+/// [`Failure::Io`] if the socket fails.
 pub async fn serve(
     listener: TcpListener,
     gate: Option<Gate>,
-    file: PathBuf,
+    reader: Box<dyn Reader>,
     live: Arc<Live>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
-    let query = Query::open(&file).map_err(|e| Failure::io(&file.display().to_string(), e))?;
-    let shared = Shared { live, query: Mutex::new(query), knives: tokio::sync::Mutex::default(), stop: stop.clone() };
+    let shared = Shared { live, query: Mutex::new(reader), knives: tokio::sync::Mutex::default(), stop: stop.clone() };
     let mut app = Router::new()
         .route("/", get(|| async { ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], PAGE) }))
         .route("/healthz", get(healthz))
@@ -147,7 +145,7 @@ impl IntoResponse for Refusal {
 impl From<CensusMissing> for Refusal {
     fn from(e: CensusMissing) -> Self {
         match e {
-            CensusMissing::Sqlite(e) => Refusal::Broken(e.to_string()),
+            CensusMissing::Store(e) => Refusal::Broken(e.to_string()),
             other => Refusal::Missing(other.to_string()),
         }
     }
@@ -156,10 +154,10 @@ impl From<CensusMissing> for Refusal {
 /// Asks the store on a thread that may wait.
 async fn query_store<T: Send + 'static>(
     app: &App,
-    f: impl FnOnce(&Query) -> Result<T, CensusMissing> + Send + 'static,
+    f: impl FnOnce(&dyn Reader) -> Result<T, CensusMissing> + Send + 'static,
 ) -> Result<T, Refusal> {
     let app = app.clone();
-    tokio::task::spawn_blocking(move || f(&app.query.lock().unwrap_or_else(PoisonError::into_inner)))
+    tokio::task::spawn_blocking(move || f(app.query.lock().unwrap_or_else(PoisonError::into_inner).as_ref()))
         .await
         .map_err(|e| Refusal::Broken(e.to_string()))?
         .map_err(Refusal::from)

@@ -6,19 +6,25 @@
 
 pub mod ledger;
 pub mod owner;
+pub mod reader;
 pub mod rollup;
 pub mod sqlite;
+pub mod url;
 
 pub use sqlite::query;
 
 use crate::clock;
 use crate::config::StoreConfig;
+use crate::failure::Failure;
 use crate::journal::{Batch, Marks, Offsets};
 use crate::metrics::ingest::fold::{Change, Changes, DeviceStatus, PicturePayload, ReportChange, fold};
 use ledger::Accounts;
 use owner::{NotOwned, Ownership};
+use query::Query;
+use reader::Reader;
 use sqlite::Sqlite;
 use std::time::Duration;
+use url::StoreUrl;
 
 /// Why the store cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +35,9 @@ pub enum StoreError {
     /// Another process claimed the file since, on a file system without locks.
     #[error("store: another hueflow-metrics writes to this file now")]
     Taken,
+    /// This build has no PostgreSQL.
+    #[error("store: this build has no PostgreSQL")]
+    Unsupported,
     /// Another process owns the file.
     #[error("store: {0}")]
     NotOwned(#[from] NotOwned),
@@ -102,10 +111,15 @@ impl Store {
     /// [`StoreError::NotOwned`] if another process writes to it; SQLite's.
     pub fn open(config: &StoreConfig) -> Result<Store, StoreError> {
         let who = format!("process {} since {}", std::process::id(), clock::rfc3339(clock::now_us()));
-        let ownership = Ownership::take(&config.file, &who)?;
-        let mut store = Store::new(Box::new(Sqlite::open(config)?))?;
-        store._ownership = ownership;
-        Ok(store)
+        match &config.url {
+            StoreUrl::Sqlite(file) => {
+                let ownership = Ownership::take(file, &who)?;
+                let mut store = Store::new(Box::new(Sqlite::open(file, config)?))?;
+                store._ownership = ownership;
+                Ok(store)
+            }
+            StoreUrl::Postgres(_) => Err(StoreError::Unsupported),
+        }
     }
 
     /// A store over `backend`.
@@ -175,6 +189,28 @@ impl Store {
     /// What became of every record.
     pub fn accounts(&self) -> &Accounts {
         &self.accounts
+    }
+}
+
+/// Opens the store of a running program for reading.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn open_reader(config: &StoreConfig) -> Result<Box<dyn Reader>, StoreError> {
+    match &config.url {
+        StoreUrl::Sqlite(file) => Ok(Box::new(Query::open(file)?)),
+        StoreUrl::Postgres(_) => Err(StoreError::Unsupported),
+    }
+}
+
+/// Opens a store for reading that must exist and be of this version.
+///
+/// # Errors
+/// [`Failure::NoInput`].
+pub fn open_existing(config: &StoreConfig) -> Result<Box<dyn Reader>, Failure> {
+    match &config.url {
+        StoreUrl::Sqlite(file) => Ok(Box::new(Query::of_existing(file)?)),
+        StoreUrl::Postgres(_) => Err(Failure::NoInput(StoreError::Unsupported.to_string())),
     }
 }
 

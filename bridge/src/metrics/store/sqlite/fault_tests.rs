@@ -6,6 +6,7 @@
 use super::query::Query;
 use super::*;
 use crate::journal::{Batch, Entry, Record};
+use crate::metrics::store::reader::Reader;
 use crate::metrics::store::{Store, ledger};
 use crate::relay::verdict::{ValueFormat, Verdict, judge, seal};
 use crate::sample::report;
@@ -22,14 +23,8 @@ struct Faulty {
 
 impl Faulty {
     fn open(dir: &Path, left: &Arc<AtomicI64>) -> Faulty {
-        let config = StoreConfig {
-            file: dir.join("store.db"),
-            keep_days: 36_500,
-            keep_minutes_days: 36_500,
-            bytes_max: u64::MAX,
-            census_kept: 1,
-        };
-        let mut inner = Sqlite::open(&config).unwrap();
+        let config = StoreConfig { census_kept: 1, ..StoreConfig::of_file(dir.join("store.db")) };
+        let mut inner = Sqlite::open(&dir.join("store.db"), &config).unwrap();
         let left = left.clone();
         let step = move || left.fetch_sub(1, Ordering::Relaxed) <= 0;
         inner.db.progress_handler(1, Some(step)).unwrap();

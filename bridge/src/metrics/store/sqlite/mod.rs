@@ -20,6 +20,7 @@ use maintain::Pace;
 use rows::{RowKey, Rows};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::time::Duration;
 
 #[cfg(test)]
@@ -41,8 +42,8 @@ impl Sqlite {
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
-    pub fn open(config: &StoreConfig) -> Result<Sqlite, StoreError> {
-        let mut db = sqlite::connect_shrinkable(&config.file)?;
+    pub fn open(file: &Path, config: &StoreConfig) -> Result<Sqlite, StoreError> {
+        let mut db = sqlite::connect_shrinkable(file)?;
         db.set_prepared_statement_cache_capacity(64);
         schema::prepare(&mut db)?;
         let owner = format!("{:032x}", rand::random::<u128>());
