@@ -12,7 +12,7 @@ use hueflow_bridge::config::StoreConfig;
 use hueflow_bridge::journal::local::{LocalJournal, Retention};
 use hueflow_bridge::journal::{Entry, Journal, Offsets};
 use hueflow_bridge::metrics::store::Store;
-use hueflow_bridge::metrics::store::ledger::{Line, lines};
+use hueflow_bridge::metrics::store::ledger::Line;
 use hueflow_bridge::relay::verdict::{ValueFormat, Verdict, judge, seal};
 use std::path::Path;
 use std::process::Command;
@@ -82,7 +82,7 @@ fn ledger(dir: &Path) -> Line {
     let from = store.begin(&journal.id()).unwrap();
     let batch = journal.reader(&from).unwrap().read(1_000, Duration::ZERO).unwrap();
     store.apply(&batch).unwrap();
-    lines(store.accounts()).into_iter().next().unwrap()
+    store.ledger().unwrap().into_iter().next().unwrap()
 }
 
 #[test]

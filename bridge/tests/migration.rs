@@ -9,7 +9,6 @@ mod common;
 use common::{record, window};
 use hueflow_bridge::config::StoreConfig;
 use hueflow_bridge::journal::{Batch, Record};
-use hueflow_bridge::metrics::store::ledger::lines;
 use hueflow_bridge::metrics::store::reader::Unit;
 use hueflow_bridge::metrics::store::{Store, open_existing, open_reader};
 use hueflow_bridge::relay::verdict::{ValueFormat, Verdict, judge};
@@ -54,7 +53,7 @@ fn a_store_of_version_1_is_moved_while_it_is_used() {
     let after: f64 = db.query_row(sum, [], |r| r.get(0)).unwrap();
     assert!((before - after).abs() < f64::EPSILON, "{before} {after}");
     assert_eq!(store.begin("j").unwrap().into_values().collect::<Vec<_>>(), [3_001], "the offsets are kept");
-    let ledger: Vec<_> = lines(store.accounts()).into_iter().map(|l| (l.boot, l.stored, l.missing)).collect();
+    let ledger: Vec<_> = store.ledger().unwrap().into_iter().map(|l| (l.boot, l.stored, l.missing)).collect();
     assert_eq!(ledger, [("8".to_owned(), 2_000, 0), ("20".to_owned(), 1_000, 1)]);
     let query = open_reader(&config).unwrap();
     assert!(number(&db, "SELECT count(*) FROM reports_v1") > 0, "one slice is not all");
@@ -83,7 +82,7 @@ fn a_store_of_version_1_is_moved_while_it_is_used() {
     assert_eq!(points.iter().map(|p| p.frame).collect::<Vec<_>>(), want, "by boot and seq");
     let sums = query.roll_ups("pi", Unit::Hour, 0, u64::MAX).unwrap();
     assert_eq!(sums.iter().map(|(_, r)| r.reports).sum::<u64>(), 3_001);
-    let boots: Vec<_> = lines(store.accounts()).into_iter().map(|l| (l.boot, l.duplicates)).collect();
+    let boots: Vec<_> = store.ledger().unwrap().into_iter().map(|l| (l.boot, l.duplicates)).collect();
     assert_eq!(boots, [("8".to_owned(), 4), ("20".to_owned(), 1)], "the window of boot 8 is not its first");
 }
 

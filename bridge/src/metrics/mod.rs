@@ -10,7 +10,7 @@ pub mod ingest;
 pub mod silhouette;
 pub mod store;
 
-use crate::config::MetricsConfig;
+use crate::config::{MetricsConfig, StoreConfig};
 use crate::failure::Failure;
 use crate::journal;
 use crate::signals::stop_signal;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::owner::NotOwned;
 use store::reader::Reader;
-use store::{Store, StoreError, ledger};
+use store::{Store, StoreError};
 use tokio::sync::watch;
 
 /// Fills the store and shows the page until a signal comes.
@@ -46,14 +46,12 @@ async fn serve(config: MetricsConfig) -> Result<(), Failure> {
     // The address first, the store last: a program that cannot start must not disturb the one that runs.
     let listener = http::bind(config.listen).await?;
     let address = listener.local_addr().map_err(|e| Failure::io("web.listen", e))?;
-    let store = Store::open(&config.store).map_err(|e| match e {
-        StoreError::NotOwned(NotOwned::Held { .. }) => Failure::Unavailable(e.to_string()),
-        e => Failure::io(&config.store.url.to_string(), e),
-    })?;
-    live.set_ledger(ledger::lines(store.accounts()));
-    let unreadable = |e| Failure::io(&config.store.url.to_string(), e);
-    let reader = store::open_reader(&config.store).map_err(unreadable)?;
-    seed(&live, reader.as_ref()).map_err(unreadable)?;
+    let (store, reader) = tokio::task::spawn_blocking({
+        let (config, live) = (config.store.clone(), live.clone());
+        move || open(&config, &live)
+    })
+    .await
+    .map_err(|e| Failure::Io(e.to_string()))??;
     println!("http://{address}/");
     let _ = std::io::stdout().flush();
     eprintln!("http://{address}/");
@@ -76,6 +74,21 @@ async fn serve(config: MetricsConfig) -> Result<(), Failure> {
         let _ = tokio::time::timeout(Duration::from_secs(3), filler).await;
     }
     result
+}
+
+/// Opens the store and shows what it holds.
+fn open(config: &StoreConfig, live: &Live) -> Result<(Store, Box<dyn Reader>), Failure> {
+    let failed = |e| match e {
+        StoreError::NotOwned(NotOwned::Held { .. }) | StoreError::Postgres(_) => {
+            Failure::Unavailable(format!("{}: {e}", config.url))
+        }
+        e => Failure::io(&config.url.to_string(), e),
+    };
+    let mut store = Store::open(config).map_err(failed)?;
+    live.set_ledger(store.ledger().map_err(failed)?);
+    let reader = store::open_reader(config).map_err(failed)?;
+    seed(live, reader.as_ref()).map_err(failed)?;
+    Ok((store, reader))
 }
 
 /// Shows each device's last report from the store, so that older ones that are read now do not take its place.

@@ -11,7 +11,7 @@ use crate::config::MetricsConfig;
 use crate::failure::Failure;
 use crate::journal::{self, Batch};
 use crate::metrics::http::live::Live;
-use crate::metrics::store::{Store, StoreError, ledger};
+use crate::metrics::store::{Store, StoreError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -58,7 +58,7 @@ pub fn fill(config: &MetricsConfig, store: Store, live: &Live, stop: &watch::Rec
             Err(e) => return Err(e),
         }
     }
-    live.set_ledger(ledger::lines(filler.store.accounts()));
+    filler.show_ledger();
     Ok(())
 }
 
@@ -77,6 +77,13 @@ impl<'a> Filler<'a> {
         let now = Instant::now();
         let is_maintenance_broken = false;
         Filler { store, live, stop, ledger_shown: now, lag_asked: None, maintain_at: now, is_maintenance_broken }
+    }
+
+    /// Shows the ledger as the store has it; one that cannot be read now stays as it was.
+    fn show_ledger(&mut self) {
+        if let Ok(lines) = self.store.ledger() {
+            self.live.set_ledger(lines);
+        }
     }
 
     fn is_stopped(&self) -> bool {
@@ -115,7 +122,7 @@ impl<'a> Filler<'a> {
 
     fn between_batches(&mut self, reader: &mut dyn journal::Reader, is_away: bool) {
         if self.ledger_shown.elapsed() >= LEDGER {
-            self.live.set_ledger(ledger::lines(self.store.accounts()));
+            self.show_ledger();
             self.ledger_shown = Instant::now();
         }
         if !is_away && self.lag_asked.is_none_or(|t| t.elapsed() >= LAG) {
