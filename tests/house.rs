@@ -78,6 +78,7 @@ fn each_foreign_crate_is_used_behind_one_module() {
                 "bridge/src/journal/kafka/append.rs",
                 "bridge/src/journal/kafka/survey.rs",
                 "bridge/src/journal/kafka/client.rs",
+                "bridge/src/journal/kafka/group.rs",
                 "bridge/src/journal/kafka/reader.rs",
             ],
         ),

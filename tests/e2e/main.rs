@@ -10,6 +10,7 @@ mod closed;
 mod display;
 mod dlq;
 mod doctor;
+mod instances;
 mod kill;
 mod machine;
 mod numbers;

@@ -157,6 +157,27 @@ impl Live {
         (device.order, device.report) = (order, Some(report));
     }
 
+    /// Takes a device's last report of the store, which another instance may have stored, if it is news here.
+    pub fn take_stored(&self, order: i64, report: ReportJson) {
+        let mut devices = self.devices();
+        let device = devices.entry(report.device.clone()).or_default();
+        if device.report.as_ref().is_none_or(|last| (order, report.seq) > (device.order, last.seq)) {
+            self.notify("report", &Summary::of(&report));
+            (device.order, device.report) = (order, Some(report));
+        }
+    }
+
+    /// Takes a device's state of the store, which another instance may have stored.
+    pub fn take_state(&self, name: &str, state: String, json: &str) {
+        let mut devices = self.devices();
+        let device = devices.entry(name.to_owned()).or_default();
+        let status = serde_json::from_str(json).ok();
+        if device.state != state {
+            self.notify("status", &serde_json::json!({"device": name, "state": state}));
+        }
+        (device.state, device.status) = (state, status);
+    }
+
     /// Takes what a batch brought.
     pub fn take(&self, event: StoreEvent) {
         match event {

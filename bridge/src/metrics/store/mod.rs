@@ -296,11 +296,19 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn ledger(&mut self) -> Result<Vec<Line>, StoreError> {
+    pub fn accounts(&mut self) -> Result<Accounts, StoreError> {
         match self.backend.accounts()? {
-            Some(all) => Ok(ledger::lines(&all)),
-            None => Ok(self.scopes.get(&whole()).map(ledger::lines).unwrap_or_default()),
+            Some(all) => Ok(all),
+            None => Ok(self.scopes.get(&whole()).cloned().unwrap_or_default()),
         }
+    }
+
+    /// The same as lines.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn ledger(&mut self) -> Result<Vec<Line>, StoreError> {
+        Ok(ledger::lines(&self.accounts()?))
     }
 }
 
