@@ -69,6 +69,7 @@ fn each_foreign_crate_is_used_behind_one_module() {
                 "bridge/src/metrics/store/postgres/schema.rs",
                 "bridge/src/metrics/store/postgres/statements.rs",
                 "bridge/src/metrics/store/postgres/tables.rs",
+                "bridge/src/metrics/store/postgres/transfer.rs",
             ],
         ),
         (

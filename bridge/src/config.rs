@@ -410,6 +410,27 @@ pub struct StoreConfig {
 }
 
 impl StoreConfig {
+    /// The store at `url`, with the settings' password, CA and limits.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn at(s: &Settings, url: &str) -> Result<StoreConfig, Failure> {
+        let mut url: StoreUrl = url.parse().map_err(|must: String| Failure::Usage(format!("a store {must}")))?;
+        log_in(s, &mut url)?;
+        Ok(StoreConfig::limited(s, url))
+    }
+
+    fn limited(s: &Settings, url: StoreUrl) -> StoreConfig {
+        let number = |name| u32::try_from(s.number(name)).unwrap_or(1);
+        StoreConfig {
+            url,
+            keep_days: number("store.keep_days"),
+            keep_minutes_days: number("store.keep_minutes_days"),
+            bytes_max: s.number("store.bytes_max").unsigned_abs(),
+            census_kept: number("store.census_kept"),
+        }
+    }
+
     /// A store in a SQLite file that keeps all it is given.
     pub fn of_file(file: impl Into<PathBuf>) -> StoreConfig {
         let url = StoreUrl::Sqlite(file.into());
@@ -437,14 +458,7 @@ impl MetricsConfig {
                 return Err(s.wrong("web.listen", must));
             }
         };
-        let number = |name| u32::try_from(s.number(name)).unwrap_or(1);
-        let store = StoreConfig {
-            url: store_url(s)?,
-            keep_days: number("store.keep_days"),
-            keep_minutes_days: number("store.keep_minutes_days"),
-            bytes_max: s.number("store.bytes_max").unsigned_abs(),
-            census_kept: number("store.census_kept"),
-        };
+        let store = StoreConfig::limited(s, store_url(s)?);
         Ok(MetricsConfig { journal: journal(s)?, store, listen, gate })
     }
 }
@@ -458,22 +472,25 @@ fn store_url(s: &Settings) -> Result<StoreUrl, Failure> {
         return Ok(StoreUrl::Sqlite(PathBuf::from(s.text("store.file"))));
     };
     let mut url: StoreUrl = text.parse().map_err(|must: String| s.wrong("store.url", &must))?;
+    log_in(s, &mut url)?;
+    Ok(url)
+}
+
+/// Password and CA of a PostgreSQL store. A file has none.
+fn log_in(s: &Settings, url: &mut StoreUrl) -> Result<(), Failure> {
     let (password_file, ca_file) = (s.some("store.password_file"), s.some("store.ca_file"));
-    let StoreUrl::Postgres(database) = &mut url else {
-        let set = [("store.password_file", password_file), ("store.ca_file", ca_file)];
-        return match set.into_iter().find(|(_, value)| value.is_some()) {
-            Some((key, _)) => Err(s.wrong(key, "is for postgres:// in store.url")),
-            None => Ok(url),
-        };
-    };
+    let StoreUrl::Postgres(database) = url else { return Ok(()) };
     if let Some(file) = password_file {
         let text = std::fs::read_to_string(file).map_err(|e| cannot_read(s, "store.password_file", &e))?;
         database.password = Some(Secret::new(text.trim_end().to_owned()));
     } else if !database.has_password() {
         database.password = std::env::var("PGPASSWORD").ok().map(Secret::new);
     }
+    if let Some(file) = ca_file {
+        std::fs::File::open(file).map_err(|e| cannot_read(s, "store.ca_file", &e))?;
+    }
     database.ca_file = ca_file.map(PathBuf::from);
-    Ok(url)
+    Ok(())
 }
 
 /// The configuration file's place, and whether it must exist.

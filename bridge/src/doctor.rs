@@ -8,6 +8,7 @@ use crate::config::{BridgeConfig, Broker, MetricsConfig};
 use crate::failure::Failure;
 use crate::journal::kafka::KafkaJournal;
 use crate::journal::{JournalConfig, JournalError, JournalUrl, names_settings};
+use crate::metrics::store::postgres;
 use crate::metrics::store::url::StoreUrl;
 use crate::relay::mqtt::{self, ProbeError};
 use host::check::{self, Line, State};
@@ -186,7 +187,13 @@ fn kafka(config: &JournalConfig) -> Vec<Line> {
 fn store(url: &StoreUrl) -> Line {
     match url {
         StoreUrl::Sqlite(path) => file("store", path, "--store FILE, or store.file"),
-        StoreUrl::Postgres(_) => line("store", State::Misconfigured, "this build has no PostgreSQL", "--store FILE"),
+        StoreUrl::Postgres(database) => match postgres::look(database) {
+            Ok(what) => ok("store", format!("{url}: {what}")),
+            Err(e) => {
+                let advice = "is PostgreSQL running, and are user, password (store.password_file, PGPASSWORD) and database right?";
+                line("store", State::Wrong, format!("{url}: {e}"), advice)
+            }
+        },
     }
 }
 

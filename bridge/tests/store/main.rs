@@ -8,6 +8,7 @@ mod both;
 #[path = "../common/mod.rs"]
 mod common;
 mod ground;
+mod moved;
 mod postgres_only;
 mod sqlite_only;
 

@@ -143,7 +143,7 @@ fn a_text_that_postgresql_does_not_take_holds_nothing_up() {
 }
 
 /// Round `n`: two reports, a census, a loss, a dead letter, a status, a window, and one of the last round's reports again.
-fn round(n: u64) -> Batch {
+pub fn round(n: u64) -> Batch {
     let census = |seq| {
         let head = CensusHead {
             frame: seq,

@@ -186,7 +186,9 @@ impl<'a> Filler<'a> {
                         log::info!("the journal answers again");
                         self.live.set_health(|h| h.journal = None);
                     }
-                    if !self.take_rebalance(reader) {
+                    // An empty one says nothing of the store.
+                    let is_something = !batch.records.is_empty() || !batch.restarted.is_empty();
+                    if !self.take_rebalance(reader) && is_something {
                         self.store_batch(&batch, reader)?;
                     }
                 }

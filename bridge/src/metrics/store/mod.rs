@@ -12,6 +12,7 @@ pub mod postgres;
 pub mod reader;
 pub mod rollup;
 pub mod sqlite;
+pub mod transfer;
 pub mod url;
 
 pub use sqlite::query;
@@ -46,6 +47,9 @@ pub enum StoreError {
     /// Another instance has claimed a partition that this one held. What was read of it must be dropped.
     #[error("store: another hueflow-metrics has taken over a partition of the journal")]
     Fenced,
+    /// What was asked for cannot be done with this store.
+    #[error("{0}")]
+    Unfit(String),
     /// Another process owns the file.
     #[error("store: {0}")]
     NotOwned(#[from] NotOwned),

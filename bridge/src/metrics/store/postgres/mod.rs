@@ -13,6 +13,7 @@ mod rows;
 mod schema;
 mod statements;
 mod tables;
+mod transfer;
 
 use super::ledger::Accounts;
 use super::url::Database;
@@ -155,6 +156,29 @@ impl Postgres {
         }
         Ok(is_news)
     }
+}
+
+/// Says what is in a database, and makes nothing.
+///
+/// # Errors
+/// [`StoreError::Postgres`]: what stands in the way of a store there.
+pub fn look(database: &Database) -> Result<String, StoreError> {
+    let mut client = connect::connect(database)?;
+    let server: String = client.query_one("SHOW server_version", &[])?.get(0);
+    let bytes: i64 = client.query_one("SELECT pg_database_size(current_database())", &[])?.get(0);
+    let may_create: bool = client.query_one("SELECT has_schema_privilege(current_schema(), 'CREATE')", &[])?.get(0);
+    let is_there: bool = client.query_one("SELECT to_regclass('meta') IS NOT NULL", &[])?.get(0);
+    let what = match is_there {
+        true => {
+            schema::check(&mut client)?;
+            "a store of this version"
+        }
+        false if may_create => "no store yet (will be made)",
+        false => {
+            return Err(StoreError::Postgres("its user may not make tables there: GRANT CREATE ON SCHEMA".to_owned()));
+        }
+    };
+    Ok(format!("PostgreSQL {server}, {what}, {} MiB", bytes >> 20))
 }
 
 impl Backend for Postgres {

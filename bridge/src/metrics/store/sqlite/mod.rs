@@ -8,6 +8,7 @@ mod maintain;
 pub mod query;
 mod rows;
 mod schema;
+mod transfer;
 
 use super::ledger::Accounts;
 use super::rollup::RollUp;
@@ -82,32 +83,14 @@ impl Sqlite {
                 is_news.push(match change {
                     Change::Report(r) => {
                         let sid = *sids.get(&(r.report.device.as_str(), r.stream)).unwrap_or(&0);
-                        let key =
-                            RowKey { id: None, sid, stored_at_us: now_us, captured_at_us: r.captured_at_us };
+                        let key = RowKey { id: None, sid, stored_at_us: now_us, captured_at_us: r.captured_at_us };
                         self.rows.insert(&t, &key, &r.report)?;
                         true
                     }
                     Change::Census(part) => write_census(&t, part, self.config.census_kept)?,
                     Change::Picture(_) => true,
-                    Change::Window { device, boot, n, journal, heard_at_us, streams } => {
-                        let sql = "INSERT INTO windows VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT DO UPDATE SET n = excluded.n, \
-                                   journal = excluded.journal, heard_at_us = excluded.heard_at_us, \
-                                   streams = excluded.streams WHERE excluded.n > n";
-                        let values = params![device, boot, int(*n), journal, heard_at_us, streams];
-                        t.prepare_cached(sql)?.execute(values)? > 0
-                    }
-                    Change::Status(s) => {
-                        let sql = "INSERT INTO statuses VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET \
-                                   state = excluded.state, at_ms = excluded.at_ms, json = excluded.json \
-                                   WHERE excluded.at_ms >= at_ms";
-                        t.prepare_cached(sql)?.execute(params![s.device, s.state, s.at_ms, s.json])? > 0
-                    }
-                    Change::Loss { device, loss } => {
-                        let sql = "INSERT INTO losses VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
-                        let values = params![device, loss.stream, int(loss.from), int(loss.to), loss.reason];
-                        t.prepare_cached(sql)?.execute(values)? > 0
-                    }
                     Change::Dead(letter) => write_dead(&t, &self.journal, letter)?,
+                    other => write_small(&t, other)?,
                 });
             }
             write_roll_ups(&t, "minutes", &changes.minutes)?;
@@ -191,6 +174,31 @@ fn write_census(db: &Connection, c: &CensusPart, kept: u32) -> rusqlite::Result<
             .execute(params![c.device, stream, frame])?;
     }
     Ok(true)
+}
+
+/// Writes a window, a status or a loss. Gives whether it is news.
+fn write_small(db: &Connection, change: &Change) -> rusqlite::Result<bool> {
+    Ok(match change {
+        Change::Window { device, boot, n, journal, heard_at_us, streams } => {
+            let sql = "INSERT INTO windows VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT DO UPDATE SET n = excluded.n, \
+                       journal = excluded.journal, heard_at_us = excluded.heard_at_us, \
+                       streams = excluded.streams WHERE excluded.n > n";
+            let values = params![device, boot, int(*n), journal, heard_at_us, streams];
+            db.prepare_cached(sql)?.execute(values)? > 0
+        }
+        Change::Status(s) => {
+            let sql = "INSERT INTO statuses VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET \
+                       state = excluded.state, at_ms = excluded.at_ms, json = excluded.json \
+                       WHERE excluded.at_ms >= at_ms";
+            db.prepare_cached(sql)?.execute(params![s.device, s.state, s.at_ms, s.json])? > 0
+        }
+        Change::Loss { device, loss } => {
+            let sql = "INSERT INTO losses VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
+            let values = params![device, loss.stream, int(loss.from), int(loss.to), loss.reason];
+            db.prepare_cached(sql)?.execute(values)? > 0
+        }
+        Change::Report(_) | Change::Census(_) | Change::Picture(_) | Change::Dead(_) => true,
+    })
 }
 
 fn write_dead(db: &Connection, journal: &str, d: &DeadLetter) -> rusqlite::Result<bool> {
