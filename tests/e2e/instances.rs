@@ -15,6 +15,18 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(120);
 const DEVICES: [&str; 5] = ["pi-1", "pi-2", "pi-3", "pi-4", "pi-5"];
 
+/// What is done to whom, in turn.
+const KINDS: [&str; 6] = [
+    "an instance killed",
+    "an instance killed without a database",
+    "an instance held",
+    "the database killed",
+    "an instance killed",
+    "the broker killed",
+];
+/// When a group has noticed that a member is gone, and has assigned its partitions to the others.
+const SESSION: Duration = Duration::from_secs(8);
+
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |v| v.parse().expect(name))
 }
@@ -71,7 +83,7 @@ fn three_instances_of_which_any_dies_lose_nothing_and_double_nothing() {
         instances.iter().all(has).then_some(())
     });
 
-    let (kills, seed) = (number("HUEFLOW_KILLS", 5), number("HUEFLOW_SEED", 1));
+    let (kills, seed) = (number("HUEFLOW_KILLS", 4), number("HUEFLOW_SEED", 1));
     let mut dice = Dice::new(seed);
     let mut took: Vec<(&str, Duration)> = Vec::new();
     for kill in 0..kills {
@@ -80,19 +92,23 @@ fn three_instances_of_which_any_dies_lose_nothing_and_double_nothing() {
         let before = stored(&postgres).expect("the database answers");
         let n = dice.below(3) as usize;
         // Each kind of victim in turn, so that a short run has all of them.
-        let what = [
-            "an instance killed",
-            "the database killed",
-            "an instance held",
-            "an instance killed",
-            "the broker killed",
-        ][(kill % 5) as usize];
+        let what = KINDS[(kill % KINDS.len() as u64) as usize];
         let start = Instant::now();
         match what {
             "an instance killed" => instances[n].0.kill(),
             "an instance held" => instances[n].0.signal("STOP"),
             "the database killed" => {
                 postgres.kill();
+                postgres.restart();
+            }
+            "an instance killed without a database" => {
+                // The others get its partitions while they cannot write what they have read.
+                postgres.kill();
+                let is_away = |(m, _): &(Running, String)| m.stderr().contains("trying again until the store");
+                wait_for("the others to notice", LIMIT, || instances.iter().any(is_away).then_some(()));
+                instances[n].0.kill();
+                let gone = Instant::now();
+                wait_for("the session to end", LIMIT, || (gone.elapsed() > SESSION).then_some(()));
                 postgres.restart();
             }
             _ => {
@@ -103,7 +119,9 @@ fn three_instances_of_which_any_dies_lose_nothing_and_double_nothing() {
         flow(&postgres, what, &before, 15);
         took.push((what, start.elapsed()));
         match what {
-            "an instance killed" => instances[n] = house.instance(&format!("metrics-{n}"), &url),
+            "an instance killed" | "an instance killed without a database" => {
+                instances[n] = house.instance(&format!("metrics-{n}"), &url)
+            }
             "an instance held" => instances[n].0.signal("CONT"),
             _ => {}
         }
@@ -138,10 +156,11 @@ fn three_instances_of_which_any_dies_lose_nothing_and_double_nothing() {
     let duplicates: u64 = last.iter().filter_map(|l| l["duplicates"].as_u64()).sum();
     eprintln!(
         "{kills} kills, seed {seed}: {reports} reports, {in_ledger} records, 0 lost, 0 doubled, {duplicates} deliveries dropped as \
-         duplicates; slowest: instance killed {:.1} s, held {:.1} s, database {:.1} s, broker {:.1} s",
+         duplicates; slowest: instance killed {:.1} s, held {:.1} s, database {:.1} s, both {:.1} s, broker {:.1} s",
         slowest("an instance killed"),
         slowest("an instance held"),
         slowest("the database killed"),
+        slowest("an instance killed without a database"),
         slowest("the broker killed")
     );
     drop((bridge, instances, mosquitto));

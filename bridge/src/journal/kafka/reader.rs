@@ -142,6 +142,11 @@ impl KafkaReader {
             list.add_partition_offset(&topic, *partition, offset).map_err(away)?;
         }
         self.consumer.assign(&list).map_err(away)?;
+        if let Some(group) = &mut self.group {
+            // A partition that was paused when it was revoked is still paused when it comes back.
+            self.consumer.resume(&list).map_err(away)?;
+            group.is_paused = false;
+        }
         self.assigned = now;
         Ok(restarted)
     }
