@@ -137,14 +137,14 @@ pub fn journal(data: &[u8]) {
     for happened in store.apply(&batch).unwrap() {
         live.take(happened);
     }
-    let lines = ledger::store.ledger().unwrap();
+    let lines = store.ledger().unwrap();
     assert!(!serde_json::to_string(&lines).unwrap().is_empty());
     live.set_ledger(lines.clone());
     assert!(live.text().contains("hueflow_metrics_"));
     // From the beginning once more: nothing counts twice.
     store.apply(&batch).unwrap();
     let counted = |l: &ledger::Line| (l.device.clone(), l.boot.clone(), l.produced, l.stored, l.dead, l.declared_lost);
-    let again = ledger::store.ledger().unwrap();
+    let again = store.ledger().unwrap();
     assert_eq!(again.iter().map(counted).collect::<Vec<_>>(), lines.iter().map(counted).collect::<Vec<_>>());
 }
 

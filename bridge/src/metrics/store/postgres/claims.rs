@@ -185,42 +185,55 @@ pub(super) fn compact(t: &mut Transaction<'_>, cid: i32, accounts: &Accounts) ->
     spans.write(t, &mut Statements::default())
 }
 
-/// Spans to write and to delete, as columns.
+/// Spans as columns.
+#[derive(Default)]
+struct Columns {
+    cid: Vec<i32>,
+    sid: Vec<i32>,
+    what: Vec<&'static str>,
+    lo: Vec<i64>,
+    hi: Vec<i64>,
+}
+
+impl Columns {
+    fn push(&mut self, cid: i32, sid: i32, what: &'static str, (lo, hi): (u64, u64)) {
+        self.cid.push(cid);
+        self.sid.push(sid);
+        self.what.push(what);
+        self.lo.push(int(lo));
+        self.hi.push(int(hi));
+    }
+}
+
+/// Spans to write and to delete.
 #[derive(Default)]
 pub(super) struct Spans {
-    deleted: (Vec<i32>, Vec<i32>, Vec<&'static str>, Vec<i64>),
-    written: (Vec<i32>, Vec<i32>, Vec<&'static str>, Vec<i64>, Vec<i64>),
+    deleted: Columns,
+    written: Columns,
 }
 
 impl Spans {
     /// Adds the difference of two sets.
     pub(super) fn add(&mut self, cid: i32, sid: i32, what: &'static str, old: &Intervals, new: &Intervals) {
         let (known, kept): (BTreeMap<u64, u64>, BTreeMap<u64, u64>) = (old.iter().collect(), new.iter().collect());
-        for lo in known.keys().filter(|lo| !kept.contains_key(lo)) {
-            self.deleted.0.push(cid);
-            self.deleted.1.push(sid);
-            self.deleted.2.push(what);
-            self.deleted.3.push(int(*lo));
+        for (lo, hi) in known.iter().filter(|(lo, _)| !kept.contains_key(lo)) {
+            self.deleted.push(cid, sid, what, (*lo, *hi));
         }
         for (lo, hi) in kept.into_iter().filter(|(lo, hi)| known.get(lo) != Some(hi)) {
-            self.written.0.push(cid);
-            self.written.1.push(sid);
-            self.written.2.push(what);
-            self.written.3.push(int(lo));
-            self.written.4.push(int(hi));
+            self.written.push(cid, sid, what, (lo, hi));
         }
     }
 
     /// Writes them.
     pub(super) fn write(self, t: &mut Transaction<'_>, statements: &mut Statements) -> Result<(), StoreError> {
-        let (cid, sid, what, lo) = self.deleted;
+        let Columns { cid, sid, what, lo, .. } = self.deleted;
         if !cid.is_empty() {
             let sql = "DELETE FROM spans s USING unnest($1::INT[], $2::INT[], $3::TEXT[], $4::BIGINT[]) AS d (cid, sid, what, lo) \
                        WHERE s.cid = d.cid AND s.sid = d.sid AND s.what = d.what AND s.lo = d.lo";
             let statement = statements.get(t, sql)?;
             t.execute(&statement, &[&cid, &sid, &what, &lo])?;
         }
-        let (cid, sid, what, lo, hi) = self.written;
+        let Columns { cid, sid, what, lo, hi } = self.written;
         if !cid.is_empty() {
             let sql = "INSERT INTO spans SELECT * FROM unnest($1::INT[], $2::INT[], $3::TEXT[], $4::BIGINT[], $5::BIGINT[]) \
                        ON CONFLICT (cid, sid, what, lo) DO UPDATE SET hi = excluded.hi";
