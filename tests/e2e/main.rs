@@ -7,6 +7,7 @@
 mod bad_input;
 mod chain;
 mod closed;
+mod database;
 mod display;
 mod dlq;
 mod doctor;
