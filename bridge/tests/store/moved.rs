@@ -60,6 +60,7 @@ fn a_store_is_the_same_in_the_other_database_and_back_again() {
         assert_eq!(to.reader().latest("pi").unwrap().unwrap().1.seq, 6_000);
         assert_eq!(line(&mut store).duplicates, ledger[0].duplicates + 1);
         assert_eq!(rows(&to).len(), 6_041);
+        drop(store);
         // A store with records is no target.
         assert!(move_store(&from.config(), &to.config()).unwrap_err().to_string().contains("holds records already"));
     }

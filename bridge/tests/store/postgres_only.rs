@@ -52,6 +52,25 @@ fn whoever_claims_a_partition_goes_on_where_it_was_and_fences_the_one_before_off
 }
 
 #[test]
+fn whoever_is_held_up_in_the_middle_of_a_transaction_holds_nobody_up() {
+    let g = &Ground::postgres();
+    let (mut first, mut second) = (g.open(), g.open());
+    begin(&mut first, "j");
+    first.apply(&batch(1, &frames(0, 10))).unwrap();
+    // As an instance that was stopped while it copied its reports: the server waits for the rest of them.
+    let mut client = g.client();
+    let mut held = client.transaction().unwrap();
+    held.execute("UPDATE claims SET stamp = 1", &[]).unwrap();
+    let mut copy = held.copy_in("COPY hours FROM STDIN").unwrap();
+    copy.write_all(b"pi\t1").unwrap();
+    copy.flush().unwrap();
+    assert_eq!(begin(&mut second, "j").into_values().collect::<Vec<_>>(), [11]);
+    assert_eq!(second.apply(&batch(11, &frames(10, 15))).unwrap().len(), 5);
+    assert!(copy.finish().is_err(), "its session was ended");
+    assert_eq!(rows(g), (0..15).collect::<Vec<_>>());
+}
+
+#[test]
 fn instances_share_a_stream_whose_records_are_in_several_topics() {
     let g = &Ground::postgres();
     let (mut reports, mut windows) = (g.open(), g.open());

@@ -2,7 +2,7 @@
 //!
 //! A partition of the journal belongs to the instance that claimed it last: [`take`] counts its epoch up and reads where to go
 //! on. [`advance`] moves a claim within a batch's transaction, and fails with [`StoreError::Fenced`] if another instance has
-//! claimed the partition since. [`load`] reads the accounts of the claims that are held. The numbers that any instance has
+//! claimed the partition since. A session that holds a claim for seconds is ended by the one that claims it ([`end_holders`]). [`load`] reads the accounts of the claims that are held. The numbers that any instance has
 //! stored of a stream are united there: one sequence runs over several topics, and a journal can be replaced or get more
 //! partitions.
 
@@ -11,7 +11,8 @@ use super::{int, text};
 use crate::intervals::Intervals;
 use crate::metrics::store::ledger::{Account, Accounts};
 use crate::metrics::store::{Scope, StoreError};
-use postgres::{GenericClient, Row, Transaction};
+use postgres::error::SqlState;
+use postgres::{Client, GenericClient, Row, Transaction};
 use std::collections::BTreeMap;
 
 /// A claim that this instance holds.
@@ -36,8 +37,16 @@ fn claim(r: &Row) -> Claim {
     Claim { cid: r.get(0), epoch: r.get(1), next: r.get(2), mark: r.get(3), stamp: r.get(4) }
 }
 
+/// How long another instance's transaction is waited for: a batch takes 0.2 s. Whoever holds a claim for longer is held up, and
+/// is not the one that the group has assigned the partition to.
+const HELD_UP: &str = "SET LOCAL lock_timeout = '2s'";
+
 /// Claims partitions of `journal`.
-pub(super) fn take(t: &mut Transaction<'_>, journal: &str, scopes: &[Scope]) -> Result<Claims, StoreError> {
+///
+/// # Errors
+/// PostgreSQL's; [`is_held`] says whether it is that another session holds a claim.
+pub(super) fn take(t: &mut Transaction<'_>, journal: &str, scopes: &[Scope]) -> Result<Claims, postgres::Error> {
+    t.batch_execute(HELD_UP)?;
     let sql = "INSERT INTO claims (journal, place, part, epoch, stamp) VALUES ($1, $2, $3, 1, 0) \
                ON CONFLICT (journal, place, part) DO UPDATE SET epoch = claims.epoch + 1 \
                RETURNING cid, epoch, next, mark, stamp";
@@ -50,6 +59,19 @@ pub(super) fn take(t: &mut Transaction<'_>, journal: &str, scopes: &[Scope]) -> 
         held.insert((place, part), claim(&row));
     }
     Ok(held)
+}
+
+/// Whether a statement waited in vain for another session's transaction.
+pub(super) fn is_held(e: &postgres::Error) -> bool {
+    e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
+}
+
+/// Ends the sessions whose transactions hold claims of `journal`. An instance that is held up in the middle of a statement would
+/// hold them for ever: no time limit of the server applies while it waits for the rest of a message. Gives how many.
+pub(super) fn end_holders(client: &mut Client, journal: &str) -> Result<usize, StoreError> {
+    let sql = "SELECT pg_terminate_backend(l.pid) FROM claims c JOIN pg_locks l ON l.locktype = 'transactionid' \
+               AND l.granted AND l.transactionid = c.xmax WHERE c.journal = $1 AND l.pid <> pg_backend_pid() GROUP BY l.pid";
+    Ok(client.query(sql, &[&journal])?.len())
 }
 
 /// Reads the claims again. Fails if another instance has taken one.

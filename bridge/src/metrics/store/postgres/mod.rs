@@ -91,6 +91,16 @@ impl Postgres {
         Ok(())
     }
 
+    fn try_claim(&mut self, scopes: &[Scope]) -> Result<Claims, postgres::Error> {
+        let mut t = self.client.transaction()?;
+        let claims = claims::take(&mut t, &self.journal, scopes)?;
+        let set = "INSERT INTO meta VALUES ('journal', $1) ON CONFLICT (k) DO UPDATE SET v = excluded.v \
+                   WHERE meta.v <> excluded.v";
+        t.execute(set, &[&self.journal])?;
+        t.commit()?;
+        Ok(claims)
+    }
+
     fn commit_parts(&mut self, parts: &mut [Part<'_>], now_us: u64) -> Result<Vec<bool>, StoreError> {
         let stamp: i64 = rand::random();
         let mut t = self.client.transaction()?;
@@ -221,11 +231,14 @@ impl Backend for Postgres {
     fn claim(&mut self, scopes: &[Scope]) -> Result<Offsets, StoreError> {
         self.release();
         self.recover()?;
-        let mut t = self.client.transaction()?;
-        let set = "INSERT INTO meta VALUES ('journal', $1) ON CONFLICT (k) DO UPDATE SET v = excluded.v";
-        t.execute(set, &[&self.journal])?;
-        let claims = claims::take(&mut t, &self.journal, scopes)?;
-        t.commit()?;
+        let claims = match self.try_claim(scopes) {
+            Err(e) if claims::is_held(&e) => {
+                let ended = claims::end_holders(&mut self.client, &self.journal)?;
+                log::warn!("store: {ended} sessions of an instance that is held up are ended");
+                self.try_claim(scopes)?
+            }
+            claims => claims?,
+        };
         self.claims = claims;
         Ok(self.claims.iter().filter_map(|(scope, c)| Some((scope.clone(), c.next?))).collect())
     }
