@@ -109,6 +109,26 @@ fn instances_share_a_stream_whose_records_are_in_several_topics() {
 }
 
 #[test]
+fn the_spans_of_a_topic_whose_numbers_have_holes_do_not_grow_for_ever() {
+    let g = &Ground::postgres();
+    let mut store = g.open();
+    store.begin("j").unwrap();
+    store.claim(&[scope("metrics", 0), scope("status", 0)]).unwrap();
+    let odd: Vec<_> = (0..600).map(|n| ("metrics", record(8, 2 * n + 1))).collect();
+    let even: Vec<_> = (0..600).map(|n| ("metrics", loss(8, 2 * n, 8, 1 << 40, (1 << 40) + 1))).collect();
+    store.apply(&in_place(batch(0, &odd), "metrics", 0)).unwrap();
+    store.apply(&in_place(batch(0, &even), "status", 0)).unwrap();
+    let spans = "SELECT count(*) FROM spans WHERE what = 'stored'";
+    assert_eq!(g.number(spans), 1_200);
+    for _ in 0..60 {
+        store.maintain().unwrap();
+    }
+    store.apply(&in_place(batch(600, &[("metrics", record(8, 1_200))]), "metrics", 0)).unwrap();
+    assert_eq!(g.number(spans), 2);
+    assert_eq!((line(&mut store).stored, line(&mut store).duplicates), (1_201, 0));
+}
+
+#[test]
 fn a_partition_that_was_added_doubles_nothing_that_an_old_one_has() {
     let g = &Ground::postgres();
     let mut store = g.open();

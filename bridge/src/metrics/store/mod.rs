@@ -103,6 +103,11 @@ pub trait Backend: Send {
     /// [`StoreError`].
     fn load(&mut self) -> Result<BTreeMap<Scope, Accounts>, StoreError>;
 
+    /// Whether the accounts should be loaded again, since they can be kept in fewer rows.
+    fn wants_load(&mut self) -> bool {
+        false
+    }
+
     /// Whether the last load found that the commit of these offsets happened although it reported an error.
     fn has_committed(&mut self, _offsets: &Offsets) -> bool {
         false
@@ -292,7 +297,7 @@ impl Store {
     /// [`StoreError`]; nothing is lost, and the next slice tries again.
     pub fn maintain(&mut self) -> Result<Duration, StoreError> {
         let result = self.backend.maintain(clock::now_us());
-        self.is_stale |= result.is_err();
+        self.is_stale |= result.is_err() || self.backend.wants_load();
         result
     }
 

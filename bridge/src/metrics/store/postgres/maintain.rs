@@ -30,10 +30,15 @@ pub(super) struct Upkeep {
     steps: u64,
 }
 
-/// Every so many steps the small tables are counted.
+/// Every so many steps the small tables and the spans are counted: five minutes.
 const SMALL_TABLES_EVERY: u64 = 60;
 
 impl Upkeep {
+    /// Whether this step counts the small tables.
+    pub(super) fn is_counting(&self) -> bool {
+        self.steps.is_multiple_of(SMALL_TABLES_EVERY)
+    }
+
     /// One step.
     pub(super) fn run(
         &mut self,
@@ -41,6 +46,8 @@ impl Upkeep {
         config: &StoreConfig,
         now_us: u64,
     ) -> Result<Duration, StoreError> {
+        let is_counting = self.is_counting();
+        self.steps += 1;
         let mut t = client.transaction()?;
         // Whoever reads from a chunk holds up its end; ingest must not wait for that.
         t.batch_execute("SET LOCAL lock_timeout = '100ms'")?;
@@ -49,10 +56,9 @@ impl Upkeep {
             return Ok(IDLE);
         }
         let is_done = prune(&mut t, config, now_us)?;
-        if self.steps.is_multiple_of(SMALL_TABLES_EVERY) {
+        if is_counting {
             prune_small(&mut t)?;
         }
-        self.steps += 1;
         match t.commit() {
             Ok(()) => Ok(if is_done { IDLE } else { Duration::ZERO }),
             Err(e) => Err(e.into()),

@@ -51,6 +51,8 @@ pub struct Postgres {
     upkeep: Upkeep,
     /// The stamp of the commit whose outcome is not known, and its offsets.
     unknown: Option<(i64, Offsets)>,
+    /// A claim has more spans of a stream than it needs.
+    is_loose: bool,
     /// The commit of these offsets happened although it reported an error.
     committed: Option<Offsets>,
 }
@@ -76,6 +78,7 @@ impl Postgres {
             rows: Rows::default(),
             upkeep: Upkeep::default(),
             unknown: None,
+            is_loose: false,
             committed: None,
         })
     }
@@ -214,6 +217,10 @@ impl Backend for Postgres {
         Ok(all)
     }
 
+    fn wants_load(&mut self) -> bool {
+        std::mem::take(&mut self.is_loose)
+    }
+
     fn has_committed(&mut self, offsets: &Offsets) -> bool {
         self.committed.take().as_ref() == Some(offsets)
     }
@@ -260,6 +267,9 @@ impl Backend for Postgres {
         if self.client.is_closed() {
             self.statements.forget();
             self.client = connect::connect(&self.database)?;
+        }
+        if self.upkeep.is_counting() {
+            self.is_loose = claims::is_loose(&mut self.client, &self.claims)?;
         }
         self.upkeep.run(&mut self.client, &self.config, now_us)
     }
