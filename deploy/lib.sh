@@ -51,6 +51,11 @@ need_libclang() {
   missing+=(libclang-dev)
 }
 
+# PostgreSQL's programs are in no PATH.
+need_postgres() {
+  compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || missing+=(postgresql)
+}
+
 # need_cross ARCH [c++]: Debian's C compiler for another architecture, with its C library, and the C++ compiler if asked for.
 need_cross() {
   local triple

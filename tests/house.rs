@@ -56,7 +56,24 @@ fn each_foreign_crate_is_used_behind_one_module() {
                 "bridge/src/relay/mqtt/probe.rs",
             ][..],
         ),
-        ("rustls::", &["firmware/host/src/tls.rs"]),
+        ("rustls::", &["firmware/host/src/tls.rs", "bridge/src/metrics/store/postgres/connect.rs"]),
+        ("tokio_postgres_rustls::", &["bridge/src/metrics/store/postgres/connect.rs"]),
+        (
+            "use postgres::",
+            &[
+                "bridge/src/metrics/store/mod.rs",
+                "bridge/src/metrics/store/postgres/mod.rs",
+                "bridge/src/metrics/store/postgres/claims.rs",
+                "bridge/src/metrics/store/postgres/connect.rs",
+                "bridge/src/metrics/store/postgres/maintain.rs",
+                "bridge/src/metrics/store/postgres/query.rs",
+                "bridge/src/metrics/store/postgres/rows.rs",
+                "bridge/src/metrics/store/postgres/schema.rs",
+                "bridge/src/metrics/store/postgres/statements.rs",
+                "bridge/src/metrics/store/postgres/tables.rs",
+                "bridge/src/metrics/store/postgres/transfer.rs",
+            ],
+        ),
         (
             "rdkafka::",
             &[
@@ -64,6 +81,7 @@ fn each_foreign_crate_is_used_behind_one_module() {
                 "bridge/src/journal/kafka/append.rs",
                 "bridge/src/journal/kafka/survey.rs",
                 "bridge/src/journal/kafka/client.rs",
+                "bridge/src/journal/kafka/group.rs",
                 "bridge/src/journal/kafka/reader.rs",
             ],
         ),

@@ -1,7 +1,7 @@
 //! A benchmark of the store: how many records a second it takes, and how many bytes a row has.
 //!
-//! `cargo run --release --example ingest -- [RECORDS] [DEVICES] [bytes_max]` writes to a store in the current folder's
-//! `ingest-bench/`, which it makes and removes. Batches are as `hueflow-metrics` reads them, as JSON with 17 colours. Decoding,
+//! `cargo run --release --example ingest -- [postgres://URL] [RECORDS] [DEVICES] [bytes_max]` writes to a new store in that database,
+//! or in the current folder's `ingest-bench/`, which it makes and removes. Batches are as `hueflow-metrics` reads them, as JSON with 17 colours. Decoding,
 //! folding, writing, syncing and retention are all measured; the journal is not. It prints one line.
 #![allow(clippy::unwrap_used)]
 
@@ -76,15 +76,22 @@ fn batch(from: u64, devices: u64) -> Batch {
 }
 
 fn main() {
-    let mut numbers = std::env::args().skip(1).map(|a| a.parse::<u64>().unwrap());
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let url = arguments.iter().position(|a| a.contains("://")).map(|i| arguments.remove(i));
+    let mut numbers = arguments.iter().map(|a| a.parse::<u64>().unwrap());
     let (records, devices) = (numbers.next().unwrap_or(400_000), numbers.next().unwrap_or(10));
     let bytes_max = numbers.next().unwrap_or(2 << 30);
     let dir = std::path::Path::new("ingest-bench");
     std::fs::create_dir_all(dir).unwrap();
     let file = dir.join("store.db");
-    let config = StoreConfig { file: file.clone(), keep_days: 7, keep_minutes_days: 30, bytes_max, census_kept: 256 };
+    let mut config =
+        StoreConfig { keep_days: 7, keep_minutes_days: 30, bytes_max, ..StoreConfig::of_file(file.clone()) };
+    if let Some(url) = &url {
+        config.url = url.parse().unwrap();
+    }
     let mut store = Store::open(&config).unwrap();
     store.begin("bench").unwrap();
+    store.claim(&[("metrics".to_owned(), 0)]).unwrap();
     let (mut applied, mut maintained) = (Duration::ZERO, Duration::ZERO);
     let (mut slowest_batch, mut slowest_slice) = (Duration::ZERO, Duration::ZERO);
     let mut at = 0;
@@ -101,11 +108,19 @@ fn main() {
         (maintained, slowest_slice) = (maintained + took, slowest_slice.max(took));
     }
     drop(store);
-    let bytes = std::fs::metadata(&file).unwrap().len();
+    let bytes = match &url {
+        Some(url) => {
+            let mut client = postgres::Client::connect(url, postgres::NoTls).unwrap();
+            let sql =
+                "SELECT sum(pg_total_relation_size(oid))::BIGINT FROM pg_class WHERE relname ~ '^report_rows_[0-9]+$'";
+            client.query_one(sql, &[]).unwrap().get::<_, i64>(0) as u64
+        }
+        None => std::fs::metadata(&file).unwrap().len(),
+    };
     std::fs::remove_dir_all(dir).unwrap();
     println!(
-        "{at} records of {devices} devices: {:.0} records/s; slowest batch {} ms, slowest slice of retention {} ms; {} bytes in \
-         the file, {:.0} a record",
+        "{at} records of {devices} devices: {:.0} records/s; slowest batch {} ms, slowest slice of retention {} ms; {} bytes of \
+         reports, {:.0} a record",
         at as f64 / (applied + maintained).as_secs_f64(),
         slowest_batch.as_millis(),
         slowest_slice.as_millis(),

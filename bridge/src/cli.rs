@@ -11,6 +11,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 const BRIDGE_FILE: &str = "/etc/hueflow/bridge.toml";
+const METRICS_FILE: &str = "/etc/hueflow/metrics.toml";
 
 /// The server side's relay: from MQTT into the journal, without loss.
 #[derive(Debug, Parser)]
@@ -174,10 +175,45 @@ pub enum MetricsCommand {
     Video(VideoFlags),
     /// What became of every record: produced, stored, lost, missing, dead.
     Ledger(LedgerFlags),
+    /// The store as a whole.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Say whether the configuration is sound, and what is wrong if not.
     CheckConfig(MetricsFlags),
     /// Print the configuration in force and where each value came from.
     PrintConfig(MetricsFlags),
+}
+
+/// What `hueflow-metrics store` can do.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Move all that a store holds to another one, which must be empty. The first one stays as it is.
+    Move(MoveFlags),
+}
+
+/// Flags of `store move`.
+#[derive(Debug, Args)]
+pub struct MoveFlags {
+    /// Configuration file [/etc/hueflow/metrics.toml, if it is there]: for store.password_file and store.ca_file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The store to be read: sqlite:FILE, FILE or postgres://USER@HOST[:PORT]/DB.
+    #[arg(long, value_name = "STORE")]
+    pub from: String,
+    /// The store to be written: sqlite:FILE, FILE or postgres://USER@HOST[:PORT]/DB.
+    #[arg(long, value_name = "STORE")]
+    pub to: String,
+}
+
+impl MoveFlags {
+    /// The settings.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        let (file, required) = config::file(self.config.as_deref(), METRICS_FILE);
+        Settings::gather(METRICS_KEYS, file, required, "HUEFLOW_METRICS", environment(), &[])
+    }
 }
 
 /// Flags that all of `hueflow-metrics` share.
@@ -189,8 +225,8 @@ pub struct MetricsFlags {
     /// Journal: kafka://[USER@]HOST:PORT[,HOST:PORT...], kafka+ssl:// for TLS, or local:FILE.
     #[arg(long, value_name = "URL")]
     journal: Option<String>,
-    /// Store: a SQLite file.
-    #[arg(long, value_name = "FILE")]
+    /// Store: sqlite:FILE, FILE or postgres://USER@HOST[:PORT]/DB.
+    #[arg(long, value_name = "STORE")]
     store: Option<String>,
     /// Address of the page, or a port of loopback; port 0 is any free one.
     #[arg(long, value_name = "ADDRESS")]
@@ -302,11 +338,11 @@ impl MetricsFlags {
             ("site", mqtt.site.clone()),
             ("mqtt.url", mqtt.mqtt.clone()),
             ("journal.url", self.journal.clone()),
-            ("store.file", self.store.clone()),
+            ("store.url", self.store.clone()),
             ("web.listen", self.listen.clone()),
             ("web.token_file", self.token_file.clone()),
         ];
-        let (file, required) = config::file(self.config.as_deref(), "/etc/hueflow/metrics.toml");
+        let (file, required) = config::file(self.config.as_deref(), METRICS_FILE);
         Settings::gather(METRICS_KEYS, file, required, "HUEFLOW_METRICS", environment(), &flags)
     }
 }

@@ -8,6 +8,8 @@ use crate::config::{BridgeConfig, Broker, MetricsConfig};
 use crate::failure::Failure;
 use crate::journal::kafka::KafkaJournal;
 use crate::journal::{JournalConfig, JournalError, JournalUrl, names_settings};
+use crate::metrics::store::postgres;
+use crate::metrics::store::url::StoreUrl;
 use crate::relay::mqtt::{self, ProbeError};
 use host::check::{self, Line, State};
 use host::exit::Code;
@@ -48,7 +50,7 @@ pub fn bridge(config: Result<BridgeConfig, Failure>) -> Result<(), Failure> {
 pub fn metrics(config: Result<MetricsConfig, Failure>) -> Result<(), Failure> {
     let config = checked(config)?;
     let mut lines = journal(&config.journal);
-    lines.push(file("store", &config.store.file, "--store FILE, or store.file"));
+    lines.push(store(&config.store.url));
     lines.push(port("page", config.listen, "--listen ADDRESS, or web.listen"));
     lines.push(clock());
     print_lines(&lines)
@@ -180,6 +182,19 @@ fn kafka(config: &JournalConfig) -> Vec<Line> {
             .map(|w| line("topics", State::Warning, w, "kafka-configs.sh --alter, or kafka-topics.sh")),
     );
     lines
+}
+
+fn store(url: &StoreUrl) -> Line {
+    match url {
+        StoreUrl::Sqlite(path) => file("store", path, "--store FILE, or store.file"),
+        StoreUrl::Postgres(database) => match postgres::look(database) {
+            Ok(what) => ok("store", format!("{url}: {what}")),
+            Err(e) => {
+                let advice = "is PostgreSQL running, and are user, password (store.password_file, PGPASSWORD) and database right?";
+                line("store", State::Wrong, format!("{url}: {e}"), advice)
+            }
+        },
+    }
 }
 
 /// A SQLite file that can be written, or made, and the disk that it is on.

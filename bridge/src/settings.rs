@@ -159,8 +159,15 @@ impl Settings {
     /// All values as the TOML file that would give them, each with where it came from.
     pub fn print(&self) -> String {
         let (mut out, mut section) = (String::new(), "");
-        let (plain, nested): (Vec<&Key>, Vec<&Key>) = self.keys.iter().partition(|k| !k.name.contains('.'));
-        for key in plain.into_iter().chain(nested) {
+        // Each section once, in the order in which the list names it first; keys of none come before all.
+        let section_of = |key: &Key| key.name.split_once('.').map_or("", |(head, _)| head);
+        let rank = |key: &&Key| match section_of(key) {
+            "" => 0,
+            head => 1 + self.keys.iter().position(|k| section_of(k) == head).unwrap_or(0),
+        };
+        let mut keys: Vec<&Key> = self.keys.iter().collect();
+        keys.sort_by_key(rank);
+        for key in keys {
             let (head, name) = key.name.split_once('.').unwrap_or(("", key.name));
             if head != section {
                 section = head;
@@ -276,6 +283,19 @@ mod tests {
             "{printed}"
         );
         assert!(toml::from_str::<toml::Table>(&printed).is_ok());
+    }
+
+    #[test]
+    fn each_section_is_printed_once_wherever_its_keys_are_in_the_list() {
+        const MIXED: &[Key] = &[
+            Key { name: "b.x", shape: Shape::Text, default: "1", help: "X." },
+            Key { name: "a.y", shape: Shape::Text, default: "2", help: "Y." },
+            Key { name: "site", shape: Shape::Text, default: "3", help: "Site." },
+            Key { name: "b.z", shape: Shape::Text, default: "4", help: "Z." },
+        ];
+        let settings = Settings::gather(MIXED, Path::new("/nonexistent"), false, "X", std::iter::empty(), &[]).unwrap();
+        let read: toml::Table = toml::from_str(&settings.print()).unwrap();
+        assert_eq!((read["b"]["z"].as_str(), read["site"].as_str()), (Some("4"), Some("3")), "{}", settings.print());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use hueflow_bridge::config::StoreConfig;
 use hueflow_bridge::journal::local::{LocalJournal, Retention};
 use hueflow_bridge::journal::{Entry, Journal, Offsets};
 use hueflow_bridge::metrics::store::Store;
-use hueflow_bridge::metrics::store::ledger::{Line, lines};
+use hueflow_bridge::metrics::store::ledger::Line;
 use hueflow_bridge::relay::verdict::{ValueFormat, Verdict, judge, seal};
 use std::path::Path;
 use std::process::Command;
@@ -77,19 +77,12 @@ fn topics(dir: &Path) -> Vec<String> {
 /// The store's ledger, filled anew or further.
 fn ledger(dir: &Path) -> Line {
     let file = dir.join("store.db");
-    let mut store = Store::open(&StoreConfig {
-        file,
-        keep_days: 36_500,
-        keep_minutes_days: 36_500,
-        bytes_max: u64::MAX,
-        census_kept: 2,
-    })
-    .unwrap();
+    let mut store = Store::open(&StoreConfig::of_file(file)).unwrap();
     let journal = open(dir);
     let from = store.begin(&journal.id()).unwrap();
     let batch = journal.reader(&from).unwrap().read(1_000, Duration::ZERO).unwrap();
     store.apply(&batch).unwrap();
-    lines(store.accounts()).into_iter().next().unwrap()
+    store.ledger().unwrap().into_iter().next().unwrap()
 }
 
 #[test]

@@ -9,9 +9,8 @@ mod common;
 use common::{record, window};
 use hueflow_bridge::config::StoreConfig;
 use hueflow_bridge::journal::{Batch, Record};
-use hueflow_bridge::metrics::store::Store;
-use hueflow_bridge::metrics::store::ledger::lines;
-use hueflow_bridge::metrics::store::query::{Query, Unit};
+use hueflow_bridge::metrics::store::reader::Unit;
+use hueflow_bridge::metrics::store::{Store, open_existing, open_reader};
 use hueflow_bridge::relay::verdict::{ValueFormat, Verdict, judge};
 use std::path::Path;
 
@@ -20,9 +19,7 @@ fn old_store(dir: &Path) -> (StoreConfig, rusqlite::Connection) {
     let db = rusqlite::Connection::open(&file).unwrap();
     db.execute_batch("PRAGMA journal_mode = WAL").unwrap();
     db.execute_batch(include_str!("golden/store-1.sql")).unwrap();
-    let config =
-        StoreConfig { file, keep_days: 36_500, keep_minutes_days: 36_500, bytes_max: u64::MAX, census_kept: 2 };
-    (config, db)
+    (StoreConfig { census_kept: 2, ..StoreConfig::of_file(file) }, db)
 }
 
 fn batch(offset: i64, deliveries: &[(&str, Vec<u8>)]) -> Batch {
@@ -49,16 +46,16 @@ fn a_store_of_version_1_is_moved_while_it_is_used() {
     let (config, db) = old_store(dir.path());
     let sum = "SELECT total(frame) + total(clusters) + total(rms) FROM reports";
     let before: f64 = db.query_row(sum, [], |r| r.get(0)).unwrap();
-    let Err(e) = Query::of_existing(&config.file) else { panic!("an old store was read") };
+    let Err(e) = open_existing(&config) else { panic!("an old store was read") };
     assert!(e.to_string().contains("`hueflow-metrics run` updates an older one"), "{e}");
     let mut store = Store::open(&config).unwrap();
-    assert!(Query::of_existing(&config.file).is_ok());
+    assert!(open_existing(&config).is_ok());
     let after: f64 = db.query_row(sum, [], |r| r.get(0)).unwrap();
     assert!((before - after).abs() < f64::EPSILON, "{before} {after}");
     assert_eq!(store.begin("j").unwrap().into_values().collect::<Vec<_>>(), [3_001], "the offsets are kept");
-    let ledger: Vec<_> = lines(store.accounts()).into_iter().map(|l| (l.boot, l.stored, l.missing)).collect();
+    let ledger: Vec<_> = store.ledger().unwrap().into_iter().map(|l| (l.boot, l.stored, l.missing)).collect();
     assert_eq!(ledger, [("8".to_owned(), 2_000, 0), ("20".to_owned(), 1_000, 1)]);
-    let query = Query::open(&config.file).unwrap();
+    let query = open_reader(&config).unwrap();
     assert!(number(&db, "SELECT count(*) FROM reports_v1") > 0, "one slice is not all");
     let (_, latest) = query.latest("pi").unwrap().unwrap();
     assert_eq!((latest.stream.as_str(), latest.seq), ("20", 999), "the newest are there at once");
@@ -85,7 +82,7 @@ fn a_store_of_version_1_is_moved_while_it_is_used() {
     assert_eq!(points.iter().map(|p| p.frame).collect::<Vec<_>>(), want, "by boot and seq");
     let sums = query.roll_ups("pi", Unit::Hour, 0, u64::MAX).unwrap();
     assert_eq!(sums.iter().map(|(_, r)| r.reports).sum::<u64>(), 3_001);
-    let boots: Vec<_> = lines(store.accounts()).into_iter().map(|l| (l.boot, l.duplicates)).collect();
+    let boots: Vec<_> = store.ledger().unwrap().into_iter().map(|l| (l.boot, l.duplicates)).collect();
     assert_eq!(boots, [("8".to_owned(), 4), ("20".to_owned(), 1)], "the window of boot 8 is not its first");
 }
 

@@ -82,6 +82,10 @@ impl Journal for Fake {
         Err(JournalError::Fatal("write only".to_owned()))
     }
 
+    fn member(&self, _: &str) -> Result<Box<dyn Reader>, JournalError> {
+        Err(JournalError::Fatal("write only".to_owned()))
+    }
+
     fn end(&self) -> Result<Offsets, JournalError> {
         Ok(Offsets::new())
     }

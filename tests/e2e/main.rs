@@ -7,9 +7,11 @@
 mod bad_input;
 mod chain;
 mod closed;
+mod database;
 mod display;
 mod dlq;
 mod doctor;
+mod instances;
 mod kill;
 mod machine;
 mod numbers;

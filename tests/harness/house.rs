@@ -69,9 +69,17 @@ impl House {
 
     /// Starts metrics, and gives it with its page's address.
     pub fn metrics(&self) -> (Running, String) {
+        self.instance("metrics", &self.store().to_string_lossy())
+    }
+
+    /// The same under a name, with another store.
+    pub fn instance(&self, name: &str, store: &str) -> (Running, String) {
+        // Of an instance that was killed.
+        let _ = std::fs::remove_file(self.path(&format!("{name}.out")));
+        let _ = std::fs::rename(self.path(&format!("{name}.err")), self.path(&format!("{name}.before.err")));
         let mut command = Command::new(bin("hueflow-metrics"));
-        command.args(["run", "--journal", &self.journal, "--listen", "127.0.0.1:0", "--store"]).arg(self.store());
-        let metrics = Running::start("metrics", self.dir(), &mut command);
+        command.args(["run", "--journal", &self.journal, "--listen", "127.0.0.1:0", "--store", store]);
+        let metrics = Running::start(name, self.dir(), &mut command);
         let line = metrics.wait_for_line("http://127.0.0.1:", START_LIMIT);
         let at = line.find("http://").expect("the address");
         let page = line[at..].split_whitespace().next().expect("the address").to_string();

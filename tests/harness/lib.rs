@@ -12,6 +12,7 @@ pub mod guest;
 pub mod house;
 pub mod imports;
 pub mod media;
+pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod screen;

@@ -3,10 +3,10 @@
 //! It parses its arguments, runs the command and ends with an exit code. Nothing that a user types makes it panic.
 
 use clap::Parser;
-use hueflow_bridge::cli::{Metrics, MetricsCommand, log_to_stderr};
-use hueflow_bridge::config::MetricsConfig;
+use hueflow_bridge::cli::{Metrics, MetricsCommand, StoreCommand, log_to_stderr};
+use hueflow_bridge::config::{MetricsConfig, StoreConfig};
 use hueflow_bridge::failure::{Failure, end};
-use hueflow_bridge::metrics::commands::{cmd, ledger, silhouette, tail, video};
+use hueflow_bridge::metrics::commands::{cmd, ledger, silhouette, store, tail, video};
 use hueflow_bridge::{doctor, metrics};
 use std::process::ExitCode;
 
@@ -27,6 +27,10 @@ fn run(command: MetricsCommand) -> Result<(), Failure> {
         MetricsCommand::Silhouette(flags) => silhouette::run(&check(&flags.shared)?, &flags),
         MetricsCommand::Video(flags) => video::run(&check(&flags.shared)?, &flags),
         MetricsCommand::Ledger(flags) => ledger::run(&check(&flags.shared)?, flags.json),
+        MetricsCommand::Store(StoreCommand::Move(flags)) => {
+            let settings = flags.settings()?;
+            store::run_move(&StoreConfig::at(&settings, &flags.from)?, &StoreConfig::at(&settings, &flags.to)?)
+        }
         MetricsCommand::Doctor(flags) => doctor::metrics(check(&flags)),
         MetricsCommand::CheckConfig(flags) => {
             check(&flags)?;

@@ -4,14 +4,15 @@
 //! refuses is tried again until it takes them. Other processes read the file at the same time.
 
 use super::{
-    BATCH_BYTES_MAX, Batch, Entry, Journal, JournalConfig, JournalError, Offsets, QUEUE_ENTRIES_MAX, Reader, Record,
-    Topic,
+    BATCH_BYTES_MAX, Batch, Entry, Journal, JournalConfig, JournalError, Marks, Offsets, QUEUE_ENTRIES_MAX, Reader,
+    Rebalance, Record, Topic,
 };
 use crate::sqlite::connect;
 use firmware::custody::JournalId;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -161,7 +162,24 @@ impl Journal for LocalJournal {
     fn reader(&self, from: &Offsets) -> Result<Box<dyn Reader>, JournalError> {
         let connection = connect(&self.file).map_err(away)?;
         let next = from.get(&(PLACE.to_owned(), 0)).copied().unwrap_or(1);
-        Ok(Box::new(LocalReader { connection, next, version: None, started: false }))
+        Ok(Box::new(LocalReader { connection, next, version: None, started: false, member: None }))
+    }
+
+    fn member(&self, group: &str) -> Result<Box<dyn Reader>, JournalError> {
+        let mut name = self.file.as_os_str().to_owned();
+        name.push(format!(".{group}.lock"));
+        let lock = File::options().write(true).create(true).truncate(false).open(&name).map_err(away)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let text = "a hueflow-metrics reads it into this store; this one waits until that one ends";
+                return Err(JournalError::Away(text.to_owned()));
+            }
+            Err(TryLockError::Error(e)) => return Err(away(e)),
+        }
+        let connection = connect(&self.file).map_err(away)?;
+        let member = Some(Member { _lock: lock, is_waiting: true, is_told: false });
+        Ok(Box::new(LocalReader { connection, next: 1, version: None, started: false, member }))
     }
 
     fn end(&self) -> Result<Offsets, JournalError> {
@@ -175,11 +193,25 @@ struct LocalReader {
     next: i64,
     version: Option<i64>,
     started: bool,
+    member: Option<Member>,
+}
+
+/// The one member of a group on a local journal, as long as it has the lock.
+struct Member {
+    _lock: File,
+    /// It waits to be told where to begin.
+    is_waiting: bool,
+    /// It has said so.
+    is_told: bool,
 }
 
 impl Reader for LocalReader {
     fn read(&mut self, max: usize, wait: Duration) -> Result<Batch, JournalError> {
         let mut batch = Batch::default();
+        if self.member.as_ref().is_some_and(|m| m.is_waiting) {
+            self.idle(wait.min(POLL));
+            return Ok(batch);
+        }
         if !self.started {
             let (first, end) = (first(&self.connection).map_err(away)?, end(&self.connection).map_err(away)?);
             // What retention took before it was read counts as out of range, too; pictures without custody do not.
@@ -206,6 +238,27 @@ impl Reader for LocalReader {
                 return Ok(batch);
             }
             std::thread::sleep(POLL.min(deadline.saturating_duration_since(Instant::now())));
+        }
+    }
+
+    fn rebalance(&mut self) -> Rebalance {
+        let Some(m) = self.member.as_mut().filter(|m| m.is_waiting && !m.is_told) else { return Rebalance::default() };
+        m.is_told = true;
+        Rebalance { is_revoked: false, assigned: Some(vec![(PLACE.to_owned(), 0)]) }
+    }
+
+    fn start(&mut self, from: &Offsets, _marks: Marks) -> Result<(), JournalError> {
+        if let Some(m) = &mut self.member {
+            m.is_waiting = false;
+        }
+        self.next = from.get(&(PLACE.to_owned(), 0)).copied().unwrap_or(1);
+        (self.version, self.started) = (None, false);
+        Ok(())
+    }
+
+    fn rejoin(&mut self) {
+        if let Some(m) = &mut self.member {
+            (m.is_waiting, m.is_told) = (true, false);
         }
     }
 

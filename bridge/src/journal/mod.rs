@@ -151,6 +151,15 @@ pub enum JournalError {
     Fatal(String),
 }
 
+/// A change of what a member of a group reads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rebalance {
+    /// What it read so far is another member's now, or may be. This came before what is assigned.
+    pub is_revoked: bool,
+    /// What it is to read from now on, once [`Reader::start`] has said where to begin.
+    pub assigned: Option<Vec<(String, i32)>>,
+}
+
 /// Reads on from where it stands.
 pub trait Reader: Send {
     /// The next entries, at most `max`; waits up to `wait` for the first.
@@ -163,6 +172,29 @@ pub trait Reader: Send {
     /// deleted and made anew: it is read from its beginning, and named as restarted. A journal whose id changes with its
     /// content has nothing to compare.
     fn compare(&mut self, _marks: Marks) {}
+
+    /// What has changed since the last call, for a member of a group. Records that were read before a revocation are not to be
+    /// stored.
+    fn rebalance(&mut self) -> Rebalance {
+        Rebalance::default()
+    }
+
+    /// Begins to read what was assigned to a member of a group: at `from`, and at the beginning of what is not in it. `marks`
+    /// are as for [`Reader::compare`].
+    ///
+    /// # Errors
+    /// [`JournalError`]; it may be tried again.
+    fn start(&mut self, _from: &Offsets, _marks: Marks) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    /// Waits, and reads nothing meanwhile. A member of a group stays one.
+    fn idle(&mut self, wait: Duration) {
+        std::thread::sleep(wait);
+    }
+
+    /// Gives back what is assigned, to be assigned anew: another member has taken it over.
+    fn rejoin(&mut self) {}
 
     /// Entries that it has not read yet; none if that cannot be found out now. Blocks.
     fn lag(&mut self) -> Option<u64>;
@@ -184,6 +216,12 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// [`JournalError`].
     fn reader(&self, from: &Offsets) -> Result<Box<dyn Reader>, JournalError>;
+
+    /// A reader that shares the journal with the other members of `group`; see [`Reader::rebalance`]. Blocks.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    fn member(&self, group: &str) -> Result<Box<dyn Reader>, JournalError>;
 
     /// Where the next entries will lie. Blocks.
     ///

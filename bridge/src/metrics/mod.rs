@@ -11,7 +11,7 @@ pub mod silhouette;
 pub mod store;
 pub mod what_if;
 
-use crate::config::MetricsConfig;
+use crate::config::{MetricsConfig, StoreConfig};
 use crate::failure::Failure;
 use crate::journal;
 use crate::mqtt::commander::Commander;
@@ -21,8 +21,8 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use store::owner::NotOwned;
-use store::query::Query;
-use store::{Store, StoreError, ledger};
+use store::reader::Reader;
+use store::{Store, StoreError};
 use tokio::sync::watch;
 
 /// Fills the store and shows the page until a signal comes.
@@ -48,22 +48,22 @@ async fn serve(config: MetricsConfig) -> Result<(), Failure> {
     // The address first, the store last: a program that cannot start must not disturb the one that runs.
     let listener = http::bind(config.listen).await?;
     let address = listener.local_addr().map_err(|e| Failure::io("web.listen", e))?;
-    let store = Store::open(&config.store).map_err(|e| match e {
-        StoreError::NotOwned(NotOwned::Held { .. }) => Failure::Unavailable(e.to_string()),
-        e => Failure::io(&config.store.file.display().to_string(), e),
-    })?;
-    live.set_ledger(ledger::lines(store.accounts()));
-    seed(&live, &config).map_err(|e| Failure::io(&config.store.file.display().to_string(), e))?;
+    let (store, reader) = tokio::task::spawn_blocking({
+        let (config, live) = (config.store.clone(), live.clone());
+        move || open(&config, &live)
+    })
+    .await
+    .map_err(|e| Failure::Io(e.to_string()))??;
     println!("http://{address}/");
     let _ = std::io::stdout().flush();
     eprintln!("http://{address}/");
-    let (filling, file) = (live.clone(), config.store.file.clone());
+    let filling = live.clone();
     let access =
         http::Access { gate: config.gate.clone(), hosts: config.hosts.clone(), colours_max: config.colours_max };
     let commander = commander(&config, &live)?;
     let stopped = stop.clone();
     let mut filler = tokio::task::spawn_blocking(move || ingest::fill(&config, store, &filling, &stopped));
-    let page = http::serve(listener, access, file, live, commander, stop);
+    let page = http::serve(listener, access, reader, live, commander, stop);
     let mut page = std::pin::pin!(page);
     let (mut signal, mut ended) = (signal, None);
     let result = tokio::select! {
@@ -95,12 +95,26 @@ fn commander(config: &MetricsConfig, live: &Arc<Live>) -> Result<Option<Commande
     Ok(Some(commander))
 }
 
-/// Shows each device's last state and report from the store, so that older ones that are read now do not take its place.
-fn seed(live: &Live, config: &MetricsConfig) -> rusqlite::Result<()> {
-    let query = Query::open(&config.store.file)?;
-    for known in query.devices()? {
-        live.seed_state(&known.device, known.state, known.status.as_deref());
-        if let Some((order, report)) = query.latest(&known.device)? {
+/// Opens the store and shows what it holds.
+fn open(config: &StoreConfig, live: &Live) -> Result<(Store, Box<dyn Reader>), Failure> {
+    let failed = |e| match e {
+        StoreError::NotOwned(NotOwned::Held { .. }) | StoreError::Postgres(_) => {
+            Failure::Unavailable(format!("{}: {e}", config.url))
+        }
+        e => Failure::io(&config.url.to_string(), e),
+    };
+    let mut store = Store::open(config).map_err(failed)?;
+    live.set_ledger(store.ledger().map_err(failed)?);
+    let reader = store::open_reader(config).map_err(failed)?;
+    seed(live, reader.as_ref()).map_err(failed)?;
+    Ok((store, reader))
+}
+
+/// Shows each device's last report from the store, so that older ones that are read now do not take its place.
+fn seed(live: &Live, reader: &dyn Reader) -> Result<(), StoreError> {
+    for known in reader.devices()? {
+        live.seed_state(&known.device, known.state.clone(), known.status.as_deref());
+        if let Some((order, report)) = reader.latest(&known.device)? {
             live.seed(order, report);
         }
     }

@@ -6,7 +6,7 @@
 
 use crate::metrics::silhouette::Sample;
 use crate::metrics::silhouette::census::{Colours, nearest};
-use crate::metrics::store::sqlite::history::FrameSettings;
+use crate::metrics::store::reader::FrameSettings;
 use firmware::coreset::{Features, Merge, Point};
 use firmware::frame::{Frame, Span, SpanMap};
 use firmware::limits::POINTS_MAX;

@@ -31,16 +31,24 @@ mod with_rustls {
     use std::sync::Arc;
 
     impl Tls {
-        /// Reads the files.
+        /// Reads the files of an MQTT connection.
         ///
         /// # Errors
         /// A sentence that names key and file.
         pub fn client(&self) -> Result<Arc<ClientConfig>, String> {
+            self.client_of("mqtt")
+        }
+
+        /// Reads the files, which are keys of `section` in the configuration.
+        ///
+        /// # Errors
+        /// A sentence that names key and file.
+        pub fn client_of(&self, section: &str) -> Result<Arc<ClientConfig>, String> {
             let mut roots = RootCertStore::empty();
             match &self.ca_file {
                 Some(path) => {
-                    for certificate in certificates("mqtt.ca_file", path)? {
-                        let bad = |e| format!("mqtt.ca_file = {}: {e}", path.display());
+                    for certificate in certificates(&format!("{section}.ca_file"), path)? {
+                        let bad = |e| format!("{section}.ca_file = {}: {e}", path.display());
                         roots.add(certificate).map_err(bad)?;
                     }
                 }
@@ -49,19 +57,21 @@ mod with_rustls {
                 }
             }
             if roots.is_empty() {
-                return Err("this system has no CA certificates: name the broker's in mqtt.ca_file, or install \
-                            ca-certificates"
-                    .to_owned());
+                return Err(format!(
+                    "this system has no CA certificates: name the server's in {section}.ca_file, or install ca-certificates"
+                ));
             }
             let ring = Arc::new(rustls::crypto::ring::default_provider());
             let versions = ClientConfig::builder_with_provider(ring).with_safe_default_protocol_versions();
             let builder = versions.map_err(|e| e.to_string())?.with_root_certificates(roots);
             let Some((own, key_file)) = &self.own else { return Ok(Arc::new(builder.with_no_client_auth())) };
-            let chain = certificates("mqtt.cert_file", own)?;
+            let chain = certificates(&format!("{section}.cert_file"), own)?;
             let key = PrivateKeyDer::from_pem_file(key_file)
-                .map_err(|e| unreadable("mqtt.key_file", key_file, "private key", &e))?;
+                .map_err(|e| unreadable(&format!("{section}.key_file"), key_file, "private key", &e))?;
             let client = builder.with_client_auth_cert(chain, key);
-            client.map(Arc::new).map_err(|e| format!("mqtt.key_file = {} and mqtt.cert_file: {e}", key_file.display()))
+            client
+                .map(Arc::new)
+                .map_err(|e| format!("{section}.key_file = {} and {section}.cert_file: {e}", key_file.display()))
         }
     }
 

@@ -109,14 +109,7 @@ fn sound(entry: &Entry, effect: &Effect, payload: &[u8]) {
 }
 
 fn store() -> Store {
-    let mut store = Store::open(&StoreConfig {
-        file: ":memory:".into(),
-        keep_days: 30,
-        keep_minutes_days: 30,
-        bytes_max: 1 << 30,
-        census_kept: 2,
-    })
-    .unwrap();
+    let mut store = Store::open(&StoreConfig { census_kept: 2, ..StoreConfig::of_file(":memory:") }).unwrap();
     store.begin("a journal").unwrap();
     store
 }
@@ -144,14 +137,14 @@ pub fn journal(data: &[u8]) {
     for happened in store.apply(&batch).unwrap() {
         live.take(happened);
     }
-    let lines = ledger::lines(store.accounts());
+    let lines = store.ledger().unwrap();
     assert!(!serde_json::to_string(&lines).unwrap().is_empty());
     live.set_ledger(lines.clone());
     assert!(hueflow_bridge::metrics::http::exposition::text(&live).contains("hueflow_metrics_"));
     // From the beginning once more: nothing counts twice.
     store.apply(&batch).unwrap();
     let counted = |l: &ledger::Line| (l.device.clone(), l.boot.clone(), l.produced, l.stored, l.dead, l.declared_lost);
-    let again = ledger::lines(store.accounts());
+    let again = store.ledger().unwrap();
     assert_eq!(again.iter().map(counted).collect::<Vec<_>>(), lines.iter().map(counted).collect::<Vec<_>>());
 }
 

@@ -1,11 +1,13 @@
 //! The journal in Apache Kafka, 3.4 with ZooKeeper and 4.x alike. Only this folder uses `rdkafka`.
 //!
 //! Entries are appended by an idempotent producer (`acks=all`, lz4, no time limit: the relay decides), and confirmed by its
-//! delivery report. Records are read from assigned partitions, from the offsets that the store holds. There is no consumer
-//! group and no transaction, and a journal that is opened for reading makes no producer.
+//! delivery report. Records are read from the offsets that the store holds: from all partitions, or by the members of a consumer
+//! group from those that the group assigns. Kafka keeps no offsets, there is no transaction, and a journal that is opened for
+//! reading makes no producer.
 
 mod append;
 mod client;
+mod group;
 mod reader;
 mod survey;
 
@@ -18,10 +20,11 @@ use client::Connection;
 use firmware::custody::JournalId;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use group::Watch;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use reader::KafkaReader;
@@ -36,6 +39,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 const GLANCE: Duration = Duration::from_millis(250);
 /// How long a refused entry waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long a member of a group may be silent before its partitions go to others: what Kafka allows at least by default, since
+/// a takeover waits for it.
+const SESSION: Duration = Duration::from_secs(6);
 
 /// The journal in Kafka.
 pub struct KafkaJournal {
@@ -86,6 +92,27 @@ impl KafkaJournal {
             journal.appender = Some(appender.map_err(fatal)?);
         }
         Ok(journal)
+    }
+
+    /// A consumer that reads whatever it is assigned, from where it is told.
+    fn consumer(&self, group: &str) -> Result<BaseConsumer<Watch>, JournalError> {
+        self.client
+            .clone()
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("allow.auto.create.topics", "false")
+            .set("fetch.wait.max.ms", "50")
+            .set("queued.max.messages.kbytes", "8192")
+            // Spread one by one: a topic's partitions would otherwise all begin with the same member.
+            .set("partition.assignment.strategy", "roundrobin")
+            .set("session.timeout.ms", SESSION.as_millis().to_string())
+            .set("heartbeat.interval.ms", (SESSION.as_millis() / 4).to_string())
+            // Topics that are made later are noticed so soon.
+            .set("topic.metadata.refresh.interval.ms", "5000")
+            .create_with_context(Watch::new(self.said.clone()))
+            .map_err(|e| JournalError::Fatal(e.to_string()))
     }
 
     /// Makes the topics that are missing, and logs what puts records at risk.
@@ -160,19 +187,16 @@ impl Journal for KafkaJournal {
     }
 
     fn reader(&self, from: &Offsets) -> Result<Box<dyn Reader>, JournalError> {
-        let consumer: BaseConsumer<LastFault> = self
-            .client
-            .clone()
-            .set("group.id", "hueflow-metrics")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "earliest")
-            .set("allow.auto.create.topics", "false")
-            .set("fetch.wait.max.ms", "50")
-            .set("queued.max.messages.kbytes", "8192")
-            .create_with_context(self.said.clone())
-            .map_err(|e| JournalError::Fatal(e.to_string()))?;
+        let consumer = self.consumer("hueflow-metrics")?;
         Ok(Box::new(KafkaReader::new(consumer, self.said.clone(), self.prefix.clone(), from.clone())))
+    }
+
+    fn member(&self, group: &str) -> Result<Box<dyn Reader>, JournalError> {
+        let consumer = self.consumer(group)?;
+        let names = names(&self.prefix);
+        let topics: Vec<&str> = names.iter().map(|(name, ..)| name.as_str()).collect();
+        consumer.subscribe(&topics).map_err(|e| JournalError::Fatal(e.to_string()))?;
+        Ok(Box::new(KafkaReader::new(consumer, self.said.clone(), self.prefix.clone(), Offsets::new()).in_group()))
     }
 
     fn end(&self) -> Result<Offsets, JournalError> {

@@ -1,14 +1,17 @@
-//! Reader: records out of Kafka, from assigned partitions.
+//! Reads records from Kafka, from all partitions or as a member of a group.
 //!
-//! Takes the offsets to begin at. Gives records in the order of each partition, and what was out of range.
-//! Touches one consumer.
-//! Never commits an offset: the store does.
+//! [`KafkaReader`] gives records in the order of each partition, and the partitions whose wanted offset does not exist. It
+//! begins at the offsets that the store holds and commits none itself. A member reads what its group assigns, after
+//! [`Reader::start`].
 
 use super::super::reason::LastFault;
-use super::super::{BATCH_BYTES_MAX, Batch, Entry, Headers, JournalError, Marks, Offsets, Reader, Record, Topic};
+use super::super::{
+    BATCH_BYTES_MAX, Batch, Entry, Headers, JournalError, Marks, Offsets, Reader, Rebalance, Record, Topic,
+};
+use super::group::Watch;
 use super::{ANSWER, away, names, partitions};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers as _, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
@@ -18,9 +21,12 @@ const DISCOVER: Duration = Duration::from_secs(10);
 /// The same while topics are missing: the bridge may be about to make them.
 const DISCOVER_MISSING: Duration = Duration::from_millis(500);
 
+/// How long what another member has claimed is left alone: some of its heartbeats.
+const REJOIN: Duration = Duration::from_secs(3);
+
 /// Reads on from where it stands, all partitions of ours.
 pub struct KafkaReader {
-    consumer: BaseConsumer<LastFault>,
+    consumer: BaseConsumer<Watch>,
     said: LastFault,
     prefix: String,
     next: Offsets,
@@ -28,12 +34,83 @@ pub struct KafkaReader {
     looked: Option<Instant>,
     /// Marks of records that are still to be compared; these partitions are read from one record before their offset.
     marks: Marks,
+    /// What a member of a group has of it.
+    group: Option<Group>,
+}
+
+/// The state of a member of a group.
+#[derive(Default)]
+struct Group {
+    /// What has changed and was not told yet.
+    change: Rebalance,
+    /// What the group has assigned.
+    owned: Vec<(String, i32)>,
+    /// [`Reader::start`] has said where to begin.
+    is_started: bool,
+    /// Places that are read from their beginning, and were not told yet.
+    restarted: Vec<String>,
+    /// Reading pauses.
+    is_paused: bool,
+    /// When what was given back may be claimed again.
+    rejoin_at: Option<Instant>,
 }
 
 impl KafkaReader {
     /// One that begins at `next`, and at the beginning of what is not in it.
-    pub fn new(consumer: BaseConsumer<LastFault>, said: LastFault, prefix: String, next: Offsets) -> KafkaReader {
-        KafkaReader { consumer, said, prefix, next, assigned: Vec::new(), looked: None, marks: Marks::new() }
+    pub fn new(consumer: BaseConsumer<Watch>, said: LastFault, prefix: String, next: Offsets) -> KafkaReader {
+        let (assigned, marks) = (Vec::new(), Marks::new());
+        KafkaReader { consumer, said, prefix, next, assigned, looked: None, marks, group: None }
+    }
+
+    /// The same as a member of the consumer's group.
+    pub fn in_group(mut self) -> KafkaReader {
+        self.group = Some(Group::default());
+        self
+    }
+
+    /// Notes what the group has changed. Gives whether something was revoked.
+    fn note_changes(&mut self) -> bool {
+        let Some(group) = &mut self.group else { return false };
+        let change = self.consumer.context().take();
+        if change.is_revoked {
+            *group = Group { change: Rebalance { is_revoked: true, assigned: None }, ..Group::default() };
+            (self.assigned, self.next, self.marks) = (Vec::new(), Offsets::new(), Marks::new());
+        }
+        if let Some(all) = change.assigned {
+            let ours = |(topic, partition): (String, i32)| {
+                Some((topic.strip_prefix(self.prefix.as_str())?.to_owned(), partition))
+            };
+            group.owned = all.into_iter().filter_map(ours).collect();
+            group.owned.sort();
+            group.is_started = false;
+            group.change.assigned = Some(group.owned.clone());
+        }
+        change.is_revoked
+    }
+
+    /// Pauses reading, or goes on.
+    fn pause(&mut self, is_paused: bool) {
+        let Some(group) = self.group.as_mut().filter(|g| g.is_paused != is_paused) else { return };
+        let Ok(list) = self.consumer.assignment() else { return };
+        let result = if is_paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        match result {
+            Ok(()) => group.is_paused = is_paused,
+            Err(e) => log::debug!("Kafka: {e}"),
+        }
+    }
+
+    /// The partitions to read, where they are to be looked for now.
+    fn wanted(&mut self) -> Result<Option<Vec<(String, i32)>>, JournalError> {
+        if let Some(group) = &self.group {
+            return Ok(group.is_started.then(|| group.owned.clone()));
+        }
+        let every = if self.all_topics() { DISCOVER } else { DISCOVER_MISSING };
+        if self.looked.is_some_and(|t| t.elapsed() < every) {
+            return Ok(None);
+        }
+        self.looked = Some(Instant::now());
+        let metadata = self.consumer.fetch_metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
+        Ok(Some(partitions(&metadata, &self.prefix)))
     }
 
     fn all_topics(&self) -> bool {
@@ -42,13 +119,7 @@ impl KafkaReader {
 
     /// Looks for partitions that are new and assigns them all, each at its next offset. Gives what is out of range.
     fn discover(&mut self) -> Result<Vec<String>, JournalError> {
-        let every = if self.all_topics() { DISCOVER } else { DISCOVER_MISSING };
-        if self.looked.is_some_and(|t| t.elapsed() < every) {
-            return Ok(Vec::new());
-        }
-        self.looked = Some(Instant::now());
-        let metadata = self.consumer.fetch_metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
-        let now = partitions(&metadata, &self.prefix);
+        let Some(now) = self.wanted()? else { return Ok(Vec::new()) };
         if now == self.assigned {
             return Ok(Vec::new());
         }
@@ -71,8 +142,39 @@ impl KafkaReader {
             list.add_partition_offset(&topic, *partition, offset).map_err(away)?;
         }
         self.consumer.assign(&list).map_err(away)?;
+        if let Some(group) = &mut self.group {
+            // A partition that was paused when it was revoked is still paused when it comes back.
+            self.consumer.resume(&list).map_err(away)?;
+            group.is_paused = false;
+        }
         self.assigned = now;
         Ok(restarted)
+    }
+
+    fn poll(&self, wait: Duration) -> Polled {
+        match self.consumer.poll(wait) {
+            None => Polled::Nothing,
+            Some(Ok(message)) => {
+                let place = message.topic().strip_prefix(self.prefix.as_str()).unwrap_or_default();
+                let Some((topic, dead)) = Topic::parse(place) else { return Polled::Foreign };
+                let record = Record {
+                    place: place.to_owned(),
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    entry: entry(topic, dead, &message),
+                };
+                Polled::Record(Box::new(record), format!("{}/{}", message.topic(), message.partition()))
+            }
+            Some(Err(KafkaError::MessageConsumptionFatal(e))) => Polled::Failed(JournalError::Fatal(e.to_string())),
+            Some(Err(KafkaError::PartitionEOF(_))) => Polled::Foreign,
+            // A topic that was subscribed to and is not made yet.
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition)))
+                if self.group.is_some() =>
+            {
+                Polled::Foreign
+            }
+            Some(Err(e)) => Polled::Failed(self.said.away(e)),
+        }
     }
 
     /// Compares the first record of a partition with the mark of the last one that was read before.
@@ -93,6 +195,16 @@ impl KafkaReader {
     }
 }
 
+/// What the consumer gave.
+enum Polled {
+    Nothing,
+    /// Nothing of ours.
+    Foreign,
+    /// A record, and its partition's name.
+    Record(Box<Record>, String),
+    Failed(JournalError),
+}
+
 /// What a record is to its reader.
 enum Seen {
     /// One to be given.
@@ -109,7 +221,11 @@ impl Reader for KafkaReader {
     }
 
     fn read(&mut self, max: usize, wait: Duration) -> Result<Batch, JournalError> {
+        self.pause(false);
         let mut batch = Batch { records: Vec::new(), restarted: self.discover()? };
+        if let Some(group) = &mut self.group {
+            batch.restarted.append(&mut group.restarted);
+        }
         let deadline = Instant::now() + wait;
         let mut bytes = 0;
         while batch.records.len() < max && bytes < BATCH_BYTES_MAX {
@@ -118,21 +234,16 @@ impl Reader for KafkaReader {
             } else {
                 Duration::ZERO
             };
-            match self.consumer.poll(left) {
-                None => break,
-                Some(Ok(message)) => {
-                    let place = message.topic().strip_prefix(self.prefix.as_str()).unwrap_or_default();
-                    let Some((topic, dead)) = Topic::parse(place) else { continue };
-                    let key = (place.to_owned(), message.partition());
-                    let record = Record {
-                        place: place.to_owned(),
-                        partition: message.partition(),
-                        offset: message.offset(),
-                        entry: entry(topic, dead, &message),
-                    };
-                    let payload_bytes = message.payload_len();
-                    let name = format!("{}/{}", message.topic(), message.partition());
-                    drop(message);
+            let polled = self.poll(left);
+            if self.note_changes() {
+                // What was read belongs to whoever has the partitions now.
+                batch.records.clear();
+                break;
+            }
+            match polled {
+                Polled::Nothing => break,
+                Polled::Foreign => {}
+                Polled::Record(record, name) => {
                     match self.check_mark(&record) {
                         Seen::New => {}
                         Seen::Before => continue,
@@ -141,26 +252,69 @@ impl Reader for KafkaReader {
                             break;
                         }
                     }
+                    let key = (record.place.clone(), record.partition);
                     if let Some(&next) = self.next.get(&key)
                         && record.offset < next
                     {
                         batch.restarted.push(name);
                     }
                     self.next.insert(key, record.offset + 1);
-                    bytes += payload_bytes;
-                    batch.records.push(record);
+                    bytes += record.entry.value.len();
+                    batch.records.push(*record);
                 }
-                Some(Err(KafkaError::MessageConsumptionFatal(e))) => return Err(JournalError::Fatal(e.to_string())),
-                Some(Err(KafkaError::PartitionEOF(_))) => {}
-                Some(Err(e)) => {
+                Polled::Failed(e @ JournalError::Fatal(_)) => return Err(e),
+                Polled::Failed(e) => {
                     if batch.records.is_empty() {
-                        return Err(self.said.away(e));
+                        return Err(e);
                     }
                     break;
                 }
             }
         }
         Ok(batch)
+    }
+
+    fn rebalance(&mut self) -> Rebalance {
+        let Some(group) = &mut self.group else { return Rebalance::default() };
+        let is_early = group.rejoin_at.is_some_and(|at| Instant::now() < at);
+        let assigned = if is_early { None } else { group.change.assigned.take() };
+        Rebalance { is_revoked: std::mem::take(&mut group.change.is_revoked), assigned }
+    }
+
+    fn start(&mut self, from: &Offsets, marks: Marks) -> Result<(), JournalError> {
+        let Some(group) = &mut self.group else { return Ok(()) };
+        group.is_started = true;
+        (self.next, self.marks, self.assigned) = (from.clone(), marks, Vec::new());
+        let placed = self.discover();
+        if let Some(group) = &mut self.group {
+            group.is_started = placed.is_ok();
+            group.restarted.extend(placed?);
+        }
+        Ok(())
+    }
+
+    fn idle(&mut self, wait: Duration) {
+        if self.group.is_none() {
+            return std::thread::sleep(wait);
+        }
+        self.pause(true);
+        let polled = self.poll(wait);
+        if !self.note_changes() && matches!(polled, Polled::Record(..)) {
+            // It came although reading paused: the next read begins at where it stands.
+            self.assigned.clear();
+        }
+    }
+
+    fn rejoin(&mut self) {
+        let Some(group) = &mut self.group else { return };
+        if let Err(e) = self.consumer.unassign() {
+            log::warn!("Kafka: {e}");
+        }
+        // By then the group has told a member that was thought dead that it has nothing any more.
+        let (owned, rejoin_at) = (std::mem::take(&mut group.owned), Some(Instant::now() + REJOIN));
+        let change = Rebalance { is_revoked: false, assigned: Some(owned.clone()) };
+        *group = Group { change, owned, rejoin_at, ..Group::default() };
+        (self.assigned, self.next, self.marks) = (Vec::new(), Offsets::new(), Marks::new());
     }
 
     fn lag(&mut self) -> Option<u64> {

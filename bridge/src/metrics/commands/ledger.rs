@@ -4,8 +4,7 @@
 
 use crate::config::MetricsConfig;
 use crate::failure::Failure;
-use crate::metrics::store::ledger;
-use crate::metrics::store::query::Query;
+use crate::metrics::store::{self, ledger};
 use std::io::Write;
 
 /// Prints the ledger.
@@ -13,8 +12,8 @@ use std::io::Write;
 /// # Errors
 /// [`Failure::NoInput`] if there is no store.
 pub fn run(config: &MetricsConfig, json: bool) -> Result<(), Failure> {
-    let accounts = Query::of_existing(&config.store.file)?.accounts();
-    let accounts = accounts.map_err(|e| Failure::NoInput(format!("{}: {e}", config.store.file.display())))?;
+    let accounts = store::open_existing(&config.store)?.accounts();
+    let accounts = accounts.map_err(|e| Failure::NoInput(format!("{}: {e}", config.store.url)))?;
     let mut out = std::io::stdout().lock();
     for line in ledger::lines(&accounts) {
         let text = if json { serde_json::to_string(&line).unwrap_or_default() } else { line.to_string() };

@@ -1,9 +1,11 @@
 //! The commands of `hueflow-metrics` beside `run`.
 //!
-//! [`tail`] and [`video`] read the journal; [`ledger`] and [`silhouette`] read the store.
+//! [`tail`] and [`video`] read the journal; [`ledger`] and [`silhouette`] read the store,
+//! and [`store`] moves it.
 
 pub mod cmd;
 pub mod ledger;
 pub mod silhouette;
+pub mod store;
 pub mod tail;
 pub mod video;

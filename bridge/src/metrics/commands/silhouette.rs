@@ -9,7 +9,8 @@ use crate::metrics::http::diagram;
 use crate::metrics::silhouette::census::{self, Colours};
 use crate::metrics::silhouette::picture::read_png;
 use crate::metrics::silhouette::{self, plot};
-use crate::metrics::store::query::{CensusKey, CensusMissing, Query};
+use crate::metrics::store;
+use crate::metrics::store::reader::{CensusKey, CensusMissing, Reader};
 use std::io::Write;
 use std::path::Path;
 
@@ -21,9 +22,10 @@ pub fn run(config: &MetricsConfig, flags: &SilhouetteFlags) -> Result<(), Failur
     let (colours, title, about) = match (&flags.image, &flags.labels, &flags.device) {
         (Some(image), Some(labels), _) => (from_files(image, labels)?, image.display().to_string(), "exact".to_owned()),
         (_, _, Some(device)) => {
-            let query = Query::of_existing(&config.store.file)?;
-            let (key, colours) = from_census(&query, device, flags.seq).map_err(|e| Failure::NoInput(e.to_string()))?;
-            let lambda = query.settings_of(&key).ok().flatten().map(|s| format!("lambda {}, ", s.lambda));
+            let reader = store::open_existing(&config.store)?;
+            let from = from_census(reader.as_ref(), device, flags.seq);
+            let (key, colours) = from.map_err(|e| Failure::NoInput(e.to_string()))?;
+            let lambda = reader.settings_of(&key).ok().flatten().map(|s| format!("lambda {}, ", s.lambda));
             let about = format!("{}exact", lambda.unwrap_or_default());
             let title = format!("{device}, frame {}", colours.frame);
             (colours, title, about)
@@ -70,7 +72,7 @@ fn from_files(image: &Path, labels: &Path) -> Result<Colours, Failure> {
     Ok(census::from_picture(&rgb, &grey))
 }
 
-fn from_census(query: &Query, device: &str, seq: Option<u64>) -> Result<(CensusKey, Colours), CensusMissing> {
+fn from_census(query: &dyn Reader, device: &str, seq: Option<u64>) -> Result<(CensusKey, Colours), CensusMissing> {
     let key = match seq {
         Some(seq) => query.census_of(device, seq)?,
         None => query.latest_census(device)?,

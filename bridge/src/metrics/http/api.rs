@@ -6,7 +6,8 @@ use super::events::totals;
 use super::live::Summary;
 use super::{App, blocking};
 use crate::clock;
-use crate::metrics::store::query::{CensusMissing, Known, Query};
+use crate::metrics::store::history::history as read_history;
+use crate::metrics::store::reader::{CensusMissing, Known, Reader};
 use crate::prom;
 use axum::Json;
 use axum::extract::{Path, Query as Params, State};
@@ -52,7 +53,7 @@ impl IntoResponse for Refusal {
 impl From<CensusMissing> for Refusal {
     fn from(e: CensusMissing) -> Self {
         match e {
-            CensusMissing::Sqlite(e) => Refusal::Broken(e.to_string()),
+            CensusMissing::Store(e) => Refusal::Broken(e.to_string()),
             other => Refusal::Missing(other.to_string()),
         }
     }
@@ -64,10 +65,10 @@ impl From<CensusMissing> for Refusal {
 /// [`Refusal`].
 pub async fn query_store<T: Send + 'static>(
     app: &App,
-    f: impl FnOnce(&Query) -> Result<T, CensusMissing> + Send + 'static,
+    f: impl FnOnce(&dyn Reader) -> Result<T, CensusMissing> + Send + 'static,
 ) -> Result<T, Refusal> {
     let app = app.clone();
-    blocking(move || f(&app.query.lock().unwrap_or_else(PoisonError::into_inner))).await?.map_err(Refusal::from)
+    blocking(move || f(app.query.lock().unwrap_or_else(PoisonError::into_inner).as_ref())).await?.map_err(Refusal::from)
 }
 
 /// 200 while journal and store work, 503 while one does not; the text says which, and how far the store is behind.
@@ -200,7 +201,8 @@ pub async fn history(
         return Err(Refusal::Wrong("from must be before to (milliseconds since the Unix epoch)".to_owned()));
     }
     let points = range.points.unwrap_or(HISTORY_POINTS_DEFAULT);
-    Ok(Json(query_store(&app, move |q| Ok(q.history(&device, range.from, range.to, points)?)).await?).into_response())
+    Ok(Json(query_store(&app, move |q| Ok(read_history(q, &device, (range.from, range.to), points)?)).await?)
+        .into_response())
 }
 
 /// Whose lines of the ledger.

@@ -8,7 +8,7 @@ use super::api::{Refusal, query_store};
 use super::{App, blocking};
 use crate::metrics::silhouette::census::Colours;
 use crate::metrics::silhouette::{self, Sample, Silhouette, SilhouetteError, plot, sampled};
-use crate::metrics::store::query::CensusKey;
+use crate::metrics::store::reader::CensusKey;
 use axum::Json;
 use axum::extract::{Path, Query as Params, State};
 use axum::http::header;

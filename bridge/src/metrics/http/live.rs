@@ -92,6 +92,11 @@ impl Device {
         self.picture.as_ref().map_or(0, |p| p.bytes()) + self.original.as_ref().map_or(0, |o| o.len())
     }
 
+    fn notify_status(&mut self) {
+        let (state, status) = (self.state.clone(), self.status.clone());
+        self.notify("status", || to_text(&serde_json::json!({ "state": state, "status": status })));
+    }
+
     /// Sends an event to those who watch the device.
     fn notify(&mut self, name: &'static str, data: impl FnOnce() -> Option<String>) {
         let Some(events) = &self.events else { return };
@@ -206,19 +211,33 @@ impl Live {
         device.version = self.next_version();
     }
 
+    /// Takes a device's last report of the store, which another instance may have stored, if it is news here.
+    pub fn take_stored(&self, order: i64, report: ReportJson) {
+        let mut devices = self.devices();
+        let device = devices.entry(report.device.clone()).or_default();
+        if device.report.as_ref().is_none_or(|last| (order, report.seq) > (device.order, last.seq)) {
+            device.notify("report", || to_text(&Summary::of(&report)));
+            (device.order, device.report, device.version) = (order, Some(report), self.next_version());
+        }
+    }
+
+    /// Takes a device's state of the store, which another instance may have stored.
+    pub fn take_state(&self, name: &str, state: String, json: &str) {
+        let mut devices = self.devices();
+        let device = devices.entry(name.to_owned()).or_default();
+        let status = serde_json::from_str(json).ok();
+        if (&device.state, &device.status) != (&state, &status) {
+            (device.state, device.status, device.version) = (state, status, self.next_version());
+            device.notify_status();
+        }
+    }
+
     /// Takes what a batch brought.
     pub fn take(&self, event: StoreEvent) {
         match event {
             StoreEvent::Report(report) => self.take_report(report),
             StoreEvent::Picture(picture) => self.take_picture(picture),
-            StoreEvent::Status(DeviceStatus { device: name, state, json, .. }) => {
-                let mut devices = self.devices();
-                let device = devices.entry(name).or_default();
-                (device.state, device.status) = (state, serde_json::from_str(&json).ok());
-                device.version = self.next_version();
-                let (state, status) = (device.state.clone(), device.status.clone());
-                device.notify("status", || to_text(&serde_json::json!({ "state": state, "status": status })));
-            }
+            StoreEvent::Status(DeviceStatus { device, state, json, .. }) => self.take_state(&device, state, &json),
             StoreEvent::Census { device: name, frame } => {
                 let mut devices = self.devices();
                 let device = devices.entry(name).or_default();

@@ -19,7 +19,7 @@ pub mod pictures;
 pub mod what_if;
 
 use crate::failure::Failure;
-use crate::metrics::store::query::Query;
+use crate::metrics::store::reader::Reader;
 use crate::mqtt::commander::Commander;
 use api::Refusal;
 use axum::routing::{get, post};
@@ -28,7 +28,6 @@ use gate::Gate;
 use guard::Guard;
 use live::Live;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -36,7 +35,7 @@ use tokio::sync::watch;
 /// What all requests share.
 pub struct Shared {
     live: Arc<Live>,
-    query: Mutex<Query>,
+    query: Mutex<Box<dyn Reader>>,
     diagrams: diagram::Diagrams,
     scenes: what_if::Scenes,
     guard: Arc<Guard>,
@@ -92,21 +91,20 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 /// Serves the page until `stop` says so.
 ///
 /// # Errors
-/// [`Failure::Io`] if the store cannot be read.
+/// [`Failure::Io`] if the socket fails.
 pub async fn serve(
     listener: TcpListener,
     access: Access,
-    file: PathBuf,
+    reader: Box<dyn Reader>,
     live: Arc<Live>,
     commander: Option<Commander>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
-    let query = Query::open(&file).map_err(|e| Failure::io(&file.display().to_string(), e))?;
     let guard = Arc::new(Guard::new(access.gate, access.hosts));
     let diagrams = diagram::Diagrams::new(access.colours_max);
     let shared = Shared {
         live,
-        query: Mutex::new(query),
+        query: Mutex::new(reader),
         diagrams,
         scenes: what_if::Scenes::default(),
         guard: guard.clone(),

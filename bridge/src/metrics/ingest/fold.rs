@@ -1,4 +1,4 @@
-//! The fold: a batch of the journal and the accounts before it become the changes that a store has to make.
+//! The fold: records of the journal and the accounts before them become the changes that a store has to make.
 //!
 //! [`fold`] is pure. It reads no clock and no database, and it leaves the accounts that it is given as they are: the store
 //! takes the changed ones into memory only after it has committed them. A record whose sequence number is in its stream's
@@ -6,7 +6,7 @@
 
 use super::decode::{read_report, version};
 use crate::clock;
-use crate::journal::{Batch, Entry, Marks, Offsets, Record, Topic};
+use crate::journal::{Entry, Marks, Offsets, Record, Topic};
 use crate::json::{LossJson, ReportJson, WindowJson};
 use crate::metrics::store::ledger::{Account, Accounts};
 use crate::metrics::store::rollup::{HOUR_US, MINUTE_US, RollUp};
@@ -159,15 +159,15 @@ pub struct DeadLetter {
     pub at_ms: i64,
 }
 
-/// The changes that `batch` makes to a store with `accounts`.
-pub fn fold(accounts: &Accounts, batch: &Batch) -> Changes {
+/// The changes that records, in their order, make to a store with `accounts`.
+pub fn fold(accounts: &Accounts, records: &[&Record]) -> Changes {
     let mut fold = Fold { before: accounts, next_order: None, changes: Changes::default() };
-    for record in &batch.records {
+    for record in records {
         fold.record(record);
         fold.changes.offsets.insert((record.place.clone(), record.partition), record.offset + 1);
     }
     for key in fold.changes.offsets.keys() {
-        if let Some(last) = batch.records.iter().rfind(|r| r.place == key.0 && r.partition == key.1) {
+        if let Some(last) = records.iter().rfind(|r| r.place == key.0 && r.partition == key.1) {
             fold.changes.marks.insert(key.clone(), last.mark());
         }
     }

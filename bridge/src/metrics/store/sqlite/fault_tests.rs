@@ -6,6 +6,7 @@
 use super::query::Query;
 use super::*;
 use crate::journal::{Batch, Entry, Record};
+use crate::metrics::store::reader::Reader;
 use crate::metrics::store::{Store, ledger};
 use crate::relay::verdict::{ValueFormat, Verdict, judge, seal};
 use crate::sample::report;
@@ -22,14 +23,8 @@ struct Faulty {
 
 impl Faulty {
     fn open(dir: &Path, left: &Arc<AtomicI64>) -> Faulty {
-        let config = StoreConfig {
-            file: dir.join("store.db"),
-            keep_days: 36_500,
-            keep_minutes_days: 36_500,
-            bytes_max: u64::MAX,
-            census_kept: 1,
-        };
-        let mut inner = Sqlite::open(&config).unwrap();
+        let config = StoreConfig { census_kept: 1, ..StoreConfig::of_file(dir.join("store.db")) };
+        let mut inner = Sqlite::open(&dir.join("store.db"), &config).unwrap();
         let left = left.clone();
         let step = move || left.fetch_sub(1, Ordering::Relaxed) <= 0;
         inner.db.progress_handler(1, Some(step)).unwrap();
@@ -38,7 +33,7 @@ impl Faulty {
 }
 
 impl Backend for Faulty {
-    fn load(&mut self) -> Result<Accounts, StoreError> {
+    fn load(&mut self) -> Result<BTreeMap<Scope, Accounts>, StoreError> {
         self.inner.load()
     }
     fn begin(&mut self, journal: &str) -> Result<Offsets, StoreError> {
@@ -47,8 +42,8 @@ impl Backend for Faulty {
     fn marks(&mut self) -> Result<Marks, StoreError> {
         self.inner.marks()
     }
-    fn commit(&mut self, before: &Accounts, changes: &Changes, now_us: u64) -> Result<Vec<bool>, StoreError> {
-        self.inner.commit(before, changes, now_us)
+    fn commit(&mut self, parts: &mut [Part<'_>], now_us: u64) -> Result<Vec<bool>, StoreError> {
+        self.inner.commit(parts, now_us)
     }
     fn maintain(&mut self, now_us: u64) -> Result<Duration, StoreError> {
         self.inner.maintain(now_us)
@@ -100,7 +95,7 @@ fn batch(n: u64) -> Batch {
 }
 
 /// Rows against the ledger after `rounds` batches.
-fn check(dir: &Path, store: &Store, rounds: u64, retried: u64) {
+fn check(dir: &Path, store: &mut Store, rounds: u64, retried: u64) {
     let query = Query::open(&dir.join("store.db")).unwrap();
     let db = rusqlite::Connection::open(dir.join("store.db")).unwrap();
     let number = |sql: &str| db.query_row(sql, [], |r| r.get::<_, i64>(0)).unwrap() as u64;
@@ -109,7 +104,7 @@ fn check(dir: &Path, store: &Store, rounds: u64, retried: u64) {
     assert_eq!(number("SELECT sum(reports) FROM minutes"), 2 * rounds);
     assert_eq!((number("SELECT count(*) FROM dead"), number("SELECT count(*) FROM losses")), (rounds, rounds));
     assert_eq!(number("SELECT count(*) FROM reports r LEFT JOIN settings s USING (seed) WHERE s.id IS NULL"), 0);
-    let lines = ledger::lines(store.accounts());
+    let lines = store.ledger().unwrap();
     assert_eq!(lines, ledger::lines(&query.accounts().unwrap()), "memory and file say the same");
     assert_eq!(lines[0].stored, 4 * rounds, "two reports, a census and a loss record each");
     assert_eq!(lines[0].dead, rounds);
@@ -142,10 +137,10 @@ fn run(stride: i64, broken: i64) -> i64 {
         step += stride;
     };
     left.store(i64::MAX, Ordering::Relaxed);
-    check(dir.path(), &store, rounds, retried);
+    check(dir.path(), &mut store, rounds, retried);
     drop(store);
-    let store = Store::new(Box::new(Faulty::open(dir.path(), &left))).unwrap();
-    check(dir.path(), &store, rounds, retried);
+    let mut store = Store::new(Box::new(Faulty::open(dir.path(), &left))).unwrap();
+    check(dir.path(), &mut store, rounds, retried);
     all
 }
 
@@ -194,7 +189,7 @@ fn whichever_statement_of_a_transaction_fails_rows_and_ledger_agree() {
             }
         }
     }
-    check(dir.path(), &store, rounds, 0);
+    check(dir.path(), &mut store, rounds, 0);
     let want = [
         "census",
         "dead",

@@ -4,23 +4,24 @@
 //! [`Backend::maintain`] prunes and migrates in slices between batches. [`query`] reads, from any process.
 
 mod accounts;
-pub mod history;
 mod maintain;
 pub mod query;
 mod rows;
 mod schema;
+mod transfer;
 
 use super::ledger::Accounts;
 use super::rollup::RollUp;
-use super::{Backend, StoreError};
+use super::{Backend, Part, Scope, StoreError, WHOLE};
 use crate::config::StoreConfig;
 use crate::journal::{Marks, Offsets};
-use crate::metrics::ingest::fold::{CensusPart, Change, Changes, DeadLetter};
+use crate::metrics::ingest::fold::{CensusPart, Change, DeadLetter};
 use crate::sqlite;
 use maintain::Pace;
 use rows::{RowKey, Rows};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::time::Duration;
 
 #[cfg(test)]
@@ -42,8 +43,8 @@ impl Sqlite {
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
-    pub fn open(config: &StoreConfig) -> Result<Sqlite, StoreError> {
-        let mut db = sqlite::connect_shrinkable(&config.file)?;
+    pub fn open(file: &Path, config: &StoreConfig) -> Result<Sqlite, StoreError> {
+        let mut db = sqlite::connect_shrinkable(file)?;
         db.set_prepared_statement_cache_capacity(64);
         schema::prepare(&mut db)?;
         let owner = format!("{:032x}", rand::random::<u128>());
@@ -65,56 +66,40 @@ impl Sqlite {
         if self.db.is_autocommit() { Ok(()) } else { self.db.execute_batch("ROLLBACK") }
     }
 
-    fn commit_changes(&mut self, before: &Accounts, changes: &Changes, now_us: u64) -> Result<Vec<bool>, StoreError> {
+    fn commit_parts(&mut self, parts: &[Part<'_>], now_us: u64) -> Result<Vec<bool>, StoreError> {
         self.end_transaction()?;
         let t = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let owner: String = t.query_row("SELECT v FROM meta WHERE k = 'owner'", [], |r| r.get(0))?;
         if owner != self.owner {
             return Err(StoreError::Taken);
         }
-        let mut sids: HashMap<(&str, u64), i64> = HashMap::new();
-        for (key, account) in &changes.accounts {
-            sids.insert((&key.0, key.1), accounts::save(&t, key, account, before.get(key))?);
-        }
-        let mut is_news = Vec::with_capacity(changes.rows.len());
-        for change in &changes.rows {
-            is_news.push(match change {
-                Change::Report(r) => {
-                    let sid = *sids.get(&(r.report.device.as_str(), r.stream)).unwrap_or(&0);
-                    let key =
-                        RowKey { id: None, sid, stored_at_us: now_us, captured_at_us: r.captured_at_us };
-                    self.rows.insert(&t, &key, &r.report)?;
-                    true
-                }
-                Change::Census(part) => write_census(&t, part, self.config.census_kept)?,
-                Change::Picture(_) => true,
-                Change::Window { device, boot, n, journal, heard_at_us, streams } => {
-                    let sql = "INSERT INTO windows VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT DO UPDATE SET n = excluded.n, \
-                               journal = excluded.journal, heard_at_us = excluded.heard_at_us, \
-                               streams = excluded.streams WHERE excluded.n > n";
-                    let values = params![device, boot, int(*n), journal, heard_at_us, streams];
-                    t.prepare_cached(sql)?.execute(values)? > 0
-                }
-                Change::Status(s) => {
-                    let sql = "INSERT INTO statuses VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET \
-                               state = excluded.state, at_ms = excluded.at_ms, json = excluded.json \
-                               WHERE excluded.at_ms >= at_ms";
-                    t.prepare_cached(sql)?.execute(params![s.device, s.state, s.at_ms, s.json])? > 0
-                }
-                Change::Loss { device, loss } => {
-                    let sql = "INSERT INTO losses VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
-                    let values = params![device, loss.stream, int(loss.from), int(loss.to), loss.reason];
-                    t.prepare_cached(sql)?.execute(values)? > 0
-                }
-                Change::Dead(letter) => write_dead(&t, &self.journal, letter)?,
-            });
-        }
-        write_roll_ups(&t, "minutes", &changes.minutes)?;
-        write_roll_ups(&t, "hours", &changes.hours)?;
-        for ((place, part), next) in &changes.offsets {
-            let mark = changes.marks.get(&(place.clone(), *part));
-            t.prepare_cached("INSERT OR REPLACE INTO offsets VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![place, part, next, mark])?;
+        let mut is_news = Vec::new();
+        for Part { before, changes, .. } in parts {
+            let mut sids: HashMap<(&str, u64), i64> = HashMap::new();
+            for (key, account) in &changes.accounts {
+                sids.insert((&key.0, key.1), accounts::save(&t, key, account, before.get(key))?);
+            }
+            for change in &changes.rows {
+                is_news.push(match change {
+                    Change::Report(r) => {
+                        let sid = *sids.get(&(r.report.device.as_str(), r.stream)).unwrap_or(&0);
+                        let key = RowKey { id: None, sid, stored_at_us: now_us, captured_at_us: r.captured_at_us };
+                        self.rows.insert(&t, &key, &r.report)?;
+                        true
+                    }
+                    Change::Census(part) => write_census(&t, part, self.config.census_kept)?,
+                    Change::Picture(_) => true,
+                    Change::Dead(letter) => write_dead(&t, &self.journal, letter)?,
+                    other => write_small(&t, other)?,
+                });
+            }
+            write_roll_ups(&t, "minutes", &changes.minutes)?;
+            write_roll_ups(&t, "hours", &changes.hours)?;
+            for ((place, part), next) in &changes.offsets {
+                let mark = changes.marks.get(&(place.clone(), *part));
+                t.prepare_cached("INSERT OR REPLACE INTO offsets VALUES (?1, ?2, ?3, ?4)")?
+                    .execute(params![place, part, next, mark])?;
+            }
         }
         t.commit()?;
         Ok(is_news)
@@ -122,10 +107,10 @@ impl Sqlite {
 }
 
 impl Backend for Sqlite {
-    fn load(&mut self) -> Result<Accounts, StoreError> {
+    fn load(&mut self) -> Result<BTreeMap<Scope, Accounts>, StoreError> {
         self.end_transaction()?;
         self.rows.forget();
-        Ok(accounts::load(&self.db)?)
+        Ok(BTreeMap::from([((WHOLE.0.to_owned(), WHOLE.1), accounts::load(&self.db)?)]))
     }
 
     fn begin(&mut self, journal: &str) -> Result<Offsets, StoreError> {
@@ -155,8 +140,8 @@ impl Backend for Sqlite {
         Ok(marks.collect::<rusqlite::Result<_>>()?)
     }
 
-    fn commit(&mut self, before: &Accounts, changes: &Changes, now_us: u64) -> Result<Vec<bool>, StoreError> {
-        self.commit_changes(before, changes, now_us)
+    fn commit(&mut self, parts: &mut [Part<'_>], now_us: u64) -> Result<Vec<bool>, StoreError> {
+        self.commit_parts(parts, now_us)
     }
 
     fn maintain(&mut self, now_us: u64) -> Result<Duration, StoreError> {
@@ -189,6 +174,31 @@ fn write_census(db: &Connection, c: &CensusPart, kept: u32) -> rusqlite::Result<
             .execute(params![c.device, stream, frame])?;
     }
     Ok(true)
+}
+
+/// Writes a window, a status or a loss. Gives whether it is news.
+fn write_small(db: &Connection, change: &Change) -> rusqlite::Result<bool> {
+    Ok(match change {
+        Change::Window { device, boot, n, journal, heard_at_us, streams } => {
+            let sql = "INSERT INTO windows VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT DO UPDATE SET n = excluded.n, \
+                       journal = excluded.journal, heard_at_us = excluded.heard_at_us, \
+                       streams = excluded.streams WHERE excluded.n > n";
+            let values = params![device, boot, int(*n), journal, heard_at_us, streams];
+            db.prepare_cached(sql)?.execute(values)? > 0
+        }
+        Change::Status(s) => {
+            let sql = "INSERT INTO statuses VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET \
+                       state = excluded.state, at_ms = excluded.at_ms, json = excluded.json \
+                       WHERE excluded.at_ms >= at_ms";
+            db.prepare_cached(sql)?.execute(params![s.device, s.state, s.at_ms, s.json])? > 0
+        }
+        Change::Loss { device, loss } => {
+            let sql = "INSERT INTO losses VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
+            let values = params![device, loss.stream, int(loss.from), int(loss.to), loss.reason];
+            db.prepare_cached(sql)?.execute(values)? > 0
+        }
+        Change::Report(_) | Change::Census(_) | Change::Picture(_) | Change::Dead(_) => true,
+    })
 }
 
 fn write_dead(db: &Connection, journal: &str, d: &DeadLetter) -> rusqlite::Result<bool> {

@@ -6,107 +6,21 @@
 use super::rows::{SELECT, report, uint};
 use super::{accounts, int, schema};
 use crate::failure::Failure;
-use crate::json::{MicrosJson, ReportJson};
+use crate::json::{MicrosJson, PaletteJson, ReportJson};
 use crate::metrics::silhouette::census::{self, Colours};
+use crate::metrics::store::StoreError;
 use crate::metrics::store::ledger::Accounts;
+use crate::metrics::store::palette::palette;
+use crate::metrics::store::reader::{
+    CensusKey, CensusMissing, FrameSettings, Known, Numbers, Point, REPORTS_MAX, Reader, StreamRange, Unit,
+};
 use crate::metrics::store::rollup::RollUp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::Serialize;
 use std::path::Path;
-
-/// Most reports in one answer.
-pub const REPORTS_MAX: u32 = 10_000;
-
-/// A report's numbers, for a curve.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Point {
-    /// Milliseconds since the Unix epoch.
-    pub captured_at_ms: u64,
-    /// The frame.
-    pub frame: u64,
-    /// Clusters.
-    pub clusters: u32,
-    /// Iterations.
-    pub iterations: u32,
-    /// Stage times.
-    pub micros: MicrosJson,
-    /// Sum of squared distances.
-    pub sse: f64,
-    /// Root of the mean squared distance.
-    pub rms: f64,
-    /// The estimate, if there is one.
-    pub silhouette_estimate: Option<f64>,
-    /// Frames dropped so far.
-    pub dropped: u64,
-    /// Sweeps of the refinement.
-    pub sweeps: u32,
-    /// Pixels farther than lambda from their centroid, if the edge counted them.
-    pub beyond_px: Option<u32>,
-    /// Colours that the palette misses, if the edge counted them.
-    pub missed: Option<u32>,
-}
-
-/// A device that the store knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
-    /// The device.
-    pub device: String,
-    /// Its last state.
-    pub state: Option<String>,
-    /// All it said of itself, as JSON.
-    pub status: Option<String>,
-}
-
-/// Which census.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct CensusKey {
-    /// The device.
-    pub device: String,
-    /// The stream, in decimal.
-    pub stream: String,
-    /// The frame.
-    pub frame: u64,
-}
 
 /// A store, opened for reading.
 pub struct Query {
-    pub(super) db: Connection,
-}
-
-/// Why there is no census.
-#[derive(Debug, thiserror::Error)]
-pub enum CensusMissing {
-    /// SQLite's word.
-    #[error("store: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// The device has none at all.
-    #[error("device {0} has no census in the store")]
-    None(String),
-    /// There is no such report.
-    #[error("device {device} has no report with seq {seq} in the store")]
-    NoReport {
-        /// The device.
-        device: String,
-        /// The sequence number.
-        seq: u64,
-    },
-    /// That frame has none.
-    #[error("frame {frame} (seq {seq}) of device {device} has no census; the nearest is of frame {nearest}{hint}")]
-    NoneOfFrame {
-        /// The device.
-        device: String,
-        /// The report's sequence number.
-        seq: u64,
-        /// Its frame.
-        frame: u64,
-        /// The nearest frame that has one.
-        nearest: u64,
-        /// How to ask for it.
-        hint: String,
-    },
-    /// It cannot be read.
-    #[error(transparent)]
-    Unreadable(#[from] census::CensusError),
+    db: Connection,
 }
 
 /// Frames of which every part is in the store.
@@ -114,18 +28,9 @@ const WHOLE: &str = "SELECT c.stream, c.frame, max(s.ord) AS ord FROM census c J
                      AND s.stream = c.stream WHERE c.device = ?1 GROUP BY c.stream, c.frame \
                      HAVING count(DISTINCT c.part) = max(c.parts)";
 
-/// The unit of a roll-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// A minute.
-    Minute,
-    /// An hour.
-    Hour,
-}
-
 /// A stream of a device.
-pub(super) struct Stream {
-    pub(super) sid: i64,
+struct Stream {
+    sid: i64,
     /// Order of its boot among the device's.
     order: i64,
     /// The stream, in decimal.
@@ -169,37 +74,54 @@ impl Query {
         Ok(Query { db })
     }
 
-    /// What became of every record.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn accounts(&self) -> rusqlite::Result<Accounts> {
-        accounts::load(&self.db)
-    }
-
-    /// Devices that the store knows, with their last state.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn devices(&self) -> rusqlite::Result<Vec<Known>> {
-        let sql = "SELECT d.device, s.state, s.json FROM (SELECT DISTINCT device FROM streams UNION SELECT device FROM statuses) d \
-                   LEFT JOIN statuses s ON s.device = d.device ORDER BY 1";
-        let mut rows = self.db.prepare_cached(sql)?;
-        rows.query_map([], |r| Ok(Known { device: r.get(0)?, state: r.get(1)?, status: r.get(2)? }))?.collect()
-    }
-
     /// A device's streams, the youngest boot first.
-    pub(super) fn streams(&self, device: &str) -> rusqlite::Result<Vec<Stream>> {
+    fn streams(&self, device: &str) -> rusqlite::Result<Vec<Stream>> {
         let sql = "SELECT sid, ord, stream FROM streams WHERE device = ?1 ORDER BY ord DESC, sid DESC";
         let mut rows = self.db.prepare_cached(sql)?;
         rows.query_map([device], |r| Ok(Stream { sid: r.get(0)?, order: r.get(1)?, name: r.get(2)? }))?.collect()
     }
 
-    /// The last `n` reports of a device, oldest first.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn points(&self, device: &str, n: u32) -> rusqlite::Result<Vec<Point>> {
+    /// The frame of the report or census with `seq`, in the youngest boot that has one.
+    fn frame_of(&self, device: &str, seq: u64) -> rusqlite::Result<Option<CensusKey>> {
+        let report = "SELECT frame FROM report_rows WHERE sid = ?1 AND seq = ?2";
+        let census = "SELECT frame FROM census WHERE device = ?1 AND stream = ?2 AND seq = ?3";
+        for stream in self.streams(device)? {
+            let of_report = self.db.prepare_cached(report)?.query_row(params![stream.sid, int(seq)], |r| uint(r, 0));
+            let frame = match of_report.optional()? {
+                Some(frame) => Some(frame),
+                None => {
+                    let of = params![device, stream.name, int(seq)];
+                    self.db.prepare_cached(census)?.query_row(of, |r| uint(r, 0)).optional()?
+                }
+            };
+            if let Some(frame) = frame {
+                return Ok(Some(CensusKey { device: device.to_owned(), stream: stream.name, frame }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl From<rusqlite::Error> for CensusMissing {
+    fn from(e: rusqlite::Error) -> Self {
+        CensusMissing::Store(e.into())
+    }
+}
+
+impl Reader for Query {
+    fn accounts(&self) -> Result<Accounts, StoreError> {
+        Ok(accounts::load(&self.db)?)
+    }
+
+    fn devices(&self) -> Result<Vec<Known>, StoreError> {
+        let sql = "SELECT d.device, s.state, s.json FROM (SELECT DISTINCT device FROM streams UNION SELECT device FROM statuses) d \
+                   LEFT JOIN statuses s ON s.device = d.device ORDER BY 1";
+        let mut rows = self.db.prepare_cached(sql)?;
+        let known = rows.query_map([], |r| Ok(Known { device: r.get(0)?, state: r.get(1)?, status: r.get(2)? }))?;
+        Ok(known.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn points(&self, device: &str, n: u32) -> Result<Vec<Point>, StoreError> {
         let sql = "SELECT captured_at_us, frame, clusters, iterations, micros_coreset, micros_cluster, micros_label, \
                    micros_total, sse, rms, silhouette_estimate, dropped, sweeps, beyond_px, missed FROM report_rows \
                    WHERE sid = ?1 ORDER BY seq DESC LIMIT ?2";
@@ -219,11 +141,7 @@ impl Query {
         Ok(points)
     }
 
-    /// The last report of a device, and the order of its boot.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn latest(&self, device: &str) -> rusqlite::Result<Option<(i64, ReportJson)>> {
+    fn latest(&self, device: &str) -> Result<Option<(i64, ReportJson)>, StoreError> {
         let sql = format!("{SELECT} WHERE r.sid = ?1 ORDER BY r.seq DESC LIMIT 1");
         for stream in self.streams(device)? {
             if let Some(found) = self.db.prepare_cached(&sql)?.query_row([stream.sid], report).optional()? {
@@ -233,12 +151,7 @@ impl Query {
         Ok(None)
     }
 
-    /// The roll-ups of a device in `from..to`, both in units since the Unix epoch, oldest first, at most
-    /// [`REPORTS_MAX`].
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn roll_ups(&self, device: &str, unit: Unit, from: u64, to: u64) -> rusqlite::Result<Vec<(u64, RollUp)>> {
+    fn roll_ups(&self, device: &str, unit: Unit, from: u64, to: u64) -> Result<Vec<(u64, RollUp)>, StoreError> {
         let table = match unit {
             Unit::Minute => "minutes",
             Unit::Hour => "hours",
@@ -266,24 +179,75 @@ impl Query {
             };
             Ok((uint(r, 0)?, sums))
         })?;
-        rows.collect()
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// The latest census that is whole.
-    ///
-    /// # Errors
-    /// [`CensusMissing`].
-    pub fn latest_census(&self, device: &str) -> Result<CensusKey, CensusMissing> {
+    fn stream_ranges(&self, device: &str, most: u32) -> Result<Vec<StreamRange>, StoreError> {
+        let ends = "SELECT min(seq), max(seq) FROM report_rows WHERE sid = ?1";
+        let mut ranges = Vec::new();
+        for Stream { sid, .. } in self.streams(device)?.into_iter().take(most as usize) {
+            let ends = self.db.prepare_cached(ends)?.query_row([sid], |r| Ok((r.get(0)?, r.get(1)?)))?;
+            if let (Some(first), Some(last)) = ends {
+                ranges.push(StreamRange { sid, first: i64::unsigned_abs(first), last: i64::unsigned_abs(last) });
+            }
+        }
+        Ok(ranges)
+    }
+
+    fn captured_at_us(&self, sid: i64, seq: u64) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT captured_at_us FROM report_rows WHERE sid = ?1 AND seq >= ?2 ORDER BY seq LIMIT 1";
+        Ok(self.db.prepare_cached(sql)?.query_row(params![sid, int(seq)], |r| uint(r, 0)).optional()?)
+    }
+
+    fn numbers(&self, range: &StreamRange) -> Result<Vec<Numbers>, StoreError> {
+        let sql = "SELECT captured_at_us, clusters, rms, missed, micros_coreset, micros_cluster, micros_label, micros_total, \
+                   silhouette_estimate FROM report_rows WHERE sid = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq";
+        let numbers = |r: &Row<'_>| {
+            let micros = MicrosJson { coreset: r.get(4)?, cluster: r.get(5)?, label: r.get(6)?, total: r.get(7)? };
+            Ok(Numbers {
+                captured_at_us: uint(r, 0)?,
+                clusters: r.get(1)?,
+                rms: r.get(2)?,
+                missed: r.get(3)?,
+                micros,
+                silhouette_estimate: r.get(8)?,
+            })
+        };
+        let mut rows = self.db.prepare_cached(sql)?;
+        let rows = rows.query_map(params![range.sid, int(range.first), int(range.last)], numbers)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn first_palette(&self, range: &StreamRange) -> Result<Option<(u64, PaletteJson)>, StoreError> {
+        let sql = "SELECT captured_at_us, palette FROM report_rows WHERE sid = ?1 AND seq BETWEEN ?2 AND ?3 \
+                   ORDER BY seq LIMIT 1";
+        let row = |r: &Row<'_>| Ok((uint(r, 0)?, palette(r.get_ref(1)?.as_blob().unwrap_or_default())));
+        let of = params![range.sid, int(range.first), int(range.last)];
+        Ok(self.db.prepare_cached(sql)?.query_row(of, row).optional()?)
+    }
+
+    fn settings_of(&self, key: &CensusKey) -> Result<Option<FrameSettings>, StoreError> {
+        // Frames are not indexed: the report's sequence number is near that of the census, which follows it.
+        let sql = "SELECT s.lambda, s.coreset_size, s.method, s.refine, s.w_open FROM census c \
+                   JOIN streams t ON t.device = c.device AND t.stream = c.stream \
+                   JOIN report_rows r ON r.sid = t.sid AND r.seq <= c.seq JOIN settings s ON s.id = r.settings \
+                   WHERE c.device = ?1 AND c.stream = ?2 AND c.frame = ?3 ORDER BY r.seq DESC LIMIT 1";
+        let of = params![key.device, key.stream, int(key.frame)];
+        let row = |r: &Row<'_>| {
+            let (lambda, coreset_size, method, refine, w_open) =
+                (r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?);
+            Ok(FrameSettings { lambda, coreset_size, method, refine, w_open })
+        };
+        Ok(self.db.prepare_cached(sql)?.query_row(of, row).optional()?)
+    }
+
+    fn latest_census(&self, device: &str) -> Result<CensusKey, CensusMissing> {
         let sql = format!("{WHOLE} ORDER BY ord DESC, frame DESC LIMIT 1");
         let found = self.db.prepare_cached(&sql)?.query_row([device], |r| census_key(device, r)).optional()?;
         found.ok_or_else(|| CensusMissing::None(device.to_owned()))
     }
 
-    /// The census of the frame whose report has `seq`, in the latest boot that has such a report.
-    ///
-    /// # Errors
-    /// [`CensusMissing`], with the nearest frame that has one.
-    pub fn census_of(&self, device: &str, seq: u64) -> Result<CensusKey, CensusMissing> {
+    fn census_of(&self, device: &str, seq: u64) -> Result<CensusKey, CensusMissing> {
         let key = self.frame_of(device, seq)?;
         let key = key.ok_or_else(|| CensusMissing::NoReport { device: device.to_owned(), seq })?;
         let sql = format!("SELECT stream, frame FROM ({WHOLE}) WHERE stream = ?2 ORDER BY abs(frame - ?3) LIMIT 1");
@@ -309,31 +273,7 @@ impl Query {
         })
     }
 
-    /// The frame of the report or census with `seq`, in the youngest boot that has one.
-    fn frame_of(&self, device: &str, seq: u64) -> rusqlite::Result<Option<CensusKey>> {
-        let report = "SELECT frame FROM report_rows WHERE sid = ?1 AND seq = ?2";
-        let census = "SELECT frame FROM census WHERE device = ?1 AND stream = ?2 AND seq = ?3";
-        for stream in self.streams(device)? {
-            let of_report = self.db.prepare_cached(report)?.query_row(params![stream.sid, int(seq)], |r| uint(r, 0));
-            let frame = match of_report.optional()? {
-                Some(frame) => Some(frame),
-                None => {
-                    let of = params![device, stream.name, int(seq)];
-                    self.db.prepare_cached(census)?.query_row(of, |r| uint(r, 0)).optional()?
-                }
-            };
-            if let Some(frame) = frame {
-                return Ok(Some(CensusKey { device: device.to_owned(), stream: stream.name, frame }));
-            }
-        }
-        Ok(None)
-    }
-
-    /// A census, joined.
-    ///
-    /// # Errors
-    /// [`CensusMissing`].
-    pub fn census(&self, key: &CensusKey) -> Result<Colours, CensusMissing> {
+    fn census(&self, key: &CensusKey) -> Result<Colours, CensusMissing> {
         let sql = "SELECT version, payload FROM census WHERE device = ?1 AND stream = ?2 AND frame = ?3 ORDER BY part";
         let mut rows = self.db.prepare_cached(sql)?;
         let parts = rows.query_map(params![key.device, key.stream, int(key.frame)], |r| Ok((r.get(0)?, r.get(1)?)))?;

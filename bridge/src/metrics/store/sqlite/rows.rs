@@ -4,9 +4,9 @@
 //! settings that it has seen; [`Rows::forget`] must be called after a transaction that was not committed.
 
 use super::int;
-use super::schema::SWATCH_BYTES;
 use crate::clock;
-use crate::json::{MicrosJson, PaletteJson, ReportJson};
+use crate::json::{MicrosJson, ReportJson};
+use crate::metrics::store::palette::{palette, palette_bytes};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -158,28 +158,6 @@ impl Rows {
 /// A list as JSON; none if it is empty.
 fn list(value: &impl Serialize, is_empty: bool) -> Option<String> {
     if is_empty { None } else { serde_json::to_string(value).ok() }
-}
-
-fn palette_bytes(p: &PaletteJson) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(p.id.len() * SWATCH_BYTES);
-    for ((id, rgb), pixels) in p.id.iter().zip(&p.rgb_q6).zip(&p.pixels) {
-        bytes.extend(id.to_be_bytes());
-        rgb.iter().for_each(|level| bytes.extend(level.to_be_bytes()));
-        bytes.extend(pixels.to_be_bytes());
-    }
-    bytes
-}
-
-fn palette(bytes: &[u8]) -> PaletteJson {
-    let mut palette = PaletteJson::default();
-    for swatch in bytes.chunks_exact(SWATCH_BYTES) {
-        let number = |from: usize, to: usize| swatch.get(from..to).unwrap_or_default().iter();
-        let number = |from, to| number(from, to).fold(0u32, |n, &b| n << 8 | u32::from(b));
-        palette.id.push(number(0, 4));
-        palette.rgb_q6.push([(4, 6), (6, 8), (8, 10)].map(|(from, to)| number(from, to) as u16));
-        palette.pixels.push(number(10, 14));
-    }
-    palette
 }
 
 /// The report of a row of [`SELECT`].

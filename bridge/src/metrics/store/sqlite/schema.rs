@@ -4,16 +4,14 @@
 //! older table of reports is renamed to `reports_v1`, and its rows are moved in small slices later (see `migrate`). The file's
 //! `user_version` is [`VERSION`]; a file of a newer version is refused.
 //!
-//! Reports are kept small: what seldom changes is in `settings`, a stream is a number, and a palette is one blob of
-//! [`SWATCH_BYTES`] bytes a cluster, big endian: id (4), red, green and blue in 1/64 levels (2 each), pixels (4). The view
-//! `reports` has one column a value, and the view `palette` one row a cluster.
+//! Reports are kept small: what seldom changes is in `settings`, a stream is a number, and a palette is one blob (see
+//! `store/palette.rs`). The view `reports` has one column a value, and the view `palette` one row a cluster.
 
+use crate::metrics::store::palette::SWATCH_BYTES;
 use rusqlite::Connection;
 
 /// Version of the schema, in `user_version`.
 pub(super) const VERSION: i64 = 2;
-/// Bytes of one cluster in the column `palette`.
-pub(super) const SWATCH_BYTES: usize = 14;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v TEXT NOT NULL) WITHOUT ROWID;
