@@ -216,7 +216,7 @@ impl MoveFlags {
     }
 }
 
-/// Flags that all of `hueflow-metrics` share.
+/// Flags of the commands that use both the journal and the store.
 #[derive(Debug, Default, Args)]
 pub struct MetricsFlags {
     /// Configuration file [/etc/hueflow/metrics.toml, if it is there].
@@ -347,12 +347,56 @@ impl MetricsFlags {
     }
 }
 
+/// Flags of the commands that read the journal.
+#[derive(Debug, Default, Args)]
+pub struct JournalFlags {
+    /// Configuration file [/etc/hueflow/metrics.toml, if it is there].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Journal: kafka://[USER@]HOST:PORT[,HOST:PORT...], kafka+ssl:// for TLS, or local:FILE.
+    #[arg(long, value_name = "URL")]
+    journal: Option<String>,
+}
+
+impl JournalFlags {
+    /// The settings.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        let (config, journal) = (self.config.clone(), self.journal.clone());
+        MetricsFlags { config, journal, ..MetricsFlags::default() }.settings()
+    }
+}
+
+/// Flags of the commands that read the store.
+#[derive(Debug, Default, Args)]
+pub struct StoreFlags {
+    /// Configuration file [/etc/hueflow/metrics.toml, if it is there].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Store: sqlite:FILE, FILE or postgres://USER@HOST[:PORT]/DB.
+    #[arg(long, value_name = "STORE")]
+    store: Option<String>,
+}
+
+impl StoreFlags {
+    /// The settings.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        let (config, store) = (self.config.clone(), self.store.clone());
+        MetricsFlags { config, store, ..MetricsFlags::default() }.settings()
+    }
+}
+
 /// Flags of `tail`.
 #[derive(Debug, Args)]
 pub struct TailFlags {
     /// Shared flags.
     #[command(flatten)]
-    pub shared: MetricsFlags,
+    pub shared: JournalFlags,
     /// Only this device.
     #[arg(long)]
     pub device: Option<String>,
@@ -366,7 +410,7 @@ pub struct TailFlags {
 pub struct SilhouetteFlags {
     /// Shared flags.
     #[command(flatten)]
-    pub shared: MetricsFlags,
+    pub shared: StoreFlags,
     /// A picture (PNG).
     #[arg(long, value_name = "PNG", requires = "labels", conflicts_with = "device")]
     pub image: Option<PathBuf>,
@@ -392,7 +436,7 @@ pub struct SilhouetteFlags {
 pub struct VideoFlags {
     /// Shared flags.
     #[command(flatten)]
-    pub shared: MetricsFlags,
+    pub shared: JournalFlags,
     /// The device.
     #[arg(long)]
     pub device: String,
@@ -409,7 +453,7 @@ pub struct VideoFlags {
 pub struct LedgerFlags {
     /// Shared flags.
     #[command(flatten)]
-    pub shared: MetricsFlags,
+    pub shared: StoreFlags,
     /// One JSON object a line.
     #[arg(long)]
     pub json: bool,

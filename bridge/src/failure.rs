@@ -4,6 +4,7 @@
 //! Whatever a user, a file or a network does ends here and not in a panic.
 
 use host::exit::Code;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Why a program ends before its work is done.
@@ -42,6 +43,21 @@ impl Failure {
     /// An I/O failure while doing `what`.
     pub fn io(what: &str, error: impl std::fmt::Display) -> Failure {
         Failure::Io(format!("{what}: {error}"))
+    }
+}
+
+/// Whether the folder that a file of `setting` lies in exists. Without it no waiting helps.
+///
+/// # Errors
+/// [`Failure::Io`], with the folder and the flag that names another file.
+pub fn check_folder(setting: &str, file: &Path, flag: &str) -> Result<(), Failure> {
+    match file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        None => Ok(()),
+        Some(folder) => Err(Failure::Io(format!(
+            "{setting}: {}: folder {} does not exist: make it, or name another file with {flag}",
+            file.display(),
+            folder.display()
+        ))),
     }
 }
 

@@ -251,7 +251,15 @@ fn wrong_use_ends_with_the_documented_codes() {
     assert_eq!(bridge(&["run", "--nonsense"]).0, Some(2));
     assert_eq!(bridge(&["print-config", "--site", "lab"]).0, Some(0));
     let none = dir.path().join("none.db").display().to_string();
-    assert_eq!(output(&["ledger", "--store", &none]).0, Some(66));
+    let (code, _, error) = output(&["ledger", "--store", &none]);
+    assert!(code == Some(66) && error.contains("hueflow-metrics run makes it"), "{error}");
+    let lost = dir.path().join("no-folder/store.db").display().to_string();
+    let (code, _, error) = output(&["run", "--store", &lost, "--journal", "local:x", "--listen", "0"]);
+    assert!(code == Some(74) && error.contains("no-folder does not exist: make it"), "{error}");
+    for (command, flag) in [("tail", "--listen"), ("ledger", "--token-file"), ("silhouette", "--journal")] {
+        let (_, help, _) = output(&[command, "--help"]);
+        assert!(!help.contains(flag), "{command} takes no {flag}: {help}");
+    }
     assert_eq!(output(&["silhouette", "--image", &none, "--labels", &none]).0, Some(66));
     assert_eq!(output(&["silhouette"]).0, Some(2));
     let journal = format!("local:{none}");

@@ -3,10 +3,11 @@
 //! It parses its arguments, runs the command and ends with an exit code. Nothing that a user types makes it panic.
 
 use clap::Parser;
-use hueflow_bridge::cli::{Metrics, MetricsCommand, StoreCommand, log_to_stderr};
+use hueflow_bridge::cli::{Metrics, MetricsCommand, MetricsFlags, StoreCommand, log_to_stderr};
 use hueflow_bridge::config::{MetricsConfig, StoreConfig};
 use hueflow_bridge::failure::{Failure, end};
 use hueflow_bridge::metrics::commands::{cmd, ledger, silhouette, store, tail, video};
+use hueflow_bridge::settings::Settings;
 use hueflow_bridge::{doctor, metrics};
 use std::process::ExitCode;
 
@@ -17,16 +18,17 @@ fn main() -> ExitCode {
 }
 
 fn run(command: MetricsCommand) -> Result<(), Failure> {
-    let check = |flags: &hueflow_bridge::cli::MetricsFlags| MetricsConfig::check(&flags.settings()?);
+    let of = |settings: Result<Settings, Failure>| MetricsConfig::check(&settings?);
+    let check = |flags: &MetricsFlags| of(flags.settings());
     match command {
-        MetricsCommand::Run(flags) => metrics::run(MetricsConfig::check(&flags.settings()?)?),
-        MetricsCommand::Cmd(flags) => cmd::run(&MetricsConfig::check(&flags.settings()?)?, &flags),
+        MetricsCommand::Run(flags) => metrics::run(of(flags.settings())?),
+        MetricsCommand::Cmd(flags) => cmd::run(&of(flags.settings())?, &flags),
         MetricsCommand::Tail(flags) => {
-            tail::run(&check(&flags.shared)?, flags.device.as_deref(), flags.since.as_deref())
+            tail::run(&of(flags.shared.settings())?, flags.device.as_deref(), flags.since.as_deref())
         }
-        MetricsCommand::Silhouette(flags) => silhouette::run(&check(&flags.shared)?, &flags),
-        MetricsCommand::Video(flags) => video::run(&check(&flags.shared)?, &flags),
-        MetricsCommand::Ledger(flags) => ledger::run(&check(&flags.shared)?, flags.json),
+        MetricsCommand::Silhouette(flags) => silhouette::run(&of(flags.shared.settings())?, &flags),
+        MetricsCommand::Video(flags) => video::run(&of(flags.shared.settings())?, &flags),
+        MetricsCommand::Ledger(flags) => ledger::run(&of(flags.shared.settings())?, flags.json),
         MetricsCommand::Store(StoreCommand::Move(flags)) => {
             let settings = flags.settings()?;
             store::run_move(&StoreConfig::at(&settings, &flags.from)?, &StoreConfig::at(&settings, &flags.to)?)

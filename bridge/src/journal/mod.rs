@@ -11,7 +11,7 @@ mod reason;
 pub use headers::Headers;
 pub(crate) use reason::names_settings;
 
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use firmware::custody::JournalId;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
@@ -396,14 +396,9 @@ fn alternatives(error: &JournalError) -> &'static str {
 /// # Errors
 /// [`Failure::Io`].
 pub fn check_folder(config: &JournalConfig) -> Result<(), Failure> {
-    let JournalUrl::Local(file) = &config.url else { return Ok(()) };
-    match file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
-        None => Ok(()),
-        Some(folder) => Err(Failure::Io(format!(
-            "journal.url: {}: folder {} does not exist: make it, or name another file with --journal",
-            config.url,
-            folder.display()
-        ))),
+    match &config.url {
+        JournalUrl::Local(file) => failure::check_folder("journal.url", file, "--journal"),
+        JournalUrl::Kafka(_) => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ pub mod store;
 pub mod what_if;
 
 use crate::config::{MetricsConfig, StoreConfig};
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::journal;
 use crate::mqtt::commander::Commander;
 use crate::signals::stop_signal;
@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::owner::NotOwned;
 use store::reader::Reader;
+use store::url::StoreUrl;
 use store::{Store, StoreError};
 use tokio::sync::watch;
 
@@ -103,6 +104,9 @@ fn open(config: &StoreConfig, live: &Live) -> Result<(Store, Box<dyn Reader>), F
         }
         e => Failure::io(&config.url.to_string(), e),
     };
+    if let StoreUrl::Sqlite(file) = &config.url {
+        failure::check_folder("store.file", file, "--store")?;
+    }
     let mut store = Store::open(config).map_err(failed)?;
     live.set_ledger(store.ledger().map_err(failed)?);
     let reader = store::open_reader(config).map_err(failed)?;

@@ -44,7 +44,10 @@ impl Query {
     /// [`Failure::NoInput`] if there is no such file, or it is no store.
     pub fn of_existing(file: &Path) -> Result<Query, Failure> {
         if !file.exists() {
-            return Err(Failure::NoInput(format!("store.file: {}: there is no such store", file.display())));
+            return Err(Failure::NoInput(format!(
+                "store.file: {}: there is no such store. hueflow-metrics run makes it; or name another with --store",
+                file.display()
+            )));
         }
         let failed = |e| Failure::NoInput(format!("{}: {e}", file.display()));
         let query = Query::open(file).map_err(failed)?;
