@@ -4,13 +4,13 @@
 //! memory that the caller lends. One pass goes over the rows. Masked pixels count nowhere, and a frame without regions costs
 //! nothing. All counts are exact.
 
-use crate::color::{Features, Lab, de00_q12};
+use crate::color::{Lab, de00_q12};
 use crate::frame::regions::common;
-use crate::frame::{Frame, RegionMap};
+use crate::frame::{Frame, RegionMap, Span};
 use crate::gather::gather;
 use crate::label::count;
 use crate::limits::{CLUSTERS_MAX, NAMED_MAX, REGIONS_MAX};
-use crate::named::{NAMELESS, Names};
+use crate::named::{NamedSums, Names, RUNS_PX_MAX, Runs};
 use crate::report::{NamedShare, RegionShare};
 use heapless::Vec;
 
@@ -20,8 +20,11 @@ pub type LabelCounts = [u32; CLUSTERS_MAX];
 /// Shares of the regions of a frame.
 pub type Shares = Vec<RegionShare, REGIONS_MAX>;
 
-/// Pixels whose names are found at once, in memory on the stack.
-const PIXELS_AT_ONCE: usize = 256;
+/// Spans of a row that are counted together: two of each region. A row with more is counted in parts.
+const SPANS_AT_ONCE: usize = 2 * REGIONS_MAX;
+
+/// Labels of a region that are counted at once: spans are short, and counting has a fixed cost.
+const LABELS_AT_ONCE: usize = 512;
 
 /// What regions are watched for, with the memory that this takes.
 #[derive(Debug)]
@@ -33,11 +36,15 @@ pub struct Watch<'a> {
 }
 
 /// What was found of one region so far.
-#[derive(Debug, Clone, Copy)]
 struct Tally {
     pixels: u32,
-    named: [Features; NAMED_MAX],
+    named: NamedSums,
+    /// Labels that are not counted yet.
+    labels: Vec<u8, LABELS_AT_ONCE>,
 }
+
+/// Spans of a row, each with its region.
+type RowSpans = Vec<(Span, u8), SPANS_AT_ONCE>;
 
 impl<'a> Watch<'a> {
     /// Watches for named colours. `labels` has a place for each region of which palette entries are counted; with fewer, those
@@ -63,9 +70,13 @@ impl<'a> Watch<'a> {
         self.regions = map.len();
         self.names.begin_frame();
         self.labels.iter_mut().take(map.len()).for_each(|counts| counts.fill(0));
-        let mut tallies = [Tally { pixels: 0, named: [Features::ZERO; NAMED_MAX] }; REGIONS_MAX];
+        let mut tallies: [Tally; REGIONS_MAX] = core::array::from_fn(|_| Tally::NONE);
+        let mut runs = Runs::NONE;
         for (y, labels) in labels.chunks(frame.width().max(1)).enumerate().take(frame.height()) {
-            self.count_row(frame, (map, y), labels, clusters, &mut tallies, row);
+            self.count_row(frame, (map, y), (labels, clusters), &mut tallies, &mut runs, row);
+        }
+        for (tally, counts) in tallies.iter_mut().zip(self.labels.iter_mut()) {
+            tally.count_labels(counts.get_mut(..clusters).unwrap_or(&mut []));
         }
         let shares = tallies.iter().take(map.len()).zip(0u8..);
         gather(shares.map(|(tally, region)| RegionShare {
@@ -79,9 +90,9 @@ impl<'a> Watch<'a> {
         &mut self,
         frame: &Frame<'_>,
         (map, y): (RegionMap<'_>, usize),
-        labels: &[u8],
-        clusters: usize,
+        (labels, clusters): (&[u8], usize),
         tallies: &mut [Tally; REGIONS_MAX],
+        runs: &mut Runs,
         row: &mut [u8],
     ) {
         if (0..map.len()).all(|region| map.row(region, y).is_empty()) {
@@ -89,39 +100,50 @@ impl<'a> Watch<'a> {
         }
         let is_named = !self.names.colours().is_empty();
         let pixels = if is_named { frame.captured_row(y, row).as_chunks::<3>().0 } else { &[] };
-        for (region, tally) in tallies.iter_mut().enumerate().take(map.len()) {
+        let mut spans = RowSpans::new();
+        for (region, number) in (0..map.len()).zip(0u8..) {
             for span in common(map.row(region, y), frame.visible_spans(y)) {
-                tally.pixels += span.pixels() as u32;
-                if let Some(counts) = self.labels.get_mut(region) {
-                    count(labels.get(span.columns()).unwrap_or(&[]), counts.get_mut(..clusters).unwrap_or(&mut []));
+                if let Some(tally) = tallies.get_mut(region) {
+                    let counts = self.labels.get_mut(region).and_then(|counts| counts.get_mut(..clusters));
+                    tally.add(span, labels, counts.unwrap_or(&mut []));
                 }
-                self.add_named(pixels.get(span.columns()).unwrap_or(&[]), &mut tally.named);
+                if let Err(span) = spans.push((span, number)) {
+                    self.add_named(pixels, &spans, tallies, runs);
+                    spans.clear();
+                    // There is room now.
+                    let _ = spans.push(span);
+                }
             }
+        }
+        self.add_named(pixels, &spans, tallies, runs);
+    }
+
+    /// Adds the pixels of spans of a row to the sums of the colours that they have.
+    fn add_named(&mut self, pixels: &[[u8; 3]], spans: &RowSpans, tallies: &mut [Tally; REGIONS_MAX], runs: &mut Runs) {
+        let (mut from, end) = (0, pixels.len());
+        // The columns from the leftmost span that is not done, as many as fit.
+        while let Some(start) = spans
+            .iter()
+            .filter(|(span, _)| span.columns().end > from)
+            .map(|(span, _)| span.columns().start.max(from))
+            .min()
+        {
+            let part = start..(start + RUNS_PX_MAX).min(end);
+            let Some(pixels) = pixels.get(part.clone()).filter(|pixels| !pixels.is_empty()) else { return };
+            runs.find(pixels, &mut self.names);
+            for (span, region) in spans {
+                let columns = span.columns().start.max(part.start)..span.columns().end.min(part.end);
+                if let Some(tally) = tallies.get_mut(usize::from(*region)).filter(|_| !columns.is_empty()) {
+                    runs.add(columns.start - part.start, columns.end - part.start, &mut tally.named);
+                }
+            }
+            from = part.end;
         }
     }
 
-    /// Adds pixels to the sums of the colours that they have.
-    fn add_named(&mut self, pixels: &[[u8; 3]], sums: &mut [Features; NAMED_MAX]) {
-        for pixels in pixels.chunks(PIXELS_AT_ONCE) {
-            let mut names = [NAMELESS; PIXELS_AT_ONCE];
-            self.names.of_pixels(pixels, &mut names);
-            // Most regions have long runs of one name, or of none: a run's sum stays in registers.
-            let (mut run, mut run_of) = (Features::ZERO, NAMELESS);
-            for (&rgb, &name) in pixels.iter().zip(&names) {
-                if name != run_of {
-                    add(run_of, run, sums);
-                    (run, run_of) = (Features::ZERO, name);
-                }
-                if name != NAMELESS {
-                    run = run.plus(&Features::of_pixels(rgb, 1));
-                }
-            }
-            add(run_of, run, sums);
-        }
-    }
-
-    fn named_shares(&self, sums: &[Features; NAMED_MAX]) -> Vec<NamedShare, NAMED_MAX> {
-        let found = self.names.colours().iter().zip(sums).zip(0u8..).filter(|((_, sum), _)| sum.weight() > 0);
+    fn named_shares(&self, sums: &NamedSums) -> Vec<NamedShare, NAMED_MAX> {
+        let found =
+            self.names.colours().iter().zip(sums.of_colours()).zip(0u8..).filter(|((_, sum), _)| sum.weight() > 0);
         gather(found.map(|((colour, sum), n)| {
             let de00_q6 = (de00_q12(colour.lab, Lab::of_q6(sum.mean_q6())) + 32) >> 6;
             NamedShare { colour: n, pixels: sum.weight(), de00_q6: de00_q6.min(u16::MAX.into()) as u16 }
@@ -129,8 +151,24 @@ impl<'a> Watch<'a> {
     }
 }
 
-fn add(name: u8, run: Features, sums: &mut [Features; NAMED_MAX]) {
-    if let Some(sum) = sums.get_mut(usize::from(name)) {
-        *sum = sum.plus(&run);
+impl Tally {
+    const NONE: Tally = Tally { pixels: 0, named: NamedSums::ZERO, labels: Vec::new() };
+
+    /// Adds the pixels of a span, with the labels of its row; labels of `counts.len()` and above count nowhere.
+    fn add(&mut self, span: Span, labels: &[u8], counts: &mut [u32]) {
+        self.pixels += span.pixels() as u32;
+        let labels = if counts.is_empty() { &[] } else { labels.get(span.columns()).unwrap_or(&[]) };
+        for labels in labels.chunks(LABELS_AT_ONCE) {
+            if self.labels.extend_from_slice(labels).is_err() {
+                self.count_labels(counts);
+                // There is room now.
+                let _ = self.labels.extend_from_slice(labels);
+            }
+        }
+    }
+
+    fn count_labels(&mut self, counts: &mut [u32]) {
+        count(&self.labels, counts);
+        self.labels.clear();
     }
 }

@@ -1,4 +1,4 @@
-//! The hot loops: nearest centroid, labelling, counting, YCbCr rows and distance sums.
+//! The hot loops: nearest centroid, labelling, counting, keys of named colours, YCbCr rows and distance sums.
 //!
 //! Each loop has a plain version and, with the feature `simd`, vector versions for AVX2, SSE2 and NEON that give the same
 //! bits; tests hold them to that. AVX2 is detected at run time without std; SSE2 is part of x86-64, and NEON of aarch64.
@@ -9,6 +9,7 @@
 //! processor and the operating system support AVX2. Each unsafe block states which bytes it accesses.
 #![cfg_attr(feature = "simd", allow(unsafe_code, reason = "vector intrinsics; see the module documentation"))]
 
+pub(crate) mod cells;
 mod count;
 mod nearest;
 #[cfg(all(feature = "simd", target_arch = "aarch64"))]
@@ -17,6 +18,8 @@ mod neon;
 mod neon_ycbcr;
 #[cfg(all(feature = "simd", target_arch = "x86_64"))]
 mod x86;
+#[cfg(all(feature = "simd", target_arch = "x86_64"))]
+mod x86_cells;
 #[cfg(all(feature = "simd", target_arch = "x86_64"))]
 mod x86_ycbcr;
 pub(crate) mod ycbcr;
@@ -27,6 +30,7 @@ pub(crate) use count::key5;
 pub(crate) use nearest::{LABEL_BLOCK_PX, Packed, Tally, Targets, for_each_beyond, for_each_nearest, targets};
 
 use crate::color::Features;
+use cells::{ColourKey, Packed16};
 use nearest::Block;
 use ycbcr::{Halved, Matrix};
 
@@ -131,6 +135,23 @@ pub(crate) fn count<const BITS: u32, const CELLS: usize>(pixels: &[[u8; 3]], his
         return unsafe { x86::count_avx2::<BITS, CELLS>(blocks, hist) } + count::count_plain::<BITS, CELLS>(rest, hist);
     }
     count::count_plain::<BITS, CELLS>(pixels, hist)
+}
+
+/// Writes the key of each pixel and its packed form, as many as the shortest slice has.
+#[inline]
+pub(crate) fn split(pixels: &[[u8; 3]], keys: &mut [ColourKey], packed: &mut [Packed16]) {
+    #[cfg(all(feature = "simd", target_arch = "x86_64"))]
+    if x86::has_avx2() {
+        let len = pixels.len().min(keys.len()).min(packed.len());
+        let whole = len - len % x86_cells::SPLIT_PX;
+        let (keys, rest_keys) = keys.split_at_mut(whole);
+        let (packed, rest_packed) = packed.split_at_mut(whole);
+        let (pixels, rest) = pixels.split_at(whole);
+        // SAFETY: the processor and the operating system have AVX2.
+        unsafe { x86_cells::split_avx2(pixels.as_chunks().0, keys.as_chunks_mut().0, packed.as_chunks_mut().0) };
+        return cells::split_plain(rest, rest_keys, rest_packed);
+    }
+    cells::split_plain(pixels, keys, packed);
 }
 
 /// Pixels that are converted at a time.

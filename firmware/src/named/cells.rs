@@ -7,13 +7,14 @@
 use super::{NamedColour, decide};
 use crate::color::{Lab, de00_q12};
 use crate::gather::gather;
+use crate::kernel::cells::{ColourKey, IN_CELL_BITS, colour_key};
 use crate::limits::NAMED_MAX;
 use heapless::Vec;
 
 /// Cells of the table: 5 bits a channel.
 const CELLS: usize = 1 << 15;
 /// Bytes of a block: a name for each of the 512 colours of a cell.
-pub const BLOCK_BYTES: usize = 512;
+pub const BLOCK_BYTES: usize = 1 << IN_CELL_BITS;
 /// Least bytes of memory: two for each cell, and a block for each name, for none, and for cells of which nothing is decided.
 pub const NAMES_BYTES_MIN: usize = 2 * CELLS + FIXED_BLOCKS * BLOCK_BYTES;
 
@@ -28,6 +29,9 @@ const BLOCKS_MAX: usize = u16::MAX as usize;
 
 /// Frames for which blocks are kept at least: it takes some to fill them.
 const FRAMES_MIN: u32 = 100;
+
+/// Pixels after which it is asked whether one of them is not decided yet.
+const KEYS_AT_ONCE: usize = 16;
 
 /// The name of a colour that is not decided yet.
 const UNKNOWN: u8 = u8::MAX;
@@ -103,18 +107,50 @@ impl<'a> Names<'a> {
     /// The name of each pixel: the position of its named colour, or [`NAMELESS`]. As many as the shorter slice has.
     pub fn of_pixels(&mut self, pixels: &[[u8; 3]], names: &mut [u8]) {
         for (&rgb, name) in pixels.iter().zip(names) {
-            let number = self.cells.get(key(rgb)).map_or(NAMELESS.into(), |&cell| u16::from_le_bytes(cell));
-            *name = self.blocks.get(usize::from(number)).map_or(NAMELESS, |block| block[in_cell(rgb)]);
-            if *name == UNKNOWN {
-                *name = self.decide(rgb, number);
-            }
+            self.of_keys(&[colour_key(rgb)], &[rgb], core::slice::from_mut(name));
         }
+    }
+
+    /// The name of each pixel, of which the keys are known. As many as the shortest slice has.
+    pub(crate) fn of_keys(&mut self, keys: &[ColourKey], pixels: &[[u8; 3]], names: &mut [u8]) {
+        let mut from = 0;
+        while let Some(unknown) = self.known(keys.get(from..).unwrap_or(&[]), names.get_mut(from..).unwrap_or(&mut []))
+        {
+            from += unknown;
+            if let (Some(&rgb), Some(name)) = (pixels.get(from), names.get_mut(from)) {
+                *name = self.decide(rgb);
+            }
+            from += 1;
+        }
+    }
+
+    /// Writes names until the first that is not decided yet, and gives its position.
+    #[inline]
+    fn known(&self, keys: &[ColourKey], names: &mut [u8]) -> Option<usize> {
+        let (cells, blocks) = (&*self.cells, self.blocks.as_flattened());
+        let mut at = 0;
+        for (keys, names) in keys.chunks(KEYS_AT_ONCE).zip(names.chunks_mut(KEYS_AT_ONCE)) {
+            let mut all = 0;
+            for (&key, name) in keys.iter().zip(names.iter_mut()) {
+                let place = key & ((1 << IN_CELL_BITS) - 1);
+                let number =
+                    cells.get((key >> IN_CELL_BITS) as usize).map_or(NAMELESS.into(), |&cell| u16::from_le_bytes(cell));
+                *name = blocks.get((u32::from(number) << IN_CELL_BITS | place) as usize).map_or(NAMELESS, |&name| name);
+                all |= *name;
+            }
+            if all == UNKNOWN {
+                return names.iter().position(|&name| name == UNKNOWN).map(|n| at + n);
+            }
+            at += names.len();
+        }
+        None
     }
 
     /// Decides a pixel of a mixed cell, and keeps that if there is memory.
     #[cold]
     #[inline(never)]
-    fn decide(&mut self, rgb: [u8; 3], number: u16) -> u8 {
+    fn decide(&mut self, rgb: [u8; 3]) -> u8 {
+        let number = self.cells.get(key(rgb)).map_or(NAMELESS.into(), |&cell| u16::from_le_bytes(cell));
         let name = decide(&self.colours, Lab::of_rgb(rgb)).map_or(NAMELESS, |n| n as u8);
         let number = if number == MIXED { self.open_block(rgb) } else { Some(number.into()) };
         match number.and_then(|number| self.blocks.get_mut(number)) {
@@ -147,16 +183,13 @@ impl<'a> Names<'a> {
 }
 
 /// The place of a colour in the block of its cell.
-#[inline]
 fn in_cell(rgb: [u8; 3]) -> usize {
-    let [r, g, b] = rgb.map(|level| usize::from(level & 7));
-    r << 6 | g << 3 | b
+    (colour_key(rgb) & ((1 << IN_CELL_BITS) - 1)) as usize
 }
 
 /// The number of a colour's cell.
-#[inline]
-fn key([r, g, b]: [u8; 3]) -> usize {
-    usize::from(r >> 3) << 10 | usize::from(g >> 3) << 5 | usize::from(b >> 3)
+fn key(rgb: [u8; 3]) -> usize {
+    (colour_key(rgb) >> IN_CELL_BITS) as usize
 }
 
 /// The block of a cell of which nothing is decided yet: what it is, with `near` the colours that its pixels may have.

@@ -6,8 +6,10 @@
 //! no result, only how often one is computed. All of it is integers.
 
 mod cells;
+mod runs;
 
 pub use cells::{BLOCK_BYTES, NAMELESS, NAMES_BYTES_MIN, Names};
+pub(crate) use runs::{NamedSums, RUNS_PX_MAX, Runs};
 
 use crate::color::{Lab, de00_q12};
 
