@@ -120,16 +120,13 @@ impl<'a> Watch<'a> {
 
     /// Adds the pixels of spans of a row to the sums of the colours that they have.
     fn add_named(&mut self, pixels: &[[u8; 3]], spans: &RowSpans, tallies: &mut [Tally; REGIONS_MAX], runs: &mut Runs) {
-        let (mut from, end) = (0, pixels.len());
-        // The columns from the leftmost span that is not done, as many as fit.
-        while let Some(start) = spans
-            .iter()
-            .filter(|(span, _)| span.columns().end > from)
-            .map(|(span, _)| span.columns().start.max(from))
-            .min()
-        {
+        let columns = || spans.iter().map(|(span, _)| span.columns());
+        let start = columns().map(|columns| columns.start).min().unwrap_or(0);
+        let end = columns().map(|columns| columns.end).max().unwrap_or(0);
+        for start in (start..end).step_by(RUNS_PX_MAX) {
             let part = start..(start + RUNS_PX_MAX).min(end);
-            let Some(pixels) = pixels.get(part.clone()).filter(|pixels| !pixels.is_empty()) else { return };
+            let is_used = columns().any(|columns| columns.start < part.end && part.start < columns.end);
+            let Some(pixels) = pixels.get(part.clone()).filter(|_| is_used) else { continue };
             runs.find(pixels, &mut self.names);
             for (span, region) in spans {
                 let columns = span.columns().start.max(part.start)..span.columns().end.min(part.end);
@@ -137,7 +134,6 @@ impl<'a> Watch<'a> {
                     runs.add(columns.start - part.start, columns.end - part.start, &mut tally.named);
                 }
             }
-            from = part.end;
         }
     }
 

@@ -68,14 +68,46 @@ fn bent_q20(t_q24: u64) -> u64 {
     if t_q24 < LINE_END_Q24 { (t_q24 * 841 + 864) / 1_728 + LINE_START_Q20 } else { cube_root(t_q24 << 36) }
 }
 
-/// The largest whole number whose cube is at most `n`, digit by digit, without a division.
-fn cube_root(mut n: u64) -> u64 {
-    let mut root = 0;
-    for shift in (0..=20).rev().map(|digit| 3 * digit) {
+/// The largest whole number whose cube is at most `n`, which is at most 2^60: two steps of Newton's method from a table's value
+/// come within one of it.
+fn cube_root(n: u64) -> u64 {
+    // As many digits of the cube are added as the root loses afterwards.
+    let digits = n.leading_zeros().saturating_sub(3) / 3;
+    let seed = ROOTS.get((n << (3 * digits) >> ROOTS_SHIFT) as usize).map_or(1 << 20, |&root| u64::from(root));
+    let mut root = seed >> digits;
+    for _ in 0..2 {
+        root = (2 * root + n / (root * root).max(1)) / 3;
+    }
+    while root * root * root > n {
+        root -= 1;
+    }
+    while (root + 1) * (root + 1) * (root + 1) <= n {
+        root += 1;
+    }
+    root
+}
+
+/// A cube of 61 bits starts with an entry of [`ROOTS`].
+const ROOTS_SHIFT: u32 = 54;
+/// Cube roots of the numbers in the middle of those with the same first digits.
+const ROOTS: [u32; 128] = {
+    let (mut table, mut n) = ([0; 128], 0);
+    while n < table.len() {
+        table[n] = cube_root_by_digits((2 * n as u64 + 1) << (ROOTS_SHIFT - 1)) as u32;
+        n += 1;
+    }
+    table
+};
+
+/// The same digit by digit.
+const fn cube_root_by_digits(mut n: u64) -> u64 {
+    let (mut root, mut digit) = (0, 21);
+    while digit > 0 {
+        digit -= 1;
         root *= 2;
         let step = 3 * root * (root + 1) + 1;
-        if n >> shift >= step {
-            n -= step << shift;
+        if n >> (3 * digit) >= step {
+            n -= step << (3 * digit);
             root += 1;
         }
     }
@@ -119,7 +151,13 @@ mod tests {
 
     #[test]
     fn cube_roots_are_exact() {
-        for n in (0..2_000).chain([(1 << 60) - 1, 1 << 60]) {
+        let mut x = 1u64;
+        let random = (0..100_000).map(|i| {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (x >> 4) >> (i % 60)
+        });
+        let around_cubes = (1..1_000_000u64).step_by(997).flat_map(|root| [root.pow(3) - 1, root.pow(3)]);
+        for n in random.chain(around_cubes).chain(0..2_000).chain([(1 << 60) - 1, 1 << 60]) {
             let root = cube_root(n);
             assert!(root.pow(3) <= n && (root + 1).pow(3) > n, "{n}: {root}");
         }

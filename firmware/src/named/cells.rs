@@ -31,7 +31,7 @@ const BLOCKS_MAX: usize = u16::MAX as usize;
 const FRAMES_MIN: u32 = 100;
 
 /// Pixels after which it is asked whether one of them is not decided yet.
-const KEYS_AT_ONCE: usize = 16;
+const KEYS_AT_ONCE: usize = 64;
 
 /// The name of a colour that is not decided yet.
 const UNKNOWN: u8 = u8::MAX;
@@ -88,14 +88,16 @@ impl<'a> Names<'a> {
 
     /// Makes the cells of a cube that may have pixels of these colours, a bit each.
     fn make(&mut self, cube: Cube, colours: u16) {
-        let near = if cube.side < 256 { cube.near(&self.colours, colours) } else { colours };
+        let extent = cube.extent();
+        // The formula is not bounded over the whole space.
+        let near = if cube.side < 256 { extent.near(&self.colours, colours) } else { colours };
         if near == 0 {
             return;
         }
         if cube.side > CELL_SIDE {
             (0..8).for_each(|n| self.make(cube.eighth(n), near));
         } else if let Some(cell) = self.cells.get_mut(key(cube.low.map(|level| level as u8))) {
-            *cell = fixed_block(&cube, &self.colours, near).to_le_bytes();
+            *cell = fixed_block(&extent, &self.colours, near).to_le_bytes();
         }
     }
 
@@ -127,21 +129,25 @@ impl<'a> Names<'a> {
     /// Writes names until the first that is not decided yet, and gives its position.
     #[inline]
     fn known(&self, keys: &[ColourKey], names: &mut [u8]) -> Option<usize> {
-        let (cells, blocks) = (&*self.cells, self.blocks.as_flattened());
+        let Some(cells) = self.cells.first_chunk::<CELLS>() else {
+            names.fill(NAMELESS);
+            return None;
+        };
+        let blocks = self.blocks.as_flattened();
         let mut at = 0;
         for (keys, names) in keys.chunks(KEYS_AT_ONCE).zip(names.chunks_mut(KEYS_AT_ONCE)) {
             let mut all = 0;
             for (&key, name) in keys.iter().zip(names.iter_mut()) {
-                let place = key & ((1 << IN_CELL_BITS) - 1);
-                let number =
-                    cells.get((key >> IN_CELL_BITS) as usize).map_or(NAMELESS.into(), |&cell| u16::from_le_bytes(cell));
-                *name = blocks.get((u32::from(number) << IN_CELL_BITS | place) as usize).map_or(NAMELESS, |&name| name);
+                let number = u16::from_le_bytes(cells[(key >> IN_CELL_BITS) as usize % CELLS]);
+                let place = key % BLOCK_BYTES as ColourKey;
+                let colour = (u32::from(number) << IN_CELL_BITS | place) as usize;
+                *name = blocks.get(colour).copied().unwrap_or(NAMELESS);
                 all |= *name;
             }
             if all == UNKNOWN {
                 return names.iter().position(|&name| name == UNKNOWN).map(|n| at + n);
             }
-            at += names.len();
+            at += KEYS_AT_ONCE;
         }
         None
     }
@@ -193,8 +199,7 @@ fn key(rgb: [u8; 3]) -> usize {
 }
 
 /// The block of a cell of which nothing is decided yet: what it is, with `near` the colours that its pixels may have.
-fn fixed_block(cell: &Cube, colours: &[NamedColour], near: u16) -> u16 {
-    let extent = cell.extent();
+fn fixed_block(extent: &Extent, colours: &[NamedColour], near: u16) -> u16 {
     let near = colours.iter().enumerate().filter(|(n, _)| near >> n & 1 == 1);
     let reaches: Vec<(usize, Reach), NAMED_MAX> =
         gather(near.map(|(n, colour)| (n, extent.reach(colour))).filter(|(_, reach)| !reach.lacks()));
@@ -231,14 +236,6 @@ impl Cube {
     fn eighth_corner(&self, n: usize) -> [u8; 3] {
         core::array::from_fn(|channel| (self.low[channel] + (self.side - 1) * (n >> channel & 1) as u16) as u8)
     }
-
-    /// Those of the colours that its pixels may have.
-    fn near(&self, colours: &[NamedColour], among: u16) -> u16 {
-        let extent = self.extent();
-        let is_near = |n: usize, colour: &NamedColour| among >> n & 1 == 1 && !extent.rough_reach(colour).lacks();
-        let near = colours.iter().enumerate().filter(|(n, colour)| is_near(*n, colour));
-        near.fold(0, |near, (n, _)| near | 1 << n)
-    }
 }
 
 /// How far a cube's middle is from a colour, by how much less or more that may be for its pixels, and where the colour ends.
@@ -274,6 +271,13 @@ struct Extent {
 }
 
 impl Extent {
+    /// Those of the colours that its pixels may have.
+    fn near(&self, colours: &[NamedColour], among: u16) -> u16 {
+        let is_near = |n: usize, colour: &NamedColour| among >> n & 1 == 1 && !self.rough_reach(colour).lacks();
+        let near = colours.iter().enumerate().filter(|(n, colour)| is_near(*n, colour));
+        near.fold(0, |near, (n, _)| near | 1 << n)
+    }
+
     /// For a cube of any size.
     fn rough_reach(&self, colour: &NamedColour) -> Reach {
         let de00_q12 = de00_q12(colour.lab, self.middle);
