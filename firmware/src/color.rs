@@ -11,7 +11,7 @@ mod lab;
 mod oracle;
 mod tables;
 
-pub use de00::de00_q12;
+pub use de00::{de00_min_q12, de00_q12};
 pub use lab::Lab;
 
 /// A colour in 1/64 levels: red, green, blue, each from 0 to [`LEVEL_Q6_MAX`].

@@ -5,7 +5,7 @@
 //! farther from every border than CIEDE2000 can change within the cell.
 
 use super::{NamedColour, decide};
-use crate::color::{Lab, de00_q12};
+use crate::color::{Lab, de00_min_q12, de00_q12};
 use crate::gather::gather;
 use crate::kernel::cells::{ColourKey, IN_CELL_BITS, colour_key};
 use crate::limits::NAMED_MAX;
@@ -273,7 +273,13 @@ struct Extent {
 impl Extent {
     /// Those of the colours that its pixels may have.
     fn near(&self, colours: &[NamedColour], among: u16) -> u16 {
-        let is_near = |n: usize, colour: &NamedColour| among >> n & 1 == 1 && !self.rough_reach(colour).lacks();
+        // A jump takes a quarter of the difference at most.
+        let is_far = |colour: &NamedColour| {
+            de00_min_q12(colour.lab, self.middle) / 4 * 3 > colour.tolerance_q12() + self.radius_q12 * SLOPE_Q4 / 16
+        };
+        let is_near = |n: usize, colour: &NamedColour| {
+            among >> n & 1 == 1 && !is_far(colour) && !self.rough_reach(colour).lacks()
+        };
         let near = colours.iter().enumerate().filter(|(n, colour)| is_near(*n, colour));
         near.fold(0, |near, (n, _)| near | 1 << n)
     }
@@ -282,7 +288,7 @@ impl Extent {
     fn rough_reach(&self, colour: &NamedColour) -> Reach {
         let de00_q12 = de00_q12(colour.lab, self.middle);
         let change_q12 = self.radius_q12 * SLOPE_Q4 / 16 + self.jump_q12(colour.lab, de00_q12);
-        Reach { de00_q12, change_q12, tolerance_q12: u32::from(colour.tolerance_q6) << 6 }
+        Reach { de00_q12, change_q12, tolerance_q12: colour.tolerance_q12() }
     }
 
     /// For a cube that is so small that the formula is almost straight in it.

@@ -11,7 +11,7 @@ mod runs;
 pub use cells::{BLOCK_BYTES, NAMELESS, NAMES_BYTES_MIN, Names};
 pub(crate) use runs::{NamedSums, RUNS_PX_MAX, Runs};
 
-use crate::color::{Lab, de00_q12};
+use crate::color::{Lab, de00_min_q12, de00_q12};
 
 /// A colour with a name, which `status` has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -22,8 +22,17 @@ pub struct NamedColour {
     pub tolerance_q6: u16,
 }
 
+impl NamedColour {
+    /// The tolerance in 1/4096.
+    fn tolerance_q12(&self) -> u32 {
+        u32::from(self.tolerance_q6) << 6
+    }
+}
+
 /// The position of the colour that a pixel has: the nearest of those within their tolerance, the first of equals.
 pub fn decide(colours: &[NamedColour], lab: Lab) -> Option<usize> {
-    let near = colours.iter().enumerate().map(|(n, colour)| (de00_q12(colour.lab, lab), n, colour.tolerance_q6));
-    near.filter(|&(de00_q12, _, tolerance_q6)| de00_q12 <= u32::from(tolerance_q6) << 6).min().map(|(_, n, _)| n)
+    let possible =
+        colours.iter().enumerate().filter(|(_, colour)| de00_min_q12(colour.lab, lab) <= colour.tolerance_q12());
+    let near = possible.map(|(n, colour)| (de00_q12(colour.lab, lab), n, colour.tolerance_q12()));
+    near.filter(|&(de00_q12, _, tolerance_q12)| de00_q12 <= tolerance_q12).min().map(|(_, n, _)| n)
 }
