@@ -235,6 +235,29 @@ fn shares_of_sixteen_regions_and_colours_are_those_of_counting_in_double_precisi
 }
 
 #[test]
+fn regions_of_many_short_spans_are_counted_too() {
+    let (picture, mut rng) = (Picture::drawn(8), Xoshiro256PlusPlus::seed_from_u64(8));
+    let (size, colours) = (picture.size, colours(&mut rng, &picture));
+    // Combs: columns of 1, 2 and 3 pixels, with as many between them.
+    let is_in = |region: usize, i: usize| (i % size.width / (region + 1)).is_multiple_of(2);
+    let mut spans = Spans::default();
+    for (region, y) in (0..3).flat_map(|region| (0..size.height).map(move |y| (region, y))) {
+        let starts = (0..size.width).step_by(2 * (region + 1));
+        let end = |start: usize| (start + region + 1).min(size.width) as u16;
+        let row: Vec<Span> = starts.map(|start| Span { start: start as u16, end: end(start) }).collect();
+        assert!((0..size.width).all(|x| is_in(region, x) == row.iter().any(|s| s.columns().contains(&x))), "{y}");
+        spans.add(&row);
+    }
+    let map = RegionMap::new(size.width, size.height, &spans.ends, &spans.spans).unwrap();
+    let mut memory = Memory::new(HistogramBits::Five, size.width * size.height, size.width, 4_096);
+    let mut room = Room::new(200);
+    let mut node = Node::new(Settings::default(), memory.lend()).unwrap();
+    node.watch(room.watch(&colours));
+    let report = step(&mut node, &picture.frame().with_regions(map).unwrap());
+    check(&picture, &report, &node, is_in, &named(&picture, &colours));
+}
+
+#[test]
 fn masked_pixels_change_no_bit_of_any_share() {
     for seed in 0..3 {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);

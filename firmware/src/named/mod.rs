@@ -6,6 +6,7 @@
 //! no result, only how often one is computed. All of it is integers.
 
 mod cells;
+mod cubes;
 mod runs;
 
 pub use cells::{BLOCK_BYTES, NAMELESS, NAMES_BYTES_MIN, Names};
