@@ -1,8 +1,7 @@
-//! Formats: how long a camera's picture takes from memory to labels, in each format that cameras give.
+//! How long a camera's picture takes from memory to labels, in each format that cameras give.
 //!
-//! Takes a PNG. Gives medians in milliseconds, of frames that show it a little further to the side each time.
-//! Touches the clock.
-//! Never a disk or a camera in what is measured: `cargo run --release -p hueflow-edge --example formats`
+//! The input is a PNG; results are medians in milliseconds, of frames that show it a little further to the side each time. No
+//! disk and no camera is in what is measured. `cargo run --release -p hueflow-edge --example formats`
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use firmware::frame::{Frame, Layout, Stamp, Yuv};

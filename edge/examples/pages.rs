@@ -1,8 +1,7 @@
-//! Pages: writes `hueflow-edge`'s manual page and completions into a folder, for its package.
+//! Writes `hueflow-edge`'s manual page and completions into a folder, for its package.
 //!
-//! Takes the folder. Gives the files.
-//! Touches that folder only.
-//! Never part of the program: deploy/package runs it on the machine that builds.
+//! The input is the folder, the results are the files. deploy/package runs it on the machine that builds, so that the program
+//! itself does not carry this code.
 
 #[path = "../../deploy/debian/pages.rs"]
 mod pages;

@@ -1,8 +1,7 @@
-//! Gauge: how many a second, and how long each took, in a fixed amount of memory.
+//! Gauges: how many a second, and how long each took, in a fixed amount of memory.
 //!
-//! Takes moments and times. Gives a smoothed rate, and the median and the worst time.
-//! Touches nothing.
-//! Never a list of what was measured: times fall into buckets.
+//! Inputs are moments and durations; results are a smoothed rate, and the median and the greatest duration. Durations are
+//! counted in buckets, so nothing grows with their number.
 
 use std::fmt;
 use std::time::{Duration, Instant};

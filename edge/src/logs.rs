@@ -1,8 +1,7 @@
-//! Logs: lines on standard error, held back while a picture fills the terminal.
+//! Logs on standard error, held back while a picture fills the terminal.
 //!
-//! Takes log records. Gives lines on standard error, at once or when the terminal is free again.
-//! Touches standard error.
-//! Never standard output, which is for data; and never more than the last `HELD_LINES_MAX` lines in memory.
+//! Inputs are log records; the result is lines on standard error, at once or when the terminal is free again. At most the last
+//! `HELD_LINES_MAX` lines are held. Standard output is for data and gets none.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};

@@ -1,8 +1,6 @@
-//! The binary from outside: what it prints, what it writes, and how it ends.
+//! The program from outside: what it prints, what it writes, and how it ends.
 //!
-//! Takes the built program and files made here. Gives nothing.
-//! Touches temporary directories.
-//! Never the network: brokers are the house tests' business.
+//! Inputs are the built program and files made here, in temporary directories. No network is used; tests/e2e has the brokers.
 
 // A test that cannot go on shall say where.
 #![allow(clippy::unwrap_used, clippy::expect_used)]

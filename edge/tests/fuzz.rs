@@ -1,8 +1,7 @@
-//! Fuzz: the targets of `tests/fuzz` over their corpus and a fixed number of mutations, as an ordinary test.
+//! The fuzz targets of `tests/fuzz` over their corpus and a fixed number of mutations, as an ordinary test.
 //!
-//! Takes the corpus. Gives nothing; with `HUEFLOW_BLESS=1` the encoders' part of the corpus is written anew.
-//! Touches `tests/fuzz/corpus`, and temporary folders.
-//! Never chance: see `tests/fuzz/run` for the search that is guided by coverage.
+//! The input is the corpus; with `HUEFLOW_BLESS=1` the encoders' part of it is written anew. The mutations are seeded, so that
+//! each run is the same; `tests/fuzz/run` has the search that coverage guides.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "../../tests/fuzz/targets/feed.rs"]

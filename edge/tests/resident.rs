@@ -1,8 +1,7 @@
-//! Resident: how much memory the real binary has, against its promise and its own budget.
+//! How much memory the real program has, against its promise and its own budget.
 //!
-//! Takes the built program and a scripted broker. Gives the figures on standard output.
-//! Touches temporary directories and a free loopback port.
-//! Never an estimate: the kernel's own count, when the stream has run for a while.
+//! Inputs are the built program and a scripted broker on a free loopback port; figures are printed. The figure is the
+//! kernel's own count, after the stream has run for a while.
 
 // A test that cannot go on shall say where.
 #![allow(clippy::unwrap_used, clippy::expect_used)]

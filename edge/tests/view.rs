@@ -1,8 +1,7 @@
-//! View: golden pictures of what people look at, on a screen and on the small glasses that are sold for a Pi.
+//! Golden pictures of what people look at, on a screen and on the small displays that are sold for a Pi.
 //!
-//! Takes a frame made here. Gives nothing; with `HUEFLOW_BLESS=1` it writes the pictures anew.
-//! Touches `tests/golden/view/`.
-//! Never a picture that was blessed and not looked at.
+//! The input is a frame made here, compared with `tests/golden/view/`. With `HUEFLOW_BLESS=1` the pictures are written anew;
+//! look at each before it is committed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use firmware::view::{Scene, View, draw};

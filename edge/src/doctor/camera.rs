@@ -1,9 +1,8 @@
-//! Camera: whether the source that is configured can be had as it is asked for, and what else there is.
+//! The check of the camera: whether the configured source works as it is asked for, and which other cameras there are.
 //!
-//! Takes the configuration, and the video nodes as the kernel lists them or, in a build with cameras, as they say.
-//! Gives a line for the source, and one for each kind of node that is there.
-//! Touches `/dev/video*`, `/sys/class/video4linux`, and the source's file; read only.
-//! Never a picture: a camera is not started.
+//! Inputs are the configuration, and the video nodes as the kernel lists them or, in a build with cameras, as they describe
+//! themselves. The result is a line for the source, and one for each kind of node. `/dev/video*`, `/sys/class/video4linux`
+//! and the source's file are read; no camera is started.
 
 use super::host::Host;
 use crate::camera::choice::{Abilities, Role, choose, role};

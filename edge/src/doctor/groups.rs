@@ -1,9 +1,7 @@
-//! Groups: whether this user may use the devices, and whether the service will.
+//! The check of groups: whether this user may use the devices, and whether the service will.
 //!
-//! Takes the devices of the machine, its groups and the edge's unit. Gives who may not use what, and the command that
-//! changes it.
-//! Touches `/dev`, `/etc/group`, `/etc/passwd`, the unit, read only.
-//! Never an opinion on a device that is not there.
+//! Inputs are the machine's devices, its groups and the edge's unit; the result is who may not use what, and the command that
+//! changes it. `/dev`, `/etc/group`, `/etc/passwd` and the unit are read. A device that does not exist gets no line.
 
 use super::host::Host;
 use ::host::check::{Line, State};

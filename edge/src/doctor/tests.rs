@@ -1,8 +1,6 @@
 //! Tests of the lines and the verdict, and a machine in a folder for the tests of the checks.
 //!
-//! Takes files and their modes. Gives a host.
-//! Touches a temporary folder.
-//! Never this machine.
+//! Inputs are files and their modes; the result is a host. Only a temporary folder is read, never this machine.
 
 use super::host::{Disk, Host};
 use super::*;

@@ -1,8 +1,7 @@
-//! Write: a configuration for the machine as it was found.
+//! `doctor --write`: a configuration for the machine as it was found.
 //!
-//! Takes what the configuration says already, and the camera and display that were found. Gives a file that works.
-//! Touches that one file, replaced as a whole.
-//! Never overwrites: where a file is, the new one is laid beside it, unless that is forced.
+//! Inputs are the present configuration, and the camera and display that were found; the result is a file that works. It is
+//! written as a whole. A file that exists stays as it is, and the new one is laid beside it, unless overwriting is forced.
 
 use super::camera::{Seen, seen, stable};
 use super::display;

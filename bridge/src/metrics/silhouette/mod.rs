@@ -1,8 +1,8 @@
-//! Silhouette: the exact score of a clustered picture, by scikit-learn's definition.
+//! The exact silhouette of a clustered picture, by scikit-learn's definition.
 //!
-//! Takes unique colours with their labels and counts. Gives the value of each, the means of the clusters, and the score.
-//! Touches memory of 8 bytes a colour and cluster, and as many threads as it is told.
-//! Never a sample: equal pixels of one label have equal values, so colours with counts give every pixel's value exactly.
+//! Inputs are unique colours with their labels and counts; results are the value of each, the means of the clusters, and the
+//! score. It takes 8 bytes of memory a colour and cluster, and as many threads as it is told. Equal pixels of one label have
+//! equal values, so colours with counts give every pixel's value exactly.
 //!
 //! Rousseeuw (1987): for a pixel of cluster A, a is the mean distance to the other pixels of A, b the smallest of the
 //! mean distances to the pixels of another cluster, s = (b - a) / max(a, b); s = 0 where A is that one pixel, and

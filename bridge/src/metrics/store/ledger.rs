@@ -1,9 +1,7 @@
-//! Ledger: what became of every record, for each device and boot.
+//! The ledger: what became of every record, for each device and boot.
 //!
-//! Takes an account for each stream: what windows named, and what was stored, dead and declared lost.
-//! Gives lines in which produced = stored + dead + declared lost + missing.
-//! Touches nothing.
-//! Never estimates: every number is a count of sequence numbers.
+//! Inputs are accounts, one for each stream: what windows named, and what was stored, dead and declared lost. Results are lines
+//! in which produced = stored + dead + declared lost + missing. Every number is a count of sequence numbers, not an estimate.
 
 use crate::intervals::Intervals;
 use serde::Serialize;

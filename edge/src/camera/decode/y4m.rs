@@ -1,6 +1,6 @@
 //! Y4M: uncompressed video as a stream of frames (YUV4MPEG2), from a file, a pipe or a decoder.
 //!
-//! Gives planar or grey pictures as they lie in the stream, and the frame rate from its header. Two frames are kept in
+//! Results are planar or grey pictures as they lie in the stream, and the frame rate from its header. Two frames are kept in
 //! memory. A frame that is not whole is an error that names it, after the whole ones. Samples have the range that
 //! `XCOLORRANGE` says; without it YCbCr has the limited range and grey the full one. The stream does not say which matrix
 //! its YCbCr has: ITU-R BT.601 is taken, as ffmpeg does.
