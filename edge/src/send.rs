@@ -4,6 +4,7 @@
 //! rules are `firmware::custody`'s. Only accepted records (appended and synced) are sent, and none of these is lost. The
 //! sender may wait for the disk: the MQTT connection is served by another thread (see `crate::custody`).
 
+mod events;
 mod keep;
 mod publish;
 mod status;
@@ -108,6 +109,8 @@ pub struct Send {
     bridge_awaited: Option<Instant>,
     /// Seqs of reports that are appended and not synced: at most as many as are synced together.
     unsynced_frames: Vec<u64>,
+    /// Changes of events that are not durable yet.
+    events: events::Waiting,
     /// Damaged records that are declared lost, and that the sender has no place for yet.
     given_up: BTreeSet<(u64, u64)>,
     trouble: Trouble,
@@ -165,6 +168,7 @@ impl Send {
             status_due: Instant::now(),
             bridge_awaited: None,
             unsynced_frames: Vec::with_capacity(config.sync_records as usize + 1),
+            events: events::Waiting::default(),
             given_up: BTreeSet::new(),
             trouble: Trouble::default(),
             unreadable: Trouble::default(),
@@ -202,6 +206,7 @@ impl Send {
         while open || self.has_to_drain() {
             self.channels.child.heartbeat(Some(TURN_LIMIT));
             open &= !(self.channels.closed.load(Ordering::Relaxed) && self.channels.parcels.is_empty());
+            self.keep_events();
             self.pump();
             self.look_for_bridge();
             if !open

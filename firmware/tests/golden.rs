@@ -12,7 +12,10 @@ mod scene;
 
 use firmware::custody::{Ack, Envelope, JournalId, Kind, StreamAck, StreamWindow, Window, WindowId};
 use firmware::limits::CONTROL_BYTES_MAX;
-use firmware::wire::{self, CensusHead, EventChange, EventRecord, Loss, LossReason, Method, Micros, OriginalHead, Payload, PictureHead, Report};
+use firmware::wire::{
+    self, CensusHead, EventChange, EventRecord, Loss, LossReason, Method, Micros, OriginalHead, Payload, PictureHead,
+    Report,
+};
 use std::fmt::Write;
 use std::path::Path;
 

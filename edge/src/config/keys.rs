@@ -50,6 +50,12 @@ pub const KEYS: &[Key] = &[
         || Value::Array(Vec::new()),
         "at most 16 tables [[colour]], each with name, either rgb = \"#rrggbb\" or lab = [L, a, b], and tolerance (Delta E 2000)",
     ),
+    key(
+        "event",
+        || Value::Array(Vec::new()),
+        "at most 16 tables [[event]], each with name, when = \"share(COLOUR, REGION) > 0.02\" or another condition, and for_ms and \
+         clear_ms (milliseconds, 0 where left out)",
+    ),
     main_key("camera.source", || text("synthetic:640x480@30"), FORMS),
     key("camera.width", || Value::Integer(640), "a whole number from 1 to 8192 (pixels; live sources)"),
     key("camera.height", || Value::Integer(480), "a whole number from 1 to 8192 (pixels; live sources)"),
