@@ -11,6 +11,7 @@ mod database;
 mod display;
 mod dlq;
 mod doctor;
+mod events;
 mod instances;
 mod kill;
 mod machine;
