@@ -191,6 +191,7 @@ impl See {
             }
             step(node, &frame, work.settings.seed)?;
             work.rate.tick(Instant::now());
+            self.counters.fps_tenths.store(work.rate.tenths().unwrap_or(0).into(), Ordering::Relaxed);
             self.count(camera);
             self.counters.see_regions(&node.report().regions);
             self.see_events(&frame, node.report(), work);

@@ -12,6 +12,7 @@ mod display;
 mod dlq;
 mod doctor;
 mod events;
+mod homeassistant;
 mod instances;
 mod kill;
 mod machine;

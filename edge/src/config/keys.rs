@@ -145,6 +145,7 @@ pub const KEYS: &[Key] = &[
         || text(""),
         "HOST:PORT or PORT (127.0.0.1) for a page of Prometheus metrics, or empty for none",
     ),
+    key("homeassistant.discovery", || Value::Boolean(false), "true or false"),
     key("send.window_records", || Value::Integer(256), "a whole number from 4 to 1024"),
     key("send.video", || text("latest:5"), "off, all, or latest:FPS with 0.01 to 240 pictures a second"),
     key("send.original", || Value::Boolean(false), "true or false"),

@@ -118,6 +118,8 @@ pub struct Config {
     pub video: Video,
     /// The original as a small JPEG too.
     pub original: bool,
+    /// Home Assistant finds this edge by its discovery.
+    pub homeassistant_discovery: bool,
     /// Where a page of metrics is served.
     pub metrics_listen: Option<(String, u16)>,
     /// Where services leave marks at run time: whether the clock is synchronised is seen there.
@@ -181,6 +183,7 @@ impl Config {
             window_records: raw.look("send.window_records").whole(4, WINDOW_RECORDS_MAX as u64)? as usize,
             video: Video::parse(&video.text()?).ok_or_else(|| video.refuse())?,
             original: raw.look("send.original").flag()?,
+            homeassistant_discovery: raw.look("homeassistant.discovery").flag()?,
             metrics_listen: match listen.text()? {
                 said if said.is_empty() => None,
                 said => Some(preview_address(&said).ok_or_else(|| listen.refuse())?),

@@ -61,6 +61,7 @@ impl Send {
             self.accept(&mut parcel);
         }
         self.take_events(&parcel);
+        self.state.see(&parcel);
         if parcel.way == PictureWay::Latest || !parcel.original.is_empty() {
             self.picture(&parcel);
         }
