@@ -30,8 +30,8 @@ fn fill(store: &mut Store) {
     }
     let busy: Vec<_> = (0..6_000).map(|seq| ("metrics", busy(20, seq))).collect();
     store.apply(&batch(1_000, &busy)).unwrap();
-    store.apply(&batch(8_000, &[("event", event(20, 6_000, "door", EventChange::Begin))])).unwrap();
-    store.apply(&batch(9_000, &[("window", window(20, 1, None, &[(20, 0, 0, 6_001), (8, 0, 0, 60)]))])).unwrap();
+    store.apply(&batch(8_000, &[("event", event(20, 6_001, "door", EventChange::Begin))])).unwrap();
+    store.apply(&batch(9_000, &[("window", window(20, 1, None, &[(20, 0, 0, 6_002), (8, 0, 0, 60)]))])).unwrap();
 }
 
 #[test]
