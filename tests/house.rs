@@ -65,6 +65,7 @@ fn each_foreign_crate_is_used_behind_one_module() {
                 "bridge/src/metrics/store/postgres/mod.rs",
                 "bridge/src/metrics/store/postgres/claims.rs",
                 "bridge/src/metrics/store/postgres/connect.rs",
+                "bridge/src/metrics/store/postgres/events.rs",
                 "bridge/src/metrics/store/postgres/maintain.rs",
                 "bridge/src/metrics/store/postgres/query.rs",
                 "bridge/src/metrics/store/postgres/rows.rs",

@@ -76,7 +76,7 @@ pub struct ListFlags {
     /// Shared flags.
     #[command(flatten)]
     pub shared: DlqFlags,
-    /// Only this topic's: metrics, census, video or status.
+    /// Only this topic's: metrics, census, video, status or event.
     #[arg(long, value_name = "TOPIC")]
     pub topic: Option<String>,
     /// One JSON object a line.

@@ -47,8 +47,24 @@ impl Prom {
     ) {
         self.head(kind, name, help);
         for (of, value) in samples {
-            let of = of.as_ref().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = writeln!(self.text, "{}{name}{{{label}=\"{of}\"}} {value}", self.prefix);
+            let _ = writeln!(self.text, "{}{name}{{{label}=\"{}\"}} {value}", self.prefix, escaped(of.as_ref()));
+        }
+    }
+
+    /// A family of one sample for each list of values of `labels`.
+    pub fn labelled<V: Display>(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        samples: impl IntoIterator<Item = (Vec<String>, V)>,
+    ) {
+        self.head(kind, name, help);
+        for (of, value) in samples {
+            let pairs: Vec<_> =
+                labels.iter().zip(&of).map(|(label, of)| format!("{label}=\"{}\"", escaped(of))).collect();
+            let _ = writeln!(self.text, "{}{name}{{{}}} {value}", self.prefix, pairs.join(","));
         }
     }
 
@@ -63,6 +79,10 @@ impl Prom {
     }
 }
 
+fn escaped(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
 /// Microseconds as seconds, exactly.
 pub fn seconds(us: u64) -> String {
     format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
@@ -71,6 +91,13 @@ pub fn seconds(us: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sample_with_two_labels_has_both() {
+        let mut p = Prom::new("x_");
+        p.labelled(Kind::Gauge, "a", "A.", &["b", "c"], [(vec!["1".to_owned(), "\"".to_owned()], 3)]);
+        assert!(p.text().ends_with("x_a{b=\"1\",c=\"\\\"\"} 3\n"));
+    }
 
     #[test]
     fn families_have_help_and_type_and_labels_stay_in_their_line() {

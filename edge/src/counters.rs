@@ -46,6 +46,12 @@ pub struct Counters {
     pub connected: AtomicBool,
     /// The broker is connected, and no bridge has been heard of for too long.
     pub is_bridge_missing: AtomicBool,
+    /// Bits of the events that are active after the last frame, by their place in the configuration.
+    pub active_events: AtomicU64,
+    /// Frames a second, in tenths; 0 before the second frame.
+    pub fps_tenths: AtomicU64,
+    /// Changes of events that were given up because too many waited for the disk.
+    pub events_refused: AtomicU64,
     /// The shares of the last frame's regions.
     pub regions: Mutex<heapless::Vec<RegionShare, REGIONS_MAX>>,
 }

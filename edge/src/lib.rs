@@ -18,6 +18,7 @@ pub mod coreset_size;
 pub mod counters;
 pub mod custody;
 pub mod doctor;
+pub mod event;
 pub mod exit;
 pub mod gauge;
 pub mod health;

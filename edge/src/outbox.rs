@@ -267,6 +267,22 @@ impl Outbox {
         self.publish("status", QoS::AtLeastOnce, true, status.into_bytes())
     }
 
+    /// Publishes the state: the newest takes the place of the one before.
+    ///
+    /// # Errors
+    /// [`Unsent`]: it is gone.
+    pub fn state_message(&self, state: String) -> Result<(), Unsent> {
+        self.publish("state", QoS::AtMostOnce, true, state.into_bytes())
+    }
+
+    /// Publishes a retained message on a topic of Home Assistant's discovery; an empty one takes it back.
+    ///
+    /// # Errors
+    /// [`Unsent`].
+    pub fn discovery(&self, topic: &str, payload: Vec<u8>) -> Result<(), Unsent> {
+        self.publish_on(topic.to_owned(), QoS::AtLeastOnce, true, payload)
+    }
+
     /// Says goodbye; [`Event::Closed`] follows when all that was published before is out.
     ///
     /// # Errors
@@ -277,10 +293,13 @@ impl Outbox {
     }
 
     fn publish(&self, word: &str, qos: QoS, retain: bool, payload: Vec<u8>) -> Result<(), Unsent> {
+        self.publish_on(self.topics.of(word), qos, retain, payload)
+    }
+
+    fn publish_on(&self, topic: String, qos: QoS, retain: bool, payload: Vec<u8>) -> Result<(), Unsent> {
         if !self.connected || !self.wire.is_up.load(Ordering::Relaxed) {
             return Err(Unsent::Busy);
         }
-        let topic = self.topics.of(word);
         let bytes = publish_bytes(&topic, qos == QoS::AtMostOnce, payload.len());
         if bytes > self.wire.limit_bytes.load(Ordering::Relaxed) {
             return Err(Unsent::TooLarge { bytes });

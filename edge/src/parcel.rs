@@ -4,6 +4,7 @@
 //! number of parcels goes round between See and Send for ever. A record's payload has at most `PAYLOAD_BYTES_MAX` bytes, or
 //! what the broker takes: a picture or census is cut into parts.
 
+use crate::event::{Active, Changes, Events};
 use crate::slot::empty_report;
 use firmware::frame::Frame;
 use firmware::limits::{PARTS_MAX, PAYLOAD_BYTES_MAX};
@@ -127,6 +128,10 @@ pub struct Parcel {
     pub captured_at_us: u64,
     /// The clock was synchronised.
     pub clock_synced: bool,
+    /// What began or ended with the frame.
+    pub events: Changes,
+    /// Which events are active.
+    pub active: Active,
     /// A census's payloads, if one is due.
     pub census: Parts,
     /// How the picture leaves.
@@ -146,6 +151,8 @@ impl Default for Parcel {
             with_report: true,
             captured_at_us: 0,
             clock_synced: false,
+            events: Changes::new(),
+            active: 0,
             census: Parts::default(),
             way: PictureWay::None,
             labels: Vec::new(),
@@ -162,10 +169,17 @@ impl Parcel {
         self.with_report = true;
         self.captured_at_us = frame.stamp.captured_at_us;
         self.clock_synced = frame.stamp.clock_synced;
+        self.events.clear();
         self.census.clear();
         self.way = PictureWay::None;
         self.labels.clear();
         self.original.clear();
+    }
+
+    /// Adds what happened to events in the frame.
+    pub fn add_events(&mut self, events: &Events) {
+        self.events.clone_from(events.changes());
+        self.active = events.active();
     }
 
     /// Adds a census of the frame in payloads of at most `payload_max` bytes. `scratch` and `row` grow to what the frame

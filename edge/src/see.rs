@@ -11,6 +11,7 @@ use crate::cluster::{frame_rng, new_node};
 use crate::command::{Command, Outcomes, Refusal};
 use crate::config::{Config, Video, ViewChoice};
 use crate::counters::{Counters, get};
+use crate::event::Events;
 use crate::exit::{Failure, Reason};
 use crate::gauge::Rate;
 use crate::health::Child;
@@ -24,7 +25,7 @@ use crate::watch::WatchMemory;
 use firmware::frame::Frame;
 use firmware::limits::PAYLOAD_BYTES_MAX;
 use firmware::node::{Node, Settings};
-use firmware::wire::Report;
+use firmware::wire::{EventChange, Report};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
@@ -89,6 +90,7 @@ struct Work {
     colours: Vec<u32>,
     row: Vec<u8>,
     census_of: Option<u64>,
+    events: Events,
 }
 
 impl See {
@@ -128,6 +130,7 @@ impl See {
             colours: Vec::new(),
             row: Vec::new(),
             census_of: None,
+            events: Events::new(&self.config.events),
         };
         let end = self.frames(camera, &mut work);
         logs::status(None);
@@ -188,8 +191,10 @@ impl See {
             }
             step(node, &frame, work.settings.seed)?;
             work.rate.tick(Instant::now());
+            self.counters.fps_tenths.store(work.rate.tenths().unwrap_or(0).into(), Ordering::Relaxed);
             self.count(camera);
             self.counters.see_regions(&node.report().regions);
+            self.see_events(&frame, node.report(), work);
             self.report(node.report(), camera.rate(), work);
             if self.plan.any() {
                 self.show(&frame, node, work);
@@ -203,6 +208,16 @@ impl See {
                 return Ok(false);
             }
         }
+    }
+
+    /// What begins or ends with a frame.
+    fn see_events(&self, frame: &Frame<'_>, report: &Report, work: &mut Work) {
+        for event in work.events.see(report, frame.stamp.captured_at_us) {
+            let value = event.value_micro.map_or(f64::NAN, |value| value as f64 / 1e6);
+            let does = if event.change == EventChange::Begin { "begins" } else { "ends" };
+            log::info!("event {} {does} with frame {}, value {value:.4}", event.name, event.frame);
+        }
+        self.counters.active_events.store(work.events.active().into(), Ordering::Relaxed);
     }
 
     /// Log lines and the status line.
@@ -295,6 +310,7 @@ impl See {
         let Some(custody) = &self.custody else { return true };
         let Some(mut parcel) = self.empty(custody, work) else { return false };
         parcel.begin(frame, node.report());
+        parcel.add_events(&work.events);
         let now = Instant::now();
         if work.snapshot || work.census_every.is_some() && now >= work.census_due {
             work.snapshot = false;

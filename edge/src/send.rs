@@ -4,8 +4,11 @@
 //! rules are `firmware::custody`'s. Only accepted records (appended and synced) are sent, and none of these is lost. The
 //! sender may wait for the disk: the MQTT connection is served by another thread (see `crate::custody`).
 
+mod events;
+mod homeassistant;
 mod keep;
 mod publish;
+mod state;
 mod status;
 
 use crate::clock::Clock;
@@ -108,6 +111,12 @@ pub struct Send {
     bridge_awaited: Option<Instant>,
     /// Seqs of reports that are appended and not synced: at most as many as are synced together.
     unsynced_frames: Vec<u64>,
+    /// What the camera sees now.
+    state: state::State,
+    /// Whom Home Assistant's discovery is about; none without a broker.
+    subject: Option<homeassistant::Subject>,
+    /// Changes of events that are not durable yet.
+    events: events::Waiting,
     /// Damaged records that are declared lost, and that the sender has no place for yet.
     given_up: BTreeSet<(u64, u64)>,
     trouble: Trouble,
@@ -165,6 +174,14 @@ impl Send {
             status_due: Instant::now(),
             bridge_awaited: None,
             unsynced_frames: Vec::with_capacity(config.sync_records as usize + 1),
+            state: state::State::default(),
+            subject: config.mqtt.as_ref().map(|mqtt| homeassistant::Subject {
+                site: mqtt.site.clone(),
+                device: mqtt.device.clone(),
+                is_wanted: config.homeassistant_discovery,
+                is_due: false,
+            }),
+            events: events::Waiting::default(),
             given_up: BTreeSet::new(),
             trouble: Trouble::default(),
             unreadable: Trouble::default(),
@@ -180,6 +197,7 @@ impl Send {
     /// Sends only what the spool holds of a name that this device does not have any more: no status is published.
     pub fn as_former(mut self) -> Send {
         self.is_former = true;
+        self.subject = None;
         self
     }
 
@@ -202,6 +220,7 @@ impl Send {
         while open || self.has_to_drain() {
             self.channels.child.heartbeat(Some(TURN_LIMIT));
             open &= !(self.channels.closed.load(Ordering::Relaxed) && self.channels.parcels.is_empty());
+            self.keep_events();
             self.pump();
             self.look_for_bridge();
             if !open
@@ -269,10 +288,13 @@ impl Send {
         if self.greet {
             self.greet = false;
             self.publish_status("online");
+            self.subject.iter_mut().for_each(|subject| subject.is_due = true);
         } else if self.status_published != self.changes() || Instant::now() >= self.status_due {
             self.publish_status("online");
         }
         self.publish_window();
+        self.announce();
+        self.publish_state();
         if self.unreadable.waits() {
             return;
         }
@@ -294,6 +316,7 @@ impl Send {
             let topic = match kind.map(Kind::mqtt_kind) {
                 Some("census") => 1,
                 Some("video") => 2,
+                Some("event") => 3,
                 _ => 0,
             };
             let bytes = self.record.len();

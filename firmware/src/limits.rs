@@ -40,6 +40,12 @@ pub const POLYGON_VERTICES_MAX: usize = 32;
 pub const REGIONS_MAX: usize = 16;
 /// Most named colours for which a region has shares.
 pub const NAMED_MAX: usize = 16;
+/// Most events that an edge watches for: their states fit 16 bits.
+pub const EVENTS_MAX: usize = 16;
+/// Most bytes of an event's name: as long as the name of a region.
+pub const EVENT_NAME_BYTES_MAX: usize = 24;
+/// Most bytes of an encoded event record: three integers of at most 10 bytes, a name and its length, and two tags.
+pub const EVENT_BYTES_MAX: usize = 64;
 /// Most bytes of an encoded [`crate::report::Report`]: with [`CLUSTERS_MAX`] clusters, as many births and deaths, and
 /// [`REGIONS_MAX`] regions of [`NAMED_MAX`] colours it has 10,082.
 pub const REPORT_BYTES_MAX: usize = 10 * 1024;

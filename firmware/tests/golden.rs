@@ -12,7 +12,10 @@ mod scene;
 
 use firmware::custody::{Ack, Envelope, JournalId, Kind, StreamAck, StreamWindow, Window, WindowId};
 use firmware::limits::CONTROL_BYTES_MAX;
-use firmware::wire::{self, CensusHead, Loss, LossReason, Method, Micros, OriginalHead, Payload, PictureHead, Report};
+use firmware::wire::{
+    self, CensusHead, EventChange, EventRecord, Loss, LossReason, Method, Micros, OriginalHead, Payload, PictureHead,
+    Report,
+};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -111,15 +114,22 @@ fn every_kind_of_record_has_the_bytes_it_had() {
     };
     let loss = Loss { stream: 2, from: 10, to: 300, reason: LossReason::Full };
     let original = OriginalHead { frame: 299, width: 320, height: 300 };
+    let event = EventRecord {
+        frame: 299,
+        name: "line-stopped".try_into().unwrap(),
+        change: EventChange::Begin,
+        value_micro: Some(-31_250),
+    };
     let all = [
         ("report", record(&report(), &[])),
         ("census", record(&census, &[5, 4, 0x80, 2, 1])),
         ("picture", record(&picture, &[1, 2, 3, 4])),
         ("loss", record(&loss, &[])),
         ("original", record(&original, &[0xFF, 0xD8])),
+        ("event", record(&event, &[])),
     ];
     golden("records.hex", &all.iter().map(|(name, hex)| format!("{name}\n{hex}")).collect::<String>());
-    assert_eq!(Kind::from_byte(6), None, "a new kind needs its line above");
+    assert_eq!(Kind::from_byte(7), None, "a new kind needs its line above");
 }
 
 /// The report of a golden record.
@@ -215,6 +225,7 @@ fn any_bytes_decode_to_a_value_or_an_error() {
         let _ = wire::decode_head::<CensusHead>(1, &bytes);
         let _ = wire::decode_head::<PictureHead>(1, &bytes);
         let _ = wire::decode::<Loss>(1, &bytes);
+        let _ = wire::decode::<EventRecord>(1, &bytes);
         let _ = wire::decode_window(&bytes);
         let _ = wire::decode_ack(&bytes);
     }

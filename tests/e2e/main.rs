@@ -11,6 +11,8 @@ mod database;
 mod display;
 mod dlq;
 mod doctor;
+mod events;
+mod homeassistant;
 mod instances;
 mod kill;
 mod machine;

@@ -80,7 +80,7 @@ impl Topics {
         let mut topics = Topics::default();
         match (cast.middle, &cast.kafka) {
             (Middle::Kafka, Some(kafka)) => {
-                for topic in ["metrics", "census", "video", "status"] {
+                for topic in ["metrics", "census", "video", "status", "event"] {
                     for line in kafka.consume(topic, "%k %h\n") {
                         let (key, headers) = line.split_once(' ').unwrap_or_default();
                         let headers = headers.split(',').filter_map(|h| h.split_once('='));

@@ -26,7 +26,7 @@ pub const QUEUE_ENTRIES_MAX: usize = 4_096;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
 /// Topics that carry records, in the order they are made.
-pub const TOPICS: [Topic; 4] = [Topic::Metrics, Topic::Census, Topic::Video, Topic::Status];
+pub const TOPICS: [Topic; 5] = [Topic::Metrics, Topic::Census, Topic::Video, Topic::Status, Topic::Event];
 
 /// A topic of the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +39,8 @@ pub enum Topic {
     Video,
     /// Windows, losses, and what devices say of themselves.
     Status,
+    /// Events that begin and end.
+    Event,
 }
 
 impl Topic {
@@ -49,6 +51,7 @@ impl Topic {
             Topic::Census => "census",
             Topic::Video => "video",
             Topic::Status => "status",
+            Topic::Event => "event",
         }
     }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 use store::owner::NotOwned;
 use store::reader::Reader;
 use store::url::StoreUrl;
-use store::{Store, StoreError};
+use store::{Store, StoreError, StoreEvent};
 use tokio::sync::watch;
 
 /// Fills the store and shows the page until a signal comes.
@@ -114,12 +114,15 @@ fn open(config: &StoreConfig, live: &Live) -> Result<(Store, Box<dyn Reader>), F
     Ok((store, reader))
 }
 
-/// Shows each device's last report from the store, so that older ones that are read now do not take its place.
+/// Shows each device's last state, report and events from the store, so that older ones that are read now do not take its place.
 fn seed(live: &Live, reader: &dyn Reader) -> Result<(), StoreError> {
     for known in reader.devices()? {
         live.seed_state(&known.device, known.state.clone(), known.status.as_deref());
         if let Some((order, report)) = reader.latest(&known.device)? {
             live.seed(order, report);
+        }
+        for event in reader.latest_events(&known.device)? {
+            live.take(StoreEvent::Event(event));
         }
     }
     Ok(())

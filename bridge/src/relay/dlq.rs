@@ -89,13 +89,12 @@ fn device(e: &Entry) -> &str {
 /// # Errors
 /// [`Failure`].
 pub fn list(config: &DlqConfig, topic: Option<&str>, json: bool) -> Result<(), Failure> {
-    let topic =
-        match topic {
-            Some(name) => Some(Topic::parse(name).map(|(t, _)| t).ok_or_else(|| {
-                Failure::Usage(format!("--topic: `{name}` must be metrics, census, video or status"))
-            })?),
-            None => None,
-        };
+    let topic = match topic {
+        Some(name) => Some(Topic::parse(name).map(|(t, _)| t).ok_or_else(|| {
+            Failure::Usage(format!("--topic: `{name}` must be metrics, census, video, status or event"))
+        })?),
+        None => None,
+    };
     let journal = journal::open_existing(&config.journal, false)?;
     until_stopped(move |stop| {
         let mut out = std::io::stdout().lock();

@@ -5,11 +5,11 @@
 
 use crate::clock::Rfc3339;
 use crate::journal::{Entry, Headers, Topic};
-use crate::json::{JSON_VERSION, LossJson, ReportJson, WindowJson};
+use crate::json::{EVENT_JSON_VERSION, EventJson, JSON_VERSION, LossJson, ReportJson, WindowJson};
 use firmware::custody::{Envelope, Kind, Window};
 use firmware::limits::{PAYLOAD_BYTES_MAX, SEQ_MAX};
 use firmware::wire::census;
-use firmware::wire::{self, Loss, OriginalHead, Payload, PictureHead, Report, WireError};
+use firmware::wire::{self, EventRecord, Loss, OriginalHead, Payload, PictureHead, Report, WireError};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
@@ -134,6 +134,7 @@ impl<'a> Delivery<'a> {
             "metrics" => Topic::Metrics,
             "census" => Topic::Census,
             "video" => Topic::Video,
+            "event" => Topic::Event,
             _ => Topic::Status,
         }
     }
@@ -189,6 +190,10 @@ impl<'a> Delivery<'a> {
                 let loss = LossJson::new(&wire::decode::<Loss>(version, payload)?);
                 json(serde_json::to_vec(&loss).ok(), version)
             }
+            Kind::Event => {
+                let event = EventJson::new(self.device, envelope, &wire::decode::<EventRecord>(version, payload)?);
+                json(serde_json::to_vec(&event).ok(), EVENT_JSON_VERSION)
+            }
             // A version that this build cannot read is passed on as it is; its readers may be newer.
             Kind::Census => {
                 let parts = readable(census::read_part(version, payload).map(|(h, _)| (h.part, h.parts)))?;
@@ -211,6 +216,7 @@ impl<'a> Delivery<'a> {
             Kind::Census => Topic::Census,
             Kind::Picture | Kind::Original => Topic::Video,
             Kind::Loss => Topic::Status,
+            Kind::Event => Topic::Event,
         };
         let schema = match kind {
             Kind::Report => "metrics",
@@ -218,6 +224,7 @@ impl<'a> Delivery<'a> {
             Kind::Picture => "video",
             Kind::Original => "original",
             Kind::Loss => "loss",
+            Kind::Event => "event",
         };
         let mut headers = self.headers(schema, written.version, written.content_type);
         say_envelope(&mut headers, envelope);

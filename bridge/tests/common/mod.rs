@@ -7,7 +7,7 @@ pub mod edge;
 
 use firmware::custody::{Envelope, JournalId, Kind, StreamWindow, Window, WindowId};
 use firmware::limits::CONTROL_BYTES_MAX;
-use firmware::wire::{self, Loss, LossReason, Method, Micros, Refine, Report, Swatch};
+use firmware::wire::{self, EventChange, EventRecord, Loss, LossReason, Method, Micros, Refine, Report, Swatch};
 use hueflow_bridge::relay::verdict::seal;
 
 pub fn report(frame: u64) -> Report {
@@ -52,6 +52,12 @@ pub fn envelope(kind: Kind, stream: u64, seq: u64) -> Envelope {
 /// A report record; its frame is its seq.
 pub fn record(stream: u64, seq: u64) -> Vec<u8> {
     seal(&envelope(Kind::Report, stream, seq), &report(seq), &[]).unwrap()
+}
+
+/// An event record; its frame is its seq.
+pub fn event(stream: u64, seq: u64, name: &str, change: EventChange) -> Vec<u8> {
+    let event = EventRecord { frame: seq, name: name.try_into().unwrap(), change, value_micro: Some(500_000) };
+    seal(&envelope(Kind::Event, stream, seq), &event, &[]).unwrap()
 }
 
 pub fn loss(stream: u64, seq: u64, of: u64, from: u64, to: u64) -> Vec<u8> {

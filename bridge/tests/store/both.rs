@@ -2,14 +2,14 @@
 //!
 //! The tests run on both databases, on batches as the relay's rules make them. They look at rows and ledger as anyone could.
 
-use super::common::{envelope, loss, record, report, window};
+use super::common::{envelope, event, loss, record, report, window};
 use super::ground::{Ground, begin};
 use super::{batch, busy, frames, line, rows};
 use firmware::custody::{Envelope, Kind};
-use firmware::wire::{CensusHead, NamedShare, RegionShare, Report};
+use firmware::wire::{CensusHead, EventChange, NamedShare, RegionShare, Report};
 use hueflow_bridge::metrics::http::live::Live;
 use hueflow_bridge::metrics::store::ledger::lines;
-use hueflow_bridge::metrics::store::{Store, StoreEvent};
+use hueflow_bridge::metrics::store::{Store, StoreEvent, open_reader};
 use hueflow_bridge::relay::verdict::seal;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -34,6 +34,7 @@ on_both!(
     boots_are_ordered_by_their_first_windows_and_one_without_any_comes_before_the_boot_that_names_it,
     a_census_is_told_when_whole_and_the_nearest_one_is_named,
     reports_come_back_as_they_were,
+    events_are_one_row_each_and_the_last_of_each_name_is_found,
     reports_of_older_edges_are_relayed_stored_and_found,
     regions_beyond_and_missed_come_back_from_the_store,
     a_batch_that_failed_is_stored_by_the_retry_even_if_the_accounts_could_not_be_read_again,
@@ -42,6 +43,22 @@ on_both!(
     an_older_status_never_replaces_a_newer_one,
     whatever_is_read_again_every_record_is_one_row,
 );
+
+fn events_are_one_row_each_and_the_last_of_each_name_is_found(g: &Ground) {
+    let mut store = g.open();
+    begin(&mut store, "j");
+    let deliveries = [event(8, 0, "door", EventChange::Begin), event(8, 1, "lamp", EventChange::Begin)];
+    let later = [event(10, 0, "door", EventChange::Begin), event(8, 2, "door", EventChange::End)];
+    for (offset, delivery) in (1..).zip(deliveries.iter().chain(&later).chain(&deliveries)) {
+        store.apply(&batch(offset, &[("event", delivery.clone())])).unwrap();
+    }
+    let found = open_reader(&g.config()).unwrap().latest_events("pi").unwrap();
+    let words = found.iter().map(|e| (e.event.event.as_str(), e.event.stream.as_str(), e.event.seq, e.event.begins()));
+    assert_eq!(words.collect::<Vec<_>>(), [("door", "10", 0, true), ("lamp", "8", 1, true)]);
+    assert_eq!((found[1].event.value, found[1].event.frame), (Some(0.5), 1));
+    let line = store.ledger().unwrap();
+    assert_eq!(line.iter().map(|l| (l.stored, l.duplicates)).collect::<Vec<_>>(), [(3, 2), (1, 0)]);
+}
 
 fn the_same_batch_twice_is_stored_once_and_counted_as_duplicates(g: &Ground) {
     let mut store = g.open();

@@ -2,10 +2,11 @@
 //!
 //! A store is moved from SQLite to PostgreSQL and back, and all that both hold is compared.
 
-use super::common::{record, window};
+use super::common::{event, record, window};
 use super::ground::{Ground, begin};
 use super::postgres_only::round;
 use super::{batch, busy, line, rows};
+use firmware::wire::EventChange;
 use hueflow_bridge::config::StoreConfig;
 use hueflow_bridge::metrics::store::Store;
 use hueflow_bridge::metrics::store::transfer::{Item, export, move_store};
@@ -29,7 +30,8 @@ fn fill(store: &mut Store) {
     }
     let busy: Vec<_> = (0..6_000).map(|seq| ("metrics", busy(20, seq))).collect();
     store.apply(&batch(1_000, &busy)).unwrap();
-    store.apply(&batch(9_000, &[("window", window(20, 1, None, &[(20, 0, 0, 6_001), (8, 0, 0, 60)]))])).unwrap();
+    store.apply(&batch(8_000, &[("event", event(20, 6_001, "door", EventChange::Begin))])).unwrap();
+    store.apply(&batch(9_000, &[("window", window(20, 1, None, &[(20, 0, 0, 6_002), (8, 0, 0, 60)]))])).unwrap();
 }
 
 #[test]

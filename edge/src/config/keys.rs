@@ -50,6 +50,12 @@ pub const KEYS: &[Key] = &[
         || Value::Array(Vec::new()),
         "at most 16 tables [[colour]], each with name, either rgb = \"#rrggbb\" or lab = [L, a, b], and tolerance (Delta E 2000)",
     ),
+    key(
+        "event",
+        || Value::Array(Vec::new()),
+        "at most 16 tables [[event]], each with name, when = \"share(COLOUR, REGION) > 0.02\" or another condition, and for_ms and \
+         clear_ms (milliseconds, 0 where left out)",
+    ),
     main_key("camera.source", || text("synthetic:640x480@30"), FORMS),
     key("camera.width", || Value::Integer(640), "a whole number from 1 to 8192 (pixels; live sources)"),
     key("camera.height", || Value::Integer(480), "a whole number from 1 to 8192 (pixels; live sources)"),
@@ -139,6 +145,7 @@ pub const KEYS: &[Key] = &[
         || text(""),
         "HOST:PORT or PORT (127.0.0.1) for a page of Prometheus metrics, or empty for none",
     ),
+    key("homeassistant.discovery", || Value::Boolean(false), "true or false"),
     key("send.window_records", || Value::Integer(256), "a whole number from 4 to 1024"),
     key("send.video", || text("latest:5"), "off, all, or latest:FPS with 0.01 to 240 pictures a second"),
     key("send.original", || Value::Boolean(false), "true or false"),

@@ -4,6 +4,7 @@
 //! wins over an earlier one. For every key its value is known, and where that came from. An unknown key or a value out of
 //! range is an error that names key, value and range. Besides the file, only the host's name is read.
 
+mod events;
 mod keys;
 mod layers;
 mod masks;
@@ -19,6 +20,7 @@ pub use mqtt::{Mqtt, host_name, is_device};
 
 pub use crate::spec::ViewChoice;
 
+use crate::event::EventSpec;
 use crate::spec::ask::{self, Ask};
 use crate::spec::display::preview_address;
 use crate::spec::{Board, Colour, Crop, DisplaySpec, Lock, Locks, Mask, Region, SourceSpec, Transform};
@@ -88,6 +90,8 @@ pub struct Config {
     pub regions: Vec<Region>,
     /// Colours that have a name.
     pub colours: Vec<Colour>,
+    /// Conditions that have a name.
+    pub events: Vec<EventSpec>,
     /// How frames are clustered.
     pub settings: Settings,
     /// The displays.
@@ -114,6 +118,8 @@ pub struct Config {
     pub video: Video,
     /// The original as a small JPEG too.
     pub original: bool,
+    /// Home Assistant finds this edge by its discovery.
+    pub homeassistant_discovery: bool,
     /// Where a page of metrics is served.
     pub metrics_listen: Option<(String, u16)>,
     /// Where services leave marks at run time: whether the clock is synchronised is seen there.
@@ -133,6 +139,7 @@ impl Config {
         raw.apply_preset();
         let mqtt = raw.mqtt()?;
         let colours = raw.colours()?;
+        let regions = raw.regions(&colours)?;
         let panels = raw.look("display.panels");
         let list: Option<Vec<_>> = panels.list()?.iter().map(|p| DisplaySpec::parse(p)).collect();
         let list = list.filter(|list| !list.is_empty()).ok_or_else(|| panels.refuse())?;
@@ -156,7 +163,8 @@ impl Config {
             ask: raw.ask()?,
             transform: raw.transform()?,
             masks: raw.masks()?,
-            regions: raw.regions(&colours)?,
+            events: raw.events(&colours, &regions)?,
+            regions,
             colours,
             settings: raw.settings()?,
             panels: list,
@@ -175,6 +183,7 @@ impl Config {
             window_records: raw.look("send.window_records").whole(4, WINDOW_RECORDS_MAX as u64)? as usize,
             video: Video::parse(&video.text()?).ok_or_else(|| video.refuse())?,
             original: raw.look("send.original").flag()?,
+            homeassistant_discovery: raw.look("homeassistant.discovery").flag()?,
             metrics_listen: match listen.text()? {
                 said if said.is_empty() => None,
                 said => Some(preview_address(&said).ok_or_else(|| listen.refuse())?),

@@ -65,11 +65,11 @@ impl Raw {
     }
 }
 
-fn some_tables(word: &Word, max: usize) -> Result<Vec<Table>, ConfigError> {
+pub(super) fn some_tables(word: &Word, max: usize) -> Result<Vec<Table>, ConfigError> {
     tables(&word.value).filter(|tables| tables.len() <= max).ok_or_else(|| word.refuse())
 }
 
-fn name<'n>(
+pub(super) fn name<'n>(
     word: &Word,
     key: &'static str,
     table: &Table,
@@ -80,7 +80,7 @@ fn name<'n>(
     name.map(str::to_owned).ok_or_else(|| word.refuse_part(key, said.map_or("nothing".into(), show), NAME))
 }
 
-fn only(word: &Word, table: &Table, known: &[&str]) -> Result<(), ConfigError> {
+pub(super) fn only(word: &Word, table: &Table, known: &[&str]) -> Result<(), ConfigError> {
     match table.iter().find(|(key, _)| !known.contains(&key.as_str())) {
         Some((key, value)) => Err(word.refuse_part(
             word.name(),

@@ -60,6 +60,8 @@ impl Send {
         } else {
             self.accept(&mut parcel);
         }
+        self.take_events(&parcel);
+        self.state.see(&parcel);
         if parcel.way == PictureWay::Latest || !parcel.original.is_empty() {
             self.picture(&parcel);
         }
@@ -147,7 +149,7 @@ impl Send {
     }
 
     /// Room for records of `bytes` in all, by dropping the oldest segments if it must be. False: there is none.
-    fn make_room(&mut self, bytes: u64) -> bool {
+    pub(super) fn make_room(&mut self, bytes: u64) -> bool {
         while !self.spool.has_room(bytes) {
             if !self.spool.can_make_room(bytes) || !self.evict() {
                 return false;
@@ -245,6 +247,7 @@ impl Send {
     pub(super) fn met(&mut self, error: &SpoolError) {
         self.trouble.meet(error, "frames are shown, but refused and counted");
         let next = self.spool.next();
+        self.events.cut(next);
         let before = self.unsynced_frames.len();
         self.unsynced_frames.retain(|&seq| seq < next);
         self.refuse((before - self.unsynced_frames.len()) as u64);
@@ -260,6 +263,7 @@ impl Send {
                     self.trouble.end("takes records");
                 }
                 self.unsynced_frames.clear();
+                self.events.synced(next);
                 self.sender.accepted(self.spool.boot(), next);
             }
             Err(e) => self.met(&e),

@@ -62,6 +62,17 @@ impl Send {
         self.status_published = told;
     }
 
+    /// What the camera sees now, at most once a second. One that finds no room is left out.
+    pub(super) fn publish_state(&mut self) {
+        let now = Instant::now();
+        let Some(outbox) = self.outbox.as_ref().filter(|_| !self.is_former && self.state.is_due(now)) else { return };
+        let state = self.state.json(&self.names, get(&self.channels.counters.fps_tenths));
+        if let Err(Unsent::TooLarge { bytes }) = outbox.state_message(state) {
+            self.log_too_large("state", bytes, "not sent");
+        }
+        self.state.sent(now);
+    }
+
     fn status(&self, state: &str, detail: Detail) -> String {
         let journal = self.sender.journal().map(|j| j.as_str());
         let (counters, health) = (&*self.channels.counters, self.channels.health.report());

@@ -1,6 +1,6 @@
 //! The small JSON message `status` that says who this edge is and how it does.
 //!
-//! It holds state, boot, journal, the configuration in force, the names of regions and colours (reports have their indices),
+//! It holds state, boot, journal, the configuration in force, the names of regions, colours (reports have their indices) and events,
 //! counters, and under `health` a line for each child of the
 //! supervisor. Of passwords it names the file, as the configuration does.
 
@@ -30,13 +30,15 @@ impl Detail {
     pub const ALL: [Detail; 3] = [Detail::All, Detail::Changed, Detail::Least];
 }
 
-/// Names of regions and colours, by the indices that reports have.
+/// Names of regions and colours, by the indices that reports have, and of events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names {
     /// Of regions.
     pub regions: Vec<String>,
     /// Of colours.
     pub colours: Vec<String>,
+    /// Of events.
+    pub events: Vec<String>,
 }
 
 impl Names {
@@ -45,6 +47,7 @@ impl Names {
         Names {
             regions: config.regions.iter().map(|region| region.name.clone()).collect(),
             colours: config.colours.iter().map(|colour| colour.name.clone()).collect(),
+            events: config.events.iter().map(|event| event.name.as_str().to_owned()).collect(),
         }
     }
 }
@@ -119,6 +122,9 @@ pub fn json(state: &str, boot: u64, journal: Option<&str>, about: Option<&About<
         status["regions"] = names.regions.clone().into();
         status["colours"] = names.colours.clone().into();
     }
+    if let Some(names) = about.map(|a| a.names).filter(|names| !names.events.is_empty()) {
+        status["events"] = names.events.clone().into();
+    }
     status.to_string()
 }
 
@@ -143,7 +149,11 @@ mod tests {
         let (health, refused) = ([camera.report()], [Refusal::new("lambda", -1, "too small")]);
         let about = About {
             config: &config(),
-            names: &Names { regions: vec!["stack-1".into()], colours: vec!["red".into(), "green".into()] },
+            names: &Names {
+                regions: vec!["stack-1".into()],
+                colours: vec!["red".into(), "green".into()],
+                events: vec!["line-stopped".into()],
+            },
             detail: Detail::All,
             counters: &counters,
             health: &health,
@@ -163,6 +173,7 @@ mod tests {
         assert_eq!(json["broker"]["packet_bytes_max"], 2048);
         assert_eq!(json["regions"], serde_json::json!(["stack-1"]));
         assert_eq!(json["colours"], serde_json::json!(["red", "green"]));
+        assert_eq!(json["events"], serde_json::json!(["line-stopped"]));
         let want = serde_json::json!([{"key": "lambda", "value": "-1", "reason": "too small"}]);
         assert_eq!(json["refused_commands"], want);
         let want = serde_json::json!([{

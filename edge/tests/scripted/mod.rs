@@ -11,7 +11,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,6 +29,8 @@ pub struct Heard {
     pub journal: BTreeMap<(u64, u64), Vec<u8>>,
     /// Records that came again.
     pub duplicates: u64,
+    /// From the capture to here of each event record that came for the first time, in microseconds.
+    pub event_late_us: Vec<u64>,
     /// Records acknowledged to the socket and forgotten.
     pub forgotten: u64,
     /// Connections made.
@@ -208,6 +210,9 @@ impl Session<'_> {
                     heard.forgotten += 1;
                 } else if heard.journal.insert((envelope.stream, envelope.seq), payload.to_vec()).is_some() {
                     heard.duplicates += 1;
+                } else if word == "event" {
+                    let now_us = UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
+                    heard.event_late_us.push(now_us.saturating_sub(envelope.captured_at_us));
                 }
             }
         }

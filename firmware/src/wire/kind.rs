@@ -16,6 +16,8 @@ pub enum Kind {
     Loss = 4,
     /// A [`crate::wire::OriginalHead`] with its JPEG. It is only sent at QoS 0 and is never a record in custody.
     Original = 5,
+    /// A [`crate::wire::EventRecord`].
+    Event = 6,
 }
 
 impl Kind {
@@ -27,6 +29,7 @@ impl Kind {
             3 => Kind::Picture,
             4 => Kind::Loss,
             5 => Kind::Original,
+            6 => Kind::Event,
             _ => return None,
         })
     }
@@ -37,6 +40,7 @@ impl Kind {
             Kind::Report | Kind::Loss => "metrics",
             Kind::Census => "census",
             Kind::Picture | Kind::Original => "video",
+            Kind::Event => "event",
         }
     }
 
@@ -47,6 +51,7 @@ impl Kind {
             Kind::Census => "census",
             Kind::Picture | Kind::Original => "video",
             Kind::Loss => "status",
+            Kind::Event => "event",
         }
     }
 }

@@ -13,12 +13,14 @@
 //! | Picture | [`PictureHead`], then a part of the packed label map ([`label_map`]) |
 //! | Loss | [`Loss`] |
 //! | Original | [`OriginalHead`], then a JPEG |
+//! | Event | [`EventRecord`] |
 //!
 //! Windows and acks ([`crate::custody`]) travel without an envelope, behind one byte of version.
 
 pub mod census;
 #[cfg(feature = "custody")]
 mod control;
+mod event;
 mod kind;
 pub mod label_map;
 mod picture;
@@ -29,6 +31,7 @@ pub use crate::report::{Method, Micros, NamedShare, Refine, RegionShare, Report,
 pub use census::CensusHead;
 #[cfg(feature = "custody")]
 pub use control::{CONTROL_VERSION, Loss, LossReason, decode_ack, decode_window, encode_ack, encode_window};
+pub use event::{EventChange, EventRecord};
 pub use kind::Kind;
 pub use picture::{OriginalHead, PictureHead};
 

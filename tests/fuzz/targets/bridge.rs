@@ -40,9 +40,9 @@ pub fn verdict(data: &[u8]) {
 
 fn sealed(feed: &mut Feed<'_>) -> (String, Vec<u8>) {
     let kind = feed.byte() % 8;
-    let words = ["metrics", "census", "video", "status", "window", "x"];
+    let words = ["metrics", "census", "video", "status", "window", "x", "event"];
     let word = match feed.below(12) {
-        i @ 0..6 => words[i],
+        i @ 0..7 => words[i],
         _ => Kind::from_byte(kind).map_or("metrics", Kind::mqtt_kind),
     };
     let device = ["pi", "desk", "bridge", "a.b", ".x", ""][feed.below(6)];
@@ -160,9 +160,9 @@ fn relayed(feed: &mut Feed<'_>) -> Option<Entry> {
 
 /// What somebody else wrote.
 fn foreign(feed: &mut Feed<'_>) -> Option<Entry> {
-    let topic = TOPICS[feed.below(4)];
+    let topic = TOPICS[feed.below(5)];
     let flags = feed.byte();
-    let schema = ["metrics", "census", "video", "original", "loss", "window", "status", "x"][feed.below(8)];
+    let schema = ["metrics", "census", "video", "original", "loss", "window", "status", "x", "event"][feed.below(9)];
     let mut headers = Headers::new();
     headers.push("schema", format_args!("hueflow.{schema}/{}", feed.byte() % 4));
     for name in ["stream", "seq", "bytes"] {

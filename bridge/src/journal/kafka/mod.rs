@@ -155,12 +155,13 @@ impl KafkaJournal {
     }
 
     fn topic_of(&self, entry: &Entry) -> Arc<str> {
-        let [metrics, census, video, status] = &self.topics;
+        let [metrics, census, video, status, event] = &self.topics;
         let of = match entry.topic {
             Topic::Metrics => metrics,
             Topic::Census => census,
             Topic::Video => video,
             Topic::Status => status,
+            Topic::Event => event,
         };
         if entry.dead { of.1.clone() } else { of.0.clone() }
     }
@@ -302,9 +303,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn eight_topics_with_their_prefix() {
+    fn ten_topics_with_their_prefix() {
         let all = names("x.");
-        assert_eq!(all.len(), 8);
+        assert_eq!(all.len(), 10);
         assert_eq!(all[1].0, "x.metrics.dlq");
     }
 }

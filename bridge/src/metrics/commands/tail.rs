@@ -1,4 +1,4 @@
-//! `hueflow-metrics tail`: one line a frame, as it comes, and a line when a stream begins or is interrupted.
+//! `hueflow-metrics tail`: one line a frame, as it comes, and a line when an event or a stream begins or ends.
 //!
 //! Reads the journal from now on, or since a time, and prints to standard output. Nothing is stored.
 
@@ -7,7 +7,7 @@ use crate::config::MetricsConfig;
 use crate::failure::Failure;
 use crate::intervals::Intervals;
 use crate::journal::{self, Entry, Offsets, Topic};
-use crate::json::ReportJson;
+use crate::json::{EventJson, ReportJson};
 use crate::metrics::ingest::decode::read_report;
 use crate::signals::until_stopped;
 use std::collections::HashMap;
@@ -110,8 +110,20 @@ fn line(e: &Entry, known: &mut Known) -> Option<String> {
                 _ => None,
             }
         }
+        Topic::Event => {
+            let (stream, seq) = (e.header_u64("stream")?, e.header_u64("seq")?);
+            let new = known.frames.entry((e.key.clone(), stream)).or_default().insert(seq);
+            new.then(|| serde_json::from_slice::<EventJson>(&e.value).ok()).flatten().map(|e| event_line(&e))
+        }
         _ => None,
     }
+}
+
+fn event_line(e: &EventJson) -> String {
+    let time = clock::time_of_day(clock::parse_rfc3339(&e.captured_at).unwrap_or(0));
+    let does = if e.begins() { "begins" } else { "ends" };
+    let value = e.value.map_or(String::new(), |value| format!(", value {value}"));
+    format!("{time}Z {}: event {} {does} with frame {}{value}", e.device, e.event, e.frame)
 }
 
 fn report_line(r: &ReportJson) -> String {
@@ -173,6 +185,25 @@ mod tests {
             report_line(&ReportJson::new("pi", &e, &missing)),
             "01:02:03.004Z pi: frame 5: 2 colours detected, 3 missed at lambda 50, DCDP took 36 iterations, 4.1 ms"
         );
+    }
+
+    #[test]
+    fn an_event_is_told_once_with_its_time_and_value() {
+        let json = r#"{"device":"pi","stream":"2","seq":9,"captured_at":"1970-01-01T01:02:03.004000Z","frame":5,
+                       "event":"line-stopped","change":"begin","value":0.25}"#;
+        let entry = Entry {
+            topic: Topic::Event,
+            dead: false,
+            loose: false,
+            key: "pi".to_owned(),
+            headers: [("schema", "hueflow.event/1"), ("stream", "2"), ("seq", "9")].into_iter().collect(),
+            time_ms: 1,
+            value: json.as_bytes().to_vec(),
+        };
+        let mut known = Known::default();
+        let told = line(&entry, &mut known);
+        assert_eq!(told.as_deref(), Some("01:02:03.004Z pi: event line-stopped begins with frame 5, value 0.25"));
+        assert_eq!(line(&entry, &mut known), None);
     }
 
     #[test]

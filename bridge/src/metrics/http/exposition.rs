@@ -2,7 +2,7 @@
 //!
 //! [`text`] reads what [`Live`] knows at the moment and has no side effects. Each device is a label of its families.
 
-use super::live::Live;
+use super::live::{Device, Live};
 use crate::prom::{Kind, Prom, seconds};
 
 /// The text of `/metrics`.
@@ -34,6 +34,12 @@ pub fn text(live: &Live) -> String {
     let beyond = reports().filter_map(|(name, r)| Some((name, r.beyond_px?)));
     let help = "Pixels of the device's last frame farther than lambda from their centroid.";
     p.each(Gauge, "beyond_pixels", help, "device", beyond);
+    let of_device = |(name, d): (&String, &Device)| {
+        let sample = |(event, is_active): (&str, bool)| (vec![name.clone(), event.to_owned()], u8::from(is_active));
+        d.named_events().map(sample).collect::<Vec<_>>()
+    };
+    let help = "1 while an event of the device is active.";
+    p.labelled(Gauge, "event_active", help, &["device", "event"], devices.iter().flat_map(of_device));
     let took = reports().map(|(name, r)| (name, seconds(u64::from(r.micros.total))));
     p.each(Gauge, "frame_processing_seconds", "What the device's last frame took at the edge.", "device", took);
     let latency = devices.iter().filter_map(|(name, d)| Some((name, seconds(d.latency_us?))));

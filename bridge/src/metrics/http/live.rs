@@ -9,7 +9,7 @@ use super::card::{Card, Pace, stripe};
 use super::health::Health;
 use crate::clock;
 use crate::json::ReportJson;
-use crate::metrics::ingest::fold::{DeviceStatus, PicturePayload, ReportChange};
+use crate::metrics::ingest::fold::{DeviceStatus, EventChange, PicturePayload, ReportChange};
 use crate::metrics::silhouette::picture::{Joiner, Packed};
 use crate::metrics::store::StoreEvent;
 use crate::metrics::store::ledger::Line;
@@ -32,7 +32,7 @@ pub const PICTURES_BYTES_MAX: usize = 64 << 20;
 pub struct Event {
     /// Counts the device's events while somebody watches it.
     pub n: u64,
-    /// `report`, `picture`, `original`, `status` or `census`.
+    /// `report`, `picture`, `original`, `status`, `census` or `event`.
     pub name: &'static str,
     /// JSON.
     pub data: Arc<str>,
@@ -60,6 +60,8 @@ pub struct Device {
     /// Version of its last change.
     version: u64,
     joiner: Joiner,
+    /// The last change of each of its events in the sense of `[[event]]`.
+    changes: BTreeMap<String, EventChange>,
     events: Option<broadcast::Sender<Event>>,
     events_sent: u64,
 }
@@ -68,6 +70,15 @@ impl Device {
     /// Its state, `unknown` if it never said one.
     pub fn state_word(&self) -> &str {
         if self.state.is_empty() { "unknown" } else { &self.state }
+    }
+
+    /// Its named events, and whether each is active as far as is known: one of an earlier boot is over, whether or not its end
+    /// was seen.
+    pub fn named_events(&self) -> impl Iterator<Item = (&str, bool)> {
+        let is_earlier = |change: &EventChange| {
+            self.report.as_ref().is_some_and(|last| last.stream != change.event.stream && change.order < self.order)
+        };
+        self.changes.iter().map(move |(name, change)| (name.as_str(), change.event.begins() && !is_earlier(change)))
     }
 
     /// Its card; it is called `name`.
@@ -238,6 +249,7 @@ impl Live {
             StoreEvent::Report(report) => self.take_report(report),
             StoreEvent::Picture(picture) => self.take_picture(picture),
             StoreEvent::Status(DeviceStatus { device, state, json, .. }) => self.take_state(&device, state, &json),
+            StoreEvent::Event(change) => self.take_event(change),
             StoreEvent::Census { device: name, frame } => {
                 let mut devices = self.devices();
                 let device = devices.entry(name).or_default();
@@ -259,6 +271,20 @@ impl Live {
         device.latency_us = clock::now_us().checked_sub(r.captured_at_us);
         device.pace.add(r.captured_at_us);
         (device.order, device.report, device.version) = (r.order, Some(*r.report), self.next_version());
+    }
+
+    /// An event's change replaces the last one only if it is not older, as a report does.
+    fn take_event(&self, change: EventChange) {
+        let mut devices = self.devices();
+        let device = devices.entry(change.event.device.clone()).or_default();
+        let is_older = |last: &EventChange| {
+            let is_same_stream = last.event.stream == change.event.stream;
+            if is_same_stream { change.event.seq < last.event.seq } else { change.order < last.order }
+        };
+        if !device.changes.get(&change.event.event).is_some_and(is_older) {
+            device.notify("event", || to_text(&change.event));
+            device.changes.insert(change.event.event.clone(), change);
+        }
     }
 
     fn take_picture(&self, p: PicturePayload) {

@@ -7,7 +7,7 @@
 use super::decode::{read_report, version};
 use crate::clock;
 use crate::journal::{Entry, Marks, Offsets, Record, Topic};
-use crate::json::{LossJson, ReportJson, WindowJson};
+use crate::json::{EventJson, LossJson, ReportJson, WindowJson};
 use crate::metrics::store::ledger::{Account, Accounts};
 use crate::metrics::store::rollup::{HOUR_US, MINUTE_US, RollUp};
 use firmware::wire::census;
@@ -66,6 +66,8 @@ pub enum Change {
         /// The range.
         loss: LossJson,
     },
+    /// An event that begins or ends.
+    Event(EventChange),
     /// A dead letter.
     Dead(DeadLetter),
 }
@@ -81,6 +83,17 @@ pub struct ReportChange {
     pub captured_at_us: u64,
     /// The report.
     pub report: Box<ReportJson>,
+}
+
+/// An event and what the store adds to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventChange {
+    /// Place of the boot among the device's boots, as in [`ReportChange`].
+    pub order: i64,
+    /// Microseconds since the Unix epoch.
+    pub captured_at_us: u64,
+    /// The event.
+    pub event: EventJson,
 }
 
 /// A part of a census.
@@ -221,6 +234,7 @@ impl Fold<'_> {
                 true
             }
             Topic::Status => self.loss(e),
+            Topic::Event => self.event(e, stream, seq),
         };
         if is_readable {
             self.account(&e.key, stream).stored.insert(seq);
@@ -330,6 +344,17 @@ impl Fold<'_> {
         let state = json.get("state").and_then(|s| s.as_str()).unwrap_or("unknown").to_owned();
         let json = json.to_string();
         self.changes.rows.push(Change::Status(DeviceStatus { device: e.key.clone(), state, at_ms: e.time_ms, json }));
+    }
+
+    fn event(&mut self, e: &Entry, stream: u64, seq: u64) -> bool {
+        let Ok(event) = serde_json::from_slice::<EventJson>(&e.value) else { return false };
+        let captured_at_us =
+            clock::parse_rfc3339(&event.captured_at).unwrap_or(e.time_ms.unsigned_abs().saturating_mul(1000));
+        let order = self.account(&e.key, stream).order;
+        // The record's key and headers say whose it is.
+        let event = EventJson { device: e.key.clone(), stream: stream.to_string(), seq, ..event };
+        self.changes.rows.push(Change::Event(EventChange { order, captured_at_us, event }));
+        true
     }
 
     fn loss(&mut self, e: &Entry) -> bool {

@@ -22,7 +22,7 @@ use crate::clock;
 use crate::config::StoreConfig;
 use crate::failure::Failure;
 use crate::journal::{Batch, Marks, Offsets, Record};
-use crate::metrics::ingest::fold::{Change, Changes, DeviceStatus, PicturePayload, ReportChange, fold};
+use crate::metrics::ingest::fold::{Change, Changes, DeviceStatus, EventChange, PicturePayload, ReportChange, fold};
 use ledger::{Accounts, Line};
 use owner::{NotOwned, Ownership};
 use postgres::Postgres;
@@ -65,6 +65,8 @@ pub enum StoreEvent {
     Picture(PicturePayload),
     /// A device reported its state, and no newer one is known.
     Status(DeviceStatus),
+    /// An event began or ended.
+    Event(EventChange),
     /// All parts of a census are in the store.
     Census {
         /// The device.
@@ -358,6 +360,7 @@ fn events(rows: Vec<Change>, is_news: &[bool]) -> Vec<StoreEvent> {
         Change::Picture(p) => Some(StoreEvent::Picture(p)),
         Change::Status(s) => Some(StoreEvent::Status(s)),
         Change::Census(c) => Some(StoreEvent::Census { device: c.device, frame: c.frame }),
+        Change::Event(e) => Some(StoreEvent::Event(e)),
         Change::Window { .. } | Change::Loss { .. } | Change::Dead(_) => None,
     };
     news.filter_map(|(change, _)| event(change)).collect()

@@ -6,6 +6,7 @@ use super::StoreError;
 use super::ledger::Accounts;
 use super::rollup::RollUp;
 use crate::json::{MicrosJson, PaletteJson, ReportJson};
+use crate::metrics::ingest::fold::EventChange;
 use crate::metrics::silhouette::census::{self, Colours};
 use serde::Serialize;
 
@@ -176,6 +177,12 @@ pub trait Reader: Send {
     /// # Errors
     /// [`StoreError`].
     fn latest(&self, device: &str) -> Result<Option<(i64, ReportJson)>, StoreError>;
+
+    /// The last change of each event of a device, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn latest_events(&self, device: &str) -> Result<Vec<EventChange>, StoreError>;
 
     /// The roll-ups of a device in `from..to`, both in units since the Unix epoch, oldest first, at most
     /// [`REPORTS_MAX`].

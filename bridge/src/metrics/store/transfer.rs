@@ -51,7 +51,7 @@ pub enum Item {
     },
     /// A part of a census.
     Census(CensusPart),
-    /// A window, a status or a loss.
+    /// A window, a status, a loss or an event.
     Small(Change),
     /// A dead letter of a journal.
     Dead {
@@ -82,7 +82,7 @@ impl Item {
             Item::Account { .. } => "accounts",
             Item::Report { .. } => "reports",
             Item::Census(_) => "parts of censuses",
-            Item::Small(_) => "windows, states and losses",
+            Item::Small(_) => "windows, states, losses and events",
             Item::Dead { .. } => "dead letters",
             Item::RollUp { .. } => "sums by minute and hour",
         }

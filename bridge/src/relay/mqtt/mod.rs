@@ -45,7 +45,7 @@ const WRITE: Duration = Duration::from_secs(5);
 /// How long a clean stop may take.
 const STOP: Duration = Duration::from_secs(2);
 /// What the bridge listens to, below `hueflow/<site>/+/`.
-const KINDS: [&str; 5] = ["metrics", "census", "video", "window", "status"];
+const KINDS: [&str; 6] = ["metrics", "census", "video", "window", "status", "event"];
 
 /// Acknowledges one delivery, on the connection it came by. Small, for a broker may have 65,535 out at once.
 #[derive(Debug, Clone, Copy)]

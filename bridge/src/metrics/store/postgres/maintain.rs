@@ -19,7 +19,7 @@ const CHUNKS: u64 = 16;
 const CHUNK_BYTES_MIN: u64 = 64 << 10;
 /// Rows of a small table that one step deletes.
 const ROWS: i64 = 1_024;
-/// Dead letters, losses and windows kept, each. Their spans are kept for ever.
+/// Dead letters, losses, windows and events kept, each. Their spans are kept for ever.
 const LETTERS_KEPT: i64 = 100_000;
 const DAY_US: u64 = 86_400_000_000;
 
@@ -114,6 +114,7 @@ fn prune_small(t: &mut Transaction<'_>) -> Result<(), StoreError> {
          least($1, greatest(0, (SELECT count(*) FROM losses) - $2))))",
         "DELETE FROM windows WHERE (device, boot) IN (SELECT device, boot FROM windows ORDER BY heard_at_us DESC \
          LIMIT $1 OFFSET $2)",
+        "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id DESC LIMIT $1 OFFSET $2)",
     ] {
         t.execute(sql, &[&ROWS, &LETTERS_KEPT])?;
     }

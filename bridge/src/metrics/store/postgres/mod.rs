@@ -7,6 +7,7 @@
 
 mod claims;
 mod connect;
+mod events;
 mod maintain;
 pub mod query;
 mod rows;

@@ -5,8 +5,9 @@
 
 use super::rows::{SELECT, bits, report, uint};
 use super::statements::Statements;
-use super::{claims, connect, int, schema};
+use super::{claims, connect, events, int, schema};
 use crate::json::{MicrosJson, PaletteJson, ReportJson};
+use crate::metrics::ingest::fold::EventChange;
 use crate::metrics::silhouette::census::{self, Colours};
 use crate::metrics::store::StoreError;
 use crate::metrics::store::ledger::Accounts;
@@ -150,6 +151,10 @@ impl Reader for Query {
             }
         }
         Ok(None)
+    }
+
+    fn latest_events(&self, device: &str) -> Result<Vec<EventChange>, StoreError> {
+        Ok(self.rows(events::LATEST, &[&device])?.iter().map(events::change).collect())
     }
 
     fn roll_ups(&self, device: &str, unit: Unit, from: u64, to: u64) -> Result<Vec<(u64, RollUp)>, StoreError> {

@@ -11,7 +11,7 @@ use crate::metrics::store::StoreError;
 use postgres::{Client, Transaction};
 
 /// Schema changes in their order. What is in a release is never changed, only added to.
-const MIGRATIONS: [&str; 1] = [TABLES];
+const MIGRATIONS: [&str; 2] = [TABLES, EVENTS];
 /// The key of the lock that migrations and maintenance take, one for each schema of a database.
 pub(super) const LOCK: &str = "hashtextextended('hueflow ' || current_schema(), 0)";
 
@@ -75,6 +75,13 @@ SELECT s.device, s.stream, r.seq, r.frame, r.captured_at_us, l AS label,
   (get_byte(p, 10)::BIGINT << 24) + (get_byte(p, 11) << 16) + (get_byte(p, 12) << 8) + get_byte(p, 13) AS pixels
 FROM report_rows r JOIN streams s ON s.sid = r.sid, generate_series(0, length(r.palette) / 14 - 1) AS l,
   LATERAL (SELECT substring(r.palette FROM l * 14 + 1 FOR 14) AS p) AS swatch;
+";
+
+const EVENTS: &str = "
+CREATE TABLE events (
+  id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, device TEXT NOT NULL, stream TEXT NOT NULL, seq BIGINT NOT NULL,
+  event TEXT NOT NULL, change TEXT NOT NULL, value DOUBLE PRECISION, frame BIGINT NOT NULL, captured_at_us BIGINT NOT NULL,
+  UNIQUE (device, stream, seq));
 ";
 
 /// Brings the database to the present schema.

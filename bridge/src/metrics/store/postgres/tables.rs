@@ -3,7 +3,7 @@
 //! Every function is part of the caller's transaction. Rows of one kind go in one statement, as arrays.
 
 use super::statements::Statements;
-use super::{STREAMS_MAX, int, sid_of, text};
+use super::{STREAMS_MAX, events, int, sid_of, text};
 use crate::metrics::ingest::fold::{CensusPart, Change};
 use crate::metrics::store::ledger::Accounts;
 use crate::metrics::store::rollup::RollUp;
@@ -124,7 +124,7 @@ pub(super) fn write_census(
     Ok(true)
 }
 
-/// Writes a window, a status, a loss or a dead letter. Gives whether it is news.
+/// Writes a window, a status, an event, a loss or a dead letter. Gives whether it is news.
 pub(super) fn write_small(
     t: &mut Transaction<'_>,
     statements: &mut Statements,
@@ -147,6 +147,7 @@ pub(super) fn write_small(
             let statement = statements.get(t, sql)?;
             t.execute(&statement, &[&text(&s.device), &text(&s.state), &s.at_ms, &whole(&s.json)])?
         }
+        Change::Event(change) => events::write(t, statements, change)?,
         Change::Loss { device, loss } => {
             let sql = "INSERT INTO losses VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
             let statement = statements.get(t, sql)?;

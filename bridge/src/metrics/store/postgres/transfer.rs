@@ -6,7 +6,7 @@
 use super::claims::{self, Spans};
 use super::rows::{ReportRow, SELECT, bits, report, uint};
 use super::statements::Statements;
-use super::{Postgres, int, schema, tables, text};
+use super::{Postgres, events, int, schema, tables, text};
 use crate::json::LossJson;
 use crate::json::ReportJson;
 use crate::metrics::ingest::fold::{CensusPart, Change, DeadLetter, DeviceStatus};
@@ -87,6 +87,7 @@ impl Postgres {
             let loss = LossJson { stream: r.get(1), from: uint(r, 2), to: uint(r, 3), reason: r.get(4) };
             Item::Small(Change::Loss { device: r.get(0), loss })
         })?;
+        each(&mut t, events::ALL, sink, |r| Item::Small(Change::Event(events::change(r))))?;
         let dead =
             "SELECT journal, place, part, pos, device, stream, seq, topic, reason, bytes, sha256, at_ms FROM dead";
         each(&mut t, dead, sink, |r| {

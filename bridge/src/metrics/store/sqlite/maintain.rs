@@ -30,7 +30,7 @@ const ROW_BYTES: u64 = 400;
 const VACUUM_PAGES: u32 = 256;
 /// How soon the next slice runs if there is nothing more to do.
 const IDLE: Duration = Duration::from_secs(5);
-/// Dead letters, losses and windows kept, each: a tenth of them a day would still be a month. Their spans are kept for ever.
+/// Dead letters, losses, windows and events kept, each: a tenth of them a day would still be a month. Their spans are kept for ever.
 const LETTERS_KEPT: u32 = 100_000;
 const DAY_US: u64 = 86_400_000_000;
 
@@ -155,6 +155,7 @@ impl Sqlite {
              LIMIT max(0, (SELECT count(*) FROM losses) - ?1))",
             "DELETE FROM windows WHERE (device, boot) IN (SELECT device, boot FROM windows ORDER BY heard_at_us DESC \
              LIMIT 1024 OFFSET ?1)",
+            "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id DESC LIMIT 1024 OFFSET ?1)",
         ] {
             // Only when nothing else is left to do: these tables are small, and counting them is not free.
             if deleted == 0 {

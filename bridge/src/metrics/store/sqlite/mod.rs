@@ -4,6 +4,7 @@
 //! [`Backend::maintain`] prunes and migrates in slices between batches. [`query`] reads, from any process.
 
 mod accounts;
+mod events;
 mod maintain;
 pub mod query;
 mod rows;
@@ -176,7 +177,7 @@ fn write_census(db: &Connection, c: &CensusPart, kept: u32) -> rusqlite::Result<
     Ok(true)
 }
 
-/// Writes a window, a status or a loss. Gives whether it is news.
+/// Writes a window, a status, an event or a loss. Gives whether it is news.
 fn write_small(db: &Connection, change: &Change) -> rusqlite::Result<bool> {
     Ok(match change {
         Change::Window { device, boot, n, journal, heard_at_us, streams } => {
@@ -192,6 +193,7 @@ fn write_small(db: &Connection, change: &Change) -> rusqlite::Result<bool> {
                        WHERE excluded.at_ms >= at_ms";
             db.prepare_cached(sql)?.execute(params![s.device, s.state, s.at_ms, s.json])? > 0
         }
+        Change::Event(change) => events::write(db, change)?,
         Change::Loss { device, loss } => {
             let sql = "INSERT INTO losses VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
             let values = params![device, loss.stream, int(loss.from), int(loss.to), loss.reason];

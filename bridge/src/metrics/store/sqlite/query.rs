@@ -4,9 +4,10 @@
 //! by (order of the boot, seq), not by when they were stored: an old boot's backlog never hides what is newer.
 
 use super::rows::{SELECT, report, uint};
-use super::{accounts, int, schema};
+use super::{accounts, events, int, schema};
 use crate::failure::Failure;
 use crate::json::{MicrosJson, PaletteJson, ReportJson};
+use crate::metrics::ingest::fold::EventChange;
 use crate::metrics::silhouette::census::{self, Colours};
 use crate::metrics::store::StoreError;
 use crate::metrics::store::ledger::Accounts;
@@ -152,6 +153,12 @@ impl Reader for Query {
             }
         }
         Ok(None)
+    }
+
+    fn latest_events(&self, device: &str) -> Result<Vec<EventChange>, StoreError> {
+        let mut rows = self.db.prepare_cached(events::LATEST)?;
+        let rows = rows.query_map([device], events::change)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     fn roll_ups(&self, device: &str, unit: Unit, from: u64, to: u64) -> Result<Vec<(u64, RollUp)>, StoreError> {

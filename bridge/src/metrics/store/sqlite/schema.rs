@@ -11,7 +11,7 @@ use crate::metrics::store::palette::SWATCH_BYTES;
 use rusqlite::Connection;
 
 /// Version of the schema, in `user_version`.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v TEXT NOT NULL) WITHOUT ROWID;
@@ -49,6 +49,9 @@ CREATE TABLE IF NOT EXISTS losses (
 CREATE TABLE IF NOT EXISTS dead (
   journal TEXT, place TEXT, part INTEGER, pos INTEGER, device TEXT NOT NULL, stream TEXT, seq INTEGER, topic TEXT NOT NULL,
   reason TEXT NOT NULL, bytes INTEGER, sha256 TEXT, at_ms INTEGER NOT NULL, PRIMARY KEY (journal, place, part, pos)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS events (
+  id INTEGER PRIMARY KEY, device TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL, event TEXT NOT NULL,
+  change TEXT NOT NULL, value REAL, frame INTEGER NOT NULL, captured_at_us INTEGER NOT NULL, UNIQUE (device, stream, seq));
 CREATE TABLE IF NOT EXISTS statuses (device TEXT PRIMARY KEY, state TEXT NOT NULL, at_ms INTEGER NOT NULL, json TEXT NOT NULL) WITHOUT ROWID;
 ";
 

@@ -3,7 +3,7 @@
 //! [`Sqlite::export`] reads in one transaction, [`Sqlite::import`] writes in one.
 
 use super::rows::{RowKey, SELECT, report, uint};
-use super::{Sqlite, accounts, write_census, write_dead, write_roll_ups, write_small};
+use super::{Sqlite, accounts, events, write_census, write_dead, write_roll_ups, write_small};
 use crate::json::LossJson;
 use crate::metrics::ingest::fold::{CensusPart, Change, DeadLetter, DeviceStatus};
 use crate::metrics::store::StoreError;
@@ -68,6 +68,7 @@ impl Sqlite {
             let loss = LossJson { stream: r.get(1)?, from: uint(r, 2)?, to: uint(r, 3)?, reason: r.get(4)? };
             Ok(Item::Small(Change::Loss { device: r.get(0)?, loss }))
         })?;
+        each(&t, events::ALL, sink, |r| Ok(Item::Small(Change::Event(events::change(r)?))))?;
         let dead =
             "SELECT journal, place, part, pos, device, stream, seq, topic, reason, bytes, sha256, at_ms FROM dead";
         each(&t, dead, sink, |r| {

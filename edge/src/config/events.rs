@@ -1,0 +1,104 @@
+//! The events that the configuration's `[[event]]` tables describe.
+//!
+//! An event has a name, a condition and two waits. The condition is read here, with the names of the configured colours and
+//! regions, so that a wrong one is refused at the start. Anything else in a table is refused, and so are two of one name.
+
+use super::Raw;
+use super::layers::{ConfigError, Word, show};
+use super::regions::{name, only, some_tables};
+use crate::event::EventSpec;
+use crate::event::parse::{Names, parse};
+use crate::event::timing::Waits;
+use crate::spec::{Colour, Region};
+use firmware::limits::EVENTS_MAX;
+use toml::{Table, Value};
+
+/// Longest wait: a day.
+const WAIT_MS_MAX: u64 = 86_400_000;
+const WAIT: &str = "a whole number of milliseconds from 0 to 86400000";
+
+impl Raw {
+    pub(super) fn events(&self, colours: &[Colour], regions: &[Region]) -> Result<Vec<EventSpec>, ConfigError> {
+        let word = self.look("event");
+        let tables = some_tables(&word, EVENTS_MAX)?;
+        let colours: Vec<&str> = colours.iter().map(|colour| colour.name.as_str()).collect();
+        let regions: Vec<&str> = regions.iter().map(|region| region.name.as_str()).collect();
+        let mut names: Vec<String> = Vec::new();
+        let mut events = Vec::new();
+        for table in &tables {
+            let name = name(&word, "event.name", table, names.iter())?;
+            only(&word, table, &["name", "when", "for_ms", "clear_ms"])?;
+            let when = table.get("when").and_then(Value::as_str).unwrap_or("");
+            let condition = parse(when, Names { colours: &colours, regions: &regions })
+                .map_err(|e| word.refuse_part("event.when", show(&when.into()), format!("a condition: {e}")))?;
+            let waits =
+                Waits { for_us: wait_us(&word, "for_ms", table)?, clear_us: wait_us(&word, "clear_ms", table)? };
+            // A name that is allowed fits.
+            events.push(EventSpec { name: name.as_str().try_into().unwrap_or_default(), condition, waits });
+            names.push(name);
+        }
+        Ok(events)
+    }
+}
+
+/// A wait in microseconds; 0 where there is none.
+fn wait_us(word: &Word, key: &str, table: &Table) -> Result<u64, ConfigError> {
+    let Some(value) = table.get(key) else { return Ok(0) };
+    let wait_ms = value.as_integer().and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms <= WAIT_MS_MAX);
+    let key = if key == "for_ms" { "event.for_ms" } else { "event.clear_ms" };
+    wait_ms.map(|ms| ms * 1000).ok_or_else(|| word.refuse_part(key, show(value), WAIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, Raw};
+    use std::path::Path;
+
+    fn config(toml: &str) -> Result<Config, String> {
+        let raw = Raw::of_toml(toml, Path::new("edge.toml")).map_err(|e| e.to_string())?;
+        Config::check(raw).map_err(|e| e.to_string())
+    }
+
+    const SOUND: &str = "
+        [[region]]
+        name = \"stack-1\"
+        rect = [0, 0, 1, 1]
+        [[colour]]
+        name = \"red-lamp\"
+        rgb = \"#e02020\"
+        tolerance = 15
+        [[event]]
+        name = \"line-stopped\"
+        when = \"share(red-lamp, stack-1) > 0.02\"
+        for_ms = 500
+        clear_ms = 2000
+        [[event]]
+        name = \"many\"
+        when = \"clusters >= 9\"";
+
+    #[test]
+    fn events_are_read_and_printed_so_that_they_read_back() {
+        let sound = config(SOUND).unwrap();
+        let of =
+            |n: usize| (sound.events[n].name.as_str(), sound.events[n].waits.for_us, sound.events[n].waits.clear_us);
+        assert_eq!((of(0), of(1)), (("line-stopped", 500_000, 2_000_000), ("many", 0, 0)));
+        assert_eq!(config(&sound.print_all()).unwrap().events, sound.events);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_key_and_its_place() {
+        for (from, to, words) in [
+            ("\"many\"", "\"line-stopped\"", ["event.name", "\"line-stopped\"", "another"]),
+            ("(red-lamp,", "(green,", ["event.when", "at character 7", "red-lamp"]),
+            ("when = \"clusters >= 9\"", "", ["event.when", "at character 1", "silhouette"]),
+            ("for_ms = 500", "for_ms = -1", ["event.for_ms", "-1", "86400000"]),
+            ("clear_ms = 2000", "clear_ms = 0.5", ["event.clear_ms", "0.5", "whole"]),
+            ("for_ms = 500", "every = 3", ["event", "every = 3", "clear_ms"]),
+        ] {
+            let why = config(&SOUND.replace(from, to)).unwrap_err();
+            assert!(SOUND.contains(from) && words.iter().all(|word| why.contains(word)), "{to}: {why}");
+        }
+        let many: String = (0..17).map(|n| format!("[[event]]\nname = \"n{n}\"\nwhen = \"missed > 0\"\n")).collect();
+        assert!(config(&many).unwrap_err().contains("at most 16"));
+    }
+}
