@@ -39,7 +39,7 @@ pub struct Heard {
     pub window: Option<Window>,
     /// All statuses.
     pub statuses: Vec<serde_json::Value>,
-    /// Topics of QoS 0 messages.
+    /// Pictures at QoS 0.
     pub pictures: Vec<Vec<u8>>,
     /// The will of the last connection.
     pub will: String,
@@ -188,7 +188,10 @@ impl Session<'_> {
         let (topic, rest) = text(body);
         let word = topic.rsplit('/').next().unwrap().to_owned();
         if head & 6 == 0 {
-            self.heard.lock().unwrap().pictures.push(rest.to_vec());
+            // `state` is the other message at QoS 0, and is no picture.
+            if word == "video" {
+                self.heard.lock().unwrap().pictures.push(rest.to_vec());
+            }
             return Ok(());
         }
         let (id, payload) = rest.split_at(2);
