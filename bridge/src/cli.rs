@@ -197,10 +197,10 @@ pub struct MoveFlags {
     /// Configuration file [/etc/hueflow/metrics.toml, if it is there]: for store.password_file and store.ca_file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The store to be read: sqlite:FILE, FILE or postgres://USER@HOST[:PORT]/DB.
+    /// The store to be read: sqlite:FILE, FILE or `postgres://USER@HOST[:PORT]/DB`.
     #[arg(long, value_name = "STORE")]
     pub from: String,
-    /// The store to be written: sqlite:FILE, FILE or postgres://USER@HOST[:PORT]/DB.
+    /// The store to be written: sqlite:FILE, FILE or `postgres://USER@HOST[:PORT]/DB`.
     #[arg(long, value_name = "STORE")]
     pub to: String,
 }

@@ -68,7 +68,7 @@ fn events_are_in_the_store_once_and_in_order_though_edges_are_killed() {
         let expected: Vec<String> =
             (1..=last / HALF).map(|n| format!("{}|{}", n * HALF, if n % 2 == 1 { "begin" } else { "end" })).collect();
         // A kill may come between a report and the event of its frame.
-        let least = expected.len() - usize::from(last % HALF == 0);
+        let least = expected.len() - usize::from(last.is_multiple_of(HALF));
         assert!((least..=expected.len()).contains(&stored.len()), "{last}: {stored:?}");
         assert_eq!(stored, expected[..stored.len()]);
     }
