@@ -91,7 +91,10 @@ fn the_server_sides_doctors_report_what_they_find_and_create_nothing() {
     let store = house.store().display().to_string();
     let args = ["doctor", "--journal", &journal, "--store", &store, "--listen", "127.0.0.1:0"];
     let (code, said) = server(&house, "hueflow-metrics", &args);
-    assert!(code == 0 && said.contains("store.sqlite (will be made)") && said.contains("10 are there"), "{code} {said}");
+    assert!(
+        code == 0 && said.contains("store.sqlite (will be made)") && said.contains("10 are there"),
+        "{code} {said}"
+    );
     assert!(!house.store().exists(), "nothing is made");
     assert_eq!(bridge.stop(), 0);
 

@@ -156,15 +156,25 @@ impl Chain {
             && let Some(active) = self.segments.back_mut()
         {
             if let Err(error) = active.sync() {
-                let (number, before) = (active.number, active.bytes);
-                self.active = active.take_back(self.synced);
-                self.bytes -= before - active.bytes;
-                self.next = self.synced;
+                let number = active.number;
+                self.take_back();
                 return Err(disk("sync", &self.path(number))(error));
             }
             self.synced = self.next;
         }
         Ok(self.synced)
+    }
+
+    /// Takes back what was appended since the last sync.
+    pub fn take_back(&mut self) {
+        if self.synced < self.next
+            && let Some(active) = self.segments.back_mut()
+        {
+            let before = active.bytes;
+            self.active = active.take_back(self.synced);
+            self.bytes -= before - active.bytes;
+            self.next = self.synced;
+        }
     }
 
     /// Reads a record, envelope and all, into `record`.

@@ -317,7 +317,11 @@ impl Spool {
                 clock_synced: stamp.clock_synced,
                 payload: buf.get(..n).unwrap_or(&[]),
             };
-            self.losses.append(&entry)?;
+            if let Err(error) = self.losses.append(&entry) {
+                // A loss record that stayed would be synced by the next declaration, which names other records.
+                self.losses.take_back();
+                return Err(error.into());
+            }
         }
         Ok(self.losses.sync()?)
     }

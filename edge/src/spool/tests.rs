@@ -416,19 +416,20 @@ fn run(actions: impl IntoIterator<Item = Action>) {
 #[test]
 fn a_record_that_rots_at_a_segments_end_while_the_disk_is_full_is_not_forgotten() {
     use Action::{Append, DiskFull, EvictHalf, Rot, Settle, SettleLosses, Sync};
-    run([
-        Append(21),
-        Sync,
-        Settle(1),
-        Append(37),
-        Append(91),
-        DiskFull(1),
-        Sync,
-        Rot(30),
-        EvictHalf,
-        SettleLosses,
-        Append(0),
-    ]);
+    let begin = [Append(21), Sync, Settle(1), Append(37), Append(91), DiskFull(1), Sync];
+    run(begin.into_iter().chain([Rot(30), EvictHalf, SettleLosses, Append(0)]));
+}
+
+#[test]
+fn a_disk_that_fills_between_two_loss_records_leaves_neither_for_later() {
+    use Action::{Append, Crash, DiskFree, DiskFull, Rot, SettleOne};
+    let append = |lengths: &[u8]| lengths.iter().map(|&n| Append(n)).collect::<Vec<_>>();
+    let begin =
+        [append(&[0, 58, 45, 119, 93]), vec![SettleOne(31)], append(&[107, 115, 73, 118, 50]), vec![DiskFull(315)]];
+    let full =
+        [append(&[27, 9, 95, 0, 0]), vec![Rot(169), DiskFull(351), Crash(0, false)], append(&[89, 42, 18, 0, 0])];
+    let end = [vec![DiskFull(325)], append(&[90, 79, 88]), vec![DiskFree], append(&[108])];
+    run(begin.into_iter().chain(full).chain(end).flatten());
 }
 
 proptest! {
