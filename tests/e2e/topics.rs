@@ -76,13 +76,16 @@ fn a_record_that_its_topic_refuses_keeps_its_bytes_and_is_replayed_once_there_is
     let (metrics, _) = house.metrics();
     let mut edge = house.edge("pi-1", &["--source", "synthetic:160x120@30", "--fast", "--frames", "20"]);
     assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
-    wait_for("the dead letters in the ledger", LIMIT, || {
-        house.ledger().first().is_some_and(|line| line["dead"] == 20).then_some(())
+    // A broker under load may take a record before the topic's setting is in force there; that one is stored.
+    let dead = wait_for("twenty reports, dead or stored", LIMIT, || {
+        let dead = house.ledger().first()?["dead"].as_u64()?;
+        let stored: u64 = house.query("SELECT count(*) FROM reports")[0].parse().unwrap();
+        (dead > 0 && dead + stored == 20).then_some(dead)
     });
     kafka.alter_topic("metrics", "max.message.bytes", "1000000");
     let replayed = house.run("hueflow-bridge", &["dlq", "replay", "--all", "--journal", &house.journal]);
     let said = [replayed.stdout, replayed.stderr].map(|out| String::from_utf8_lossy(&out).into_owned()).concat();
-    assert!(said.starts_with("replayed 20, still dead 0"), "{said}");
+    assert!(said.starts_with(&format!("replayed {dead}, still dead 0")), "{said}");
     house.settled_after(1, 20, LIMIT);
     drop((bridge, metrics));
 }
