@@ -82,7 +82,7 @@ fn broker(config: &BridgeConfig) -> Line {
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(e) => return line("broker", State::Wrong, format!("no socket can be had: {e}"), ""),
+        Err(e) => return line("broker", State::Wrong, format!("a socket cannot be opened: {e}"), ""),
     };
     match runtime.block_on(mqtt::probe_broker(url, &config.site)) {
         Ok(true) => ok(

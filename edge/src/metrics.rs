@@ -1,7 +1,7 @@
 //! A local page of metrics for Prometheus: `/metrics`, off unless `metrics.listen` names an address.
 //!
 //! One thread serves one client at a time. What it tells is read when it is asked for: counters, the state of each child, and
-//! the machine's vitals. Whoever reaches the address can read it, so it is on loopback unless told otherwise.
+//! the machine's vitals. Anyone who reaches the address can read it, so it is on loopback unless told otherwise.
 
 use crate::counters::{Counters, get};
 use crate::health::{ChildReport, State};
@@ -37,7 +37,7 @@ pub fn serve(wanted: &(String, u16), page: impl Fn() -> String + Send + 'static)
     Builder::new().name("metrics".into()).spawn(run)?;
     log::info!("metrics are at http://{address}/metrics");
     if !address.ip().is_loopback() {
-        log::warn!("whoever can reach {address} can read this device's metrics");
+        log::warn!("anyone who can reach {address} can read the metrics of this device");
     }
     Ok(address)
 }

@@ -205,7 +205,7 @@ pub const METRICS_KEYS: &[Key] = &[
         name: "web.token_file",
         shape: Shape::Text,
         default: "",
-        help: "File with the token that whoever opens the page must give; empty for none.",
+        help: "File with the token that opens the page; empty for none.",
     },
     Key {
         name: "silhouette.colours_max",

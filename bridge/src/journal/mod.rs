@@ -301,7 +301,7 @@ impl Secret {
         Secret(text)
     }
 
-    /// What it is, for whoever asks for it.
+    /// The password itself.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -105,7 +105,7 @@ pub fn list(config: &DlqConfig, topic: Option<&str>, json: bool) -> Result<(), F
             }
             let letter = Letter::of(e);
             let line = if json { serde_json::to_string(&letter).unwrap_or_default() } else { letter.to_string() };
-            Ok(writeln!(out, "{line}").is_ok()) // Whoever reads may have seen enough.
+            Ok(writeln!(out, "{line}").is_ok()) // The reader may have closed its end.
         })
     })
 }
@@ -142,7 +142,7 @@ pub fn replay(config: &DlqConfig, flags: &ReplayFlags) -> Result<(), Failure> {
     until_stopped(move |stop| {
         let tally = replay_letters(journal, format, &flags, stop)?;
         let dry = if flags.dry_run { "dry run, nothing written: " } else { "" };
-        let _ = writeln!(std::io::stdout(), "{dry}{tally}"); // Whoever reads may have seen enough.
+        let _ = writeln!(std::io::stdout(), "{dry}{tally}"); // The reader may have closed its end.
         Ok(())
     })
 }

@@ -57,7 +57,7 @@ pub(super) fn check(host: &Host, config: &Config) -> Vec<Line> {
     let here = spool::here(host, config);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(e) => return vec![Line::wrong("broker", format!("no socket can be had: {e}"), "")],
+        Err(e) => return vec![Line::wrong("broker", format!("a socket cannot be opened: {e}"), "")],
     };
     // Who is this machine's own edge need not be listened for.
     let listen = |kept: &Kept| {

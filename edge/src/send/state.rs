@@ -1,4 +1,4 @@
-//! The small JSON message `state`: what the camera sees now, for whoever automates a home.
+//! The small JSON message `state`: what the camera sees now, for home automation.
 //!
 //! Inputs are parcels; results are a retained message at most once a second: clusters, dominant colour, named colours by region
 //! in percent, events, and frames a second. It is no record: the newest takes the place of the one before.

@@ -26,7 +26,7 @@ pub fn run(config: &MetricsConfig, flags: &CmdFlags) -> Result<(), Failure> {
     })?;
     match answer {
         Answer::InForce(in_force) => {
-            let _ = writeln!(std::io::stdout(), "{}", text(flags, in_force)); // Whoever reads may have seen enough.
+            let _ = writeln!(std::io::stdout(), "{}", text(flags, in_force)); // The reader may have closed its end.
             Ok(())
         }
         Answer::Refused(reason) => Err(Failure::Usage(format!("device {} refuses {reason}", flags.device))),

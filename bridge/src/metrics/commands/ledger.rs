@@ -18,7 +18,7 @@ pub fn run(config: &MetricsConfig, json: bool) -> Result<(), Failure> {
     for line in ledger::lines(&accounts) {
         let text = if json { serde_json::to_string(&line).unwrap_or_default() } else { line.to_string() };
         if writeln!(out, "{text}").is_err() {
-            break; // Whoever reads has seen enough.
+            break; // The reader has closed its end.
         }
     }
     Ok(())

@@ -57,7 +57,7 @@ pub fn run(config: &MetricsConfig, flags: &SilhouetteFlags) -> Result<(), Failur
             s.clusters.iter().map(|c| format!("\n  cluster {:3}: {:8} pixels, mean {:+.6}", c.label, c.pixels, c.mean));
         format!("{title}: silhouette {:.6} over {} pixels{}", s.score, s.pixels, clusters.collect::<String>())
     };
-    let _ = writeln!(std::io::stdout(), "{text}"); // Whoever reads may have seen enough.
+    let _ = writeln!(std::io::stdout(), "{text}"); // The reader may have closed its end.
     Ok(())
 }
 

@@ -21,7 +21,7 @@ pub fn run_move(from: &StoreConfig, to: &StoreConfig) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     for (kind, count) in counts {
         if writeln!(out, "{count:>12} {kind}").is_err() {
-            break; // Whoever reads has seen enough.
+            break; // The reader has closed its end.
         }
     }
     Ok(())

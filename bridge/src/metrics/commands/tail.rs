@@ -68,7 +68,7 @@ fn follow(
                 && let Some(line) = line(e, &mut known)
                 && (writeln!(out, "{line}").is_err())
             {
-                return Ok(()); // Whoever reads has seen enough.
+                return Ok(()); // The reader has closed its end.
             }
         }
         if out.flush().is_err() {

@@ -62,7 +62,7 @@ pub(super) fn look(path: &Path, device: &Device, ask: Option<&Ask>) -> io::Resul
     };
     let role = role(&driver, can);
     let modes = if role == Role::Camera { modes(device, &readable, ask) } else { Vec::new() };
-    // Only for whoever wants to know: it takes many questions.
+    // Only on request: it takes many queries of the driver.
     let locks = if role == Role::Camera && ask.is_none() {
         locks::lockable(&controls(device), |id| device.control(id).ok().and_then(|c| number(&c.value)))
     } else {

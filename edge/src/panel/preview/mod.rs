@@ -125,7 +125,7 @@ impl Preview {
             Builder::new().name("preview".into()).spawn(move || http::accept(&listener, &of_thread)).map_err(failed)?;
         log::info!("display preview: the live picture is at http://{address}/");
         if !address.ip().is_loopback() {
-            log::warn!("display preview: whoever can reach {address} sees what the camera sees");
+            log::warn!("display preview: anyone who can reach {address} sees the picture of the camera");
         }
         let canvas = Canvas::default().turned(look.turn);
         Ok(Preview { shared, address, accepts: Some(accepts), look, canvas, drawn: None })
