@@ -8,6 +8,7 @@ use super::super::reason::LastFault;
 use super::super::{
     BATCH_BYTES_MAX, Batch, Entry, Headers, JournalError, Marks, Offsets, Reader, Rebalance, Record, Topic,
 };
+use super::client::{has_no_leader, watermarks};
 use super::group::Watch;
 use super::{ANSWER, away, names, partitions};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -20,7 +21,8 @@ use std::time::{Duration, Instant};
 const DISCOVER: Duration = Duration::from_secs(10);
 /// The same while topics are missing: the bridge may be about to make them.
 const DISCOVER_MISSING: Duration = Duration::from_millis(500);
-
+/// How long a partition without a leader is asked for its range: an election takes less than a second.
+const LEADER_WAIT: Duration = Duration::from_secs(2);
 /// How long what another member has claimed is left alone: some of its heartbeats.
 const REJOIN: Duration = Duration::from_secs(3);
 
@@ -127,8 +129,9 @@ impl KafkaReader {
         for (place, partition) in &now {
             let topic = format!("{}{place}", self.prefix);
             let key = (place.clone(), *partition);
-            if let Some(&next) = self.next.get(&key).filter(|_| !self.assigned.contains(&key)) {
-                let (low, high) = self.consumer.fetch_watermarks(&topic, *partition, ANSWER).map_err(away)?;
+            if let Some(&next) = self.next.get(&key).filter(|_| !self.assigned.contains(&key))
+                && let Some((low, high)) = self.range(&topic, *partition)?
+            {
                 if next < low || next > high {
                     restarted.push(format!("{topic}/{partition}"));
                     self.next.remove(&key);
@@ -149,6 +152,16 @@ impl KafkaReader {
         }
         self.assigned = now;
         Ok(restarted)
+    }
+
+    /// First and next offset of a partition; none while it has no leader. The other partitions then do not wait, and the
+    /// offset is checked by the records that come from it.
+    fn range(&self, topic: &str, partition: i32) -> Result<Option<(i64, i64)>, JournalError> {
+        match watermarks(self.consumer.client(), topic, partition, LEADER_WAIT) {
+            Ok(range) => Ok(Some(range)),
+            Err(e) if has_no_leader(&e) => Ok(None),
+            Err(e) => Err(away(e)),
+        }
     }
 
     fn poll(&self, wait: Duration) -> Polled {
