@@ -69,13 +69,15 @@ need_cross() {
   if [ "${2:-}" = c++ ]; then need "$triple-g++" "g++-$triple"; fi
 }
 
-# Sets the linkers of Debian's compilers. A linker is part of cargo's fingerprint, also this machine's, which links build
-# scripts and macros. So all builds in the folder of ./deploy/package set all of them: otherwise each would rebuild what
-# the one before has built.
-export_linkers() {
+# Sets what all builds in the folder of ./deploy/package share. A linker and RUSTFLAGS are part of cargo's fingerprint, also
+# this machine's linker, which links build scripts and macros: a build that did not set them would rebuild what the one before
+# has built. The flag leaves out where this machine keeps the crates' sources, so that the same sources give the same bytes
+# on another one.
+export_build_environment() {
   export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc
   export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
   export CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_LINKER=arm-linux-gnueabihf-gcc
+  export RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/registry"
 }
 
 # at_least VERSION MINIMUM
