@@ -201,7 +201,7 @@ async fn a_retained_message_that_cannot_be_read_is_no_dead_letter_at_each_connec
         retained("pi/metrics", b"junk".to_vec()).await.unwrap();
         retained("pi/window", b"junk".to_vec()).await.unwrap();
         retained("pi/status", b"junk".to_vec()).await.unwrap();
-        // A retained record that can be read is kept: whoever set the flag, it may be the only copy.
+        // A retained record that can be read is kept: it may be the only copy, whichever client set the flag.
         retained("pi/metrics", record(8, 1)).await.unwrap();
         h.until("acked", || h.said.acked.load(Ordering::Relaxed) == 4 * connection).await;
     }

@@ -52,7 +52,7 @@ pub struct ChildReport {
     /// Why it waits, or why it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// How often it has failed since the start, attempts in vain included.
+    /// Failures since the start, failed attempts to open it included.
     pub failures: u64,
 }
 

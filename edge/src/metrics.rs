@@ -143,7 +143,7 @@ impl Page {
         self.labelled(
             "child_failures_total",
             "counter",
-            "How often a child has failed, attempts in vain included.",
+            "Failures of a child since the start, failed attempts to open it included.",
             &told,
         );
     }

@@ -49,8 +49,8 @@ const BUSY_PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// The status is published this often if nothing but its figures changes: temperature, backlog, frames.
 const STATUS_EVERY: Duration = Duration::from_secs(60);
-/// With a connection and no word of a bridge for this long, it is said: the bridge's status is retained, so it comes at
-/// once where there is one.
+/// After this long with a connection and without a bridge's status, the edge reports that no bridge answers. The status is
+/// retained, so it comes at once where there is a bridge.
 const BRIDGE_SILENCE: Duration = Duration::from_secs(10);
 /// One turn takes less than this, or the disk hangs: a worn SD card takes up to half a minute to sync.
 const TURN_LIMIT: Duration = Duration::from_secs(180);

@@ -268,7 +268,7 @@ fn a_disk_that_refuses_costs_frames_that_are_counted_and_is_taken_up_again_when_
             if is_so(&err) {
                 return;
             }
-            assert!(Instant::now() < until && edge.try_wait().unwrap().is_none(), "waited in vain for {what}: {err}");
+            assert!(Instant::now() < until && edge.try_wait().unwrap().is_none(), "{what} did not come: {err}");
             std::thread::sleep(Duration::from_millis(10));
         }
     };

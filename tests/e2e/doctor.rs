@@ -43,7 +43,7 @@ fn doctor_reports_a_name_that_two_edges_have_and_knows_its_own_edge() {
         own.1.contains("is online").then_some(own)
     });
     assert!(own.0 == 0 && own.1.contains("this machine's own edge"), "{own:?}");
-    // Seen from where shelf runs, whoever is desk is another.
+    // For the edge shelf, the one named desk is another.
     let other = device(&house, "desk", &house.path("spool-shelf"));
     assert!(other.0 == 78 && other.1.starts_with("wrong ") && other.1.contains("push each other off"), "{other:?}");
     assert!(other.1.contains("mqtt.device = "), "{other:?}");

@@ -19,7 +19,7 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> O
         if let Some(found) = condition() {
             return found;
         }
-        assert!(start.elapsed() < limit, "waited {limit:?} in vain for {what}");
+        assert!(start.elapsed() < limit, "{what} did not come within {limit:?}");
         std::thread::sleep(POLL);
     }
 }
@@ -112,7 +112,7 @@ impl Running {
         let what = format!("the end of {}; its last words: {}", self.name, last_lines(&self.stderr()));
         let start = Instant::now();
         while self.poll().is_none() {
-            assert!(start.elapsed() < limit, "waited {limit:?} in vain for {what}\n{}", last_lines(&self.stderr()));
+            assert!(start.elapsed() < limit, "{what} did not come within {limit:?}\n{}", last_lines(&self.stderr()));
             std::thread::sleep(POLL);
         }
         self.ended.and_then(|s| s.code()).unwrap_or(-1)

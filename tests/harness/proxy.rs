@@ -99,7 +99,7 @@ impl Drop for Proxy {
         self.wire.ended.store(true, Ordering::Relaxed);
         self.set(Mode::Refuse);
         self.cut();
-        // Whoever waits for a connection is woken by one.
+        // A connection ends the wait for one.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
     }
 }

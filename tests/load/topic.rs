@@ -63,7 +63,7 @@ pub fn count(kafka: &Kafka, topic: &str, contender: &Contender, times: &Times) -
     count
 }
 
-/// A reader beside the run, that notes when each record can be had.
+/// A reader beside the run, that notes when each record can be read.
 pub struct Watch {
     child: Child,
     lines: Option<BufReader<std::process::ChildStdout>>,

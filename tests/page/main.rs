@@ -40,7 +40,7 @@ fn the_edges_own_page_shows_the_live_picture_and_says_when_it_has_stopped() {
     let (mut edge, page) = start("preview:127.0.0.1:0");
     let mut browser = Browser::open(house.dir(), &page, 1000, 700);
     browser.wait_until("the picture", "document.getElementById('picture').naturalWidth > 300");
-    browser.wait_until("no word of a stop", "document.getElementById('word').hidden");
+    browser.wait_until("the notice of a stop to go", "document.getElementById('word').hidden");
     let now = || get(&page, "/now.png").1;
     let first = now();
     wait_for("another picture", LIMIT, || (now() != first).then_some(()));

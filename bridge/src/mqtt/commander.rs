@@ -176,7 +176,7 @@ async fn next(statuses: &mut broadcast::Receiver<Status>, device: &str) -> Statu
         match statuses.recv().await {
             Ok(status) if status.device == device => return status,
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-            // The sender lives as long as the commander: whoever waits has a time-out.
+            // The sender lives as long as the commander, and the caller has a time-out.
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }

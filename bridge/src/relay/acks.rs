@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug, Default)]
 struct State {
-    /// The one that goes ahead by the client's own queue, and so wakes whoever writes.
+    /// The acknowledgement that is sent through the client's own queue, which wakes the writer.
     ahead: Option<NonZeroU16>,
     waiting: Vec<NonZeroU16>,
 }

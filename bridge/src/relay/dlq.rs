@@ -147,7 +147,7 @@ pub fn replay(config: &DlqConfig, flags: &ReplayFlags) -> Result<(), Failure> {
     })
 }
 
-/// The same, without a word. Blocks; wants to be called where a runtime may be waited for.
+/// Replays without printing, and gives the counts. Blocks; call it from a thread that may wait for a runtime.
 ///
 /// # Errors
 /// [`Failure`].

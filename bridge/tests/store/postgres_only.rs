@@ -34,7 +34,7 @@ fn scope(place: &str, partition: i32) -> (String, i32) {
 }
 
 #[test]
-fn whoever_claims_a_partition_goes_on_where_it_was_and_fences_the_one_before_off() {
+fn a_claim_goes_on_at_the_partitions_offset_and_fences_off_the_former_holder() {
     let g = &Ground::postgres();
     let (mut first, mut second) = (g.open(), g.open());
     begin(&mut first, "j");
@@ -52,7 +52,7 @@ fn whoever_claims_a_partition_goes_on_where_it_was_and_fences_the_one_before_off
 }
 
 #[test]
-fn whoever_is_held_up_in_the_middle_of_a_transaction_holds_nobody_up() {
+fn an_instance_stopped_in_the_middle_of_a_transaction_delays_no_other() {
     let g = &Ground::postgres();
     let (mut first, mut second) = (g.open(), g.open());
     begin(&mut first, "j");
@@ -226,7 +226,7 @@ fn check(g: &Ground, store: &mut Store, rounds: u64) {
     assert_eq!(g.number("SELECT count(*) FROM report_rows r LEFT JOIN streams s USING (sid) WHERE s.sid IS NULL"), 0);
     let l = line(store);
     assert_eq!((l.stored, l.dead, l.duplicates), (4 * rounds, rounds, rounds - 1), "{l:?}");
-    // Whoever starts now sees the same.
+    // An instance that starts now sees the same.
     let mut other = g.open();
     assert_eq!(
         begin(&mut other, "j").into_values().collect::<Vec<_>>(),

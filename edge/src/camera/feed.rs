@@ -90,7 +90,7 @@ impl<F: Feed> Live<F> {
             if self.is_wait_due {
                 let from = Instant::now();
                 while !self.is_stopped() && from.elapsed() < self.wait && self.feed.hint() == self.hint {
-                    // Whoever looks for a device that is away is alive.
+                    // Looking for a device that is away counts as alive.
                     self.child.heartbeat(Some(OPEN_LIMIT));
                     std::thread::sleep(LOOK_EVERY);
                 }

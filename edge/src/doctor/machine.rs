@@ -72,7 +72,7 @@ fn clock_at(host: &Host, now_s: u64) -> Line {
     match other {
         Some(_) => Line::warning(
             "clock",
-            "kept by a service that leaves no word of it; records get the bridge's time, and the clock's beside it",
+            "a service keeps it that does not report whether it is synchronised; records get the bridge's time, and the clock's beside it",
             format!("once it is right: sudo install -D /dev/null {RUN_DIR}/{TIMESYNCD_MARKER}"),
         ),
         None => Line::warning(

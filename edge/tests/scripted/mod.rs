@@ -88,7 +88,7 @@ impl Broker {
     pub fn wait(&self, what: &str, is_so: impl Fn(&Heard) -> bool) {
         let until = Instant::now() + Duration::from_secs(30);
         while !is_so(&self.heard.lock().unwrap()) {
-            assert!(Instant::now() < until, "waited in vain for {what}");
+            assert!(Instant::now() < until, "{what} did not come");
             std::thread::sleep(Duration::from_millis(10));
         }
     }

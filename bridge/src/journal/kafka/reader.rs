@@ -249,7 +249,7 @@ impl Reader for KafkaReader {
             };
             let polled = self.poll(left);
             if self.note_changes() {
-                // What was read belongs to whoever has the partitions now.
+                // Other members have the partitions now, and read these records themselves.
                 batch.records.clear();
                 break;
             }

@@ -102,7 +102,7 @@ impl Scored {
     }
 }
 
-/// Sets its flag when it goes out of scope: whoever waited is gone.
+/// Sets its flag when it is dropped, which is when the request that waited has ended.
 #[derive(Debug, Default)]
 pub struct CancelOnDrop(Arc<AtomicBool>);
 
@@ -173,7 +173,7 @@ fn job(app: &App, key: &CensusKey) -> Arc<Job> {
         let _turn = app.diagrams.turn.lock().await;
         if !flag.load(Ordering::Relaxed) {
             let found = score(&app, of, flag).await.map(Arc::new);
-            let _ = done.send(Some(found)); // Whoever waited may be gone.
+            let _ = done.send(Some(found)); // The request may have ended.
         }
     });
     let job = Arc::new(Job { outcome, _cancel: cancel });

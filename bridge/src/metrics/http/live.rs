@@ -1,9 +1,9 @@
 //! The present, for the page: each device's state, last report and last picture.
 //!
 //! [`Live`] is shared between the thread that fills the store and the requests of the page. It keeps the latest of each kind
-//! for each device. Whoever watches a device has a channel of it, whose events are numbered; nothing is made for a device that
-//! nobody watches. A listener that is too slow loses the oldest events, which is counted, and is told how many. Whoever
-//! watches the fleet asks for what changed since a version. Pictures stay packed, and all of them together are bounded.
+//! for each device. A listener of a device has a channel with numbered events; a device without listeners costs nothing. A
+//! listener that is too slow loses the oldest events, which is counted, and is told how many. A listener of the fleet asks
+//! for what changed since a version. Pictures stay packed, and all of them together are bounded.
 
 use super::card::{Card, Pace, stripe};
 use super::health::Health;

@@ -224,8 +224,8 @@ impl Store {
         self.backend.marks()
     }
 
-    /// Claims partitions instead of those that are held, and gives where to read on. Whoever held one before cannot write for
-    /// it any more.
+    /// Claims partitions instead of those that are held, and gives where to read on. The former
+    /// holder of one can no longer write for it.
     ///
     /// # Errors
     /// [`StoreError`]; then nothing is held.

@@ -34,7 +34,7 @@ pub struct Y4m<R: Read + Send = Box<dyn Read + Send>> {
     what: String,
     input: BufReader<R>,
     head: Head,
-    /// The matrix and range that the head and whoever knows more have decided.
+    /// The matrix and range: the head's, unless the caller's settings say otherwise.
     yuv: Yuv,
     line: Vec<u8>,
     current: Vec<u8>,

@@ -37,8 +37,8 @@ fn claim(r: &Row) -> Claim {
     Claim { cid: r.get(0), epoch: r.get(1), next: r.get(2), mark: r.get(3), stamp: r.get(4) }
 }
 
-/// How long another instance's transaction is waited for: a batch takes 0.2 s. Whoever holds a claim for longer is held up, and
-/// is not the one that the group has assigned the partition to.
+/// How long another instance's transaction is waited for: a batch takes 0.2 s. An instance that holds a claim for longer is stopped
+/// or cut off, and the group has assigned the partition to another one.
 const HELD_UP: &str = "SET LOCAL lock_timeout = '2s'";
 
 /// Claims partitions of `journal`.
@@ -61,7 +61,7 @@ pub(super) fn take(t: &mut Transaction<'_>, journal: &str, scopes: &[Scope]) -> 
     Ok(held)
 }
 
-/// Whether a statement waited in vain for another session's transaction.
+/// Whether a statement failed because another session's transaction held its rows for too long.
 pub(super) fn is_held(e: &postgres::Error) -> bool {
     e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }

@@ -49,7 +49,7 @@ impl Upkeep {
         let is_counting = self.is_counting();
         self.steps += 1;
         let mut t = client.transaction()?;
-        // Whoever reads from a chunk holds up its end; ingest must not wait for that.
+        // A query that reads from a chunk delays its removal; ingest must not wait for that.
         t.batch_execute("SET LOCAL lock_timeout = '100ms'")?;
         let lock = format!("SELECT pg_try_advisory_xact_lock({})", schema::LOCK);
         if !t.query_one(&lock, &[])?.get::<_, bool>(0) {
