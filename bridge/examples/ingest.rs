@@ -1,17 +1,22 @@
-//! A benchmark of the store: how many records a second it takes, and how many bytes a row has.
+//! A benchmark of the store: how many records a second it takes, how many bytes a row has, and how long the page's queries take.
 //!
 //! `cargo run --release --example ingest -- [postgres://URL] [RECORDS] [DEVICES] [bytes_max]` writes to a new store in that database,
-//! or in the current folder's `ingest-bench/`, which it makes and removes. Batches are as `hueflow-metrics` reads them, as JSON with 17 colours. Decoding,
-//! folding, writing, syncing and retention are all measured; the journal is not. It prints one line.
+//! or in the current folder's `ingest-bench/`, which it makes and removes. Batches are as `hueflow-metrics` reads them, as JSON
+//! with 17 colours. Decoding, folding, writing, syncing and retention are all measured; the journal is not. A second thread
+//! asks what the page asks, all the time, of a store that is being written. It prints a line, and one for each query.
+//! Capture times begin six hours ago; `25920000 10` is a day of ten cameras at 30 frames a second.
 #![allow(clippy::unwrap_used)]
 
 use firmware::custody::{Envelope, Kind};
 use firmware::wire::{Method, Micros, Payload, Refine, Report, Swatch};
 use hueflow_bridge::config::StoreConfig;
 use hueflow_bridge::journal::{Batch, Record};
-use hueflow_bridge::metrics::store::Store;
+use hueflow_bridge::metrics::store::history::history;
+use hueflow_bridge::metrics::store::reader::Reader;
+use hueflow_bridge::metrics::store::{Store, open_reader};
 use hueflow_bridge::relay::verdict::{ValueFormat, Verdict, judge, seal};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Records in a batch, as ingest reads them.
 const BATCH: u64 = 4_096;
@@ -53,7 +58,12 @@ fn report(frame: u64) -> Report {
     }
 }
 
-fn batch(from: u64, devices: u64) -> Batch {
+/// Microseconds from a report of a device to its next one: 30 a second.
+const FRAME_US: u64 = 33_333;
+const HOUR_MS: u64 = 3_600_000;
+const REPORTED: &str = "the bench's own query fails";
+
+fn batch(from: u64, devices: u64, begin_us: u64) -> Batch {
     let record = |i: u64| {
         let (device, seq) = (i % devices, i / devices);
         let envelope = Envelope {
@@ -62,7 +72,7 @@ fn batch(from: u64, devices: u64) -> Batch {
             clock_synced: true,
             stream: 8,
             seq,
-            captured_at_us: 1_790_000_000_000_000 + seq * 33_333,
+            captured_at_us: begin_us + seq * FRAME_US,
         };
         let bytes = seal(&envelope, &report(seq), &[]).unwrap();
         let topic = format!("hueflow/home/device-{device}/metrics");
@@ -73,6 +83,67 @@ fn batch(from: u64, devices: u64) -> Batch {
         Some(Record { place: "metrics".to_owned(), partition: 0, offset: i as i64, entry })
     };
     Batch { records: (from..from + BATCH).filter_map(record).collect(), restarted: Vec::new() }
+}
+
+/// Times of one query, in milliseconds.
+struct Times(&'static str, Vec<f64>);
+
+impl Times {
+    fn print(mut self) {
+        self.1.sort_by(f64::total_cmp);
+        let at =
+            |share: f64| self.1.get((self.1.len() as f64 * share) as usize).or(self.1.last()).copied().unwrap_or(0.0);
+        println!(
+            "{:>24}: {:6} times, median {:.1}, p99 {:.1}, longest {:.1} ms",
+            self.0,
+            self.1.len(),
+            at(0.5),
+            at(0.99),
+            at(1.0)
+        );
+    }
+}
+
+/// Asks what the page asks until it is told to stop, ten rounds a second. `at_ms`: the capture time of the newest report.
+fn ask(config: &StoreConfig, devices: u64, at_ms: &AtomicU64, stop: &AtomicBool) -> Vec<Times> {
+    type Query = fn(&dyn Reader, &str, u64);
+    let queries: [(&str, Query); 6] = [
+        ("last report", |r, device, _| drop(r.latest(device).expect(REPORTED))),
+        ("last 300 reports", |r, device, _| drop(r.points(device, 300).expect(REPORTED))),
+        ("10 minutes of history", |r, device, at| {
+            drop(history(r, device, (at.saturating_sub(HOUR_MS / 6), at), 600).expect(REPORTED));
+        }),
+        ("an hour of history", |r, device, at| {
+            drop(history(r, device, (at.saturating_sub(HOUR_MS), at), 600).expect(REPORTED));
+        }),
+        ("a day of history", |r, device, at| {
+            drop(history(r, device, (at.saturating_sub(24 * HOUR_MS), at), 600).expect(REPORTED));
+        }),
+        ("ledger's accounts", |r, _, _| drop(r.accounts().expect(REPORTED))),
+    ];
+    let reader = open_reader(config).expect(REPORTED);
+    let mut times: Vec<Times> = queries.iter().map(|(name, _)| Times(name, Vec::new())).collect();
+    for round in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let device = format!("device-{}", round % devices);
+        for ((_, query), times) in queries.iter().zip(&mut times) {
+            let start = Instant::now();
+            query(reader.as_ref(), &device, at_ms.load(Ordering::Relaxed));
+            times.1.push(start.elapsed().as_secs_f64() * 1000.0);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(reader.points("device-0", 1).expect(REPORTED).len() == 1, "the queries have asked for what is not there");
+    times
+}
+
+/// This process's highest resident memory, in MiB.
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("0");
+    line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
 fn main() {
@@ -94,19 +165,28 @@ fn main() {
     store.claim(&[("metrics".to_owned(), 0)]).unwrap();
     let (mut applied, mut maintained) = (Duration::ZERO, Duration::ZERO);
     let (mut slowest_batch, mut slowest_slice) = (Duration::ZERO, Duration::ZERO);
+    let now_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
+    let begin_us = now_us - 6 * HOUR_MS * 1_000;
+    let (at_ms, stop) = (&AtomicU64::new(begin_us / 1_000), &AtomicBool::new(false));
     let mut at = 0;
-    while at < records {
-        let batch = batch(at, devices);
-        at += BATCH;
-        let start = Instant::now();
-        store.apply(&batch).unwrap();
-        let took = start.elapsed();
-        (applied, slowest_batch) = (applied + took, slowest_batch.max(took));
-        let start = Instant::now();
-        store.maintain().unwrap();
-        let took = start.elapsed();
-        (maintained, slowest_slice) = (maintained + took, slowest_slice.max(took));
-    }
+    let times = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| ask(&config, devices, at_ms, stop));
+        while at < records {
+            let batch = batch(at, devices, begin_us);
+            at += BATCH;
+            at_ms.store((begin_us + at / devices * FRAME_US) / 1_000, Ordering::Relaxed);
+            let start = Instant::now();
+            store.apply(&batch).unwrap();
+            let took = start.elapsed();
+            (applied, slowest_batch) = (applied + took, slowest_batch.max(took));
+            let start = Instant::now();
+            store.maintain().unwrap();
+            let took = start.elapsed();
+            (maintained, slowest_slice) = (maintained + took, slowest_slice.max(took));
+        }
+        stop.store(true, Ordering::Relaxed);
+        asked.join().unwrap()
+    });
     drop(store);
     let bytes = match &url {
         Some(url) => {
@@ -120,11 +200,13 @@ fn main() {
     std::fs::remove_dir_all(dir).unwrap();
     println!(
         "{at} records of {devices} devices: {:.0} records/s; slowest batch {} ms, slowest slice of retention {} ms; {} bytes of \
-         reports, {:.0} a record",
+         reports, {:.0} for each that was written; {} MiB resident at most",
         at as f64 / (applied + maintained).as_secs_f64(),
         slowest_batch.as_millis(),
         slowest_slice.as_millis(),
         bytes,
-        bytes as f64 / at as f64
+        bytes as f64 / at as f64,
+        peak_mib()
     );
+    times.into_iter().for_each(Times::print);
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a run that cannot go on has failed")]
 
 mod contender;
+mod fleet;
 mod publish;
 mod scene;
 mod table;
@@ -30,6 +31,8 @@ pub struct Args {
     out: Option<PathBuf>,
     /// Scenes whose names begin so; empty: all.
     only: String,
+    /// Devices of a fleet, which is then all that is run; 0: none.
+    fleet: usize,
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
@@ -42,6 +45,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
         telegraf: None,
         out: None,
         only: String::new(),
+        fleet: 0,
     };
     while let Some(word) = words.next() {
         let text = words.next().ok_or(format!("{word} wants a value"))?;
@@ -55,6 +59,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
             "--telegraf" => args.telegraf = Some(text.into()),
             "--out" => args.out = Some(text.into()),
             "--only" => args.only = text,
+            "--fleet" => args.fleet = number()?.clamp(1, 5_000) as usize,
             _ => return Err(format!("unknown argument {word}")),
         }
     }
@@ -76,6 +81,10 @@ fn perform(name: &str, stage: &Stage<'_>, args: &Args) -> Figures {
 fn run(args: &Args) {
     let dir = tempfile::TempDir::with_prefix("hueflow-load-").expect("a temporary folder");
     let kafka = Kafka::start("4", dir.path());
+    if args.fleet > 0 {
+        print!("{}", fleet::run(&kafka, args.fleet, args.seconds));
+        return;
+    }
     let mut contenders = vec![Contender::Bridge("json"), Contender::Bridge("postcard")];
     contenders.extend(args.telegraf.clone().map(Contender::Telegraf));
     // Java is slow until it has worked for a while: nobody's figures should have that.

@@ -6,6 +6,8 @@
 use firmware::custody::Envelope;
 use firmware::wire::{self, Method, Micros, Payload, Refine, Report, Swatch};
 use harness::dice::Dice;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io::{Read, Result, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,11 +31,16 @@ pub struct Times(Vec<Vec<AtomicU64>>);
 impl Times {
     /// Of `devices`, with `each` messages.
     pub fn new(devices: usize, each: u64) -> Times {
-        Times((0..devices).map(|_| (0..each).map(|_| AtomicU64::new(0)).collect()).collect())
+        Times::of((0..devices).map(|_| each))
+    }
+
+    /// Of devices with so many messages each.
+    pub fn of(lengths: impl Iterator<Item = u64>) -> Times {
+        Times(lengths.map(|each| (0..each).map(|_| AtomicU64::new(0)).collect()).collect())
     }
 
     /// Of the message `seq` of `stream`.
-    pub fn of(&self, stream: u64, seq: u64) -> Option<u64> {
+    pub fn published_us(&self, stream: u64, seq: u64) -> Option<u64> {
         let device = (stream / 2).checked_sub(1)? as usize;
         let us = self.0.get(device)?.get(seq as usize)?.load(Ordering::Acquire);
         (us > 0).then_some(us)
@@ -198,4 +205,42 @@ pub fn greet(port: u16, times: &Times) {
         let run = Device::connect(port, number, &times[..1]).and_then(|mut d| d.publish(0, None));
         run.expect("publishing");
     }
+}
+
+/// Threads that share the devices of [`publish_paced`]: enough that none is late, and few beside what is measured.
+const THREADS: usize = 8;
+
+/// Publishes all messages, each device's spread evenly over `over`, and the devices over their first second.
+pub fn publish_paced(port: u16, times: &Times, over: Duration) {
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            scope.spawn(move || {
+                let own = times.0.iter().enumerate().skip(thread).step_by(THREADS);
+                let mut devices: Vec<Device<'_>> =
+                    own.map(|(n, times)| Device::connect(port, n, times).expect("a connection")).collect();
+                let due_us = |n: usize, device: &Device<'_>, seq: u64| {
+                    let step_us = over.as_micros() as u64 / device.times.len().max(1) as u64;
+                    seq * step_us + step_us.min(1_000_000) * n as u64 / devices_of(times)
+                };
+                let mut next: BinaryHeap<Reverse<(u64, usize, u64)>> =
+                    devices.iter().enumerate().map(|(n, d)| Reverse((due_us(n, d, 0), n, 0))).collect();
+                while let Some(Reverse((at_us, n, seq))) = next.pop() {
+                    std::thread::sleep(
+                        (start + Duration::from_micros(at_us)).saturating_duration_since(Instant::now()),
+                    );
+                    let device = &mut devices[n];
+                    device.put(seq);
+                    device.write().and_then(|()| device.wait(0)).expect("publishing");
+                    if seq + 1 < device.times.len() as u64 {
+                        next.push(Reverse((due_us(n, device, seq + 1), n, seq + 1)));
+                    }
+                }
+            });
+        }
+    });
+}
+
+fn devices_of(times: &Times) -> u64 {
+    (times.0.len() / THREADS).max(1) as u64
 }

@@ -54,7 +54,7 @@ pub fn count(kafka: &Kafka, topic: &str, contender: &Contender, times: &Times) -
     let mut seen = HashSet::new();
     for line in kafka.consume(topic, contender.format()).iter().filter(|l| !l.is_empty()) {
         count.there += 1;
-        match contender.read(line).filter(|(stream, seq)| times.of(*stream, *seq).is_some()) {
+        match contender.read(line).filter(|(stream, seq)| times.published_us(*stream, *seq).is_some()) {
             None => count.damaged += 1,
             Some(id) => count.duplicates += u64::from(!seen.insert(id)),
         }
@@ -92,7 +92,7 @@ impl Watch {
             }
             let now = now_us();
             let Some(id) = contender.read(line.trim_end()) else { continue };
-            if let (Some(at), true) = (times.of(id.0, id.1), seen.insert(id)) {
+            if let (Some(at), true) = (times.published_us(id.0, id.1), seen.insert(id)) {
                 lags.push(now.saturating_sub(at));
             }
         }
