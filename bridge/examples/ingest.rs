@@ -5,7 +5,7 @@
 //! with 17 colours. Decoding, folding, writing, syncing and retention are all measured; the journal is not. A second thread
 //! asks what the page asks, all the time, of a store that is being written. It prints a line, and one for each query.
 //! Capture times begin six hours ago; `25920000 10` is a day of ten cameras at 30 frames a second.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot go on has failed")]
 
 use firmware::custody::{Envelope, Kind};
 use firmware::wire::{Method, Micros, Payload, Refine, Report, Swatch};
