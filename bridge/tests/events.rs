@@ -22,8 +22,8 @@ fn config(dir: &Path) -> StoreConfig {
 }
 
 fn event(stream: u64, seq: u64, name: &str, change: EventChange) -> Vec<u8> {
-    let record =
-        EventRecord { frame: seq * 2, name: name.try_into().unwrap(), change, value_micro: Some(250_000 + seq as i64) };
+    let (name, value_micro) = (name.try_into().unwrap(), Some(250_000 + seq as i64));
+    let record = EventRecord { frame: seq * 2, name, change, value_micro, pattern: None };
     seal(&envelope(Kind::Event, stream, seq), &record, &[]).unwrap()
 }
 
@@ -48,17 +48,42 @@ fn batch(offset: i64, deliveries: &[(&str, Vec<u8>)]) -> Batch {
 fn an_event_becomes_json_in_its_own_topic_and_settles_its_record() {
     let (entry, effect) = judged("event", &event(8, 3, "line-stopped", EventChange::Begin));
     assert_eq!((entry.topic, entry.dead, effect), (Topic::Event, false, Effect::Record { stream: 8, seq: 3 }));
-    assert_eq!((entry.header("schema"), entry.header("seq")), (Some("hueflow.event/1"), Some("3")));
+    assert_eq!((entry.header("schema"), entry.header("seq")), (Some("hueflow.event/2"), Some("3")));
     let json: EventJson = serde_json::from_slice(&entry.value).unwrap();
     assert_eq!((json.event.as_str(), json.change.as_str(), json.frame), ("line-stopped", "begin", 6));
     assert_eq!((json.value, json.captured_at.as_str()), (Some(0.250_003), "2023-11-14T22:13:20.099999Z"));
     // On another topic, or not readable: a dead letter with all its bytes, which can be judged again.
     let wrong = judged("metrics", &event(8, 3, "line-stopped", EventChange::Begin)).0;
     assert_eq!((wrong.dead, wrong.header("reason")), (true, Some("kind-topic")));
-    let newer = firmware::custody::Envelope { payload_version: 2, ..envelope(Kind::Event, 8, 4) };
+    let newer = firmware::custody::Envelope { payload_version: 3, ..envelope(Kind::Event, 8, 4) };
     let (letter, effect) = judged("event", &[&newer.seal(b"x")[..], b"x"].concat());
     assert_eq!((letter.dead, letter.header("reason")), (true, Some("payload-version")));
     assert_eq!((letter.topic, effect), (Topic::Event, Effect::Record { stream: 8, seq: 4 }));
+}
+
+#[test]
+fn an_event_of_an_older_edge_is_kept_and_a_blinking_one_has_pattern_and_rate() {
+    // Version 1: frame, name, begin, no value.
+    let old = firmware::custody::Envelope { payload_version: 1, ..envelope(Kind::Event, 8, 3) };
+    let payload = [9, 4, b'd', b'o', b'o', b'r', 0, 0];
+    let (entry, _) = judged("event", &[&old.seal(&payload)[..], &payload].concat());
+    let json: EventJson = serde_json::from_slice(&entry.value).unwrap();
+    assert_eq!((json.event.as_str(), json.frame, json.change.as_str(), json.pattern), ("door", 9, "begin", None));
+    let (entry, _) = judged("event", &common::event(8, 4, "lamp", EventChange::Turn));
+    let json: EventJson = serde_json::from_slice(&entry.value).unwrap();
+    let told = (json.change.as_str(), json.pattern.as_deref(), json.rate_hz);
+    assert_eq!(told, ("turn", Some("blinking"), Some(1.25)));
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, live) = (Store::open(&config(dir.path())).unwrap(), Live::default());
+    store.begin("j").unwrap();
+    let mut rate = |offset, delivery| {
+        let batch = batch(offset, &[("event", delivery)]);
+        store.apply(&batch).unwrap().into_iter().for_each(|e| live.take(e));
+        let start = "hueflow_metrics_event_blink_hertz{device=\"pi\",event=\"lamp\"} ";
+        exposition::text(&live).lines().find_map(|l| l.strip_prefix(start).map(str::to_owned))
+    };
+    assert_eq!(rate(1, common::event(8, 5, "lamp", EventChange::Turn)).as_deref(), Some("1.25"));
+    assert_eq!(rate(2, common::event(8, 6, "lamp", EventChange::End)).as_deref(), Some("0"));
 }
 
 #[test]
@@ -100,7 +125,7 @@ fn events_are_stored_once_in_order_and_one_of_an_earlier_boot_is_over() {
     assert_eq!((active(&live, "door").as_deref(), active(&live, "lamp").as_deref()), (Some("0"), Some("1")));
     let query = open_reader(&config(dir.path())).unwrap();
     let latest = query.latest_events("pi").unwrap();
-    let names: Vec<_> = latest.iter().map(|e| (e.event.event.as_str(), e.event.seq, e.event.begins())).collect();
+    let names: Vec<_> = latest.iter().map(|e| (e.event.event.as_str(), e.event.seq, e.event.is_on())).collect();
     assert_eq!(names, [("door", 3, false), ("lamp", 2, true)]);
     assert_eq!(latest[0].event.value, Some(0.250_003));
     // A later boot, in which nothing has begun.

@@ -110,3 +110,23 @@ fn a_store_of_a_newer_version_is_refused_and_left_as_it_is() {
     assert!(e.to_string().contains("version 99"), "{e}");
     assert_eq!(number(&db, "SELECT count(*) FROM reports"), 3_000);
 }
+
+#[test]
+fn events_of_a_store_of_version_3_have_no_pattern_and_take_new_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig::of_file(dir.path().join("store.db"));
+    let mut store = Store::open(&config).unwrap();
+    store.begin("j").unwrap();
+    let event = |seq| common::event(8, seq, if seq == 1 { "door" } else { "lamp" }, firmware::wire::EventChange::Begin);
+    store.apply(&batch(1, &[("event", event(1))])).unwrap();
+    drop(store);
+    let db = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+    let older =
+        "ALTER TABLE events DROP COLUMN pattern; ALTER TABLE events DROP COLUMN rate_hz; PRAGMA user_version = 3";
+    db.execute_batch(older).unwrap();
+    let mut store = Store::open(&config).unwrap();
+    store.apply(&batch(2, &[("event", event(2))])).unwrap();
+    let found = open_reader(&config).unwrap().latest_events("pi").unwrap();
+    let patterns: Vec<_> = found.iter().map(|e| (e.event.event.as_str(), e.event.pattern.as_deref())).collect();
+    assert_eq!(patterns, [("door", None), ("lamp", Some("blinking"))]);
+}

@@ -2,6 +2,7 @@
 //!
 //! Each counter has one writer. Reading them together gives no consistent moment, and none is needed.
 
+use crate::event::States;
 use firmware::limits::REGIONS_MAX;
 use firmware::wire::RegionShare;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -46,14 +47,14 @@ pub struct Counters {
     pub connected: AtomicBool,
     /// The broker is connected, and no bridge has been heard of for too long.
     pub is_bridge_missing: AtomicBool,
-    /// Bits of the events that are active after the last frame, by their place in the configuration.
-    pub active_events: AtomicU64,
     /// Frames a second, in tenths; 0 before the second frame.
     pub fps_tenths: AtomicU64,
     /// Changes of events that were given up because too many waited for the disk.
     pub events_refused: AtomicU64,
     /// The shares of the last frame's regions.
     pub regions: Mutex<heapless::Vec<RegionShare, REGIONS_MAX>>,
+    /// The states of events after the last frame.
+    pub events: Mutex<States>,
 }
 
 impl Counters {
@@ -62,6 +63,18 @@ impl Counters {
         if !regions.is_empty() {
             self.regions.lock().unwrap_or_else(PoisonError::into_inner).clone_from(regions);
         }
+    }
+
+    /// Keeps the states of events; nothing without any.
+    pub fn see_events(&self, states: &States) {
+        if !states.is_empty() {
+            self.events.lock().unwrap_or_else(PoisonError::into_inner).clone_from(states);
+        }
+    }
+
+    /// The states of events after the last frame.
+    pub fn last_events(&self) -> States {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The shares of the last frame's regions.

@@ -4,10 +4,12 @@
 //! the machine's vitals. Anyone who reaches the address can read it, so it is on loopback unless told otherwise.
 
 use crate::counters::{Counters, get};
+use crate::event::EventSpec;
 use crate::health::{ChildReport, State};
 use crate::http::{answer, head, is_meant};
 use crate::spec::{Colour, Region};
 use crate::vitals::Vitals;
+use firmware::wire::Pattern;
 use std::fmt::Write;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -59,7 +61,7 @@ fn serve_one(client: &mut TcpStream, page: &impl Fn() -> String) -> io::Result<(
 /// The page, in Prometheus's text format.
 pub fn page(
     counters: &Counters,
-    (regions, colours): (&[Region], &[Colour]),
+    (regions, colours, events): (&[Region], &[Colour], &[EventSpec]),
     children: &[ChildReport],
     vitals: &Vitals,
     is_clock_synchronised: bool,
@@ -109,6 +111,7 @@ pub fn page(
         page.metric(name, "gauge", help, &[("", value)]);
     }
     page.regions(counters, regions, colours);
+    page.events(counters, events);
     page.children(children);
     page.vitals(vitals);
     page.text
@@ -146,6 +149,19 @@ impl Page {
             "Failures of a child since the start, failed attempts to open it included.",
             &told,
         );
+    }
+
+    /// The events after the last frame. Names need no escapes.
+    fn events(&mut self, counters: &Counters, events: &[EventSpec]) {
+        let (mut active, mut rates) = (Vec::new(), Vec::new());
+        for (event, state) in events.iter().zip(&counters.last_events()) {
+            let labels = format!("{{event=\"{}\"}}", event.name);
+            active.push((labels.clone(), f64::from(u8::from(state.is_active))));
+            let rate_hz = |pattern: Pattern| f64::from(pattern.rate_millihz().unwrap_or(0)) / 1e3;
+            rates.extend(state.pattern.map(|pattern| (labels, rate_hz(pattern))));
+        }
+        self.labelled("event_active", "gauge", "1 while an event is active.", &active);
+        self.labelled("event_blink_hertz", "gauge", "How fast an event blinks; 0: steady or off.", &rates);
     }
 
     /// The last frame's regions. Names need no escapes.
@@ -207,6 +223,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::EventState;
     use crate::health::Child;
     use firmware::wire::{NamedShare, RegionShare};
     use std::io::{Read, Write as _};
@@ -230,7 +247,12 @@ mod tests {
         let named = [NamedShare { colour: 1, pixels: 50, de00_q6: 96 }].into_iter().collect();
         counters.see_regions(&[RegionShare { region: 1, pixels: 200, named }].into_iter().collect());
         let watched = ([region("door"), region("stack-1")], [colour("red"), colour("green")]);
-        let text = page(&counters, (&watched.0, &watched.1), &[camera.report()], &vitals, true);
+        let event = |name: &str| EventSpec { name: name.try_into().unwrap(), ..EventSpec::default() };
+        let blinking = Some(Pattern::Blinking { rate_millihz: 1_250 });
+        let states = [EventState::default(), EventState { is_active: true, pattern: blinking }];
+        counters.see_events(&states.into_iter().collect());
+        let events = [event("moved"), event("lamp")];
+        let text = page(&counters, (&watched.0, &watched.1, &events), &[camera.report()], &vitals, true);
         for line in [
             "hueflow_edge_frames_total 7",
             "hueflow_edge_records_held 3",
@@ -240,6 +262,9 @@ mod tests {
             r#"hueflow_edge_region_colour_share{region="stack-1",colour="red"} 0"#,
             r#"hueflow_edge_region_colour_share{region="stack-1",colour="green"} 0.25"#,
             r#"hueflow_edge_region_colour_de00{region="stack-1",colour="green"} 1.5"#,
+            r#"hueflow_edge_event_active{event="moved"} 0"#,
+            r#"hueflow_edge_event_active{event="lamp"} 1"#,
+            r#"hueflow_edge_event_blink_hertz{event="lamp"} 1.25"#,
             r#"hueflow_edge_child_state{name="camera",what="file:a \"b\"\\c",state="waiting"} 1"#,
             r#"hueflow_edge_child_failures_total{name="camera",what="file:a \"b\"\\c"} 1"#,
         ] {

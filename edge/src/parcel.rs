@@ -4,7 +4,7 @@
 //! number of parcels goes round between See and Send for ever. A record's payload has at most `PAYLOAD_BYTES_MAX` bytes, or
 //! what the broker takes: a picture or census is cut into parts.
 
-use crate::event::{Active, Changes, Events};
+use crate::event::{Changes, Events, States};
 use crate::slot::empty_report;
 use firmware::frame::Frame;
 use firmware::limits::{PARTS_MAX, PAYLOAD_BYTES_MAX};
@@ -128,10 +128,10 @@ pub struct Parcel {
     pub captured_at_us: u64,
     /// The clock was synchronised.
     pub clock_synced: bool,
-    /// What began or ended with the frame.
+    /// What began, ended or turned with the frame.
     pub events: Changes,
-    /// Which events are active.
-    pub active: Active,
+    /// How each event is.
+    pub states: States,
     /// A census's payloads, if one is due.
     pub census: Parts,
     /// How the picture leaves.
@@ -152,7 +152,7 @@ impl Default for Parcel {
             captured_at_us: 0,
             clock_synced: false,
             events: Changes::new(),
-            active: 0,
+            states: States::new(),
             census: Parts::default(),
             way: PictureWay::None,
             labels: Vec::new(),
@@ -179,7 +179,7 @@ impl Parcel {
     /// Adds what happened to events in the frame.
     pub fn add_events(&mut self, events: &Events) {
         self.events.clone_from(events.changes());
-        self.active = events.active();
+        self.states = events.states();
     }
 
     /// Adds a census of the frame in payloads of at most `payload_max` bytes. `scratch` and `row` grow to what the frame

@@ -25,7 +25,7 @@ use crate::watch::WatchMemory;
 use firmware::frame::Frame;
 use firmware::limits::PAYLOAD_BYTES_MAX;
 use firmware::node::{Node, Settings};
-use firmware::wire::{EventChange, Report};
+use firmware::wire::Report;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
@@ -210,14 +210,17 @@ impl See {
         }
     }
 
-    /// What begins or ends with a frame.
+    /// What begins, ends or turns with a frame.
     fn see_events(&self, frame: &Frame<'_>, report: &Report, work: &mut Work) {
         for event in work.events.see(report, frame.stamp.captured_at_us) {
             let value = event.value_micro.map_or(f64::NAN, |value| value as f64 / 1e6);
-            let does = if event.change == EventChange::Begin { "begins" } else { "ends" };
-            log::info!("event {} {does} with frame {}, value {value:.4}", event.name, event.frame);
+            let (does, name, frame) = (event.change.verb(), &event.name, event.frame);
+            match event.pattern {
+                Some(pattern) => log::info!("event {name} {does} with frame {frame}, {pattern}, value {value:.4}"),
+                None => log::info!("event {name} {does} with frame {frame}, value {value:.4}"),
+            }
         }
-        self.counters.active_events.store(work.events.active().into(), Ordering::Relaxed);
+        self.counters.see_events(&work.events.states());
     }
 
     /// Log lines and the status line.

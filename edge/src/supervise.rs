@@ -91,7 +91,7 @@ impl Supervisor {
         let config = Arc::clone(&self.config);
         let page = move || {
             let vitals = Vitals::look(Path::new("/"), spool.as_deref());
-            let watched = (&config.regions[..], &config.colours[..]);
+            let watched = (&config.regions[..], &config.colours[..], &config.events[..]);
             metrics::page(&counters, watched, &health.report(), &vitals, clock.is_synchronised())
         };
         match metrics::serve(listen, page) {

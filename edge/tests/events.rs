@@ -34,6 +34,10 @@ clear_ms = 100
 [[event]]
 name = \"never\"
 when = \"not clusters > 0\"
+[[event]]
+name = \"beacon\"
+when = \"share(red-lamp, stack-1) > 0.5\"
+[event.blink]
 ";
 
 /// Frames that are grey, and then as many that are red.
@@ -73,16 +77,19 @@ fn run(dir: &Path, broker: &Broker, blinks: usize, args: &[&str]) {
 }
 
 /// The events of a name in the order of their records, with their capture times.
-fn timed(heard: &Heard, name: &str) -> Vec<(u64, EventChange, u64)> {
+fn records(heard: &Heard, name: &str) -> Vec<(EventRecord, u64)> {
     let records = heard.journal.values().map(|r| Envelope::open(r).unwrap());
     let events = records.filter(|(e, _)| e.kind() == Some(Kind::Event));
     let read = |payload| wire::decode::<EventRecord>(EventRecord::VERSION, payload).unwrap();
-    let events = events.map(|(e, payload)| (read(payload), e.captured_at_us));
-    events.filter(|(e, _)| e.name == name).map(|(e, at_us)| (e.frame, e.change, at_us)).collect()
+    events.map(|(e, payload)| (read(payload), e.captured_at_us)).filter(|(e, _)| e.name == name).collect()
+}
+
+fn timed(heard: &Heard, name: &str) -> Vec<(u64, EventChange, u64)> {
+    records(heard, name).into_iter().map(|(e, at_us)| (e.frame, e.change, at_us)).collect()
 }
 
 fn events(heard: &Heard, name: &str) -> Vec<(u64, EventChange)> {
-    timed(heard, name).into_iter().map(|(frame, change, _)| (frame, change)).collect()
+    records(heard, name).into_iter().map(|(e, _)| (e.frame, e.change)).collect()
 }
 
 #[test]
@@ -105,7 +112,7 @@ fn events_begin_and_end_with_their_frames_and_none_is_lost_or_twice() {
     assert_eq!(seqs, (0..seqs.len() as u64).collect::<Vec<_>>(), "reports and events are one sequence without gaps");
     assert!(heard.forgotten > 5 && heard.connections > 1);
     let status = heard.statuses.iter().find(|s| s["state"] == "online").unwrap();
-    assert_eq!(status["events"], serde_json::json!(["lamp", "lamp-for-long", "never"]));
+    assert_eq!(status["events"], serde_json::json!(["lamp", "lamp-for-long", "never", "beacon"]));
     let reports = heard.journal.values().filter(|r| Envelope::open(r).unwrap().0.kind == Report::KIND as u8).count();
     assert_eq!(reports, 10 * 2 * HALF);
 }
@@ -124,6 +131,10 @@ fn waits_are_counted_by_capture_times_and_records_leave_at_once() {
         let wait_us = if n % 2 == 0 { 150_000 } else { 100_000 };
         assert!(at_us - of_lamp.2 >= wait_us, "{long:?} {lamp:?}");
     }
+    let beacon = records(&heard, "beacon");
+    let first = beacon.first().map(|(e, _)| (e.change, e.pattern.unwrap().word()));
+    assert_eq!(first, Some((EventChange::Begin, "blinking")), "{beacon:?}");
+    println!("the clip blinks at 2.5 Hz: {}", beacon[0].0.pattern.unwrap());
     let mut late_us: Vec<u64> = heard.event_late_us.clone();
     late_us.sort_unstable();
     assert!(late_us.len() >= 23 + long.len(), "{late_us:?}");

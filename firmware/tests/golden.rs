@@ -2,7 +2,7 @@
 //!
 //! The tests encode fixed values, step drawn frames and compare the results with the files in `tests/golden/`.
 //! `HUEFLOW_BLESS=1` writes the files anew. A new layout gets a new payload version, and the bytes of the version before it
-//! a file of its own (`report-1.hex`, `report-2.hex`), which nothing writes: they must decode for ever.
+//! a file of its own (`report-1.hex`, `event-1.hex`), which nothing writes: they must decode for ever.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../bare/src/digest.rs"]
@@ -13,8 +13,8 @@ mod scene;
 use firmware::custody::{Ack, Envelope, JournalId, Kind, StreamAck, StreamWindow, Window, WindowId};
 use firmware::limits::CONTROL_BYTES_MAX;
 use firmware::wire::{
-    self, CensusHead, EventChange, EventRecord, Loss, LossReason, Method, Micros, OriginalHead, Payload, PictureHead,
-    Report,
+    self, CensusHead, EventChange, EventRecord, Loss, LossReason, Method, Micros, OriginalHead, Pattern, Payload,
+    PictureHead, Report,
 };
 use std::fmt::Write;
 use std::path::Path;
@@ -114,12 +114,7 @@ fn every_kind_of_record_has_the_bytes_it_had() {
     };
     let loss = Loss { stream: 2, from: 10, to: 300, reason: LossReason::Full };
     let original = OriginalHead { frame: 299, width: 320, height: 300 };
-    let event = EventRecord {
-        frame: 299,
-        name: "line-stopped".try_into().unwrap(),
-        change: EventChange::Begin,
-        value_micro: Some(-31_250),
-    };
+    let event = event(Some(Pattern::Blinking { rate_millihz: 1_250 }));
     let all = [
         ("report", record(&report(), &[])),
         ("census", record(&census, &[5, 4, 0x80, 2, 1])),
@@ -132,8 +127,18 @@ fn every_kind_of_record_has_the_bytes_it_had() {
     assert_eq!(Kind::from_byte(7), None, "a new kind needs its line above");
 }
 
-/// The report of a golden record.
-fn golden_report(hex: &str) -> Report {
+fn event(pattern: Option<Pattern>) -> EventRecord {
+    EventRecord {
+        frame: 299,
+        name: "line-stopped".try_into().unwrap(),
+        change: EventChange::Begin,
+        value_micro: Some(-31_250),
+        pattern,
+    }
+}
+
+/// The value of a golden record.
+fn golden_value<T: Payload>(hex: &str) -> T {
     let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
     let record: Vec<u8> = digits.chunks(2).map(byte).collect();
@@ -147,14 +152,19 @@ fn reports_of_every_version_say_what_they_said() {
     let v2 = Report { refine: wire::Refine::Mse, ..unknown.clone() };
     let (births, deaths) = (Default::default(), Default::default());
     let v1 = Report { refine: wire::Refine::None, births, deaths, ..unknown };
-    assert_eq!(golden_report(include_str!("../../tests/golden/report-1.hex")), v1);
-    assert_eq!(golden_report(include_str!("../../tests/golden/report-2.hex")), v2);
-    assert_eq!(golden_report(&record(&report(), &[])), report());
+    assert_eq!(golden_value::<Report>(include_str!("../../tests/golden/report-1.hex")), v1);
+    assert_eq!(golden_value::<Report>(include_str!("../../tests/golden/report-2.hex")), v2);
+    assert_eq!(golden_value::<Report>(&record(&report(), &[])), report());
+}
+
+#[test]
+fn events_of_every_version_say_what_they_said() {
+    assert_eq!(golden_value::<EventRecord>(include_str!("../../tests/golden/event-1.hex")), event(None));
 }
 
 #[test]
 fn a_certificate_of_0_in_an_old_report_is_one_only_where_the_method_gives_one() {
-    let uniform = golden_report(include_str!("../../tests/golden/report-2.hex"));
+    let uniform = golden_value::<Report>(include_str!("../../tests/golden/report-2.hex"));
     let scatter_q12 = |method, coreset_points, scatter_q12: u8| {
         // A report of version 2, field by field as postcard has it: 4 pixels in one cluster.
         let head = [0, 0, 4, 1, method as u8, 50, 100, 1, 2, 7, 0, coreset_points, scatter_q12, 5, 1, 0, 0, 0, 0];

@@ -7,7 +7,9 @@ pub mod edge;
 
 use firmware::custody::{Envelope, JournalId, Kind, StreamWindow, Window, WindowId};
 use firmware::limits::CONTROL_BYTES_MAX;
-use firmware::wire::{self, EventChange, EventRecord, Loss, LossReason, Method, Micros, Refine, Report, Swatch};
+use firmware::wire::{
+    self, EventChange, EventRecord, Loss, LossReason, Method, Micros, Pattern, Refine, Report, Swatch,
+};
 use hueflow_bridge::relay::verdict::seal;
 
 pub fn report(frame: u64) -> Report {
@@ -45,7 +47,11 @@ pub fn report(frame: u64) -> Report {
 
 pub fn envelope(kind: Kind, stream: u64, seq: u64) -> Envelope {
     let captured_at_us = 1_700_000_000_000_000 + seq * 33_333;
-    let payload_version = if kind == Kind::Report { <Report as wire::Payload>::VERSION } else { 1 };
+    let payload_version = match kind {
+        Kind::Report => <Report as wire::Payload>::VERSION,
+        Kind::Event => <EventRecord as wire::Payload>::VERSION,
+        _ => 1,
+    };
     Envelope { kind: kind as u8, payload_version, clock_synced: true, stream, seq, captured_at_us }
 }
 
@@ -56,7 +62,9 @@ pub fn record(stream: u64, seq: u64) -> Vec<u8> {
 
 /// An event record; its frame is its seq.
 pub fn event(stream: u64, seq: u64, name: &str, change: EventChange) -> Vec<u8> {
-    let event = EventRecord { frame: seq, name: name.try_into().unwrap(), change, value_micro: Some(500_000) };
+    let pattern =
+        Some(if change == EventChange::End { Pattern::Off } else { Pattern::Blinking { rate_millihz: 1_250 } });
+    let event = EventRecord { frame: seq, name: name.try_into().unwrap(), change, value_micro: Some(500_000), pattern };
     seal(&envelope(Kind::Event, stream, seq), &event, &[]).unwrap()
 }
 

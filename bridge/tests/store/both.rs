@@ -53,9 +53,10 @@ fn events_are_one_row_each_and_the_last_of_each_name_is_found(g: &Ground) {
         store.apply(&batch(offset, &[("event", delivery.clone())])).unwrap();
     }
     let found = open_reader(&g.config()).unwrap().latest_events("pi").unwrap();
-    let words = found.iter().map(|e| (e.event.event.as_str(), e.event.stream.as_str(), e.event.seq, e.event.begins()));
+    let words = found.iter().map(|e| (e.event.event.as_str(), e.event.stream.as_str(), e.event.seq, e.event.is_on()));
     assert_eq!(words.collect::<Vec<_>>(), [("door", "10", 0, true), ("lamp", "8", 1, true)]);
     assert_eq!((found[1].event.value, found[1].event.frame), (Some(0.5), 1));
+    assert_eq!((found[1].event.pattern.as_deref(), found[1].event.rate_hz), (Some("blinking"), Some(1.25)));
     let line = store.ledger().unwrap();
     assert_eq!(line.iter().map(|l| (l.stored, l.duplicates)).collect::<Vec<_>>(), [(3, 2), (1, 0)]);
 }

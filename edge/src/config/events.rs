@@ -1,6 +1,6 @@
 //! The events that the configuration's `[[event]]` tables describe.
 //!
-//! An event has a name, a condition and two waits. The condition is read here, with the names of the configured colours and
+//! An event has a name, a condition, two waits, and perhaps a table `blink`. The condition is read here, with the names of the configured colours and
 //! regions, so that a wrong one is refused at the start. Anything else in a table is refused, and so are two of one name.
 
 use super::Raw;
@@ -27,17 +27,28 @@ impl Raw {
         let mut events = Vec::new();
         for table in &tables {
             let name = name(&word, "event.name", table, names.iter())?;
-            only(&word, table, &["name", "when", "for_ms", "clear_ms"])?;
+            only(&word, table, &["name", "when", "for_ms", "clear_ms", "blink"])?;
             let when = table.get("when").and_then(Value::as_str).unwrap_or("");
             let condition = parse(when, Names { colours: &colours, regions: &regions })
                 .map_err(|e| word.refuse_part("event.when", show(&when.into()), format!("a condition: {e}")))?;
             let waits =
                 Waits { for_us: wait_us(&word, "for_ms", table)?, clear_us: wait_us(&word, "clear_ms", table)? };
+            let with_blink = with_blink(&word, table)?;
             // A name that is allowed fits.
-            events.push(EventSpec { name: name.as_str().try_into().unwrap_or_default(), condition, waits });
+            let fitting = name.as_str().try_into().unwrap_or_default();
+            events.push(EventSpec { name: fitting, condition, waits, with_blink });
             names.push(name);
         }
         Ok(events)
+    }
+}
+
+/// Whether there is a table `blink`. It has no keys.
+fn with_blink(word: &Word, table: &Table) -> Result<bool, ConfigError> {
+    match table.get("blink") {
+        None => Ok(false),
+        Some(Value::Table(keys)) if keys.is_empty() => Ok(true),
+        Some(other) => Err(word.refuse_part("event.blink", show(other), "a table without keys, or left out")),
     }
 }
 
@@ -74,7 +85,8 @@ mod tests {
         clear_ms = 2000
         [[event]]
         name = \"many\"
-        when = \"clusters >= 9\"";
+        when = \"clusters >= 9\"
+        [event.blink]";
 
     #[test]
     fn events_are_read_and_printed_so_that_they_read_back() {
@@ -82,6 +94,7 @@ mod tests {
         let of =
             |n: usize| (sound.events[n].name.as_str(), sound.events[n].waits.for_us, sound.events[n].waits.clear_us);
         assert_eq!((of(0), of(1)), (("line-stopped", 500_000, 2_000_000), ("many", 0, 0)));
+        assert_eq!((sound.events[0].with_blink, sound.events[1].with_blink), (false, true));
         assert_eq!(config(&sound.print_all()).unwrap().events, sound.events);
     }
 
@@ -94,6 +107,7 @@ mod tests {
             ("for_ms = 500", "for_ms = -1", ["event.for_ms", "-1", "86400000"]),
             ("clear_ms = 2000", "clear_ms = 0.5", ["event.clear_ms", "0.5", "whole"]),
             ("for_ms = 500", "every = 3", ["event", "every = 3", "clear_ms"]),
+            ("[event.blink]", "[event.blink]\nhz = 2", ["event.blink", "hz = 2", "without keys"]),
         ] {
             let why = config(&SOUND.replace(from, to)).unwrap_err();
             assert!(SOUND.contains(from) && words.iter().all(|word| why.contains(word)), "{to}: {why}");

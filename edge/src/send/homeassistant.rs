@@ -108,6 +108,17 @@ fn components(names: &Names) -> Map<String, Value> {
         });
         all.insert(format!("event_{event}"), component);
     }
+    for event in &names.blinks {
+        let mut pattern =
+            sensor(&format!("{event} pattern"), &format!("value_json.blink['{event}'].pattern"), "mdi:alarm-light");
+        (pattern["device_class"], pattern["options"]) = ("enum".into(), json!(["off", "steady", "blinking"]));
+        all.insert(format!("pattern_{event}"), pattern);
+        // 0 Hz while it does not blink: a number in every message.
+        let template = format!("value_json.blink['{event}'].rate_hz | default(0, true)");
+        let mut rate = number(&format!("{event} rate"), &template, Some("Hz"), "mdi:metronome");
+        rate["device_class"] = "frequency".into();
+        all.insert(format!("rate_{event}"), rate);
+    }
     all
 }
 
@@ -197,7 +208,7 @@ mod tests {
 
     fn names() -> Names {
         let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Names { regions: of(&["a", "b"]), colours: of(&["red"]), events: of(&["door"]) }
+        Names { regions: of(&["a", "b"]), colours: of(&["red"]), events: of(&["door", "lamp"]), blinks: of(&["lamp"]) }
     }
 
     fn assert_known(value: &Value, known: &[&str]) {
@@ -219,7 +230,8 @@ mod tests {
             assert!(component["value_template"].as_str().unwrap().starts_with("{{ value_json."), "{key}");
             assert!(ids.insert(component["unique_id"].to_string()), "{key}");
         }
-        assert_eq!(ids.len(), 3 + 2 + 1);
+        assert_eq!(ids.len(), 3 + 2 + 2 + 2);
+        assert_eq!(payload["components"]["pattern_lamp"]["options"], json!(["off", "steady", "blinking"]));
         assert_eq!(announced.topic, "homeassistant/device/hueflow-home/pi/config");
         assert_eq!(payload["components"]["event_door"]["value_template"], "{{ value_json.events['door'] }}");
         assert_eq!(payload["availability_topic"], "hueflow/home/pi/status");
@@ -228,7 +240,7 @@ mod tests {
     #[test]
     fn what_is_not_configured_any_more_is_removed_once() {
         let (_, before) = subject().payload(&names(), &Announced::default());
-        let fewer = Names { events: Vec::new(), ..names() };
+        let fewer = Names { events: Vec::new(), blinks: Vec::new(), ..names() };
         let (payload, after) = subject().payload(&fewer, &before);
         assert_eq!(payload["components"]["event_door"], json!({ "platform": "binary_sensor" }));
         let (payload, _) = subject().payload(&fewer, &after);

@@ -1,10 +1,10 @@
 //! The small JSON message `state`: what the camera sees now, for home automation.
 //!
 //! Inputs are parcels; results are a retained message at most once a second: clusters, dominant colour, named colours by region
-//! in percent, events, and frames a second. It is no record: the newest takes the place of the one before.
+//! in percent, events, which of them blink, and frames a second. It is no record: the newest takes the place of the one before.
 
 use super::status::Names;
-use crate::event::Active;
+use crate::event::States;
 use crate::parcel::Parcel;
 use crate::slot::empty_report;
 use firmware::wire::{Report, Swatch};
@@ -21,7 +21,7 @@ const AHEAD_PERCENT: u64 = 110;
 #[derive(Debug)]
 pub(super) struct State {
     report: Report,
-    active: Active,
+    states: States,
     dominant: Option<u32>,
     is_new: bool,
     due: Instant,
@@ -29,7 +29,7 @@ pub(super) struct State {
 
 impl Default for State {
     fn default() -> State {
-        State { report: empty_report(), active: 0, dominant: None, is_new: false, due: Instant::now() }
+        State { report: empty_report(), states: States::new(), dominant: None, is_new: false, due: Instant::now() }
     }
 }
 
@@ -38,7 +38,7 @@ impl State {
     pub fn see(&mut self, parcel: &Parcel) {
         if parcel.with_report {
             self.report.clone_from(&parcel.report);
-            self.active = parcel.active;
+            self.states.clone_from(&parcel.states);
             self.dominant = dominant(&self.report, self.dominant).map(|swatch| swatch.id);
             self.is_new = true;
         }
@@ -72,16 +72,23 @@ impl State {
             };
             (name.clone(), Value::Object(names.colours.iter().zip(0..).map(colour).collect()))
         };
-        let event =
-            |(name, n): (&String, usize)| (name.clone(), if self.active >> n & 1 == 1 { "on" } else { "off" }.into());
+        let state = |n: usize| self.states.get(n).copied().unwrap_or_default();
+        let event = |(name, n): (&String, usize)| (name.clone(), if state(n).is_active { "on" } else { "off" }.into());
+        let light = |(name, n): (&String, usize)| {
+            let pattern = state(n).pattern?;
+            let rate_hz = pattern.rate_millihz().map(|millihz| f64::from(millihz) / 1e3);
+            Some((name.clone(), json!({ "pattern": pattern.word(), "rate_hz": rate_hz })))
+        };
         let regions: Map<String, Value> = names.regions.iter().zip(0..).map(region).collect();
         let events: Map<String, Value> = names.events.iter().zip(0..).map(event).collect();
+        let blink: Map<String, Value> = names.events.iter().zip(0..).filter_map(light).collect();
         json!({
             "frame": self.report.frame,
             "clusters": self.report.palette.len(),
             "dominant": dominant,
             "regions": regions,
             "events": events,
+            "blink": blink,
             "fps": fps_tenths as f64 / 10.0,
         })
         .to_string()
@@ -104,19 +111,27 @@ fn dominant(report: &Report, before: Option<u32>) -> Option<&Swatch> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use firmware::wire::{NamedShare, RegionShare};
+    use crate::event::EventState;
+    use firmware::wire::{NamedShare, Pattern, RegionShare};
 
     fn parcel(pixels: &[u32]) -> Parcel {
         let swatch = |(id, &pixels): (u32, &u32)| Swatch { id, rgb_q6: [64 * 16 * id as u16, 0, 64 * 255], pixels };
         let palette = (0..).zip(pixels).map(swatch).collect();
         let named = [NamedShare { colour: 1, pixels: 25, de00_q6: 0 }].into_iter().collect();
         let regions = [RegionShare { region: 0, pixels: 200, named }].into_iter().collect();
-        Parcel { report: Report { frame: 9, palette, regions, ..empty_report() }, active: 0b10, ..Parcel::default() }
+        let on = EventState { is_active: true, pattern: Some(Pattern::Blinking { rate_millihz: 1_250 }) };
+        let states = [EventState::default(), on].into_iter().collect();
+        Parcel { report: Report { frame: 9, palette, regions, ..empty_report() }, states, ..Parcel::default() }
     }
 
     fn names() -> Names {
         let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Names { regions: of(&["stack-1"]), colours: of(&["red", "green"]), events: of(&["door", "lamp"]) }
+        Names {
+            regions: of(&["stack-1"]),
+            colours: of(&["red", "green"]),
+            events: of(&["door", "lamp"]),
+            blinks: of(&["lamp"]),
+        }
     }
 
     #[test]
@@ -126,7 +141,8 @@ mod tests {
         let json: Value = serde_json::from_str(&state.json(&names(), 299)).unwrap();
         let want = json!({
             "frame": 9, "clusters": 2, "dominant": { "hex": "#1000ff", "share": 75.0, "id": 1 },
-            "regions": { "stack-1": { "red": 0.0, "green": 12.5 } }, "events": { "door": "off", "lamp": "on" }, "fps": 29.9,
+            "regions": { "stack-1": { "red": 0.0, "green": 12.5 } }, "events": { "door": "off", "lamp": "on" },
+            "blink": { "lamp": { "pattern": "blinking", "rate_hz": 1.25 } }, "fps": 29.9,
         });
         assert_eq!(json, want);
     }

@@ -39,15 +39,19 @@ pub struct Names {
     pub colours: Vec<String>,
     /// Of events.
     pub events: Vec<String>,
+    /// Of the events that tell blinking from steady.
+    pub blinks: Vec<String>,
 }
 
 impl Names {
     /// Those of a configuration.
     pub fn of(config: &Config) -> Names {
+        let blinks = config.events.iter().filter(|event| event.with_blink);
         Names {
             regions: config.regions.iter().map(|region| region.name.clone()).collect(),
             colours: config.colours.iter().map(|colour| colour.name.clone()).collect(),
             events: config.events.iter().map(|event| event.name.as_str().to_owned()).collect(),
+            blinks: blinks.map(|event| event.name.as_str().to_owned()).collect(),
         }
     }
 }
@@ -153,6 +157,7 @@ mod tests {
                 regions: vec!["stack-1".into()],
                 colours: vec!["red".into(), "green".into()],
                 events: vec!["line-stopped".into()],
+                blinks: Vec::new(),
             },
             detail: Detail::All,
             counters: &counters,

@@ -6,7 +6,7 @@
 //!
 //! A record is a [`crate::custody::Envelope`] and a payload. The envelope has the payload's version:
 //!
-//! | kind | payload, version 1 (of a report: 1 to 3) |
+//! | kind | payload, version 1 (of a report: 1 to 3; of an event: 1 and 2) |
 //! |---|---|
 //! | Report | [`Report`] |
 //! | Census | [`CensusHead`], then [`CensusHead::in_part`] times two LEB128 numbers: how far the colour (`0xRRGGBB`) is above the one before (the first: above 0), and how many pixels have it |
@@ -31,7 +31,7 @@ pub use crate::report::{Method, Micros, NamedShare, Refine, RegionShare, Report,
 pub use census::CensusHead;
 #[cfg(feature = "custody")]
 pub use control::{CONTROL_VERSION, Loss, LossReason, decode_ack, decode_window, encode_ack, encode_window};
-pub use event::{EventChange, EventRecord};
+pub use event::{EventChange, EventRecord, Pattern};
 pub use kind::Kind;
 pub use picture::{OriginalHead, PictureHead};
 

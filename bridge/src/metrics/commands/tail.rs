@@ -121,9 +121,18 @@ fn line(e: &Entry, known: &mut Known) -> Option<String> {
 
 fn event_line(e: &EventJson) -> String {
     let time = clock::time_of_day(clock::parse_rfc3339(&e.captured_at).unwrap_or(0));
-    let does = if e.begins() { "begins" } else { "ends" };
+    let does = match e.change.as_str() {
+        "begin" => "begins",
+        "turn" => "turns",
+        _ => "ends",
+    };
+    let pattern = match (&e.pattern, e.rate_hz) {
+        (Some(pattern), Some(rate_hz)) => format!(", {pattern} at {rate_hz:.2} Hz"),
+        (Some(pattern), None) => format!(", {pattern}"),
+        (None, _) => String::new(),
+    };
     let value = e.value.map_or(String::new(), |value| format!(", value {value}"));
-    format!("{time}Z {}: event {} {does} with frame {}{value}", e.device, e.event, e.frame)
+    format!("{time}Z {}: event {} {does} with frame {}{pattern}{value}", e.device, e.event, e.frame)
 }
 
 fn report_line(r: &ReportJson) -> String {
@@ -200,6 +209,12 @@ mod tests {
             time_ms: 1,
             value: json.as_bytes().to_vec(),
         };
+        let blinking: EventJson = serde_json::from_str(
+            &json.replace("\"begin\"", "\"turn\"").replace("0.25", "0.25,\"pattern\":\"blinking\",\"rate_hz\":1.254"),
+        )
+        .unwrap();
+        let expected = "01:02:03.004Z pi: event line-stopped turns with frame 5, blinking at 1.25 Hz, value 0.25";
+        assert_eq!(event_line(&blinking), expected);
         let mut known = Known::default();
         let told = line(&entry, &mut known);
         assert_eq!(told.as_deref(), Some("01:02:03.004Z pi: event line-stopped begins with frame 5, value 0.25"));

@@ -2,7 +2,7 @@
 //!
 //! [`text`] reads what [`Live`] knows at the moment and has no side effects. Each device is a label of its families.
 
-use super::live::{Device, Live};
+use super::live::Live;
 use crate::prom::{Kind, Prom, seconds};
 
 /// The text of `/metrics`.
@@ -34,12 +34,18 @@ pub fn text(live: &Live) -> String {
     let beyond = reports().filter_map(|(name, r)| Some((name, r.beyond_px?)));
     let help = "Pixels of the device's last frame farther than lambda from their centroid.";
     p.each(Gauge, "beyond_pixels", help, "device", beyond);
-    let of_device = |(name, d): (&String, &Device)| {
-        let sample = |(event, is_active): (&str, bool)| (vec![name.clone(), event.to_owned()], u8::from(is_active));
-        d.named_events().map(sample).collect::<Vec<_>>()
+    let events = || {
+        devices.iter().flat_map(|(name, d)| {
+            d.named_events().map(move |(event, is_active)| (vec![name.clone(), event.event.clone()], event, is_active))
+        })
     };
+    let active = events().map(|(labels, _, is_active)| (labels, u8::from(is_active)));
     let help = "1 while an event of the device is active.";
-    p.labelled(Gauge, "event_active", help, &["device", "event"], devices.iter().flat_map(of_device));
+    p.labelled(Gauge, "event_active", help, &["device", "event"], active);
+    let rates = events().filter(|(_, event, _)| event.pattern.is_some());
+    let rates = rates.map(|(labels, event, is_active)| (labels, event.rate_hz.filter(|_| is_active).unwrap_or(0.0)));
+    let help = "How fast an event of the device blinks; 0: steady or off.";
+    p.labelled(Gauge, "event_blink_hertz", help, &["device", "event"], rates);
     let took = reports().map(|(name, r)| (name, seconds(u64::from(r.micros.total))));
     p.each(Gauge, "frame_processing_seconds", "What the device's last frame took at the edge.", "device", took);
     let latency = devices.iter().filter_map(|(name, d)| Some((name, seconds(d.latency_us?))));

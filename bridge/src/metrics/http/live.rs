@@ -8,7 +8,7 @@
 use super::card::{Card, Pace, stripe};
 use super::health::Health;
 use crate::clock;
-use crate::json::ReportJson;
+use crate::json::{EventJson, ReportJson};
 use crate::metrics::ingest::fold::{DeviceStatus, EventChange, PicturePayload, ReportChange};
 use crate::metrics::silhouette::picture::{Joiner, Packed};
 use crate::metrics::store::StoreEvent;
@@ -74,11 +74,11 @@ impl Device {
 
     /// Its named events, and whether each is active as far as is known: one of an earlier boot is over, whether or not its end
     /// was seen.
-    pub fn named_events(&self) -> impl Iterator<Item = (&str, bool)> {
+    pub fn named_events(&self) -> impl Iterator<Item = (&EventJson, bool)> {
         let is_earlier = |change: &EventChange| {
             self.report.as_ref().is_some_and(|last| last.stream != change.event.stream && change.order < self.order)
         };
-        self.changes.iter().map(move |(name, change)| (name.as_str(), change.event.begins() && !is_earlier(change)))
+        self.changes.values().map(move |change| (&change.event, change.event.is_on() && !is_earlier(change)))
     }
 
     /// Its card; it is called `name`.

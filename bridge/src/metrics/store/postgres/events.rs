@@ -13,13 +13,15 @@ use crate::metrics::store::StoreError;
 use postgres::{Row, Transaction};
 
 /// The last change of each event of a device.
-pub(super) const LATEST: &str = "SELECT device, stream, seq, event, change, value, frame, captured_at_us, ord FROM (
+pub(super) const LATEST: &str =
+    "SELECT device, stream, seq, event, change, value, frame, captured_at_us, ord, pattern, rate_hz FROM (
        SELECT e.*, s.ord, row_number() OVER (PARTITION BY e.event ORDER BY s.ord DESC, e.seq DESC) AS n
        FROM events e JOIN streams s ON s.device = e.device AND s.stream = e.stream WHERE e.device = $1) x
      WHERE n = 1 ORDER BY event COLLATE \"C\"";
 /// All events, in the order in which they were stored.
 pub(super) const ALL: &str =
-    "SELECT device, stream, seq, event, change, value, frame, captured_at_us, 0::BIGINT FROM events ORDER BY id";
+    "SELECT device, stream, seq, event, change, value, frame, captured_at_us, 0::BIGINT, pattern, rate_hz
+     FROM events ORDER BY id";
 
 /// Writes an event. Gives how many rows are new: a row of the same stream and seq is left as it is.
 pub(super) fn write(
@@ -27,14 +29,14 @@ pub(super) fn write(
     statements: &mut Statements,
     change: &EventChange,
 ) -> Result<u64, StoreError> {
-    let sql = "INSERT INTO events (device, stream, seq, event, change, value, frame, captured_at_us) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (device, stream, seq) DO NOTHING";
+    let sql = "INSERT INTO events (device, stream, seq, event, change, value, frame, captured_at_us, pattern, rate_hz) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (device, stream, seq) DO NOTHING";
     let statement = statements.get(t, sql)?;
     let e = &change.event;
     let (seq, frame, at_us) = (int(e.seq), int(e.frame), int(change.captured_at_us));
     let words = [text(&e.device), text(&e.stream), text(&e.event), text(&e.change)];
     let [device, stream, event, does] = &words;
-    Ok(t.execute(&statement, &[device, stream, &seq, event, does, &e.value, &frame, &at_us])?)
+    Ok(t.execute(&statement, &[device, stream, &seq, event, does, &e.value, &frame, &at_us, &e.pattern, &e.rate_hz])?)
 }
 
 /// The event of a row of [`LATEST`] or [`ALL`].
@@ -49,6 +51,8 @@ pub(super) fn change(r: &Row) -> EventChange {
         event: r.get(3),
         change: r.get(4),
         value: r.get(5),
+        pattern: r.get(9),
+        rate_hz: r.get(10),
     };
     EventChange { order: r.get(8), captured_at_us, event }
 }

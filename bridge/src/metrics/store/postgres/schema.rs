@@ -11,7 +11,7 @@ use crate::metrics::store::StoreError;
 use postgres::{Client, Transaction};
 
 /// Schema changes in their order. What is in a release is never changed, only added to.
-const MIGRATIONS: [&str; 2] = [TABLES, EVENTS];
+const MIGRATIONS: [&str; 3] = [TABLES, EVENTS, PATTERNS];
 /// The key of the lock that migrations and maintenance take, one for each schema of a database.
 pub(super) const LOCK: &str = "hashtextextended('hueflow ' || current_schema(), 0)";
 
@@ -83,6 +83,8 @@ CREATE TABLE events (
   event TEXT NOT NULL, change TEXT NOT NULL, value DOUBLE PRECISION, frame BIGINT NOT NULL, captured_at_us BIGINT NOT NULL,
   UNIQUE (device, stream, seq));
 ";
+
+const PATTERNS: &str = "ALTER TABLE events ADD COLUMN pattern TEXT, ADD COLUMN rate_hz DOUBLE PRECISION;";
 
 /// Brings the database to the present schema.
 ///

@@ -11,21 +11,21 @@ use crate::metrics::ingest::fold::EventChange;
 use rusqlite::{Connection, Row, params};
 
 /// The last change of each event of a device.
-pub(super) const LATEST: &str = "SELECT device, stream, seq, event, change, value, frame, captured_at_us, ord FROM (
+pub(super) const LATEST: &str =
+    "SELECT device, stream, seq, event, change, value, frame, captured_at_us, ord, pattern, rate_hz FROM (
        SELECT e.*, s.ord, row_number() OVER (PARTITION BY e.event ORDER BY s.ord DESC, e.seq DESC) AS n
        FROM events e JOIN streams s ON s.device = e.device AND s.stream = e.stream WHERE e.device = ?1)
      WHERE n = 1 ORDER BY event";
 /// All events, in the order in which they were stored.
-pub(super) const ALL: &str =
-    "SELECT device, stream, seq, event, change, value, frame, captured_at_us, 0 FROM events ORDER BY id";
+pub(super) const ALL: &str = "SELECT device, stream, seq, event, change, value, frame, captured_at_us, 0, pattern, rate_hz FROM events ORDER BY id";
 
 /// Writes an event. Gives whether it is new: a row of the same stream and seq is left as it is.
 pub(super) fn write(db: &Connection, change: &EventChange) -> rusqlite::Result<bool> {
-    let sql = "INSERT INTO events (device, stream, seq, event, change, value, frame, captured_at_us) \
-               VALUES (?1,?2,?3,?4,?5,?6,?7,?8) ON CONFLICT (device, stream, seq) DO NOTHING";
+    let sql = "INSERT INTO events (device, stream, seq, event, change, value, frame, captured_at_us, pattern, rate_hz) \
+               VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10) ON CONFLICT (device, stream, seq) DO NOTHING";
     let e = &change.event;
     let (seq, frame, at_us) = (int(e.seq), int(e.frame), int(change.captured_at_us));
-    let values = params![e.device, e.stream, seq, e.event, e.change, e.value, frame, at_us];
+    let values = params![e.device, e.stream, seq, e.event, e.change, e.value, frame, at_us, e.pattern, e.rate_hz];
     Ok(db.prepare_cached(sql)?.execute(values)? > 0)
 }
 
@@ -41,6 +41,8 @@ pub(super) fn change(r: &Row<'_>) -> rusqlite::Result<EventChange> {
         event: r.get(3)?,
         change: r.get(4)?,
         value: r.get(5)?,
+        pattern: r.get(9)?,
+        rate_hz: r.get(10)?,
     };
     Ok(EventChange { order: r.get(8)?, captured_at_us, event })
 }

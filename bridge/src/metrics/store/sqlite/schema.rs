@@ -11,7 +11,7 @@ use crate::metrics::store::palette::SWATCH_BYTES;
 use rusqlite::Connection;
 
 /// Version of the schema, in `user_version`.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v TEXT NOT NULL) WITHOUT ROWID;
@@ -51,7 +51,8 @@ CREATE TABLE IF NOT EXISTS dead (
   reason TEXT NOT NULL, bytes INTEGER, sha256 TEXT, at_ms INTEGER NOT NULL, PRIMARY KEY (journal, place, part, pos)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS events (
   id INTEGER PRIMARY KEY, device TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL, event TEXT NOT NULL,
-  change TEXT NOT NULL, value REAL, frame INTEGER NOT NULL, captured_at_us INTEGER NOT NULL, UNIQUE (device, stream, seq));
+  change TEXT NOT NULL, value REAL, frame INTEGER NOT NULL, captured_at_us INTEGER NOT NULL, pattern TEXT, rate_hz REAL,
+  UNIQUE (device, stream, seq));
 CREATE TABLE IF NOT EXISTS statuses (device TEXT PRIMARY KEY, state TEXT NOT NULL, at_ms INTEGER NOT NULL, json TEXT NOT NULL) WITHOUT ROWID;
 ";
 
@@ -115,6 +116,9 @@ pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
         }
         if !has_column(&t, "offsets", "mark")? {
             t.execute_batch("ALTER TABLE offsets ADD COLUMN mark TEXT")?;
+        }
+        if !has_column(&t, "events", "pattern")? {
+            t.execute_batch("ALTER TABLE events ADD COLUMN pattern TEXT; ALTER TABLE events ADD COLUMN rate_hz REAL")?;
         }
         if is_table(&t, "streams_v1")? {
             copy_streams(&t)?;
