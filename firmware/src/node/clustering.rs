@@ -15,10 +15,9 @@ use crate::stream::cut::Start;
 use crate::stream::merge;
 use crate::stream::steer::{Quality, Steer, drop_light};
 
-/// Lloyd's sweeps over all cells, at most: they have mostly converged by then, and the next frame goes on from there.
+/// Lloyd's sweeps over all cells, at most: they have mostly converged by then, and the next frame goes on from there. With
+/// three after the swaps of `cover`, the MSE of 32 stills over the best is 0.2 % higher at lambda 50 and 30.
 const SWEEPS_MAX: u32 = 6;
-/// Sweeps after swaps under the cover: the swaps' own sweeps have mostly converged.
-const SWEEPS_AFTER_SWAPS: u32 = 3;
 /// Sweeps after clusters have opened, so that they and their neighbours find their means.
 const SWEEPS_AFTER_OPENING: u32 = 2;
 /// Rounds of opening and sweeping. Each sweep may uncover another colour; the last round opens without sweeping.
@@ -179,7 +178,7 @@ fn swap_warm(points: &mut Points<'_>, params: Params, clusters: &mut Clusters, o
     let cover = Cover::new(params, points.cell_spread_q6);
     let (swapped, previous) = (points.swapped(), clusters.clone());
     swap_clusters(points, swapped, clusters, swap::TRIES_MAX, 0, |c| cover.count_missed(swapped, c), outcome);
-    sweep(points, clusters, SWEEPS_AFTER_SWAPS, outcome);
+    sweep(points, clusters, SWEEPS_MAX, outcome);
     restore_cover(points, params, &previous, clusters, outcome);
     clusters.iter_mut().for_each(|c| c.id = Cluster::NEW);
 }
@@ -227,7 +226,7 @@ fn improve_under_cover(points: &mut Points<'_>, params: Params, clusters: &mut C
         swap_clusters(points, points.deciding, clusters, FREE_TRIES, 0, |_| 0, outcome);
         cover.open_missed(cells, clusters);
         swap_clusters(points, swapped, clusters, COVER_TRIES, 0, deficit, outcome);
-        sweep(points, clusters, SWEEPS_AFTER_SWAPS, outcome);
+        sweep(points, clusters, SWEEPS_MAX, outcome);
     }
     restore_cover(points, params, &[], clusters, outcome);
 }
