@@ -13,6 +13,7 @@ from missed import missed
 
 STILL_LEVELS = 6  # A pixel rests if no channel moves by more than this from one frame to the next.
 LARGE_PART = 0.02  # Identity changes are counted for colours with more than this part of the pixels.
+AHEAD = 1.1  # The retained topic `state` names another dominant colour only with a tenth more pixels (edge/src/send/state.rs).
 # ffmpeg's arguments in edge/src/camera/replay.rs.
 DECODE = "-map 0:v:0 -fps_mode passthrough -vf scale=out_color_matrix=bt601:out_range=tv -pix_fmt yuv420p -f yuv4mpegpipe"
 
@@ -110,15 +111,21 @@ class Pass:
                     changes += d2[nearest] <= (self.lam / 4) ** 2 and after["palette"][nearest]["id"] != c["id"]
         return changes
 
-    def flips(self):
-        """How often another identity has the most pixels than in the frame before."""
-        dominant = [max(r["palette"], key=lambda c: c["pixels"])["id"] for r in self.reports]
-        return sum(a != b for a, b in zip(dominant, dominant[1:]))
+    def flips(self, ahead=1.0):
+        """How often another identity is dominant than in the frame before: one with over `ahead` times the other's pixels."""
+        flips, dominant = 0, None
+        for r in self.reports:
+            most = max(r["palette"], key=lambda c: c["pixels"])
+            pixels = next((c["pixels"] for c in r["palette"] if c["id"] == dominant), None)
+            if pixels is None or most["pixels"] > ahead * pixels:
+                flips += dominant not in (None, most["id"])
+                dominant = most["id"]
+        return flips
 
 
 COLUMNS = [
     "clip", "refine", "frames", "K warm", "K cold", "worst K warm - cold", "missed warm", "missed cold", "MSE warm", "MSE cold",
-    "births / 1000", "id changes / 1000", "flips", "flicker warm", "flicker cold", "µs warm", "µs cold",
+    "births / 1000", "id changes / 1000", "flips", "flips in state", "flicker warm", "flicker cold", "µs warm", "µs cold",
 ]
 
 
@@ -130,7 +137,7 @@ def row(clip, mode, warm, cold):
     return [
         clip, mode, str(frames), spread(warm.k()), spread(cold.k()), f"{max(a - b for a, b in zip(warm.k(), cold.k())):+d}",
         missing(warm), missing(cold), f"{st.mean(warm.errors):.1f}", f"{st.mean(cold.errors):.1f}", thousand(warm.births()),
-        thousand(warm.identity_changes()), str(warm.flips()), f"{warm.flicker:.1f}", f"{cold.flicker:.1f}",
+        thousand(warm.identity_changes()), str(warm.flips()), str(warm.flips(AHEAD)), f"{warm.flicker:.1f}", f"{cold.flicker:.1f}",
         f"{warm.micros:.0f}", f"{cold.micros:.0f}",
     ]
 
@@ -160,7 +167,8 @@ def main():
         "",
         f"Lambda {a.lam:g}. Missed: frames with missed colours, by the report and recounted. K: mean (least to most). MSE: a channel's, palette "
         "rounded to 8 bits, mean of the frames. Births: new identities. Id changes: a colour above 2 % whose nearest colour in the next "
-        "frame, within lambda / 4, has another identity. Flips: changes of the dominant identity. Flicker: a recoloured channel's mean "
+        "frame, within lambda / 4, has another identity. Flips: changes of the identity with the most pixels; in state: of the one that the topic "
+        "`state` names, which needs a tenth more pixels to change. Flicker: a recoloured channel's mean "
         f"squared change where the source moves by at most {STILL_LEVELS} levels in every channel. µs: median, pixels in memory to labels in memory.",
     ]
     print("\n".join(lines[-2:]))

@@ -75,9 +75,10 @@ pub fn run(points: &[Point], params: Params, clusters: &mut Clusters, assign: &m
     let mut run = Run { iterations: 0, converged: points.is_empty(), saturated: false, cost_q12: 0 };
     let mut objective_before = u64::MAX;
     let mut sums: Sums = [[0; 4]; CLUSTERS_MAX];
+    let mut odd_sums: Sums = [[0; 4]; CLUSTERS_MAX];
     while run.iterations < params.iterations_max && !points.is_empty() {
         run.iterations += 1;
-        let sweep = sweep(points, params.w_open, clusters, assign, &mut sums);
+        let sweep = sweep(points, params.w_open, clusters, assign, [&mut sums, &mut odd_sums]);
         let objective = sweep.cost_q12 + u64::from(lambda2) * clusters.len() as u64;
         debug_assert!(objective <= objective_before, "the objective rose: {objective_before} to {objective}");
         let far = sweep.farthest2_q12 > lambda2;
@@ -116,10 +117,15 @@ fn add(sum: &mut [u64; 4], p: &Point) {
     }
 }
 
-/// Assigns every point to its nearest centroid, and finds the farthest point that may open a cluster.
-fn sweep(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], sums: &mut Sums) -> Sweep {
+/// Assigns every point to its nearest centroid, and finds the farthest point that may open a cluster. The sums of the clusters
+/// are in the first of `sets`; the second is scratch.
+fn sweep(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], sets: [&mut Sums; 2]) -> Sweep {
     let mut found = Sweep { cost_q12: 0, changed: false, farthest: 0, farthest2_q12: 0 };
-    sums.fill([0; 4]);
+    // Neighbouring points mostly belong to one cluster: with two sets of sums an addition need not wait for the one before.
+    let [sums, odd_sums] = sets;
+    for set in [&mut *sums, &mut *odd_sums] {
+        set.iter_mut().take(clusters.len()).for_each(|sum| *sum = [0; 4]);
+    }
     for_each_nearest(
         points,
         |p| p.rgb_q6,
@@ -133,11 +139,15 @@ fn sweep(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], 
             if distance2 > found.farthest2_q12 && p.weight() >= w_open {
                 (found.farthest, found.farthest2_q12) = (i, distance2);
             }
-            if let Some(sum) = sums.get_mut(nearest) {
+            let set = if i & 1 == 0 { &mut *sums } else { &mut *odd_sums };
+            if let Some(sum) = set.get_mut(nearest) {
                 add(sum, p);
             }
         },
     );
+    for (sum, odd) in sums.iter_mut().zip(odd_sums).take(clusters.len()) {
+        sum.iter_mut().zip(odd).for_each(|(s, o)| *s += *o);
+    }
     found
 }
 

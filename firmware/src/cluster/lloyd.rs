@@ -88,7 +88,8 @@ pub(super) fn sweeps(
 /// Assigns every cell to its nearest centroid and adds up the clusters' sums. Returns true if any assignment changed.
 fn sweep(points: &[Point], clusters: &Clusters, assign: &mut [u8], sums: &mut ClusterSums) -> bool {
     // Neighbouring points mostly belong to one cluster: with two sets of sums an addition need not wait for the one before.
-    let mut sets = [[Features::ZERO; CLUSTERS_MAX]; 2];
+    let mut odd_sums = [Features::ZERO; CLUSTERS_MAX];
+    sums.iter_mut().take(clusters.len()).for_each(|sum| *sum = Features::ZERO);
     let mut changed = 0;
     for_each_nearest(
         points,
@@ -99,13 +100,14 @@ fn sweep(points: &[Point], clusters: &Clusters, assign: &mut [u8], sums: &mut Cl
                 changed |= *label ^ nearest as u8;
                 *label = nearest as u8;
             }
-            if let Some(sum) = sets.get_mut(i & 1).and_then(|set| set.get_mut(nearest)) {
+            let set = if i & 1 == 0 { &mut *sums } else { &mut odd_sums };
+            if let Some(sum) = set.get_mut(nearest) {
                 *sum = sum.plus(&p.features);
             }
         },
     );
-    for ((sum, a), b) in sums.iter_mut().zip(&sets[0]).zip(&sets[1]).take(clusters.len()) {
-        *sum = a.plus(b);
+    for (sum, odd) in sums.iter_mut().zip(&odd_sums).take(clusters.len()) {
+        *sum = sum.plus(odd);
     }
     changed != 0
 }

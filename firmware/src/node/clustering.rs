@@ -1,8 +1,8 @@
 //! Clustering one frame: from nothing, or from the previous frame's clusters.
 //!
-//! Cold: DC-DP-means decides how many clusters there are; with `cover`, swaps then look for the lowest cost alone, and the
-//! cover opens what they have lost. Warm: Lloyd's sweeps follow the scene, the cover opens what has appeared, and a cold
-//! trial now and then keeps the stream from drifting. With `--refine none`, DC-DP-means itself runs in every frame.
+//! Cold: DC-DP-means decides how many clusters there are, and swaps look for the lowest cost alone; with `cover`, what they
+//! have lost then opens again. Warm: Lloyd's sweeps follow the scene, the cover opens what has appeared, and a cold trial
+//! now and then keeps the stream from drifting. With `--refine none`, DC-DP-means itself runs in every frame.
 
 use super::points::Points;
 use super::settings::Settings;
@@ -15,10 +15,9 @@ use crate::stream::cut::Start;
 use crate::stream::merge;
 use crate::stream::steer::{Quality, Steer, drop_light};
 
-/// Lloyd's sweeps over all cells, at most: they have mostly converged by then, and the next frame goes on from there.
+/// Lloyd's sweeps over all cells, at most: they have mostly converged by then, and the next frame goes on from there. With
+/// three after the swaps of `cover`, the MSE of 32 stills over the best is 0.2 % higher at lambda 50 and 30.
 const SWEEPS_MAX: u32 = 6;
-/// Sweeps after swaps under the cover: the swaps' own sweeps have mostly converged.
-const SWEEPS_AFTER_SWAPS: u32 = 3;
 /// Sweeps after clusters have opened, so that they and their neighbours find their means.
 const SWEEPS_AFTER_OPENING: u32 = 2;
 /// Rounds of opening and sweeping. Each sweep may uncover another colour; the last round opens without sweeping.
@@ -27,6 +26,9 @@ const COVER_ROUNDS: u32 = 4;
 /// worst MSE of 18 stills at lambda 50 are the same to 0.1 %.
 const FREE_TRIES: u32 = 4;
 const COVER_TRIES: u32 = 3;
+/// With `lloyd`, swaps end with the first rejected one. On 32 stills at lambda 50 the MSE over that of the best k-means is
+/// then 1.017 at the median, with none 1.20, and with four rejected ones 1.012; the time is 1.08 and 1.13 times that of none.
+const LLOYD_TRIES: u32 = 1;
 /// With `mse`, swaps may leave one pixel in this many farther than lambda from its centroid.
 const MSE_BEYOND_SHARE: u64 = 100;
 /// A cluster keeps its place with a quarter of the support that it needs to open, so that noise does not make it come and go.
@@ -72,10 +74,16 @@ pub(super) fn start_cold(
 ) -> Outcome {
     let mut outcome = Outcome::new(start);
     clusters.clear();
+    if s.refine == Refine::None {
+        begin_on_scout(points, params, clusters, &mut outcome);
+    }
     decide(points, s, params, clusters, &mut outcome);
     match s.refine {
         Refine::None => {}
-        Refine::Lloyd => sweep(points, clusters, SWEEPS_MAX, &mut outcome),
+        Refine::Lloyd => {
+            swap_clusters(points, points.deciding, clusters, LLOYD_TRIES, 0, |_| 0, &mut outcome);
+            sweep(points, clusters, SWEEPS_MAX, &mut outcome);
+        }
         Refine::Mse => {
             let (deciding, lambda2) = (points.deciding, params.lambda2_q12());
             let weight: u64 = deciding.iter().map(|p| u64::from(p.weight())).sum();
@@ -170,9 +178,21 @@ fn swap_warm(points: &mut Points<'_>, params: Params, clusters: &mut Clusters, o
     let cover = Cover::new(params, points.cell_spread_q6);
     let (swapped, previous) = (points.swapped(), clusters.clone());
     swap_clusters(points, swapped, clusters, swap::TRIES_MAX, 0, |c| cover.count_missed(swapped, c), outcome);
-    sweep(points, clusters, SWEEPS_AFTER_SWAPS, outcome);
+    sweep(points, clusters, SWEEPS_MAX, outcome);
     restore_cover(points, params, &previous, clusters, outcome);
     clusters.iter_mut().for_each(|c| c.id = Cluster::NEW);
+}
+
+/// Gives DC-DP-means on the coreset its first clusters, if there is a scout: DC-DP-means on the scout, and swaps until one is
+/// rejected. From one centroid it takes an iteration over the whole coreset for each cluster, and ends in a poor optimum.
+fn begin_on_scout(points: &mut Points<'_>, params: Params, clusters: &mut Clusters, outcome: &mut Outcome) {
+    let scout = points.scout;
+    if scout.is_empty() {
+        return;
+    }
+    let assign = points.assign.get_mut(..scout.len()).unwrap_or(&mut []);
+    outcome.iterations = cluster::run(scout, params, clusters, assign).iterations;
+    swap_clusters(points, scout, clusters, LLOYD_TRIES, 0, |_| 0, outcome);
 }
 
 /// Runs DC-DP-means on the points that decide.
@@ -183,7 +203,8 @@ fn decide(points: &mut Points<'_>, s: &Settings, params: Params, clusters: &mut 
     let represents = deciding.first().map_or(1, Point::weight).max(1);
     let w_open = if s.method == Method::Uniform { params.w_open.min(represents) } else { params.w_open };
     let run = cluster::run(deciding, Params { w_open, ..params }, clusters, assign);
-    (outcome.iterations, outcome.converged, outcome.saturated) = (run.iterations, run.converged, run.saturated);
+    outcome.iterations += run.iterations;
+    (outcome.converged, outcome.saturated) = (run.converged, run.saturated);
 }
 
 fn sweep(points: &mut Points<'_>, clusters: &mut Clusters, sweeps_max: u32, outcome: &mut Outcome) {
@@ -205,7 +226,7 @@ fn improve_under_cover(points: &mut Points<'_>, params: Params, clusters: &mut C
         swap_clusters(points, points.deciding, clusters, FREE_TRIES, 0, |_| 0, outcome);
         cover.open_missed(cells, clusters);
         swap_clusters(points, swapped, clusters, COVER_TRIES, 0, deficit, outcome);
-        sweep(points, clusters, SWEEPS_AFTER_SWAPS, outcome);
+        sweep(points, clusters, SWEEPS_MAX, outcome);
     }
     restore_cover(points, params, &[], clusters, outcome);
 }

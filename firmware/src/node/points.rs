@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | cells | the occupied histogram cells; with a small lambda and few colours, the exact colours | refinement, the cover |
 //! | coreset | what the method made of the cells or pixels | swaps, the silhouette, `--refine none` |
+//! | scout | with the octree, at most 512 cells of 16 levels or more | where `--refine none` starts |
 //! | deciding | the points on which DC-DP-means decides how many clusters there are | see [`Deciding`] |
 
 use super::settings::Settings;
@@ -58,6 +59,8 @@ pub(super) struct Sample {
 pub(super) struct Points<'w> {
     /// On which DC-DP-means decides.
     pub(super) deciding: &'w [Point],
+    /// At most 512 coarse cells; empty unless the method is the octree.
+    pub(super) scout: &'w [Point],
     /// The coreset.
     pub(super) coreset: &'w [Point],
     /// The cells, in Morton order; empty if nothing needs them.
@@ -97,8 +100,8 @@ impl Sample {
                 let parents = coreset::parents(cells, ws.scout);
                 let found = ws.scout.get(..parents).unwrap_or(&[]);
                 let drawn = coreset::octree(cells, found, squares, size, ws.points, ws.merges);
+                sample.scout = coreset::collapse(ws.scout, ws.merges, parents, size.min(SCOUT_POINTS_MAX));
                 if s.refine != Refine::None {
-                    sample.scout = coreset::collapse(ws.scout, ws.merges, parents, size.min(SCOUT_POINTS_MAX));
                     sample.deciding = Deciding::Scout;
                 }
                 drawn
@@ -148,13 +151,14 @@ impl Sample {
     pub(super) fn points<'w>(&self, ws: &'w mut Workspace<'_>) -> Points<'w> {
         let coreset = ws.points.get(..self.points).unwrap_or(&[]);
         let cells = ws.cells.get(self.cells.0..self.cells.1).unwrap_or(&[]);
+        let scout = ws.scout.get(..self.scout).unwrap_or(&[]);
         let deciding = match self.deciding {
             Deciding::Coreset => coreset,
-            Deciding::Scout => ws.scout.get(..self.scout).unwrap_or(&[]),
+            Deciding::Scout => scout,
             Deciding::Cells => cells,
         };
         let (squares, cell_spread_q6) = (self.squares, self.cell_spread_q6);
-        Points { deciding, coreset, cells, squares, cell_spread_q6, assign: ws.assign }
+        Points { deciding, scout, coreset, cells, squares, cell_spread_q6, assign: ws.assign }
     }
 
     /// The cells, borrowed from the workspace that they were counted in.

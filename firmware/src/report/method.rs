@@ -47,7 +47,8 @@ impl Method {
 pub enum Refine {
     /// Nothing: the centroids are those of DC-DP-means on the coreset.
     None,
-    /// Lloyd's sweeps over all cells of the frame.
+    /// A few swaps of clusters on the points that decide, and Lloyd's sweeps over all cells of the frame: faster than `Mse`,
+    /// and nearly as low a cost.
     Lloyd,
     /// Lloyd's sweeps and swaps of clusters: the lowest cost, which may drop a small colour. Called `swap` before
     /// version 3 of the report.

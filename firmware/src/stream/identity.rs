@@ -2,7 +2,9 @@
 //!
 //! A warm start carries ids along. A cluster that has just opened takes the id of the nearest cluster that has recently gone
 //! and is within reach, closest pairs first, one to one; otherwise it gets the next unused id. So a cold start, a swap or a
-//! colour that comes back keeps its id. An id is never used for two clusters of one frame.
+//! colour that comes back keeps its id. The reach is lambda, also for clusters that went earlier: a centroid within lambda
+//! covers the colour, and a cluster often drifts before it goes, so the same colour opens again at some distance from where
+//! the cluster went. An id is never used for two clusters of one frame.
 
 use crate::cluster::{Cluster, Clusters};
 use crate::color::distance2_q12;
@@ -37,8 +39,7 @@ impl Identity {
     }
 
     /// Gives every new cluster an id. `previous` are the clusters of the frame before; `reach2_q12` is the squared distance
-    /// within which a new cluster may take an id of one of them. A cluster that went earlier must be within half of that
-    /// distance. Returns what changed.
+    /// within which a new cluster may take an id of one of them, or of a cluster that went earlier. Returns what changed.
     #[inline(never)] // Its lists of pairs leave the stack with it.
     pub fn identify(&mut self, previous: &[Cluster], clusters: &mut Clusters, reach2_q12: u32) -> Changes {
         self.adopt(previous, clusters, reach2_q12);
@@ -52,15 +53,14 @@ impl Identity {
 
     /// Gives new clusters the ids of old ones that are within reach, closest pairs first.
     fn adopt(&self, previous: &[Cluster], clusters: &mut Clusters, reach2_q12: u32) {
-        let previous = previous.iter().map(|old| (*old, reach2_q12));
-        let all = previous.chain(self.gone.iter().map(|old| (*old, reach2_q12 / 4)));
-        let is_free = |old: &(Cluster, u32)| clusters.iter().all(|c| c.id != old.0.id);
-        let mut free: Vec<(Cluster, u32), { CLUSTERS_MAX + GONE_MAX }> = gather(all.filter(is_free));
+        let is_free = |old: &&Cluster| clusters.iter().all(|c| c.id != old.id);
+        let mut free: Vec<Cluster, { CLUSTERS_MAX + GONE_MAX }> =
+            gather(previous.iter().chain(&self.gone).filter(is_free).copied());
         // The nearest free old cluster of each new one; only those whose choice was taken choose again.
-        let nearest = |c: &Cluster, free: &[(Cluster, u32)]| {
-            let choices = free.iter().map(|(old, reach2)| (distance2_q12(c.rgb_q6, old.rgb_q6), *reach2, old.id));
-            let within = choices.filter(|(distance2, reach2, _)| distance2 <= reach2);
-            if c.id == Cluster::NEW { within.map(|(distance2, _, id)| (distance2, id)).min() } else { None }
+        let nearest = |c: &Cluster, free: &[Cluster]| {
+            let choices = free.iter().map(|old| (distance2_q12(c.rgb_q6, old.rgb_q6), old.id));
+            let within = choices.filter(|(distance2, _)| *distance2 <= reach2_q12);
+            if c.id == Cluster::NEW { within.min() } else { None }
         };
         let mut choices: Vec<Option<(u32, u32)>, CLUSTERS_MAX> = gather(clusters.iter().map(|c| nearest(c, &free)));
         while let Some((k, (_, id))) =
@@ -69,7 +69,7 @@ impl Identity {
             if let Some(cluster) = clusters.get_mut(k) {
                 cluster.id = id;
             }
-            free.retain(|old| old.0.id != id);
+            free.retain(|old| old.id != id);
             for (choice, cluster) in choices.iter_mut().zip(clusters.iter()) {
                 if choice.is_some_and(|c| c.1 == id) {
                     *choice = nearest(cluster, &free);
@@ -133,10 +133,10 @@ mod tests {
             let before = without.clone();
             identity.identify(&before, &mut without, 1_000_000);
         }
-        let mut again = clusters(&[(0, 0), (Cluster::NEW, 5_400)]);
+        let mut again = clusters(&[(0, 0), (Cluster::NEW, 5_900)]);
         assert_eq!(identity.identify(&without, &mut again, 1_000_000).births.as_slice(), &[1]);
         assert_eq!(ids(&again).as_slice(), &[0, 1]);
-        // Out of half the reach it is another colour.
+        // Out of reach it is another colour.
         let mut other = clusters(&[(0, 0), (Cluster::NEW, 9_000)]);
         identity.identify(&without, &mut other, 1_000_000);
         assert_eq!(ids(&other).as_slice(), &[0, 2]);
