@@ -216,6 +216,15 @@ mod tests {
         assert!(c.snapshot);
         let s = c.apply(Settings::default());
         assert_eq!((s.lambda_q6, s.method, s.coreset_size), (800, Method::Uniform, 1000));
+        // Another space has a lambda of its own, unless the command says one.
+        for (json, lambda) in [(&br#"{"space": "cielab"}"#[..], 18.0), (br#"{"lambda": 9, "space": "cielab"}"#, 9.0)] {
+            let c = Command::parse(json).unwrap();
+            let s = c.apply(Settings::default());
+            assert_eq!((s.space, f64::from(s.lambda_q6) / 64.0), (Space::Cielab, lambda));
+            let space = ("clustering.space", toml::Value::String("cielab".into()));
+            assert_eq!(c.changes(), [space, ("clustering.lambda", toml::Value::Float(lambda))]);
+        }
+        assert!(Command::parse(br#"{"space": "hsv"}"#).unwrap_err().to_string().contains("rgb, cielab"));
         assert_eq!(c.changes().len(), 2);
         assert_eq!(Command::parse(b"{}").unwrap(), Command::default());
     }
