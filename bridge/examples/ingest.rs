@@ -52,6 +52,7 @@ fn report(frame: u64) -> Report {
         births: Default::default(),
         deaths: Default::default(),
         regions: Default::default(),
+        colorimetry: Default::default(),
         silhouette_ppm: Some(400_000),
         micros: Micros { coreset: 1_500, cluster: 900, label: 2_100, total: 4_700 },
         palette: palette.collect(),

@@ -163,7 +163,7 @@ pub struct Metrics {
 pub enum MetricsCommand {
     /// Fill the store from the journal and show the page, until stopped.
     Run(RunFlags),
-    /// Change a running device: lambda, coreset size, method, rate of censuses.
+    /// Change a running device: space, lambda, coreset size, method, rate of censuses.
     Cmd(CmdFlags),
     /// Say what of journal, store, page, disk and clock works, what does not, and what to type.
     Doctor(MetricsFlags),
@@ -261,7 +261,7 @@ pub struct MqttFlags {
 /// Flags of `cmd`.
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)
-    .args(["lambda", "coreset_size", "method", "census_every", "snapshot"])))]
+    .args(["space", "lambda", "coreset_size", "method", "census_every", "snapshot"])))]
 pub struct CmdFlags {
     /// The device.
     #[arg(value_name = "DEVICE")]
@@ -272,7 +272,10 @@ pub struct CmdFlags {
     /// Broker for commands to devices.
     #[command(flatten)]
     mqtt: MqttFlags,
-    /// Largest distance of a colour to its palette entry, in 8-bit levels: 0.01 to 442.
+    /// Where distances are measured: rgb or cielab. Without --lambda, lambda becomes 50 or 18.
+    #[arg(long)]
+    space: Option<String>,
+    /// Largest distance of a colour to its palette entry, in 8-bit levels or Delta E: 0.01 to 442.
     #[arg(long)]
     lambda: Option<f64>,
     /// Points of the coreset.
@@ -304,6 +307,7 @@ impl CmdFlags {
     /// The command, as it goes to the topic `cmd`.
     pub fn command(&self) -> serde_json::Map<String, serde_json::Value> {
         let values = [
+            ("space", self.space.clone().map(Into::into)),
             ("lambda", self.lambda.map(Into::into)),
             ("coreset_size", self.coreset_size.map(Into::into)),
             ("method", self.method.clone().map(Into::into)),

@@ -32,6 +32,7 @@ pub(crate) fn report(frame: u64) -> Report {
         births: Default::default(),
         deaths: Default::default(),
         regions: Default::default(),
+        colorimetry: Default::default(),
         silhouette_ppm: Some(500_000),
         micros: Micros { coreset: 1, cluster: 2, label: 3, total: 4_100 },
         palette: palette.iter().zip(7..).map(|(&(rgb_q6, pixels), id)| Swatch { id, rgb_q6, pixels }).collect(),

@@ -48,6 +48,7 @@ fn report() -> Report {
         births: [7].into_iter().collect(),
         deaths: [3].into_iter().collect(),
         regions: Default::default(),
+        colorimetry: Default::default(),
         silhouette_ppm: Some(500_000),
         micros: Micros { coreset: 1, cluster: 2, label: 3, total: 4_100 },
         palette: palette.iter().zip(7..).map(|(&(rgb_q6, pixels), id)| Swatch { id, rgb_q6, pixels }).collect(),
@@ -90,6 +91,7 @@ fn payloads() -> [Vec<Vec<u8>>; 2] {
         in_part: 0,
         centroids_q6: [[0, 448, 12_800], [5_760, 448, 12_736]].into_iter().collect(),
         ids: [7, 8].into_iter().collect(),
+        space: Default::default(),
     };
     let mut scratch = [0; 96];
     let mut census = Census::take(&Frame::rgb(12, 8, &rgb).unwrap(), head, &mut scratch, &mut []).unwrap();

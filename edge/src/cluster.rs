@@ -190,6 +190,9 @@ fn one_frame(job: &Job, node: &mut Node<'_>, frame: &Frame<'_>) -> Result<Times,
 struct Entry {
     id: u32,
     rgb: [f64; 3],
+    /// L, a and b, in CIELAB only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lab: Option<[f64; 3]>,
     pixels: u32,
 }
 
@@ -236,6 +239,7 @@ struct Line<'j> {
     width: u32,
     height: u32,
     pixels: u64,
+    space: &'static str,
     lambda: f64,
     coreset_size: u32,
     coreset_points: u32,
@@ -253,6 +257,9 @@ struct Line<'j> {
     sse: f64,
     rms: f64,
     max_distance: f64,
+    /// Estimated, in CIELAB only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    de00_mean: Option<f64>,
     silhouette_estimate: Option<f64>,
     micros: Times,
 }
@@ -266,6 +273,7 @@ fn line<'j>(r: &Report, regions: Vec<RegionLine<'j>>, micros: Times) -> Line<'j>
         width: r.width,
         height: r.height,
         pixels,
+        space: r.colorimetry.space.word(),
         lambda: f64::from(r.lambda_q6) / 64.0,
         coreset_size: r.coreset_size,
         coreset_points: r.coreset_points,
@@ -277,12 +285,18 @@ fn line<'j>(r: &Report, regions: Vec<RegionLine<'j>>, micros: Times) -> Line<'j>
         beyond_px: r.beyond_px,
         missed: r.missed,
         palette: palette
-            .map(|s| Entry { id: s.id, rgb: s.rgb_q6.map(|c| f64::from(c) / 64.0), pixels: s.pixels })
+            .map(|s| Entry {
+                id: s.id,
+                rgb: s.rgb_q6.map(|c| f64::from(c) / 64.0),
+                lab: r.lab_q6(s).map(|lab| lab.map(|v| f64::from(v) / 64.0)),
+                pixels: s.pixels,
+            })
             .collect(),
         regions,
         sse,
         rms: (sse / pixels as f64).sqrt(),
         max_distance: (f64::from(r.max_distance2_q12) / 4096.0).sqrt(),
+        de00_mean: r.colorimetry.de00_mean_q6.map(|d| f64::from(d) / 64.0),
         silhouette_estimate: r.silhouette_ppm.map(|s| f64::from(s) / 1e6),
         micros,
     }

@@ -6,7 +6,7 @@
 use crate::config;
 use firmware::limits::POINTS_MAX;
 use firmware::node::Settings;
-use firmware::wire::Method;
+use firmware::wire::{Method, Space};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -20,7 +20,7 @@ const REFUSALS_MAX: usize = 8;
 /// The longest key or value that a refusal repeats, in bytes: the status is one MQTT message.
 const REPEATED_BYTES_MAX: usize = 80;
 /// The keys of a command.
-const KEYS: &str = "lambda, coreset_size, method, census_every and snapshot";
+const KEYS: &str = "space, lambda, coreset_size, method, census_every and snapshot";
 
 /// A key, as the configuration calls it, and its new value.
 pub type Change = (&'static str, toml::Value);
@@ -52,7 +52,10 @@ fn beginning(text: &str) -> String {
 /// A checked command.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Command {
-    /// Another lambda, in 1/64 levels.
+    /// Another space. Without another lambda, lambda becomes the default of that space: in another one it means another
+    /// distance.
+    pub space: Option<Space>,
+    /// Another lambda, in 1/64 levels or Delta E.
     pub lambda_q6: Option<u32>,
     /// Another size.
     pub coreset_size: Option<u32>,
@@ -76,6 +79,13 @@ impl Command {
         let mut command = Command::default();
         for (key, value) in &keys {
             let range = match key.as_str() {
+                "space" => {
+                    command.space = value.as_str().and_then(Space::from_word);
+                    command
+                        .space
+                        .is_none()
+                        .then(|| format!("must be one of {}", Space::ALL.map(Space::word).join(", ")))
+                }
                 "lambda" => {
                     command.lambda_q6 = value.as_f64().and_then(config::lambda_q6);
                     command.lambda_q6.is_none().then(|| "must be a number from 0.01 to 442".to_owned())
@@ -104,12 +114,14 @@ impl Command {
                 return Err(Refusal::new(key, value, reason));
             }
         }
+        command.lambda_q6 = command.lambda_q6.or(command.space.map(Space::default_lambda_q6));
         Ok(command)
     }
 
     /// `settings` with what the command changes.
     pub fn apply(&self, settings: Settings) -> Settings {
         Settings {
+            space: self.space.unwrap_or(settings.space),
             lambda_q6: self.lambda_q6.unwrap_or(settings.lambda_q6),
             coreset_size: self.coreset_size.unwrap_or(settings.coreset_size),
             method: self.method.unwrap_or(settings.method),
@@ -120,6 +132,9 @@ impl Command {
     /// The keys that it changes, as they are called in the configuration, with their new values.
     pub fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::new();
+        if let Some(s) = self.space {
+            changes.push(("clustering.space", toml::Value::String(s.word().into())));
+        }
         if let Some(l) = self.lambda_q6 {
             changes.push(("clustering.lambda", toml::Value::Float(f64::from(l) / 64.0)));
         }
@@ -201,6 +216,15 @@ mod tests {
         assert!(c.snapshot);
         let s = c.apply(Settings::default());
         assert_eq!((s.lambda_q6, s.method, s.coreset_size), (800, Method::Uniform, 1000));
+        // Another space has a lambda of its own, unless the command says one.
+        for (json, lambda) in [(&br#"{"space": "cielab"}"#[..], 18.0), (br#"{"lambda": 9, "space": "cielab"}"#, 9.0)] {
+            let c = Command::parse(json).unwrap();
+            let s = c.apply(Settings::default());
+            assert_eq!((s.space, f64::from(s.lambda_q6) / 64.0), (Space::Cielab, lambda));
+            let space = ("clustering.space", toml::Value::String("cielab".into()));
+            assert_eq!(c.changes(), [space, ("clustering.lambda", toml::Value::Float(lambda))]);
+        }
+        assert!(Command::parse(br#"{"space": "hsv"}"#).unwrap_err().to_string().contains("rgb, cielab"));
         assert_eq!(c.changes().len(), 2);
         assert_eq!(Command::parse(b"{}").unwrap(), Command::default());
     }

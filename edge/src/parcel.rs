@@ -206,6 +206,7 @@ impl Parcel {
             in_part: 0,
             centroids_q6: palette.iter().map(|s| s.rgb_q6).collect(),
             ids: palette.iter().map(|s| s.id).collect(),
+            space: self.report.colorimetry.space,
         };
         let mut census = Census::take_in_parts(frame, head, scratch, row, payload_max)?;
         while let Some(n) = census.next_part(row)? {

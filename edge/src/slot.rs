@@ -71,6 +71,7 @@ pub fn empty_report() -> Report {
         births: Default::default(),
         deaths: Default::default(),
         regions: Default::default(),
+        colorimetry: Default::default(),
         silhouette_ppm: None,
         micros: Micros::default(),
         palette: heapless::Vec::new(),

@@ -84,8 +84,13 @@ impl Left {
     }
 }
 
-const PARAMS: Params =
-    Params { lambda_q6: LAMBDA_Q6, w_open: PIXELS as u32 / 5_000, iterations_max: 1_000, clusters_max: 255 };
+const PARAMS: Params = Params {
+    lambda_q6: LAMBDA_Q6,
+    w_open: PIXELS as u32 / 5_000,
+    iterations_max: 1_000,
+    clusters_max: 255,
+    space: firmware::color::Space::Rgb,
+};
 
 #[divan::bench(args = [Layout::Yuyv, Layout::Nv12, Layout::I420, Layout::Bgr24])]
 fn a0_rows_to_rgb(bencher: Bencher<'_, '_>, layout: Layout) {

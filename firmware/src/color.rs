@@ -2,17 +2,20 @@
 //!
 //! A level is one step of an 8-bit sRGB channel. Centroids and means are kept in 1/64 levels, squared distances in 1/4096
 //! squared levels: all integers, so that every machine computes the same bits. [`Lab`] is a colour as people see it, and
-//! [`de00_q12`] how much two of them differ. This module imports nothing of ours.
+//! [`de00_q12`] how much two of them differ. [`Space`] says where a colour lies for clustering. This module imports nothing of ours.
 
 mod de00;
 mod lab;
 #[cfg(test)]
 #[path = "../tests/common/colour_oracle.rs"]
 mod oracle;
+mod space;
 mod tables;
 
 pub use de00::{de00_min_q12, de00_q12};
 pub use lab::Lab;
+pub use space::{Space, lab_q6};
+pub(crate) use space::{linear_q24, of_linear};
 
 /// A colour in 1/64 levels: red, green, blue, each from 0 to [`LEVEL_Q6_MAX`].
 pub type Q6 = [u16; 3];

@@ -5,6 +5,10 @@
 //! integers, and a tie goes to the lowest label, so every machine gives the same bits. Masked pixels get [`NO_LABEL`] and
 //! count nowhere.
 
+mod lab;
+
+pub(crate) use lab::label_in_lab;
+
 use crate::color::{Features, Q6, q6};
 use crate::frame::Frame;
 use crate::kernel::{self, LABEL_BLOCK_PX, Packed, Tally, Targets, for_each_nearest, targets};

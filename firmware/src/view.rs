@@ -243,6 +243,7 @@ mod tests {
             births: heapless::Vec::new(),
             deaths: heapless::Vec::new(),
             regions: heapless::Vec::new(),
+            colorimetry: Default::default(),
             silhouette_ppm: None,
             micros: Micros::default(),
             palette: [swatch(0, [255, 0, 0], 1), swatch(1, [0, 255, 0], 1), swatch(2, [0, 0, 255], 2)]

@@ -132,6 +132,7 @@ fn a_census_has_the_visible_pixels_and_a_flip_takes_the_mask_with_it() {
         in_part: 0,
         centroids_q6: Default::default(),
         ids: Default::default(),
+        space: Default::default(),
     };
     let (mut scratch, mut row) = (vec![0; W * H], vec![0; 3 * W]);
     let mut census = Census::take(&frame, head, &mut scratch, &mut row).unwrap();

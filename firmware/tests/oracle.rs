@@ -72,7 +72,7 @@ proptest! {
         let w = points.iter().map(|p| f64::from(p.weight())).collect::<Array1<f64>>();
         let (labels, centroids, iterations) = textbook(&x, &w, f64::from(lambda * 64), f64::from(w_open));
         let (mut clusters, mut assign) = (Clusters::new(), vec![0; points.len()]);
-        let params = Params { lambda_q6: lambda * 64, w_open, iterations_max: 1_000, clusters_max: 255 };
+        let params = Params { lambda_q6: lambda * 64, w_open, iterations_max: 1_000, clusters_max: 255, space: Default::default() };
         let run = cluster::run(&points, params, &mut clusters, &mut assign);
         prop_assert_eq!(assign.iter().map(|&a| usize::from(a)).collect::<Vec<_>>(), labels);
         let found = Array2::from_shape_fn((clusters.len(), 3), |(k, c)| f64::from(clusters[k].rgb_q6[c]));

@@ -181,6 +181,7 @@ fn report(dice: &mut Dice) -> Report {
         births: Default::default(),
         deaths: Default::default(),
         regions: Default::default(),
+        colorimetry: Default::default(),
     }
 }
 

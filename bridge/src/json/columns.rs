@@ -4,7 +4,7 @@
 //! read as versions 1 and 2 wrote it, an array of objects. Columns of different lengths are refused.
 
 use firmware::limits::LEVEL_Q6_MAX;
-use firmware::wire::{RegionShare, Swatch};
+use firmware::wire::{RegionShare, Report, Swatch};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -19,6 +19,9 @@ pub struct PaletteJson {
     pub rgb_q6: Vec<[u16; 3]>,
     /// Pixels nearest to each.
     pub pixels: Vec<u32>,
+    /// L, a and b of the centroids in 1/64; empty in RGB.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lab_q6: Vec<[i16; 3]>,
 }
 
 impl PaletteJson {
@@ -28,7 +31,14 @@ impl PaletteJson {
             id: palette.iter().map(|s| s.id).collect(),
             rgb_q6: palette.iter().map(|s| s.rgb_q6).collect(),
             pixels: palette.iter().map(|s| s.pixels).collect(),
+            lab_q6: Vec::new(),
         }
+    }
+
+    /// The columns of a report's palette, with those of CIELAB where that is its space.
+    pub fn of(report: &Report) -> PaletteJson {
+        let lab_q6 = report.palette.iter().filter_map(|s| report.lab_q6(s)).collect();
+        PaletteJson { lab_q6, ..PaletteJson::new(&report.palette) }
     }
 }
 
@@ -38,18 +48,20 @@ struct Columns {
     id: Vec<u32>,
     rgb_q6: Vec<[u16; 3]>,
     pixels: Vec<u32>,
+    #[serde(default)]
+    lab_q6: Vec<[i16; 3]>,
 }
 
 impl Columns {
     fn check(self) -> Result<PaletteJson, &'static str> {
-        let Columns { id, rgb_q6, pixels } = self;
-        if id.len() != rgb_q6.len() || id.len() != pixels.len() {
+        let Columns { id, rgb_q6, pixels, lab_q6 } = self;
+        if id.len() != rgb_q6.len() || id.len() != pixels.len() || !(lab_q6.is_empty() || lab_q6.len() == id.len()) {
             return Err("the palette's columns have different lengths");
         }
         if rgb_q6.iter().flatten().any(|&level| level > LEVEL_Q6_MAX) {
             return Err("a colour of the palette is brighter than white");
         }
-        Ok(PaletteJson { id, rgb_q6, pixels })
+        Ok(PaletteJson { id, rgb_q6, pixels, lab_q6 })
     }
 }
 
@@ -88,6 +100,7 @@ impl<'de> Visitor<'de> for PaletteVisitor {
             id: objects.iter().map(|o| o.id).collect(),
             rgb_q6: objects.iter().map(Object::rgb_q6).collect(),
             pixels: objects.iter().map(|o| o.pixels).collect(),
+            lab_q6: Vec::new(),
         };
         columns.check().map_err(A::Error::custom)
     }

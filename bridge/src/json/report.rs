@@ -52,7 +52,11 @@ pub struct ReportJson {
     pub height: u32,
     /// Pixels in all.
     pub pixels: u32,
-    /// Distance in force, in 8-bit levels.
+    /// Where distances are measured: rgb or cielab. None if it is not known: stores do not keep it, and older records are from
+    /// before there was another than rgb.
+    #[serde(default)]
+    pub space: Option<String>,
+    /// Distance in force, in 8-bit levels or Delta E.
     pub lambda: f64,
     /// Coreset size asked for.
     pub coreset_size: u32,
@@ -108,6 +112,12 @@ pub struct ReportJson {
     pub max_distance: f64,
     /// From the coreset; none with fewer than two clusters.
     pub silhouette_estimate: Option<f64>,
+    /// Mean Delta E 2000 of the pixels to their clusters, estimated from the coreset; none in rgb.
+    #[serde(default)]
+    pub de00_mean: Option<f64>,
+    /// Mean Delta E 2000 of the reference patches after correction; none without a reference.
+    #[serde(default)]
+    pub reference_de00: Option<f64>,
     /// How long the stages took.
     pub micros: MicrosJson,
 }
@@ -149,6 +159,7 @@ impl ReportJson {
             width: r.width,
             height: r.height,
             pixels,
+            space: Some(r.colorimetry.space.word().to_owned()),
             lambda: f64::from(r.lambda_q6) / Q6,
             coreset_size: r.coreset_size,
             method: r.method.word().to_owned(),
@@ -165,7 +176,7 @@ impl ReportJson {
             beyond_px: r.beyond_px,
             missed: r.missed,
             clusters: r.palette.len() as u32,
-            palette: PaletteJson::new(&r.palette),
+            palette: PaletteJson::of(r),
             births: r.births.to_vec(),
             deaths: r.deaths.to_vec(),
             regions: RegionsJson::new(&r.regions),
@@ -174,6 +185,8 @@ impl ReportJson {
             rms: (sse / f64::from(pixels.max(1))).sqrt(),
             max_distance: (f64::from(r.max_distance2_q12) / Q12).sqrt(),
             silhouette_estimate: r.silhouette_ppm.map(|p| f64::from(p) / 1e6),
+            de00_mean: r.colorimetry.de00_mean_q6.map(|d| f64::from(d) / Q6),
+            reference_de00: r.colorimetry.reference_de00_q6.map(|d| f64::from(d) / Q6),
             micros: MicrosJson {
                 coreset: r.micros.coreset,
                 cluster: r.micros.cluster,
@@ -188,6 +201,7 @@ impl ReportJson {
 mod tests {
     use super::*;
     use crate::sample::report;
+    use firmware::wire::Space;
 
     #[test]
     fn a_report_reads_as_documented_and_comes_back() {
@@ -228,9 +242,19 @@ mod tests {
         let required = schema["required"].as_array().unwrap().iter().map(|k| k.as_str().unwrap().to_owned()).collect();
         assert_eq!(keys(&json), required);
         assert_eq!(keys(&schema["properties"]["micros"]["properties"]), keys(&json["micros"]));
-        for columns in ["palette", "regions", "named"] {
+        for columns in ["regions", "named"] {
             assert_eq!(keys(&schema["properties"][columns]["properties"]), keys(&json[columns]), "{columns}");
         }
+        let mut in_lab = report(3);
+        in_lab.colorimetry.space = Space::Cielab;
+        let in_lab = serde_json::to_value(ReportJson::new("pi", &e, &in_lab)).unwrap();
+        assert_eq!(keys(&schema["properties"]["palette"]["properties"]), keys(&in_lab["palette"]));
+        assert_eq!(in_lab["space"], "cielab");
+        // Red is at L 53.24, a 80.09, b 67.20 in CIELAB; its blue of 33/64 levels is all that is added.
+        let of_red: [f64; 3] = serde_json::from_value(in_lab["palette"]["lab_q6"][0].clone()).unwrap();
+        assert!(of_red.iter().zip([53.24, 80.09, 67.20]).all(|(v, want)| (v / 64.0 - want).abs() < 0.2), "{of_red:?}");
+        let palette: PaletteJson = serde_json::from_value(in_lab["palette"].clone()).unwrap();
+        assert_eq!(palette.lab_q6.len(), palette.id.len());
         assert_eq!(schema["$id"], format!("hueflow.metrics/{JSON_VERSION}"));
     }
 

@@ -5,13 +5,13 @@
 //! colours are what the device itself would find in a cold frame. Nothing outside of memory is touched.
 
 use crate::metrics::silhouette::Sample;
-use crate::metrics::silhouette::census::{Colours, nearest};
+use crate::metrics::silhouette::census::{Colours, nearest, places};
 use crate::metrics::store::reader::FrameSettings;
 use firmware::coreset::{Features, Merge, Point};
 use firmware::frame::{Frame, Span, SpanMap};
 use firmware::limits::POINTS_MAX;
 use firmware::node::{Capacity, HistogramBits, Node, Settings, Workspace};
-use firmware::wire::{Method, Refine, Report, rgb8};
+use firmware::wire::{Method, Refine, Report, Space, rgb8};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
@@ -32,6 +32,8 @@ pub struct Scene {
     pub thinned: u32,
     /// The settings of the frame.
     pub settings: FrameSettings,
+    /// The space of the frame, in which the scene is clustered too.
+    pub space: Space,
 }
 
 /// A scene, clustered.
@@ -62,10 +64,11 @@ impl Scene {
         let visible = (0..rows).filter(|y| y * WIDTH_PX < count).map(span).collect();
         rgb.resize(rows * WIDTH_PX * 3, 0);
         let ends = (1..=rows as u32).collect();
-        Scene { samples, rgb, visible, ends, thinned: u32::try_from(thinned).unwrap_or(u32::MAX), settings }
+        let thinned = u32::try_from(thinned).unwrap_or(u32::MAX);
+        Scene { samples, rgb, visible, ends, thinned, settings, space: colours.space }
     }
 
-    /// Clusters the scene with another lambda, in 1/64 levels.
+    /// Clusters the scene with another lambda, in 1/64 of the units of its space.
     ///
     /// # Errors
     /// A sentence, if lambda is out of its range.
@@ -73,6 +76,7 @@ impl Scene {
         let rows = self.rgb.len() / 3 / WIDTH_PX;
         let method = Method::ALL.into_iter().find(|m| m.word() == self.settings.method).unwrap_or(Method::Octree);
         let settings = Settings {
+            space: self.space,
             lambda_q6,
             method,
             coreset_size: self.settings.coreset_size.clamp(1, POINTS_MAX as u32),
@@ -99,10 +103,12 @@ impl Scene {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
         let report = node.step(&frame, &mut clock, &mut rng).map_err(|e| text(&e))?.clone();
         let centroids: Vec<[u16; 3]> = report.palette.iter().map(|s| s.rgb_q6).collect();
-        let samples = self.samples.iter().map(|s| Sample { label: nearest(s.rgb, &centroids), ..*s }).collect();
+        let places = places(self.space, &centroids);
+        let label = |s: &Sample| nearest(self.space.of_rgb(s.rgb), &places);
+        let samples = self.samples.iter().map(|s| Sample { label: label(s), ..*s }).collect();
         let palette = centroids.iter().map(|&c| rgb8(c)).collect();
         let ids = (0..centroids.len() as u32).collect();
-        Ok(Clustered { report, colours: Colours { frame: 0, samples, ids, palette } })
+        Ok(Clustered { report, colours: Colours { frame: 0, samples, ids, palette, space: self.space } })
     }
 }
 
@@ -116,7 +122,7 @@ mod tests {
     }
 
     /// What the edge's engine finds in a frame.
-    fn on_the_device(width: usize, rgb: &[u8], lambda_q6: u32) -> Report {
+    fn on_the_device(width: usize, rgb: &[u8], space: Space, lambda_q6: u32) -> Report {
         let height = rgb.len() / 3 / width;
         let capacity =
             Capacity { pixels: width * height, width_px: width, coreset_size: 1_000, bits: HistogramBits::Five };
@@ -124,7 +130,7 @@ mod tests {
         let (mut features, mut points) = (vec![Features::ZERO; sizes.features], vec![Point::ZERO; sizes.points]);
         let (mut merges, mut bytes) = (vec![Merge::ZERO; sizes.merges], vec![0; sizes.bytes]);
         let lent = Workspace::in_slices(&capacity, &mut features, &mut points, &mut merges, &mut bytes).unwrap();
-        let mut node = Node::new(Settings { lambda_q6, w_open: Some(20), ..Settings::default() }, lent).unwrap();
+        let mut node = Node::new(Settings { space, lambda_q6, w_open: Some(20), ..Settings::default() }, lent).unwrap();
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
         node.step(&Frame::rgb(width, height, rgb).unwrap(), &mut || 0, &mut rng).unwrap().clone()
     }
@@ -137,11 +143,14 @@ mod tests {
         )
         .unwrap();
         let (w, h) = (w as usize, h as usize);
-        let colours = from_picture(&rgb, &vec![0; w * h]);
-        let scene = Scene::new(&colours, settings());
-        assert_eq!(scene.thinned, 1);
-        for lambda in [25, 50, 90] {
-            let (want, got) = (on_the_device(w, &rgb, lambda * 64), scene.cluster(lambda * 64).unwrap());
+        let in_rgb = from_picture(&rgb, &vec![0; w * h]);
+        let in_lab = Colours { space: Space::Cielab, ..in_rgb.clone() };
+        for (colours, lambda) in [(&in_rgb, 25), (&in_rgb, 50), (&in_rgb, 90), (&in_lab, 9), (&in_lab, 18)] {
+            let scene = Scene::new(colours, settings());
+            assert_eq!(scene.thinned, 1);
+            let want = on_the_device(w, &rgb, colours.space, lambda * 64);
+            let got = scene.cluster(lambda * 64).unwrap();
+            assert_eq!((got.report.colorimetry, got.colours.space), (want.colorimetry, colours.space));
             assert_eq!(got.report.palette, want.palette, "lambda {lambda}");
             assert_eq!((got.report.sse_q12, got.report.missed), (want.sse_q12, want.missed), "lambda {lambda}");
             // Labels are the core's: each cluster has its pixels.
@@ -150,7 +159,7 @@ mod tests {
                 assert_eq!(of.map(|s| s.count).sum::<u32>(), swatch.pixels, "label {label}");
             }
         }
-        assert!(scene.cluster(0).is_err());
+        assert!(Scene::new(&in_rgb, settings()).cluster(0).is_err());
     }
 
     #[test]
@@ -158,7 +167,8 @@ mod tests {
         let samples: Vec<Sample> = (0..4_000_000u32 / 2)
             .map(|i| Sample { rgb: [(i >> 16) as u8 * 8, (i >> 8) as u8, i as u8], label: 0, count: 2 })
             .collect();
-        let scene = Scene::new(&Colours { frame: 0, samples, ids: vec![], palette: vec![] }, settings());
+        let scene =
+            Scene::new(&Colours { frame: 0, samples, ids: vec![], palette: vec![], space: Space::Rgb }, settings());
         assert_eq!(scene.thinned, 4);
         let shown: usize = scene.visible.iter().map(|s| s.pixels()).sum();
         assert_eq!(shown, 1_000_000);

@@ -30,7 +30,8 @@ const STATUSES_MAX: usize = 64;
 /// Largest status that is read. An edge keeps its own below 64 KiB.
 const STATUS_BYTES_MAX: usize = 256 * 1024;
 /// Keys of a command, and what the configuration in a status calls them.
-const KEYS: [(&str, &str); 4] = [
+const KEYS: [(&str, &str); 5] = [
+    ("space", "clustering.space"),
     ("lambda", "clustering.lambda"),
     ("coreset_size", "clustering.coreset_size"),
     ("method", "clustering.method"),

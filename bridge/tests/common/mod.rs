@@ -39,6 +39,7 @@ pub fn report(frame: u64) -> Report {
         births: Default::default(),
         deaths: Default::default(),
         regions: Default::default(),
+        colorimetry: Default::default(),
         silhouette_ppm: Some(500_000),
         micros: Micros { coreset: 1, cluster: 2, label: 3, total: 6 },
         palette: swatches.iter().zip(0..).map(|(&(rgb_q6, pixels), id)| Swatch { id, rgb_q6, pixels }).collect(),

@@ -145,6 +145,7 @@ fn census(seq: u64, frame: u64) -> Vec<u8> {
         in_part: 3,
         centroids_q6: heapless::Vec::from_slice(&[[0; 3], [6400; 3]]).unwrap(),
         ids: heapless::Vec::from_slice(&[4, 5]).unwrap(),
+        space: Default::default(),
     };
     // Three colours, 1, 2 and 3 in blue, each once.
     seal(&envelope(Kind::Census, 8, seq), &head, &[1, 1, 1, 1, 1, 1]).unwrap()

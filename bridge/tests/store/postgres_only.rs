@@ -193,6 +193,7 @@ pub fn round(n: u64) -> Batch {
             in_part: 1,
             centroids_q6: heapless::Vec::from_slice(&[[0; 3]]).unwrap(),
             ids: heapless::Vec::from_slice(&[4]).unwrap(),
+            space: Default::default(),
         };
         seal(&envelope(Kind::Census, 8, seq), &head, &[0, 1]).unwrap()
     };

@@ -16,7 +16,10 @@ use toml::Value;
 /// How frames are clustered.
 #[derive(Debug, Args, Default)]
 pub(super) struct Clustering {
-    /// Distance in 8-bit RGB beyond which a colour is another colour, above 0 to 442 [default: 50]
+    /// Where distances are measured: rgb (8-bit levels) or cielab (Delta E, as people see them) [default: rgb]
+    #[arg(long, value_name = "SPACE")]
+    pub(super) space: Option<String>,
+    /// Distance beyond which a colour is another colour, above 0 to 442 [default: 50, in cielab 18]
     #[arg(long, value_name = "L", allow_negative_numbers = true)]
     pub(super) lambda: Option<String>,
     /// Coreset points, 1 to 131072 [default: 1000]
@@ -222,6 +225,7 @@ fn positive(text: &str) -> Result<f64, String> {
 impl Clustering {
     fn put(&self, raw: &mut Raw) -> Result<(), Failure> {
         let words = [
+            ("clustering.space", "--space", &self.space),
             ("clustering.lambda", "--lambda", &self.lambda),
             ("clustering.coreset_size", "--coreset-size", &self.coreset_size),
             ("clustering.method", "--method", &self.method),

@@ -86,7 +86,12 @@ pub const KEYS: &[Key] = &[
     key("camera.loop", || Value::Boolean(false), "true or false"),
     key("camera.fast", || Value::Boolean(false), "true or false"),
     key("clustering.preset", || text("none"), "none or tutorial"),
-    main_key("clustering.lambda", || Value::Integer(50), "a number from 0.01 to 442 (8-bit levels, kept to 1/64)"),
+    key("clustering.space", || text("rgb"), "rgb or cielab"),
+    main_key(
+        "clustering.lambda",
+        || Value::Integer(50),
+        "a number from 0.01 to 442 (8-bit levels, or Delta E in cielab; kept to 1/64)",
+    ),
     main_key("clustering.coreset_size", || Value::Integer(1000), "a whole number from 1 to 131072"),
     main_key("clustering.method", || text("octree"), "octree, uniform, sensitivity, streamkm or lightweight"),
     key("clustering.cold", || Value::Boolean(false), "true or false"),

@@ -5,6 +5,7 @@
 
 use super::{ENV_PREFIX, FILE, KEYS, Key};
 use crate::exit::{Failure, Reason};
+use firmware::wire::Space;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -200,6 +201,15 @@ impl Raw {
             if self.0.get(key).is_none_or(|(_, o)| rank(o) < rank(&origin)) {
                 self.0.insert(key.into(), (value, origin.clone()));
             }
+        }
+    }
+
+    /// Lambda is 18 unless set where the space is CIELAB: 50 levels and 18 Delta E give about as many colours.
+    pub(super) fn apply_space(&mut self) {
+        let Some((Value::String(word), origin)) = self.0.get("clustering.space").cloned() else { return };
+        if Space::from_word(&word) == Some(Space::Cielab) && !self.0.contains_key("clustering.lambda") {
+            let lambda = Space::Cielab.default_lambda_q6() / 64;
+            self.0.insert("clustering.lambda".into(), (Value::Integer(lambda.into()), origin));
         }
     }
 

@@ -27,7 +27,7 @@ use crate::spec::{Board, Colour, Crop, DisplaySpec, Lock, Locks, Mask, Region, S
 use crate::turn::{Flip, Rotate, Turn};
 use firmware::limits::{CLUSTERS_MAX, ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
 use firmware::node::Settings;
-use firmware::wire::{Method, Refine};
+use firmware::wire::{Method, Refine, Space};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use toml::Value;
@@ -37,7 +37,8 @@ pub const FILE: &str = "/etc/hueflow/edge.toml";
 /// What variables begin with.
 pub const ENV_PREFIX: &str = "HUEFLOW_EDGE__";
 
-/// A distance in 8-bit levels as 1/64 levels, if it is allowed: finite, above 0, at most 442 (black to white is 441.7).
+/// A distance in 8-bit levels or in Delta E as 1/64 of these, if it is allowed: finite, above 0, at most 442 (black to white is
+/// 441.7 levels).
 pub fn lambda_q6(lambda: f64) -> Option<u32> {
     let q6 = (lambda * 64.0).round();
     (lambda.is_finite() && q6 >= 1.0 && lambda <= 442.0).then_some(q6 as u32)
@@ -137,6 +138,7 @@ impl Config {
     /// [`ConfigError::Value`].
     pub fn check(mut raw: Raw) -> Result<Config, ConfigError> {
         raw.apply_preset();
+        raw.apply_space();
         let mqtt = raw.mqtt()?;
         let colours = raw.colours()?;
         let regions = raw.regions(&colours)?;
@@ -286,7 +288,9 @@ impl Raw {
         if !["none", "tutorial"].contains(&preset.text()?.as_str()) {
             return Err(preset.refuse());
         }
+        let space = self.look("clustering.space");
         Ok(Settings {
+            space: Space::from_word(&space.text()?).ok_or_else(|| space.refuse())?,
             lambda_q6: lambda_q6(lambda.decimal()?).ok_or_else(|| lambda.refuse())?,
             coreset_size: self.look("clustering.coreset_size").whole(1, POINTS_MAX as u64)? as u32,
             method: method(&coreset_method.text()?).ok_or_else(|| coreset_method.refuse())?,

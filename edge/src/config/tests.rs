@@ -56,6 +56,19 @@ fn an_unknown_key_or_a_bad_value_names_key_value_and_range() {
 }
 
 #[test]
+fn in_cielab_lambda_is_18_unless_set() {
+    let of = |toml: &str, flags: &[(&str, &str)]| {
+        let config = check(toml, &[], flags).unwrap();
+        (config.settings.space, config.settings.lambda_q6)
+    };
+    assert_eq!(of("", &[]), (Space::Rgb, 50 * 64));
+    assert_eq!(of("[clustering]\nspace = \"cielab\"", &[]), (Space::Cielab, 18 * 64));
+    assert_eq!(of("[clustering]\nlambda = 12", &[("clustering.space", "cielab")]), (Space::Cielab, 12 * 64));
+    assert_eq!(of("[clustering]\nspace = \"cielab\"", &[("clustering.space", "rgb")]), (Space::Rgb, 50 * 64));
+    assert!(check("", &[], &[("clustering.space", "oklab")]).unwrap_err().to_string().contains("rgb or cielab"));
+}
+
+#[test]
 fn a_preset_beats_earlier_layers_and_yields_to_its_own() {
     let toml = "[clustering]\ncoreset_size = 77\nlambda = 33";
     let config = check(toml, &[], &[("clustering.preset", "tutorial")]).unwrap();

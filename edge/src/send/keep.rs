@@ -118,7 +118,7 @@ impl Send {
         if !self.make_room(parcel.census.record_bytes()) {
             return log::warn!("frame {}: no room in the spool for its census", parcel.report.frame);
         }
-        let (kind, version) = (wire::CensusHead::KIND, wire::CensusHead::VERSION);
+        let (kind, version) = (wire::CensusHead::KIND, wire::CensusHead::version_in(parcel.report.colorimetry.space));
         for part in parcel.census.iter() {
             if !self.append(parcel, kind, version, part) {
                 return log::error!("frame {}: the disk is full in the middle of its census", parcel.report.frame);

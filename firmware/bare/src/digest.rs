@@ -8,7 +8,7 @@
 //! the labels (of regions: and of how many pixels of each label they have) and of the report's bytes.
 
 use super::scene;
-use firmware::color::Lab;
+use firmware::color::{Lab, Space};
 use firmware::coreset::{Features, Merge, Point};
 use firmware::custody::envelope::crc32;
 use firmware::frame::polygon::{Size, Vertex, inside, outside};
@@ -28,6 +28,8 @@ const CLIP_WIDTH: usize = 80;
 const CLIP_HEIGHT: usize = 60;
 const SCENES: u32 = 6;
 const MASKED_SCENES: u32 = 2;
+/// Stills that are clustered in CIELAB too.
+const CIELAB_STILLS: usize = 3;
 /// Two polygons that overlap, one of them with a dent, in 1/65,536 of the picture.
 const MASK: [&[Vertex]; 2] = [
     &[at(5_000, 3_000), at(40_000, 20_001), at(61_000, 9_000), at(50_000, 60_000), at(30_000, 31_000)],
@@ -109,7 +111,8 @@ impl Memory {
 /// Computes all lines and passes them to `write`; `None` if a step failed.
 pub fn digest(memory: &mut Memory, write: &mut dyn FnMut(&[u8])) -> Option<()> {
     digest_frames(memory, write)?;
-    digest_regions(memory, write)
+    digest_regions(memory, write)?;
+    digest_cielab(memory, write)
 }
 
 /// The lines of stills, the clip and scenes.
@@ -168,6 +171,32 @@ fn digest_regions(memory: &mut Memory, write: &mut dyn FnMut(&[u8])) -> Option<(
     for rgb in CLIP.chunks_exact(CLIP_WIDTH * CLIP_HEIGHT * 3).take(REGION_FRAMES) {
         let frame = Frame::rgb(CLIP_WIDTH, CLIP_HEIGHT, rgb).ok()?.with_regions(regions).ok()?;
         line(&mut node, "regions", "cover", &frame, write)?;
+    }
+    Some(())
+}
+
+/// The lines in CIELAB: a still cold in every way that matters, and the clip warm.
+#[inline(never)]
+fn digest_cielab(memory: &mut Memory, write: &mut dyn FnMut(&[u8])) -> Option<()> {
+    let Memory { features, points, merges, bytes, .. } = memory;
+    let workspace = Workspace::in_slices(&CAPACITY, features, points, merges, bytes).ok()?;
+    let space = Space::Cielab;
+    let settings =
+        Settings { space, lambda_q6: space.default_lambda_q6(), coreset_size: CORESET_SIZE, ..Settings::default() };
+    let mut node = Node::new(settings, workspace).ok()?;
+    let fine = Settings { lambda_q6: 5 * 64, ..settings };
+    let drawn = Settings { method: Method::Uniform, refine: Refine::None, ..settings };
+    for (name, rgb) in STILLS.into_iter().take(CIELAB_STILLS) {
+        for (word, settings) in [("cielab", settings), ("cielab-5", fine), ("cielab-uniform", drawn)] {
+            node.set(settings).ok()?;
+            node.forget();
+            line(&mut node, name, word, &Frame::rgb(WIDTH, HEIGHT, rgb).ok()?, write)?;
+        }
+    }
+    node.set(settings).ok()?;
+    node.forget();
+    for rgb in CLIP.chunks_exact(CLIP_WIDTH * CLIP_HEIGHT * 3) {
+        line(&mut node, "clip", "cielab", &Frame::rgb(CLIP_WIDTH, CLIP_HEIGHT, rgb).ok()?, write)?;
     }
     Some(())
 }

@@ -12,7 +12,7 @@ use heapless::Vec;
 /// A cluster: its centroid, its identity over frames, and its weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cluster {
-    /// Centroid in 1/64 levels.
+    /// Centroid in 1/64 levels, or where it lies in CIELAB ([`crate::color::Space::Cielab`]), if that is the space of the clustering.
     pub rgb_q6: Q6,
     /// Identity over frames; [`Cluster::NEW`] until it has one.
     pub id: u32,

@@ -19,9 +19,9 @@ use crate::limits::CLUSTERS_MAX;
 /// several windows, in which support is counted separately.
 const WINDOW: usize = 256;
 
-/// Radius around a far cell in which support is counted, in 1/64 levels: 10 levels, a ball that holds about as much as a
-/// cell of 16 levels does, wherever it lies. Never more than half of lambda, so that a new centroid covers its support.
-const SUPPORT_RADIUS_Q6: u32 = 10 * 64;
+/// Radius around a far cell in which support is counted: 10 levels, a ball that holds about as much as a cell of 16 levels
+/// does, wherever it lies. Never more than half of lambda, so that a new centroid covers its support.
+const SUPPORT_RADIUS: u32 = 10;
 
 /// Cells with pixels beyond lambda, a list for each property, so that the support of one cell is added up in vectors.
 struct Window {
@@ -62,7 +62,7 @@ impl Cover {
             clusters_max: params.clusters_max.min(CLUSTERS_MAX),
             none2_q12: square(params.lambda_q6.saturating_sub(spread_q6)),
             all2_q12: square(params.lambda_q6.saturating_add(spread_q6)),
-            support2_q12: square(SUPPORT_RADIUS_Q6.min(params.lambda_q6 / 2)),
+            support2_q12: square(params.space.length_q6(SUPPORT_RADIUS).min(params.lambda_q6 / 2)),
         }
     }
 
@@ -250,12 +250,12 @@ impl Window {
     }
 }
 
-/// Opens a cluster at the mean of each set of far pixels that no new cluster has covered yet, while there is room. Returns
-/// how many opened.
+/// Opens a cluster at the mean of each set of far pixels (sums in RGB) that no new cluster has covered yet, while there is
+/// room. Returns how many opened.
 pub fn open_at<'f>(missed: impl Iterator<Item = &'f Features>, params: Params, clusters: &mut Clusters) -> usize {
     let before = clusters.len();
     for features in missed {
-        let mean = features.mean_q6();
+        let mean = params.space.of_q6(features.mean_q6());
         let opened = clusters.get(before..).unwrap_or(&[]);
         let covered =
             opened.iter().any(|c| 4 * u64::from(distance2_q12(c.rgb_q6, mean)) <= u64::from(params.lambda2_q12()));

@@ -10,7 +10,7 @@
 //! levels: the rounded mean is the grid point nearest to the mean, so a sweep cannot raise the cost.
 
 use super::assign::{Cluster, Clusters, targets_of};
-use crate::color::Q6;
+use crate::color::{Q6, Space};
 use crate::coreset::Point;
 use crate::gather::gather;
 use crate::kernel::for_each_nearest;
@@ -27,6 +27,8 @@ pub struct Params {
     pub iterations_max: u32,
     /// Clusters at most, up to [`CLUSTERS_MAX`].
     pub clusters_max: usize,
+    /// The space of points and clusters.
+    pub space: Space,
 }
 
 impl Params {
@@ -219,7 +221,7 @@ mod tests {
     }
 
     fn params(lambda: u32, w_open: u32) -> Params {
-        Params { lambda_q6: lambda * 64, w_open, iterations_max: 1_000, clusters_max: CLUSTERS_MAX }
+        Params { lambda_q6: lambda * 64, w_open, iterations_max: 1_000, clusters_max: CLUSTERS_MAX, space: Space::Rgb }
     }
 
     proptest! {

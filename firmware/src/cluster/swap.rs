@@ -8,7 +8,7 @@
 use super::assign::{Cluster, Clusters};
 use super::lloyd::{ClusterSums, Swept, sweeps};
 use crate::color::{Features, LEVEL_Q6_MAX, Q6, ward_q12};
-use crate::coreset::Point;
+use crate::coreset::{self, Point};
 use crate::limits::CLUSTERS_MAX;
 use heapless::Vec;
 
@@ -42,8 +42,7 @@ pub fn swap(
     deficit: impl Fn(&Clusters) -> u64,
 ) -> u32 {
     let mut sums: ClusterSums = [Features::ZERO; CLUSTERS_MAX];
-    // The sums of a drawn point are rounded: near black it may save less than nothing.
-    let squares = points.iter().map(|p| p.features.saved_q12(p.rgb_q6)).sum::<i64>().max(0) as u64 >> 12;
+    let squares = coreset::squares(points);
     assign.fill(u8::MAX);
     let mut swept = sweeps(points, squares, clusters, assign, &mut sums, SWEEPS_TO_JUDGE, u64::MAX);
     let deficit_max = deficit_max.max(deficit(clusters));

@@ -19,7 +19,7 @@ pub struct Lab {
 
 /// Rows of the matrix from linear sRGB to X, Y and Z, each divided by that of the white point, in 1/2^24. Each adds up to 1,
 /// so that greys are neutral.
-const XYZ_Q24: [[u64; 3]; 3] =
+pub(super) const XYZ_Q24: [[u64; 3]; 3] =
     [[7_280_472, 6_311_752, 3_184_992], [3_568_059, 11_998_262, 1_210_895], [297_906, 1_836_568, 14_642_742]];
 const _: () = {
     let mut row = 0;
@@ -100,7 +100,7 @@ const ROOTS: [u32; 128] = {
 };
 
 /// The same digit by digit.
-const fn cube_root_by_digits(mut n: u64) -> u64 {
+pub(super) const fn cube_root_by_digits(mut n: u64) -> u64 {
     let (mut root, mut digit) = (0, 21);
     while digit > 0 {
         digit -= 1;

@@ -19,6 +19,7 @@ pub use exact::exact_colors;
 pub use histogram::{Counted, bits, count};
 pub use importance::{lightweight, sensitivity};
 pub use octree::{Merge, SCOUT_POINTS_MAX, collapse, octree, parents};
+pub(crate) use points::squares;
 pub use points::{Drawn, Point, scatter_q12};
 pub use streamkm::stream_km;
 pub use uniform::uniform;

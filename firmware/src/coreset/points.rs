@@ -3,7 +3,7 @@
 //! A [`Point`] carries the sums of the pixels it represents, so that clustering points and clustering the pixels behind
 //! them lead to the same means.
 
-use crate::color::{Features, Q6};
+use crate::color::{Features, Q6, Space};
 use rand::Rng;
 
 /// A weighted point: the mean of the pixels that it represents, and their sums.
@@ -11,7 +11,7 @@ use rand::Rng;
 pub struct Point {
     /// Sums over the pixels that it represents.
     pub(crate) features: Features,
-    /// Their mean, rounded to 1/64 levels.
+    /// Their mean in 1/64 levels, or where it lies in CIELAB ([`Space::Cielab`]), if that is the space of the clustering.
     pub rgb_q6: Q6,
     /// The Morton key of its cell at its level, behind a leading 1 that tells the level: 3 bits a level.
     pub(super) key: u16,
@@ -51,6 +51,21 @@ impl Point {
         Point { features: Features([r, g, b, pixels]), spread_q12: 0, ..*self }
     }
 
+    /// The same pixels in another space, of a point in RGB. Sums are rounded to whole units as in `standing_for`, which moves the
+    /// mean of a cluster of 20 pixels by less than 1/10.
+    pub(crate) fn moved_to(&self, space: Space) -> Point {
+        if space == Space::Rgb {
+            return *self;
+        }
+        Point { rgb_q6: space.of_q6(self.rgb_q6), ..*self }.standing_for(self.weight())
+    }
+
+    /// The Morton key of the histogram cell that this point is.
+    pub(crate) fn cell(&self) -> usize {
+        let key = usize::from(self.key);
+        key & !(1 << key.checked_ilog2().unwrap_or(0))
+    }
+
     /// The point of these sums, under a key.
     #[inline]
     pub(super) fn of(features: Features, key: u16, spread_q12: u32) -> Point {
@@ -74,6 +89,12 @@ impl Point {
 pub fn scatter_q12(points: &[Point], squares: u64) -> u64 {
     let saved: i64 = points.iter().map(|p| p.features.saved_q12(p.rgb_q6)).sum();
     (4096 * squares as i64 - saved).max(0) as u64
+}
+
+/// The sum of squares with which the cost of `points` at themselves is 0. The sums of points are rounded where they are not
+/// those of pixels: near black they may save less than nothing.
+pub(crate) fn squares(points: &[Point]) -> u64 {
+    points.iter().map(|p| p.features.saved_q12(p.rgb_q6)).sum::<i64>().max(0) as u64 >> 12
 }
 
 /// A random number below `n` (0 for 0). 2^64 is no multiple of `n` but far larger, so the bias is below 2^-40.

@@ -14,11 +14,11 @@ pub use settings::{LAMBDA_Q6_MAX, Settings, SettingsError, StepError};
 pub use workspace::{Capacity, HistogramBits, Sizes, Workspace};
 
 use crate::cluster::{Cluster, Clusters, Params, cover};
-use crate::color::Q6;
+use crate::color::{Q6, Space};
 use crate::coreset::Point;
 use crate::frame::Frame;
 use crate::gather::gather;
-use crate::label::{FarPixels, Labelled, label};
+use crate::label::{FarPixels, Labelled, label, label_in_lab};
 use crate::limits::CLUSTERS_MAX;
 use crate::report::{Refine, Report};
 use crate::stream::cut::{PreviousCost, Start};
@@ -79,6 +79,8 @@ pub struct Node<'a> {
     settings: Settings,
     ws: Workspace<'a>,
     clusters: Clusters,
+    /// The clusters' colours, by label: where the last frame's clusters lie.
+    colours: Colours,
     identity: Identity,
     steer: Steer,
     previous_cost: PreviousCost,
@@ -103,6 +105,7 @@ impl<'a> Node<'a> {
             settings,
             ws,
             clusters: Clusters::new(),
+            colours: Colours::new(),
             identity: Identity::new(),
             steer: Steer::default(),
             previous_cost: PreviousCost::default(),
@@ -133,6 +136,13 @@ impl<'a> Node<'a> {
         settings.check()?;
         self.ws.check(settings.coreset_size)?;
         self.settings_changed |= self.settings.decides_otherwise(&settings);
+        let (from, to) = (self.settings.space, settings.space);
+        if from != to {
+            let moved = |point: Q6| to.of_q6(from.rgb_at(point));
+            self.clusters.iter_mut().for_each(|c| c.rgb_q6 = moved(c.rgb_q6));
+            self.identity.move_points(moved);
+            self.colours.clear();
+        }
         self.settings = settings;
         Ok(())
     }
@@ -151,7 +161,8 @@ impl<'a> Node<'a> {
     /// Starts the next frame warm from a given palette, in 1/64 levels, with new ids. Colours beyond [`CLUSTERS_MAX`] are
     /// ignored.
     pub fn start_from(&mut self, palette: &[Q6]) {
-        self.clusters = gather(palette.iter().map(|&rgb_q6| Cluster { weight: u32::MAX, ..Cluster::new(rgb_q6) }));
+        let start = |&rgb_q6| Cluster { weight: u32::MAX, ..Cluster::new(self.settings.space.of_q6(rgb_q6)) };
+        self.clusters = gather(palette.iter().map(start));
         (self.identity, self.settings_changed) = (Identity::new(), false);
         (self.steer, self.previous_cost) = (Steer::after_cold(self.clusters.len()), PreviousCost::UNKNOWN);
     }
@@ -166,12 +177,13 @@ impl<'a> Node<'a> {
         &self.report
     }
 
-    /// The last frame's coreset. Its certificate is [`Report::scatter_q12`].
+    /// The last frame's coreset, in the space of the settings. Its certificate is [`Report::scatter_q12`].
     pub fn coreset(&self) -> &[Point] {
         self.ws.points.get(..self.sample.coreset_points()).unwrap_or(&[])
     }
 
-    /// The last frame's histogram cells in Morton order, or its distinct colours; empty if nothing needed them.
+    /// The last frame's histogram cells in Morton order, or its distinct colours, in the space of the settings; empty if
+    /// nothing needed them.
     pub fn cells(&self) -> &[Point] {
         self.sample.cells(&self.ws)
     }
@@ -223,6 +235,7 @@ impl<'a> Node<'a> {
         let mut clusters = Clusters::new();
         let mut points = self.sample.points(&mut self.ws);
         clustering::start_cold(&mut points, &self.settings, params, &mut clusters, Start::First);
+        clusters.iter_mut().for_each(|c| c.rgb_q6 = params.space.rgb_at(c.rgb_q6));
         Ok(clusters)
     }
 
@@ -237,6 +250,7 @@ impl<'a> Node<'a> {
             w_open: self.settings.w_open_px(frame.visible_px() as u32),
             iterations_max: self.settings.iterations_max,
             clusters_max: self.settings.clusters_max as usize,
+            space: self.settings.space,
         }
     }
 
@@ -272,13 +286,21 @@ impl<'a> Node<'a> {
     /// Labels every pixel, and opens clusters where the exact distances show a missed colour. Returns the totals and how
     /// many colours are missed in the end.
     fn label(&mut self, frame: &Frame<'_>, params: Params, outcome: &mut Outcome) -> (Labelled, u32) {
-        let Node { settings, ws, clusters, steer, .. } = self;
+        let Node { settings, ws, clusters, colours, steer, sample, .. } = self;
         let settled = !outcome.start.is_warm() || outcome.replaced;
         let mut passes = 0;
         loop {
+            *colours = name_colours(params.space, clusters, colours);
             let centroids: Vec<Q6, CLUSTERS_MAX> = gather(clusters.iter().map(|c| c.rgb_q6));
             let mut far = FarPixels::new(ws.histogram);
-            let labelled = label(frame, &centroids, params.lambda_q6, ws.row, ws.labels, &mut far);
+            let labelled = match params.space {
+                Space::Rgb => label(frame, &centroids, params.lambda_q6, ws.row, ws.labels, &mut far),
+                Space::Cielab => {
+                    let memory = (&mut *ws.row, &mut *ws.labels, &mut *ws.cell_labels);
+                    let cells = (sample.counted(ws.cells), sample.inside_rgb_q12);
+                    label_in_lab(frame, cells, &centroids, params.lambda_q6, memory, &mut far)
+                }
+            };
             let missed = far.missed(params.w_open).count() as u32;
             passes += 1;
             // `lloyd` and `mse` accept the colours that they lost when they settled, and open newcomers.
@@ -313,4 +335,20 @@ impl<'a> Node<'a> {
         self.frames += 1;
         log::trace!("frame {}: {} clusters", frame.stamp.number, self.clusters.len());
     }
+}
+
+/// The colours of clusters, and where these lie.
+type Colours = Vec<(Q6, Q6), CLUSTERS_MAX>;
+
+/// Moves each centroid to where an RGB colour lies, and returns these colours: a report has colours in RGB, and where they lie is
+/// what pixels are labelled by. A centroid that was one already stays, to the bit.
+fn name_colours(space: Space, clusters: &mut Clusters, before: &Colours) -> Colours {
+    gather(clusters.iter_mut().map(|c| {
+        if let Some(known) = before.iter().find(|known| known.1 == c.rgb_q6) {
+            return *known;
+        }
+        let rgb_q6 = space.rgb_at(c.rgb_q6);
+        c.rgb_q6 = space.of_q6(rgb_q6);
+        (rgb_q6, c.rgb_q6)
+    }))
 }

@@ -9,21 +9,23 @@
 
 use super::settings::Settings;
 use super::workspace::Workspace;
+use crate::color::Space;
 use crate::coreset::{self, Drawn, Point, SCOUT_POINTS_MAX};
 use crate::frame::Frame;
 use crate::report::{Method, Refine};
 use rand::Rng;
 
-/// With a smaller lambda than this, a scout of 16-level cells (26 levels across the diagonal) is too coarse to decide on.
-const SCOUT_LAMBDA_Q6_MIN: u32 = 32 * 64;
+/// With a smaller lambda than this many levels, a scout of 16-level cells (26 levels across the diagonal) is too coarse to
+/// decide on.
+const SCOUT_LAMBDA_MIN: u32 = 32;
 
 /// Cells on which DC-DP-means decides at most: it takes an iteration for each cluster, so with a small lambda its time grows
 /// with the product of cells and clusters squared. With more cells the scout decides, and the cover opens the rest.
 const DECIDING_CELLS_MAX: usize = 1_024;
 
-/// Half the width of a 5-bit cell and of a 4-bit cell, in 1/64 levels: about how far a cell's pixels reach from its mean.
-const FINE_CELL_SPREAD_Q6: u32 = 4 * 64;
-const COARSE_CELL_SPREAD_Q6: u32 = 8 * 64;
+/// Half the width of a 5-bit cell and of a 4-bit cell, in levels: about how far a cell's pixels reach from its mean.
+const FINE_CELL_SPREAD: u32 = 4;
+const COARSE_CELL_SPREAD: u32 = 8;
 
 /// The points on which DC-DP-means decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,10 +44,14 @@ enum Deciding {
 pub(super) struct Sample {
     /// Places of the cells.
     cells: (usize, usize),
-    /// Sum of r^2 + g^2 + b^2 over the frame.
+    /// Histogram cells, which come first; exact colours, if there are few, behind them.
+    counted: usize,
+    /// Sum of r^2 + g^2 + b^2 over the frame, or of the coordinates in CIELAB over the cells.
     squares: u64,
-    /// Mean squared distance of a pixel to its cell's mean, in 1/4096 squared levels.
+    /// Mean squared distance of a pixel to its cell's mean, in 1/4096 squared units.
     pub(super) inside_q12: u64,
+    /// The same in RGB.
+    pub(super) inside_rgb_q12: u64,
     /// See [`Points::cell_spread_q6`].
     cell_spread_q6: u32,
     points: usize,
@@ -90,8 +96,9 @@ impl Sample {
     pub(super) fn draw(s: &Settings, ws: &mut Workspace<'_>, frame: &Frame<'_>, rng: &mut impl Rng) -> Sample {
         let size = s.coreset_size as usize;
         let mut sample = Sample::default();
-        if s.method != Method::Uniform || s.refine != Refine::None {
-            sample.count(ws, frame);
+        // In CIELAB labelling needs the cells too.
+        if s.method != Method::Uniform || s.refine != Refine::None || s.space == Space::Cielab {
+            sample.count(ws, frame, s.space);
         }
         let cells = ws.cells.get(..sample.cells.1).unwrap_or(&[]);
         let squares = sample.squares;
@@ -112,8 +119,15 @@ impl Sample {
             Method::Lightweight => coreset::lightweight(cells, size, ws.points, rng),
         };
         sample.take(drawn, s.method);
-        if sample.deciding == Deciding::Scout && s.lambda_q6 < SCOUT_LAMBDA_Q6_MIN {
-            sample.use_exact_colors(ws, frame);
+        if s.space == Space::Cielab {
+            // The certificate is about pixels, of which only the cells' means are known here.
+            sample.scatter_q12 = None;
+            if s.method == Method::Uniform {
+                move_to(s.space, ws.points.get_mut(..drawn.points).unwrap_or(&mut []));
+            }
+        }
+        if sample.deciding == Deciding::Scout && s.lambda_q6 < s.space.length_q6(SCOUT_LAMBDA_MIN) {
+            sample.use_exact_colors(ws, frame, s.space);
             if sample.cells.1 - sample.cells.0 <= DECIDING_CELLS_MAX {
                 sample.deciding = Deciding::Cells;
             }
@@ -121,13 +135,19 @@ impl Sample {
         sample
     }
 
-    fn count(&mut self, ws: &mut Workspace<'_>, frame: &Frame<'_>) {
+    fn count(&mut self, ws: &mut Workspace<'_>, frame: &Frame<'_>, space: Space) {
         let counted = coreset::count(frame, ws.histogram, ws.cells, ws.row);
-        (self.cells, self.squares) = ((0, counted.cells), counted.squares);
+        (self.cells, self.counted, self.squares) = ((0, counted.cells), counted.cells, counted.squares);
         let fine = coreset::bits(ws.histogram.len()) == Some(5);
-        self.cell_spread_q6 = if fine { FINE_CELL_SPREAD_Q6 } else { COARSE_CELL_SPREAD_Q6 };
-        let cells = ws.cells.get(..counted.cells).unwrap_or(&[]);
-        self.inside_q12 = coreset::scatter_q12(cells, self.squares) / frame.visible_px().max(1) as u64;
+        self.cell_spread_q6 = space.length_q6(if fine { FINE_CELL_SPREAD } else { COARSE_CELL_SPREAD });
+        let cells = ws.cells.get_mut(..counted.cells).unwrap_or(&mut []);
+        self.inside_rgb_q12 = coreset::scatter_q12(cells, self.squares) / frame.visible_px().max(1) as u64;
+        // The scatter is that in RGB, on average so many times longer than in the space.
+        let (levels, length_q6) = (50 * 64, u64::from(space.length_q6(50)));
+        self.inside_q12 = self.inside_rgb_q12 * length_q6 * length_q6 / (levels * levels);
+        if space == Space::Cielab {
+            self.squares = move_to(space, cells);
+        }
     }
 
     fn take(&mut self, drawn: Drawn, method: Method) {
@@ -139,11 +159,14 @@ impl Sample {
     }
 
     /// Replaces the cells by the frame's distinct colours, if it has few.
-    fn use_exact_colors(&mut self, ws: &mut Workspace<'_>, frame: &Frame<'_>) {
+    fn use_exact_colors(&mut self, ws: &mut Workspace<'_>, frame: &Frame<'_>, space: Space) {
         let end = self.cells.1;
         let Some((_, places)) = ws.cells.split_at_mut_checked(end) else { return };
         if let Some(colors) = coreset::exact_colors(frame, ws.histogram, places, ws.row) {
             (self.cells, self.cell_spread_q6) = ((end, end + colors), 0);
+            if space == Space::Cielab {
+                self.squares = move_to(space, places.get_mut(..colors).unwrap_or(&mut []));
+            }
         }
     }
 
@@ -166,10 +189,22 @@ impl Sample {
         ws.cells.get(self.cells.0..self.cells.1).unwrap_or(&[])
     }
 
+    /// The histogram's cells, also where exact colours have taken their part.
+    pub(super) fn counted<'w>(&self, cells: &'w [Point]) -> &'w [Point] {
+        cells.get(..self.counted).unwrap_or(&[])
+    }
+
     /// Number of coreset points.
     pub(super) fn coreset_points(&self) -> usize {
         self.points
     }
+}
+
+/// Moves points from RGB to another space, and returns the sum of their pixels' squares there: with it, the cost of clusters
+/// at the points themselves is 0.
+fn move_to(space: Space, points: &mut [Point]) -> u64 {
+    points.iter_mut().for_each(|p| *p = p.moved_to(space));
+    coreset::squares(points)
 }
 
 #[cfg(test)]

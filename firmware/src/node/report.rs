@@ -7,10 +7,11 @@
 use super::clustering::Outcome;
 use super::{Clock, Node, Settings};
 use crate::cluster::{self, Params, silhouette};
+use crate::color::{Space, distance2_q12};
 use crate::frame::Frame;
 use crate::gather::gather;
 use crate::label::Labelled;
-use crate::report::{Micros, Report, Swatch};
+use crate::report::{Colorimetry, Micros, Report, Swatch};
 use heapless::Vec;
 
 /// Moments of a step, in microseconds.
@@ -60,6 +61,7 @@ impl Node<'_> {
         labelled: &Labelled,
         missed: u32,
     ) {
+        let de00_mean_q6 = self.mean_de00_q6(labelled.sse_q12);
         let silhouette_ppm = if self.settings.silhouette { self.estimate_silhouette() } else { None };
         let (s, r) = (&self.settings, &mut self.report);
         (r.frame, r.dropped) = (frame.stamp.number, frame.stamp.dropped);
@@ -72,8 +74,31 @@ impl Node<'_> {
         (r.beyond_px, r.missed) = (Some(labelled.beyond_px), Some(missed));
         (r.sse_q12, r.max_distance2_q12) = (labelled.sse_q12, labelled.max_distance2_q12);
         r.silhouette_ppm = silhouette_ppm;
-        let swatches = self.clusters.iter().zip(labelled.pixels);
-        r.palette = gather(swatches.map(|(c, pixels)| Swatch { id: c.id, rgb_q6: c.rgb_q6, pixels }));
+        let swatches = self.clusters.iter().zip(&self.colours).zip(labelled.pixels);
+        r.palette = gather(swatches.map(|((c, &(rgb_q6, _)), pixels)| Swatch { id: c.id, rgb_q6, pixels }));
+        r.colorimetry = Colorimetry { space: s.space, de00_mean_q6, ..r.colorimetry };
+    }
+
+    /// In CIELAB, the mean Delta E 2000 of the pixels to their clusters: that of the coreset's points, which leaves out how pixels
+    /// scatter around them, times the root of how much more all pixels cost (`sse_q12`). Within 3 % of the exact mean on stills.
+    fn mean_de00_q6(&mut self, sse_q12: u64) -> Option<u16> {
+        let space = self.settings.space;
+        if space == Space::Rgb {
+            return None;
+        }
+        let points = self.sample.points(&mut self.ws);
+        let assign = points.assign.get_mut(..points.coreset.len())?;
+        cluster::assign(points.coreset, &self.clusters, assign);
+        let (mut sum_q12, mut cost_q12, mut pixels) = (0, 0, 0);
+        for (p, &label) in points.coreset.iter().zip(assign.iter()) {
+            let centroid = self.clusters.get(usize::from(label))?.rgb_q6;
+            sum_q12 += u64::from(space.de00_q12(p.rgb_q6, centroid)) * u64::from(p.weight());
+            cost_q12 += u64::from(distance2_q12(p.rgb_q6, centroid)) * u64::from(p.weight());
+            pixels += u64::from(p.weight());
+        }
+        let mean_q12 = (sum_q12 + pixels / 2).checked_div(pixels)?;
+        let more_q12 = (((sse_q12.isqrt() + 1) << 12) / (cost_q12.isqrt() + 1)).min(2 << 12);
+        u16::try_from(((mean_q12 * more_q12 >> 12) + 32) >> 6).ok()
     }
 
     fn estimate_silhouette(&mut self) -> Option<i32> {
@@ -112,6 +137,7 @@ pub(super) fn blank(s: &Settings) -> Report {
         births: Vec::new(),
         deaths: Vec::new(),
         regions: Vec::new(),
+        colorimetry: Colorimetry { space: s.space, ..Colorimetry::default() },
         silhouette_ppm: None,
         micros: Micros::default(),
         palette: Vec::new(),

@@ -2,6 +2,7 @@
 //!
 //! The defaults do not depend on the machine.
 
+use crate::color::Space;
 use crate::limits::{CLUSTERS_MAX, ITERATIONS_MAX, POINTS_MAX};
 use crate::report::{Method, Refine};
 
@@ -13,7 +14,9 @@ const W_OPEN_SHARE: u32 = 5_000;
 /// What decides a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Distance in 1/64 levels of 8-bit RGB, 1 to [`LAMBDA_Q6_MAX`].
+    /// The space in which colours are compared.
+    pub space: Space,
+    /// Distance in 1/64 levels of 8-bit RGB or in 1/64 Delta E of CIELAB, 1 to [`LAMBDA_Q6_MAX`].
     pub lambda_q6: u32,
     /// Coreset points at most, 1 to [`POINTS_MAX`].
     pub coreset_size: u32,
@@ -39,7 +42,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            lambda_q6: 50 * 64,
+            space: Space::Rgb,
+            lambda_q6: Space::Rgb.default_lambda_q6(),
             coreset_size: 1_000,
             method: Method::Octree,
             cold: false,

@@ -34,7 +34,7 @@ pub struct Sizes {
     pub points: usize,
     /// Groups of the octree or leaves of StreamKM++, 16 bytes each.
     pub merges: usize,
-    /// A byte a point, a byte a pixel, and three bytes a pixel of a row.
+    /// A byte a point, a byte a pixel, three bytes a pixel of a row, and a byte a histogram cell.
     pub bytes: usize,
 }
 
@@ -57,6 +57,8 @@ pub struct Workspace<'a> {
     pub(super) labels: &'a mut [u8],
     /// A row of RGB.
     pub(super) row: &'a mut [u8],
+    /// A label a histogram cell, for labelling in CIELAB.
+    pub(super) cell_labels: &'a mut [u8],
 }
 
 /// What a workspace must hold: the largest frame and the largest coreset, by any method.
@@ -100,7 +102,7 @@ impl Capacity {
             features: cells,
             points: cells + cells / 8 + self.points(),
             merges: self.merges(),
-            bytes: self.points().saturating_add(self.pixels).saturating_add(self.width_px.saturating_mul(3)),
+            bytes: (self.points() + cells).saturating_add(self.pixels).saturating_add(self.width_px.saturating_mul(3)),
         }
     }
 }
@@ -129,6 +131,7 @@ impl<'a> Workspace<'a> {
     ) -> Result<Workspace<'a>, SettingsError> {
         let (short, cells) = (SettingsError::Memory, capacity.bits.cells());
         let histogram = features.get_mut(..cells).ok_or(short)?;
+        let (cell_labels, bytes) = bytes.split_at_mut_checked(cells).ok_or(short)?;
         let (cells, points) = points.split_at_mut_checked(cells).ok_or(short)?;
         let (scout, points) = points.split_at_mut_checked(cells.len() / 8).ok_or(short)?;
         let points = points.get_mut(..capacity.points()).ok_or(short)?;
@@ -137,7 +140,7 @@ impl<'a> Workspace<'a> {
         let (row, bytes) = bytes.split_at_mut_checked(capacity.width_px.saturating_mul(3)).ok_or(short)?;
         let labels = bytes.get_mut(..capacity.pixels).ok_or(short)?;
         histogram.fill(Features::ZERO);
-        Ok(Workspace { histogram, cells, points, scout, merges, assign, labels, row })
+        Ok(Workspace { histogram, cells, points, scout, merges, assign, labels, row, cell_labels })
     }
 
     /// Checks that the memory suffices for coresets of `coreset_size`.

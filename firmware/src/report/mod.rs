@@ -1,11 +1,15 @@
 //! The report: what is known of one frame.
 //!
 //! [`Report`] is what [`crate::node::Node::step`] returns, and the layout of payload version 3 on the wire. Fields are
-//! encoded in the order in which they stand here, so none may move. The types are here and not in `wire`, which re-exports
+//! encoded in the order in which they stand here, so none may move; [`Colorimetry`] comes last, and only if it says anything. The types are here and not in `wire`, which re-exports
 //! them, because clustering needs them without the wire format. With the feature `wire` they implement serde's traits.
 
+mod colorimetry;
 mod method;
 
+pub use crate::color::Space;
+use crate::color::lab_q6;
+pub use colorimetry::Colorimetry;
 pub use method::{Method, Refine};
 
 use crate::limits::{CLUSTERS_MAX, NAMED_MAX, REGIONS_MAX};
@@ -87,7 +91,7 @@ pub struct Report {
     pub height: u32,
     /// Coreset method in force.
     pub method: Method,
-    /// Distance in force, in 1/64 levels of 8-bit RGB.
+    /// Distance in force, in 1/64 of the units of the space: levels of 8-bit RGB, or Delta E.
     pub lambda_q6: u32,
     /// Coreset size asked for.
     pub coreset_size: u32,
@@ -135,11 +139,21 @@ pub struct Report {
     pub deaths: Vec<u32, CLUSTERS_MAX>,
     /// What is known of the configured regions; empty without any.
     pub regions: Vec<RegionShare, REGIONS_MAX>,
+    /// What is known of colours as people see them. On the wire it comes behind the rest, and only if it says anything.
+    #[cfg_attr(feature = "wire", serde(skip))]
+    pub colorimetry: Colorimetry,
 }
 
 impl Report {
     /// Pixels that were counted: those of the frame that no mask hides.
     pub fn pixels(&self) -> u64 {
         self.palette.iter().map(|swatch| u64::from(swatch.pixels)).sum()
+    }
+
+    /// Where a palette entry lies in CIELAB: L, a and b in 1/64, exact; none if the report is in RGB. The report need not carry
+    /// it, because a centroid lies where its RGB colour does.
+    pub fn lab_q6(&self, swatch: &Swatch) -> Option<[i16; 3]> {
+        let space = self.colorimetry.space;
+        (space == Space::Cielab).then(|| lab_q6(space.of_q6(swatch.rgb_q6)))
     }
 }

@@ -7,7 +7,7 @@
 //! the cluster went. An id is never used for two clusters of one frame.
 
 use crate::cluster::{Cluster, Clusters};
-use crate::color::distance2_q12;
+use crate::color::{Q6, distance2_q12};
 use crate::gather::gather;
 use crate::limits::CLUSTERS_MAX;
 use heapless::Vec;
@@ -36,6 +36,11 @@ impl Identity {
     /// Nothing has been seen; ids begin at 0.
     pub const fn new() -> Identity {
         Identity { next_id: 0, gone: Vec::new() }
+    }
+
+    /// Moves the clusters that have gone to another space.
+    pub fn move_points(&mut self, moved: impl Fn(Q6) -> Q6) {
+        self.gone.iter_mut().for_each(|c| c.rgb_q6 = moved(c.rgb_q6));
     }
 
     /// Gives every new cluster an id. `previous` are the clusters of the frame before; `reach2_q12` is the squared distance

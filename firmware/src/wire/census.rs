@@ -3,7 +3,8 @@
 //! [`Census`] sorts a frame's colours in a buffer that the caller lends (one `u32` a pixel) and writes the payloads of its
 //! parts. [`read_part`] reads the colours of a part back; a part that contradicts itself gives an error. Nothing allocates.
 
-use super::{HEAD_BYTES_MAX, Kind, Payload, WireError, decode_head, encode, is_colour};
+use super::{HEAD_BYTES_MAX, Kind, Payload, WireError, decode_head, encode, is_colour, put, take};
+use crate::color::Space;
 use crate::frame::Frame;
 use crate::limits::{CLUSTERS_MAX, PARTS_MAX, PAYLOAD_BYTES_MAX};
 use heapless::Vec;
@@ -15,6 +16,9 @@ const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - HEAD_BYTES_MAX;
 const HEAD_BYTES_GROWTH: usize = 8;
 /// Most bytes of one colour and its count: a delta of 24 bits and a count of 25.
 const ENTRY_BYTES_MAX: usize = 8;
+
+/// The version of heads that have a space: a reader of version 1 would take the nearest in RGB.
+const VERSION_WITH_SPACE: u8 = 2;
 
 /// What stands in front of each part of a census: a frame's unique colours with their counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,11 +39,38 @@ pub struct CensusHead {
     pub centroids_q6: Vec<[u16; 3], CLUSTERS_MAX>,
     /// Ids of the clusters over frames, by label.
     pub ids: Vec<u32, CLUSTERS_MAX>,
+    /// The space in which the nearest is meant. Version 1 has none and means RGB.
+    #[serde(skip)]
+    pub space: Space,
 }
 
 impl Payload for CensusHead {
     const KIND: Kind = Kind::Census;
     const VERSION: u8 = 1;
+
+    fn version(&self) -> u8 {
+        CensusHead::version_in(self.space)
+    }
+
+    fn read(version: u8, bytes: &[u8]) -> Result<(CensusHead, &[u8]), WireError> {
+        let (mut head, mut rest) = match version {
+            Self::VERSION | VERSION_WITH_SPACE => take::<CensusHead>(bytes)?,
+            _ => return Err(WireError::Version(version)),
+        };
+        if version == VERSION_WITH_SPACE {
+            (head.space, rest) = take(rest)?;
+        }
+        Ok((head, rest))
+    }
+
+    fn write(&self, buf: &mut [u8]) -> Result<usize, WireError> {
+        let n = put(self, buf)?;
+        if self.version() == Self::VERSION {
+            return Ok(n);
+        }
+        Ok(n + put(&self.space, buf.get_mut(n..).unwrap_or(&mut []))?)
+    }
+
     fn consistent(&self) -> bool {
         self.part < self.parts
             && self.parts <= PARTS_MAX
@@ -47,6 +78,13 @@ impl Payload for CensusHead {
             && self.colours <= self.pixels
             && self.ids.len() == self.centroids_q6.len()
             && self.centroids_q6.iter().all(is_colour)
+    }
+}
+
+impl CensusHead {
+    /// The version of a census of a frame that was clustered in `space`.
+    pub fn version_in(space: Space) -> u8 {
+        if space == Space::Rgb { Self::VERSION } else { VERSION_WITH_SPACE }
     }
 }
 
@@ -272,6 +310,7 @@ mod tests {
             in_part: 0,
             centroids_q6: heapless::Vec::from_slice(&[[1, 2, 3]; 255]).unwrap(),
             ids: heapless::Vec::from_slice(&[u32::MAX; 255]).unwrap(),
+            space: Default::default(),
         };
         let (mut scratch, mut buf) = (vec![0; frame.pixels()], vec![0; PAYLOAD_BYTES_MAX]);
         let mut census = Census::take(&frame, head, &mut scratch, &mut []).unwrap();

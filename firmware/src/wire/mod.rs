@@ -6,7 +6,7 @@
 //!
 //! A record is a [`crate::custody::Envelope`] and a payload. The envelope has the payload's version:
 //!
-//! | kind | payload, version 1 (of a report: 1 to 3; of an event: 1 and 2) |
+//! | kind | payload, version 1 (of a report: 1 to 3; of a census in another space than RGB: 2; of an event: 1 and 2) |
 //! |---|---|
 //! | Report | [`Report`] |
 //! | Census | [`CensusHead`], then [`CensusHead::in_part`] times two LEB128 numbers: how far the colour (`0xRRGGBB`) is above the one before (the first: above 0), and how many pixels have it |
@@ -27,7 +27,7 @@ mod picture;
 mod report;
 mod report_old;
 
-pub use crate::report::{Method, Micros, NamedShare, Refine, RegionShare, Report, Swatch, rgb8};
+pub use crate::report::{Colorimetry, Method, Micros, NamedShare, Refine, RegionShare, Report, Space, Swatch, rgb8};
 pub use census::CensusHead;
 #[cfg(feature = "custody")]
 pub use control::{CONTROL_VERSION, Loss, LossReason, decode_ack, decode_window, encode_ack, encode_window};
@@ -96,6 +96,19 @@ pub trait Payload: Serialize + DeserializeOwned {
     fn read(version: u8, bytes: &[u8]) -> Result<(Self, &[u8]), WireError> {
         if version == Self::VERSION { take(bytes) } else { Err(WireError::Version(version)) }
     }
+
+    /// The version that this value is written in.
+    fn version(&self) -> u8 {
+        Self::VERSION
+    }
+
+    /// Writes the value to the front of `buf`. Returns the number of bytes.
+    ///
+    /// # Errors
+    /// [`WireError::Full`].
+    fn write(&self, buf: &mut [u8]) -> Result<usize, WireError> {
+        put(self, buf)
+    }
 }
 
 /// Reads a value from the front of `bytes`. Returns it and the rest of the bytes.
@@ -108,12 +121,12 @@ fn put<T: Serialize>(value: &T, buf: &mut [u8]) -> Result<usize, WireError> {
     postcard::to_slice(value, buf).map(|b| b.len()).map_err(|_| WireError::Full)
 }
 
-/// Writes `value` to the front of `buf`, in the version that this build writes. Returns the number of bytes.
+/// Writes `value` to the front of `buf`, in the version that [`Payload::version`] says. Returns the number of bytes.
 ///
 /// # Errors
 /// [`WireError::Full`].
 pub fn encode<T: Payload>(value: &T, buf: &mut [u8]) -> Result<usize, WireError> {
-    put(value, buf)
+    value.write(buf)
 }
 
 /// Reads a value of `version` from the front of `bytes`. Returns it and the rest of the bytes.

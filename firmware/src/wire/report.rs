@@ -1,12 +1,12 @@
 //! The report as a payload, the `metrics` record: which values are consistent, and which versions can be read.
 //!
 //! [`Report`] is the layout of version 3. Versions 1 and 2 have layouts of their own in `report_old.rs` and come out as
-//! this same type.
+//! this same type. [`Colorimetry`] follows version 3 where it says anything; reports in RGB have the bytes without it.
 
 use super::report_old::{ReportV1, ReportV2};
-use super::{Kind, Payload, WireError, is_colour, take};
+use super::{Kind, Payload, WireError, is_colour, put, take};
 use crate::limits::{NAMED_MAX, REGIONS_MAX};
-use crate::report::{RegionShare, Report};
+use crate::report::{Colorimetry, RegionShare, Report};
 
 impl Payload for Report {
     const KIND: Kind = Kind::Report;
@@ -30,9 +30,23 @@ impl Payload for Report {
         match version {
             1 => take::<ReportV1>(bytes).and_then(|(old, rest)| Ok((old.try_into()?, rest))),
             2 => take::<ReportV2>(bytes).and_then(|(old, rest)| Ok((old.try_into()?, rest))),
-            Self::VERSION => take(bytes),
+            Self::VERSION => {
+                let (mut report, mut rest) = take::<Report>(bytes)?;
+                if !rest.is_empty() {
+                    (report.colorimetry, rest) = take(rest)?;
+                }
+                Ok((report, rest))
+            }
             _ => Err(WireError::Version(version)),
         }
+    }
+
+    fn write(&self, buf: &mut [u8]) -> Result<usize, WireError> {
+        let n = put(self, buf)?;
+        if self.colorimetry == Colorimetry::default() {
+            return Ok(n);
+        }
+        Ok(n + put(&self.colorimetry, buf.get_mut(n..).unwrap_or(&mut []))?)
     }
 }
 
@@ -49,7 +63,7 @@ fn is_consistent(region: &RegionShare, frame_pixels: u64) -> bool {
 mod tests {
     use super::*;
     use crate::limits::{CLUSTERS_MAX, REPORT_BYTES_MAX};
-    use crate::report::{Method, Micros, NamedShare, Refine, Swatch};
+    use crate::report::{Method, Micros, NamedShare, Refine, Space, Swatch};
     use crate::wire::encode;
     use core::iter::repeat_n;
     use heapless::Vec;
@@ -87,6 +101,11 @@ mod tests {
             births: repeat_n(most, CLUSTERS_MAX).collect(),
             deaths: repeat_n(most, CLUSTERS_MAX).collect(),
             regions: repeat_n(region, REGIONS_MAX).collect(),
+            colorimetry: Colorimetry {
+                space: Space::Cielab,
+                de00_mean_q6: Some(u16::MAX),
+                reference_de00_q6: Some(u16::MAX),
+            },
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::WireError;
 use crate::limits::CLUSTERS_MAX;
-use crate::report::{Method, Micros, Refine, Report, Swatch};
+use crate::report::{Colorimetry, Method, Micros, Refine, Report, Swatch};
 use heapless::Vec;
 use serde::Deserialize;
 
@@ -141,6 +141,7 @@ impl TryFrom<ReportV2> for Report {
             births: old.births,
             deaths: old.deaths,
             regions: Vec::new(),
+            colorimetry: Colorimetry::default(),
         })
     }
 }

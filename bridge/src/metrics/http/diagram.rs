@@ -53,13 +53,13 @@ impl Scored {
         cancel: &AtomicBool,
     ) -> Result<Scored, SilhouetteError> {
         let count = colours.samples.len();
-        let Colours { samples, ids, palette, .. } = colours;
+        let Colours { samples, ids, palette, space, .. } = colours;
         let (samples, silhouette, estimated) = if count <= colours_max {
             let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-            let silhouette = silhouette::exact_until(&samples, threads, cancel)?;
+            let silhouette = silhouette::exact_until(&samples, space, threads, cancel)?;
             (samples, silhouette, None)
         } else {
-            let e = sampled::estimate(&samples, drawn, cancel)?;
+            let e = sampled::estimate(&samples, space, drawn, cancel)?;
             (e.samples, e.silhouette, Some((e.error_bound, e.drawn)))
         };
         Ok(Scored { samples, silhouette, palette, ids, colours: count, estimated, lambda })
@@ -326,6 +326,7 @@ mod tests {
             samples: (0..5_000).map(colour).collect(),
             ids: vec![7, 9],
             palette: vec![[1, 2, 3], [200, 0, 0]],
+            space: Default::default(),
         };
         let scored =
             |colours_max| Scored::new(colours(), colours_max, 500, Some(50.0), &AtomicBool::new(false)).unwrap();

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 const SCENES_MAX: usize = 4;
 /// Pixels that the estimate at once is drawn from: with 96,000 colours it takes about 60 ms.
 const DRAWN_PIXELS: usize = 1_000;
-/// Values of lambda on the curve: closer where K changes fast.
+/// Values of lambda on the curve in levels: closer where K changes fast.
 const CURVE: [u32; 14] = [10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 110, 135, 165, 200];
 
 /// The scenes that are kept.
@@ -45,7 +45,7 @@ async fn scene(app: &App, device: String) -> Result<(CensusKey, Arc<Scene>), Ref
     let of = key.clone();
     let (colours, settings) = query_store(app, move |q| Ok((q.census(&of)?, q.settings_of(&of)?))).await?;
     let settings = settings.unwrap_or_else(|| FrameSettings {
-        lambda: 50.0,
+        lambda: f64::from(colours.space.default_lambda_q6()) / 64.0,
         coreset_size: 1_000,
         method: "octree".to_owned(),
         refine: "cover".to_owned(),
@@ -66,6 +66,7 @@ fn numbers(scene: &Scene, lambda: f64, c: &Clustered) -> Value {
     let (r, thinned) = (&c.report, u64::from(scene.thinned));
     let pixels: u64 = r.palette.iter().map(|s| u64::from(s.pixels)).sum();
     json!({
+        "space": scene.space.word(),
         "lambda": lambda,
         "clusters": r.palette.len(),
         "rms": (r.sse_q12 as f64 / 4096.0 / pixels.max(1) as f64).sqrt(),
@@ -98,7 +99,7 @@ pub async fn what_if(
         let mut answer = numbers(&scene, asked.lambda, &clustered);
         answer["frame"] = json!(key.frame);
         answer["lambda_in_force"] = json!(scene.settings.lambda);
-        answer["palette"] = json!(PaletteJson::new(&clustered.report.palette));
+        answer["palette"] = json!(PaletteJson::of(&clustered.report));
         // A single cluster has no silhouette, and all the same a palette.
         match Scored::new(clustered.colours, colours_max, DRAWN_PIXELS, Some(asked.lambda), &cancel) {
             Ok(scored) => {
@@ -125,11 +126,13 @@ pub async fn curve(State(app): State<App>, Path(device): Path<String>) -> Result
     let (key, scene) = scene(&app, device).await?;
     let points = blocking(move || -> Result<Vec<Value>, String> {
         let mut points = Vec::new();
-        for lambda in CURVE {
+        for levels in CURVE {
+            // Round values in RGB, and what is as long in another space.
+            let lambda_q6 = scene.space.length_q6(levels);
             if cancel.load(Ordering::Relaxed) {
                 break;
             }
-            points.push(numbers(&scene, f64::from(lambda), &scene.cluster(lambda * 64)?));
+            points.push(numbers(&scene, f64::from(lambda_q6) / 64.0, &scene.cluster(lambda_q6)?));
         }
         Ok(points)
     });

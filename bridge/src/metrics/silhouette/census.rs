@@ -4,6 +4,7 @@
 //! the lowest label on a tie, as at the edge. Memory is that of one frame's unique colours.
 
 use crate::metrics::silhouette::{self, Sample};
+use firmware::color::{Space, distance2_q12};
 use firmware::wire::census::read_part;
 use firmware::wire::{WireError, rgb8};
 use std::collections::BTreeSet;
@@ -19,6 +20,8 @@ pub struct Colours {
     pub ids: Vec<u32>,
     /// What each label is drawn in.
     pub palette: Vec<[u8; 3]>,
+    /// The space in which the frame was clustered, and in which distances are meant.
+    pub space: Space,
 }
 
 /// Why parts are not a census.
@@ -56,8 +59,8 @@ pub fn join<'a>(parts: impl Iterator<Item = (u8, &'a [u8])>) -> Result<Colours, 
             counts.push(c.map_err(CensusError::Wire)?);
         }
         let same = first.get_or_insert_with(|| head.clone());
-        if (same.frame, same.parts, same.pixels, &same.centroids_q6)
-            != (head.frame, head.parts, head.pixels, &head.centroids_q6)
+        if (same.frame, same.parts, same.pixels, same.space, &same.centroids_q6)
+            != (head.frame, head.parts, head.pixels, head.space, &head.centroids_q6)
         {
             return Err(CensusError::Inconsistent);
         }
@@ -70,24 +73,28 @@ pub fn join<'a>(parts: impl Iterator<Item = (u8, &'a [u8])>) -> Result<Colours, 
     if pixels != u64::from(head.pixels) || head.centroids_q6.is_empty() {
         return Err(CensusError::Inconsistent);
     }
+    let places = places(head.space, &head.centroids_q6);
     let samples = counts.into_iter().map(|(colour, count)| {
         let [_, r, g, b] = colour.to_be_bytes();
-        Sample { rgb: [r, g, b], label: nearest([r, g, b], &head.centroids_q6), count }
+        Sample { rgb: [r, g, b], label: nearest(head.space.of_rgb([r, g, b]), &places), count }
     });
     Ok(Colours {
         frame: head.frame,
         samples: samples.collect(),
         ids: head.ids.to_vec(),
         palette: head.centroids_q6.iter().map(|&c| rgb8(c)).collect(),
+        space: head.space,
     })
 }
 
-/// The nearest centroid's label, the lowest on a tie.
-pub fn nearest(rgb: [u8; 3], centroids_q6: &[[u16; 3]]) -> u8 {
-    let distance2 = |c: &[u16; 3]| -> u32 {
-        rgb.iter().zip(c).map(|(&x, &y)| (i32::from(x) * 64 - i32::from(y)).pow(2) as u32).sum()
-    };
-    let best = centroids_q6.iter().enumerate().min_by_key(|(label, c)| (distance2(c), *label));
+/// Where centroids lie in their space.
+pub fn places(space: Space, centroids_q6: &[[u16; 3]]) -> Vec<[u16; 3]> {
+    centroids_q6.iter().map(|&c| space.of_q6(c)).collect()
+}
+
+/// The label of the place nearest to where a colour lies, the lowest on a tie.
+pub fn nearest(point: [u16; 3], places: &[[u16; 3]]) -> u8 {
+    let best = places.iter().enumerate().min_by_key(|(label, place)| (distance2_q12(point, **place), *label));
     best.map_or(0, |(label, _)| u8::try_from(label).unwrap_or(u8::MAX))
 }
 
@@ -105,7 +112,8 @@ pub fn from_picture(rgb: &[u8], labels: &[u8]) -> Colours {
         }
     }
     let mean = |s: &[u64; 4]| [s[0], s[1], s[2]].map(|x| ((x + s[3] / 2) / s[3].max(1)) as u8);
-    Colours { frame: 0, samples, ids: (0..=last as u32).collect(), palette: sums.iter().map(mean).collect() }
+    let palette = sums.iter().map(mean).collect();
+    Colours { frame: 0, samples, ids: (0..=last as u32).collect(), palette, space: Space::Rgb }
 }
 
 #[cfg(test)]
@@ -127,6 +135,7 @@ mod tests {
             in_part: 0,
             centroids_q6: heapless::Vec::from_slice(centroids_q6).unwrap(),
             ids: (0..centroids_q6.len() as u32).map(|i| i + 10).collect(),
+            space: Default::default(),
         };
         let (mut scratch, mut buf) = (vec![0; frame.pixels()], vec![0; PAYLOAD_BYTES_MAX]);
         let mut census = Census::take(&frame, head, &mut scratch, &mut []).unwrap();
@@ -161,10 +170,67 @@ mod tests {
     }
 
     #[test]
+    fn a_census_in_cielab_is_labelled_and_scored_there() {
+        // A saturated blue is nearer to violet in RGB, and to a darker blue in CIELAB.
+        let centroids = [[40 * 64, 0, 150 * 64], [90 * 64, 0, 255 * 64]];
+        let rgb = [[0, 0, 200], [90, 0, 255], [40, 0, 150], [10, 0, 210]];
+        let frame = Frame::rgb(4, 1, rgb.as_flattened()).unwrap();
+        let labels = |space: Space| {
+            let head = CensusHead {
+                frame: 3,
+                part: 0,
+                parts: 1,
+                pixels: 0,
+                colours: 0,
+                in_part: 0,
+                centroids_q6: heapless::Vec::from_slice(&centroids).unwrap(),
+                ids: [1, 2].into_iter().collect(),
+                space,
+            };
+            let (mut scratch, mut buf) = (vec![0; 4], vec![0; PAYLOAD_BYTES_MAX]);
+            let mut census = Census::take(&frame, head, &mut scratch, &mut []).unwrap();
+            let n = census.next_part(&mut buf).unwrap().unwrap();
+            let version = CensusHead::version_in(space);
+            let colours = join(std::iter::once((version, &buf[..n]))).unwrap();
+            assert_eq!(colours.space, space);
+            for s in &colours.samples {
+                let oracle = |c: [u16; 3]| {
+                    let (one, other) = (space.of_rgb(s.rgb), space.of_q6(c));
+                    one.iter().zip(other).map(|(&a, b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>()
+                };
+                assert_eq!(s.label, u8::from(oracle(centroids[1]) < oracle(centroids[0])));
+            }
+            colours
+        };
+        let (in_rgb, in_lab) = (labels(Space::Rgb), labels(Space::Cielab));
+        let exact = |c: &Colours| {
+            let never = std::sync::atomic::AtomicBool::new(false);
+            silhouette::exact_until(&c.samples, c.space, 1, &never).unwrap().values
+        };
+        // The definition, in Delta E.
+        let place = |s: &Sample| Space::Cielab.of_rgb(s.rgb).map(|v| f64::from(v) / 64.0);
+        let distance =
+            |a: &Sample, b: &Sample| place(a).iter().zip(place(b)).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+        for (s, value) in in_lab.samples.iter().zip(exact(&in_lab)) {
+            let mean = |own: bool| {
+                let others = in_lab.samples.iter().filter(|o| (o.label == s.label) == own && o.rgb != s.rgb);
+                let all: Vec<f64> = others.map(|o| distance(s, o)).collect();
+                if all.is_empty() { None } else { Some(all.iter().sum::<f64>() / all.len() as f64) }
+            };
+            let want = mean(true).map_or(0.0, |a| {
+                let b = mean(false).unwrap();
+                (b - a) / a.max(b)
+            });
+            assert!((value - want).abs() < 1e-5, "{s:?}: {value}, not {want}");
+        }
+        assert_ne!(exact(&in_rgb), exact(&in_lab));
+    }
+
+    #[test]
     fn on_a_tie_the_lowest_label_wins() {
-        assert_eq!(nearest([1, 1, 1], &[[0, 0, 0], [128, 128, 128]]), 0);
-        assert_eq!(nearest([1, 1, 1], &[[0, 0, 0], [127, 128, 128]]), 1);
-        assert_eq!(nearest([9, 9, 9], &[[1, 1, 1], [1, 1, 1]]), 0);
+        assert_eq!(nearest([64; 3], &[[0, 0, 0], [128, 128, 128]]), 0);
+        assert_eq!(nearest([64; 3], &[[0, 0, 0], [127, 128, 128]]), 1);
+        assert_eq!(nearest([576; 3], &[[1, 1, 1], [1, 1, 1]]), 0);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod picture;
 pub mod plot;
 pub mod sampled;
 
+use firmware::color::Space;
 use firmware::kernel::{self, TILE, Tile};
 use ndarray::{Array2, s};
 use std::ops::Range;
@@ -96,20 +97,25 @@ pub fn samples(rgb: &[u8], labels: &[u8]) -> Vec<Sample> {
     keys.chunk_by(|a, b| a == b).map(of).collect()
 }
 
-/// The exact silhouette of `samples`, on up to `threads` threads.
+/// The exact silhouette of `samples` in RGB, on up to `threads` threads.
 ///
 /// # Errors
 /// [`SilhouetteError`].
 pub fn exact(samples: &[Sample], threads: usize) -> Result<Silhouette, SilhouetteError> {
-    exact_until(samples, threads, &AtomicBool::new(false))
+    exact_until(samples, Space::Rgb, threads, &AtomicBool::new(false))
 }
 
-/// As [`exact`], until `cancel` is set.
+/// As [`exact`], with distances in `space`, until `cancel` is set.
 ///
 /// # Errors
 /// [`SilhouetteError`].
-pub fn exact_until(samples: &[Sample], threads: usize, cancel: &AtomicBool) -> Result<Silhouette, SilhouetteError> {
-    let sorted = Sorted::new(samples);
+pub fn exact_until(
+    samples: &[Sample],
+    space: Space,
+    threads: usize,
+    cancel: &AtomicBool,
+) -> Result<Silhouette, SilhouetteError> {
+    let sorted = Sorted::new(samples, space);
     let pixels = sorted.check()?;
     let sums = sorted.distance_sums(threads.max(1), cancel);
     if cancel.load(Ordering::Relaxed) {
@@ -154,7 +160,7 @@ struct Sorted {
 }
 
 impl Sorted {
-    fn new(samples: &[Sample]) -> Sorted {
+    fn new(samples: &[Sample], space: Space) -> Sorted {
         let mut order: Vec<usize> = (0..samples.len()).filter(|&i| samples[i].count > 0).collect();
         order.sort_by_key(|&i| samples[i].label);
         let (mut clusters, mut parts, mut first) = (Vec::new(), Vec::new(), 0);
@@ -163,7 +169,7 @@ impl Sorted {
             for run in run.chunks(TILE) {
                 let mut tile = Tile { red: [0.0; TILE], green: [0.0; TILE], blue: [0.0; TILE], weight: [0.0; TILE] };
                 for (at, s) in run.iter().map(|&i| &samples[i]).enumerate() {
-                    [tile.red[at], tile.green[at], tile.blue[at]] = s.rgb.map(f32::from);
+                    [tile.red[at], tile.green[at], tile.blue[at]] = space.of_rgb(s.rgb).map(|v| f32::from(v) / 64.0);
                     tile.weight[at] = s.count as f32;
                 }
                 parts.push(Part { cluster: clusters.len(), first, len: run.len(), tile });

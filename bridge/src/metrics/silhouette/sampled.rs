@@ -5,6 +5,7 @@
 //! bound is 1.96 standard errors, so the exact score is within it in 95 of 100 draws. The draws are the same each time.
 
 use super::{ClusterScore, Sample, Silhouette, SilhouetteError, Sorted, TILE, Tile, add, pair_sums};
+use firmware::color::Space;
 use ndarray::Array2;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -28,12 +29,17 @@ pub struct Estimate {
     pub drawn: u64,
 }
 
-/// Estimates the silhouette from about `pixels_max` pixels. Memory and time are in proportion to it.
+/// Estimates the silhouette in `space` from about `pixels_max` pixels. Memory and time are in proportion to it.
 ///
 /// # Errors
 /// [`SilhouetteError`].
-pub fn estimate(samples: &[Sample], pixels_max: usize, cancel: &AtomicBool) -> Result<Estimate, SilhouetteError> {
-    let sorted = Sorted::new(samples);
+pub fn estimate(
+    samples: &[Sample],
+    space: Space,
+    pixels_max: usize,
+    cancel: &AtomicBool,
+) -> Result<Estimate, SilhouetteError> {
+    let sorted = Sorted::new(samples, space);
     let pixels = sorted.check()?;
     let mut rng = StdRng::seed_from_u64(0);
     // (place in the sorted order, draws), by cluster.
@@ -130,7 +136,7 @@ mod tests {
         let want = exact(&samples, 2).unwrap();
         let mut last = f64::INFINITY;
         for pixels in [200, 1_000, 4_000] {
-            let got = estimate(&samples, pixels, &AtomicBool::new(false)).unwrap();
+            let got = estimate(&samples, Space::Rgb, pixels, &AtomicBool::new(false)).unwrap();
             // Twice the bound: one draw in twenty is outside of it.
             assert!((got.silhouette.score - want.score).abs() <= 2.0 * got.error_bound, "{pixels}: {got:?}");
             assert!(got.error_bound < last, "{} pixels: {}", pixels, got.error_bound);
@@ -138,7 +144,7 @@ mod tests {
             assert_eq!(got.silhouette.pixels, want.pixels);
         }
         // A value is exact, whichever pixel was drawn.
-        let got = estimate(&samples, 500, &AtomicBool::new(false)).unwrap();
+        let got = estimate(&samples, Space::Rgb, 500, &AtomicBool::new(false)).unwrap();
         for (s, v) in got.samples.iter().zip(&got.silhouette.values).take(50) {
             let near = samples.iter().zip(&want.values).filter(|(o, _)| (o.rgb, o.label) == (s.rgb, s.label));
             assert!(near.into_iter().any(|(_, w)| (v - w).abs() < 1e-6), "{s:?}");
@@ -148,9 +154,9 @@ mod tests {
     #[test]
     fn few_colours_are_computed_in_full_and_a_cancelled_estimate_ends() {
         let samples = cloud(100);
-        let got = estimate(&samples, 100_000, &AtomicBool::new(false)).unwrap();
+        let got = estimate(&samples, Space::Rgb, 100_000, &AtomicBool::new(false)).unwrap();
         assert!((got.silhouette.score - exact(&samples, 1).unwrap().score).abs() < 1e-6);
         assert_eq!(got.error_bound, 0.0);
-        assert_eq!(estimate(&samples, 10, &AtomicBool::new(true)), Err(SilhouetteError::Cancelled));
+        assert_eq!(estimate(&samples, Space::Rgb, 10, &AtomicBool::new(true)), Err(SilhouetteError::Cancelled));
     }
 }

@@ -75,6 +75,7 @@ fn batch(n: u64) -> Batch {
         in_part: 1,
         centroids_q6: heapless::Vec::from_slice(&[[0; 3]]).unwrap(),
         ids: heapless::Vec::from_slice(&[4]).unwrap(),
+        space: Default::default(),
     };
     let loss = Loss { stream: 8, from: 1 << 40, to: (1 << 40) + n + 1, reason: LossReason::Full };
     let dead = Envelope { payload_version: 200, ..envelope(Kind::Report, 8, (1 << 30) + n) };

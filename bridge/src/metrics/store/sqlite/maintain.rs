@@ -234,6 +234,9 @@ fn report_v1(r: &Row<'_>) -> rusqlite::Result<ReportJson> {
         rms: r.get("rms")?,
         max_distance: r.get("max_distance")?,
         silhouette_estimate: r.get("silhouette_estimate")?,
+        space: None,
+        de00_mean: None,
+        reference_de00: None,
         micros: MicrosJson {
             coreset: r.get("micros_coreset")?,
             cluster: r.get("micros_cluster")?,

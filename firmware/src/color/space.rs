@@ -1,0 +1,281 @@
+//! The space in which colours are compared: 8-bit RGB, or CIELAB packed into the same integers.
+//!
+//! Clustering knows points of three coordinates in 1/64, each from 0 to [`super::LEVEL_Q6_MAX`], and squared distances between them.
+//! [`Space`] says where a colour lies. In CIELAB the coordinates are L, a + 128 and b + 128: all of sRGB fits, a distance of
+//! 64 is one Delta E (1976), and the nearest-centroid loop is the same. Conversions are integers with the same bits on
+//! every machine. They differ from double precision by less than 0.02, and take a table of 8 KiB instead of cube roots.
+
+use super::lab::{Lab, XYZ_Q24, cube_root_by_digits};
+use super::tables::LINEAR_Q24;
+use super::{LEVEL_Q6_MAX, Q6, distance2_q12};
+
+/// The space in which colours are compared. It travels as a postcard variant by its order here, so new ones go to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
+pub enum Space {
+    /// 8-bit sRGB, as the tutorial has it.
+    #[default]
+    Rgb,
+    /// CIELAB, D65 and 2 degrees: distances as people see them.
+    Cielab,
+}
+
+/// What is added to a and b, so that no coordinate is negative.
+const AB_OFFSET_Q6: i32 = 128 << 6;
+
+/// Steps of [`BENT_Q16`] from 0 to 1. With 4,096 of them, interpolation is off by less than 0.003 in a.
+const BENT_STEPS: usize = 1 << 12;
+/// CIELAB's f less 1/8 at each step, in 1/65,536.
+const BENT_Q16: [u16; BENT_STEPS + 1] = {
+    let (mut table, mut n) = ([0; BENT_STEPS + 1], 0);
+    while n <= BENT_STEPS {
+        let t_q24 = (n as u64) << 12;
+        // The line: t 841/108 + 4/29, rounded; the root of t in 1/2^60 is in 1/2^20.
+        let line_q16 = (t_q24 * 841 * 29 + 4 * 108 * (1 << 24) + 108 * 29 * 128) / (108 * 29 * 256);
+        let root_q16 = (cube_root_by_digits(t_q24 << 36) + 8) >> 4;
+        table[n] = (if t_q24 < 148_587 { line_q16 } else { root_q16 } - (1 << 13)) as u16;
+        n += 1;
+    }
+    table
+};
+
+/// The inverse of [`XYZ_Q24`], in 1/2^20.
+const INVERSE_Q20: [[i64; 3]; 3] =
+    [[3_229_567, -1_611_807, -569_184], [-966_010, 1_967_140, 47_446], [55_456, -213_937, 1_207_057]];
+
+/// Steps at most in the search for the RGB colour nearest to a point. Rounding leaves a first guess within a few 1/64 levels.
+const NEAREST_STEPS_MAX: u32 = 32;
+
+impl Space {
+    /// All of them.
+    pub const ALL: [Space; 2] = [Space::Rgb, Space::Cielab];
+
+    /// The word for it on command lines and in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Space::Rgb => "rgb",
+            Space::Cielab => "cielab",
+        }
+    }
+
+    /// The space that `word` names.
+    pub fn from_word(word: &str) -> Option<Space> {
+        Space::ALL.into_iter().find(|s| s.word() == word)
+    }
+
+    /// Lambda in 1/64 unless set: 50 levels, or 18 Delta E, which gives about as many colours.
+    pub const fn default_lambda_q6(self) -> u32 {
+        match self {
+            Space::Rgb => 50 * 64,
+            Space::Cielab => 18 * 64,
+        }
+    }
+
+    /// The length in this space of what is `levels` long in RGB, in 1/64: on average over pictures, 50 levels are 18 Delta E.
+    pub const fn length_q6(self, levels: u32) -> u32 {
+        levels * self.default_lambda_q6() / 50
+    }
+
+    /// Where an 8-bit colour lies.
+    #[inline]
+    pub fn of_rgb(self, rgb: [u8; 3]) -> Q6 {
+        match self {
+            Space::Rgb => super::q6(rgb),
+            Space::Cielab => of_linear(rgb.map(|level| LINEAR_Q24[usize::from(level)])),
+        }
+    }
+
+    /// Where a colour in 1/64 levels lies.
+    #[inline]
+    pub fn of_q6(self, rgb_q6: Q6) -> Q6 {
+        match self {
+            Space::Rgb => rgb_q6,
+            Space::Cielab => of_linear(rgb_q6.map(linear_q24)),
+        }
+    }
+
+    /// The RGB colour in 1/64 levels that lies at a point or near it; outside of the gamut channels are cut off. It need not lie
+    /// exactly at the point, even if another colour does: callers go on with [`Space::of_q6`] of the result.
+    pub fn rgb_at(self, point: Q6) -> Q6 {
+        match self {
+            Space::Rgb => point,
+            Space::Cielab => refined(guess(point), point),
+        }
+    }
+
+    /// Delta E 2000 between two points, in 1/4096.
+    pub fn de00_q12(self, one: Q6, other: Q6) -> u32 {
+        super::de00_q12(self.lab_at(one), self.lab_at(other))
+    }
+
+    /// A point in CIELAB.
+    pub fn lab_at(self, point: Q6) -> Lab {
+        match self {
+            Space::Rgb => Lab::of_q6(point),
+            Space::Cielab => {
+                let [l_q12, a_q12, b_q12] = lab_q6(point).map(|v| i32::from(v) << 6);
+                Lab { l_q12, a_q12, b_q12 }
+            }
+        }
+    }
+}
+
+/// L, a and b in 1/64 of a point of [`Space::Cielab`].
+pub fn lab_q6([l, a, b]: Q6) -> [i16; 3] {
+    let centred = |v: u16| (i32::from(v) - AB_OFFSET_Q6) as i16;
+    [l as i16, centred(a), centred(b)]
+}
+
+/// Linear light of a level in 1/64, interpolated between whole levels, in 1/2^24.
+#[inline]
+pub(crate) fn linear_q24(level_q6: u16) -> u32 {
+    let (level, rest) = (usize::from(level_q6 >> 6), u32::from(level_q6 & 63));
+    let at = |level: usize| LINEAR_Q24.get(level).copied().unwrap_or(1 << 24);
+    let low = at(level);
+    // Neighbours are less than 2^18 apart.
+    low + ((at(level + 1) - low) * rest + 32) / 64
+}
+
+/// Where linear light lies in CIELAB.
+#[inline]
+pub(crate) fn of_linear(rgb_q24: [u32; 3]) -> Q6 {
+    let [r, g, b] = rgb_q24.map(u64::from);
+    let [x, y, z] = XYZ_Q24.map(|[mr, mg, mb]| bent_q18(((mr * r + mg * g + mb * b + (1 << 23)) >> 24) as u32));
+    let q6 = |times: i32, v_q18: i32| (times * v_q18 + (1 << 11)) >> 12;
+    // 116 f, 500 and 200 differences of f in 1/64 stay below 2^31 in 1/2^18.
+    let l = q6(116, y) - (16 << 6);
+    let a = q6(500, x - y) + AB_OFFSET_Q6;
+    let b = q6(200, y - z) + AB_OFFSET_Q6;
+    [l, a, b].map(|v| v.clamp(0, i32::from(LEVEL_Q6_MAX)) as u16)
+}
+
+/// CIELAB's f, in 1/2^18.
+#[inline]
+fn bent_q18(t_q24: u32) -> i32 {
+    let (n, rest) = ((t_q24 >> 12) as usize, (t_q24 & 4_095) as i32);
+    let at = |n: usize| i32::from(BENT_Q16[n.min(BENT_STEPS)]);
+    let low = at(n);
+    (1 << 15) + (((low << 12) + (at(n + 1) - low) * rest + (1 << 9)) >> 10)
+}
+
+/// The RGB colour at a point, by the inverse formulas, rounded.
+fn guess(point: Q6) -> Q6 {
+    let [l, a, b] = lab_q6(point).map(i64::from);
+    // f in 1/2^24.
+    let y = ((l + (16 << 6)) << 18) / 116;
+    let x = y + (a << 18) / 500;
+    let z = y - (b << 18) / 200;
+    let xyz = [x, y, z].map(|f| {
+        let f = f.clamp(0, 1 << 25);
+        // Above 6/29 the cube, below it the line 108/841 (f - 4/29).
+        if f > 3_471_148 { ((f * f) >> 24) * f >> 24 } else { (f - 2_314_099) * 108 / 841 }
+    });
+    INVERSE_Q20.map(|row| {
+        let linear: i64 = row.iter().zip(xyz).map(|(m, v)| m * v).sum();
+        level_q6((linear >> 20).clamp(0, 1 << 24) as u32)
+    })
+}
+
+/// The level in 1/64 that has this linear light, about.
+fn level_q6(linear_q24: u32) -> u16 {
+    let level = LINEAR_Q24.partition_point(|&v| v <= linear_q24).saturating_sub(1).min(254);
+    let at = |level: usize| LINEAR_Q24.get(level).copied().unwrap_or(1 << 24);
+    let (low, high) = (at(level), at(level + 1));
+    let rest = ((linear_q24.saturating_sub(low)) * 64 + (high - low) / 2) / (high - low).max(1);
+    ((level as u32 * 64 + rest) as u16).min(LEVEL_Q6_MAX)
+}
+
+/// The colour near `from` that lies nearest to `point`: to neighbours of a few 1/64 levels, as long as they are nearer.
+fn refined(from: Q6, point: Q6) -> Q6 {
+    let distance2 = |c: Q6| distance2_q12(of_linear(c.map(linear_q24)), point);
+    let (mut best, mut best2) = (from, distance2(from));
+    for _ in 0..NEAREST_STEPS_MAX {
+        let before2 = best2;
+        let center = best;
+        for n in (0..27).map(|n: i32| [n / 9 - 1, n / 3 % 3 - 1, n % 3 - 1]) {
+            for stride in [1, 5] {
+                if best2 == 0 {
+                    return best;
+                }
+                let mut colour = center;
+                for (level, step) in colour.iter_mut().zip(n) {
+                    *level = (i32::from(*level) + step * stride).clamp(0, i32::from(LEVEL_Q6_MAX)) as u16;
+                }
+                let near2 = distance2(colour);
+                if near2 < best2 {
+                    (best, best2) = (colour, near2);
+                }
+            }
+        }
+        if best2 == before2 {
+            break;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::super::oracle;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decimals(point: Q6) -> [f64; 3] {
+        lab_q6(point).map(|v| f64::from(v) / 64.0)
+    }
+
+    #[test]
+    fn every_colour_lies_where_double_precision_has_it() {
+        let mut worst: f64 = 0.0;
+        for i in 0..1u32 << 24 {
+            // One colour in 7, and all greys.
+            let rgb = [i >> 16, i >> 8, i].map(|v| v as u8);
+            if !i.is_multiple_of(7) && !(rgb[0] == rgb[1] && rgb[1] == rgb[2]) {
+                continue;
+            }
+            let (found, want) = (Space::Cielab.of_rgb(rgb), oracle::lab(rgb.map(f64::from)));
+            worst = decimals(found).iter().zip(want).fold(worst, |w, (f, o)| w.max((f - o).abs()));
+            if rgb[0] == rgb[1] && rgb[1] == rgb[2] {
+                assert_eq!(lab_q6(found)[1..], [0, 0], "greys are neutral: {rgb:?}");
+            }
+        }
+        std::println!("largest difference of a coordinate: {worst}");
+        assert!(worst < 0.02, "{worst}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_colour_comes_back_to_where_it_lies_or_a_64th_beside(rgb_q6 in [0u16..=LEVEL_Q6_MAX, 0u16..=LEVEL_Q6_MAX, 0u16..=LEVEL_Q6_MAX]) {
+            let point = Space::Cielab.of_q6(rgb_q6);
+            let back = Space::Cielab.rgb_at(point);
+            prop_assert!(super::super::is_colour(&back));
+            prop_assert!(distance2_q12(Space::Cielab.of_q6(back), point) <= 3, "{:?}", back);
+            prop_assert_eq!(Space::Rgb.rgb_at(Space::Rgb.of_q6(rgb_q6)), rgb_q6);
+        }
+
+        #[test]
+        fn any_point_has_a_colour(point in [0u16..=LEVEL_Q6_MAX, 0u16..=LEVEL_Q6_MAX, 0u16..=LEVEL_Q6_MAX]) {
+            let rgb = Space::Cielab.rgb_at(point);
+            prop_assert!(super::super::is_colour(&rgb));
+            // At the border of the gamut the search may end beside the point.
+            let settled = Space::Cielab.of_q6(rgb);
+            prop_assert!(distance2_q12(Space::Cielab.of_q6(Space::Cielab.rgb_at(settled)), settled) <= 12);
+        }
+
+        #[test]
+        fn whole_levels_lie_where_their_64ths_do(rgb in any::<[u8; 3]>()) {
+            for space in Space::ALL {
+                prop_assert_eq!(space.of_rgb(rgb), space.of_q6(super::super::q6(rgb)));
+            }
+        }
+    }
+
+    #[test]
+    fn each_word_names_its_space() {
+        for space in Space::ALL {
+            assert_eq!(Space::from_word(space.word()), Some(space));
+        }
+        assert_eq!(Space::from_word("oklab"), None);
+    }
+}
