@@ -7,6 +7,7 @@
 mod both;
 #[path = "../common/mod.rs"]
 mod common;
+mod exported;
 mod ground;
 mod moved;
 mod postgres_only;

@@ -4,6 +4,7 @@
 //! and [`store`] moves it.
 
 pub mod cmd;
+pub mod export;
 pub mod ledger;
 pub mod silhouette;
 pub mod store;
