@@ -5,7 +5,7 @@
 
 mod reports;
 
-pub use reports::{ExportFlags, Format};
+pub use reports::{CompareFlags, ExportFlags, Format};
 
 use crate::config::{self, BRIDGE_KEYS, METRICS_KEYS};
 use crate::failure::Failure;
@@ -175,6 +175,8 @@ pub enum MetricsCommand {
     Tail(TailFlags),
     /// The exact silhouette of a frame, and its diagram.
     Silhouette(SilhouetteFlags),
+    /// One picture with several lambdas side by side: clustered pictures, knives, K, RMS, silhouette.
+    Compare(CompareFlags),
     /// The clustered pictures of a device back from the journal.
     Video(VideoFlags),
     /// What became of every record: produced, stored, lost, missing, dead.

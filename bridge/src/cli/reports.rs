@@ -2,8 +2,10 @@
 //!
 //! Which of them fit together is decided here; what a value means is decided by the command.
 
-use super::StoreFlags;
+use super::{MetricsFlags, StoreFlags};
+use crate::failure::Failure;
 use crate::metrics::export::table::Table;
+use crate::settings::Settings;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -25,7 +27,7 @@ pub struct ExportFlags {
     #[command(flatten)]
     pub shared: StoreFlags,
     /// What to export.
-    #[arg(long, value_enum, default_value_t = Table::Reports, hide_possible_values = false)]
+    #[arg(long, value_enum, default_value_t = Table::Reports)]
     pub table: Table,
     /// How to write it.
     #[arg(long, value_enum, default_value_t = Format::Csv)]
@@ -42,4 +44,34 @@ pub struct ExportFlags {
     /// The file to write; `-` is standard output.
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub out: PathBuf,
+}
+
+/// Flags of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareFlags {
+    /// Configuration file [/etc/hueflow/metrics.toml, if it is there]: for silhouette.colours_max.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A picture (PNG).
+    #[arg(value_name = "PICTURE")]
+    pub picture: PathBuf,
+    /// The lambdas, in 8-bit levels, with commas between: 0.01 to 442 each.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_values_t = [20.0, 50.0, 90.0])]
+    pub lambda: Vec<f64>,
+    /// Draw the clustered pictures and their knives side by side into this file (PNG).
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl CompareFlags {
+    /// The settings.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        MetricsFlags { config: self.config.clone(), ..MetricsFlags::default() }.settings()
+    }
 }

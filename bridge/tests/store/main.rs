@@ -10,6 +10,7 @@ mod common;
 mod exported;
 mod ground;
 mod moved;
+mod observed;
 mod postgres_only;
 mod sqlite_only;
 
