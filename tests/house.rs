@@ -67,6 +67,7 @@ fn each_foreign_crate_is_used_behind_one_module() {
                 "bridge/src/metrics/store/postgres/connect.rs",
                 "bridge/src/metrics/store/postgres/events.rs",
                 "bridge/src/metrics/store/postgres/maintain.rs",
+                "bridge/src/metrics/store/postgres/pages.rs",
                 "bridge/src/metrics/store/postgres/query.rs",
                 "bridge/src/metrics/store/postgres/rows.rs",
                 "bridge/src/metrics/store/postgres/schema.rs",
@@ -122,6 +123,8 @@ fn each_foreign_crate_is_used_behind_one_module() {
         ("ndarray::", &["bridge/src/metrics/silhouette/mod.rs", "bridge/src/metrics/silhouette/sampled.rs"]),
         ("jiff::", &["bridge/src/clock.rs"]),
         ("subtle::", &["bridge/src/metrics/http/gate.rs"]),
+        ("csv::Writer", &["bridge/src/metrics/export/text.rs"]),
+        ("use ::parquet::", &["bridge/src/metrics/export/parquet.rs"]),
         ("sha2::", &["bridge/src/relay/verdict.rs"]),
         ("toml_edit::", &["edge/src/learn/save.rs"]),
     ];

@@ -3,6 +3,10 @@
 //! Inputs are the arguments and the environment; results are what the user typed, and the settings that file, environment
 //! and flags give together. What a value means is decided in `config`.
 
+mod reports;
+
+pub use reports::{CompareFlags, ExportFlags, Format};
+
 use crate::config::{self, BRIDGE_KEYS, METRICS_KEYS};
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -171,10 +175,14 @@ pub enum MetricsCommand {
     Tail(TailFlags),
     /// The exact silhouette of a frame, and its diagram.
     Silhouette(SilhouetteFlags),
+    /// One picture with several lambdas side by side: clustered pictures, knives, K, RMS, silhouette.
+    Compare(CompareFlags),
     /// The clustered pictures of a device back from the journal.
     Video(VideoFlags),
     /// What became of every record: produced, stored, lost, missing, dead.
     Ledger(LedgerFlags),
+    /// A table of the store as CSV, JSON lines or Parquet.
+    Export(ExportFlags),
     /// The store as a whole.
     #[command(subcommand)]
     Store(StoreCommand),

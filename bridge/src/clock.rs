@@ -55,6 +55,35 @@ pub fn parse_rfc3339(text: &str) -> Option<u64> {
     u64::try_from(moment.as_microsecond()).ok()
 }
 
+/// Reads what a user types: an RFC 3339 time or a day in UTC, seconds since the epoch, or how long ago (90s, 10m, 2h, 1d).
+pub fn parse_moment(text: &str, now_us: u64) -> Option<u64> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return seconds.checked_mul(1_000_000);
+    }
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return parse_rfc3339(text),
+    };
+    let ago = number.parse::<u64>().ok()?.checked_mul(seconds)?.checked_mul(1_000_000)?;
+    Some(now_us.saturating_sub(ago))
+}
+
+/// The same for the value of a flag.
+///
+/// # Errors
+/// A sentence that names the flag, its value and what it must be.
+pub fn parse_flag(flag: &str, text: &str, now_us: u64) -> Result<u64, String> {
+    parse_moment(text, now_us).ok_or_else(|| {
+        format!(
+            "{flag}: `{text}` must be an RFC 3339 time in UTC, seconds since the epoch, or how long ago: 90s, 10m, 2h, 1d"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +99,16 @@ mod tests {
         assert_eq!(rfc3339(u64::MAX), "9999-12-30T22:00:00.999999Z");
         for bad in ["", "2000-02-29T00:00:00", "2000-13-01", "1969-12-31", "x", "2000-02-29T25:00:00Z"] {
             assert_eq!(parse_rfc3339(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn moments_that_a_user_types() {
+        assert_eq!(parse_moment("5", 0), Some(5_000_000));
+        assert_eq!(parse_moment("2m", 200_000_000), Some(80_000_000));
+        assert_eq!(parse_moment("1970-01-02", 0), Some(86_400_000_000));
+        for bad in ["", "x", "m", "1.5h", "yesterday"] {
+            assert_eq!(parse_moment(bad, 0), None, "{bad}");
         }
     }
 

@@ -6,7 +6,7 @@ use clap::Parser;
 use hueflow_bridge::cli::{Metrics, MetricsCommand, MetricsFlags, StoreCommand, log_to_stderr};
 use hueflow_bridge::config::{MetricsConfig, StoreConfig};
 use hueflow_bridge::failure::{Failure, end};
-use hueflow_bridge::metrics::commands::{cmd, ledger, silhouette, store, tail, video};
+use hueflow_bridge::metrics::commands::{cmd, compare, export, ledger, silhouette, store, tail, video};
 use hueflow_bridge::settings::Settings;
 use hueflow_bridge::{doctor, metrics};
 use std::process::ExitCode;
@@ -27,8 +27,10 @@ fn run(command: MetricsCommand) -> Result<(), Failure> {
             tail::run(&of(flags.shared.settings())?, flags.device.as_deref(), flags.since.as_deref())
         }
         MetricsCommand::Silhouette(flags) => silhouette::run(&of(flags.shared.settings())?, &flags),
+        MetricsCommand::Compare(flags) => compare::run(&of(flags.settings())?, &flags),
         MetricsCommand::Video(flags) => video::run(&of(flags.shared.settings())?, &flags),
         MetricsCommand::Ledger(flags) => ledger::run(&of(flags.shared.settings())?, flags.json),
+        MetricsCommand::Export(flags) => export::run(&of(flags.shared.settings())?, &flags),
         MetricsCommand::Store(StoreCommand::Move(flags)) => {
             let settings = flags.settings()?;
             store::run_move(&StoreConfig::at(&settings, &flags.from)?, &StoreConfig::at(&settings, &flags.to)?)

@@ -5,6 +5,7 @@
 //! [`commands`] are the program's other commands.
 
 pub mod commands;
+pub mod export;
 pub mod http;
 pub mod ingest;
 pub mod silhouette;

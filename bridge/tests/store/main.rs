@@ -7,8 +7,10 @@
 mod both;
 #[path = "../common/mod.rs"]
 mod common;
+mod exported;
 mod ground;
 mod moved;
+mod observed;
 mod postgres_only;
 mod sqlite_only;
 

@@ -23,15 +23,8 @@ const WAIT: Duration = Duration::from_millis(200);
 /// # Errors
 /// [`Failure`].
 pub fn run(config: &MetricsConfig, device: Option<&str>, since: Option<&str>) -> Result<(), Failure> {
-    let now_us = clock::now_us();
-    let since_us = match since {
-        Some(text) => Some(moment(text, now_us).ok_or_else(|| {
-            Failure::Usage(format!(
-                "--since: `{text}` must be an RFC 3339 time in UTC, seconds since the epoch, or how long ago: 90s, 10m, 2h, 1d"
-            ))
-        })?),
-        None => None,
-    };
+    let since_us = since.map(|text| clock::parse_flag("--since", text, clock::now_us())).transpose();
+    let since_us = since_us.map_err(Failure::Usage)?;
     let (config, device) = (config.clone(), device.map(str::to_owned));
     until_stopped(move |stop| follow(&config, device.as_deref(), since_us, stop))
 }
@@ -152,23 +145,6 @@ fn report_line(r: &ReportJson) -> String {
     )
 }
 
-/// Microseconds since the epoch of what a user types.
-fn moment(text: &str, now_us: u64) -> Option<u64> {
-    if let Ok(seconds) = text.parse::<u64>() {
-        return seconds.checked_mul(1_000_000);
-    }
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return clock::parse_rfc3339(text),
-    };
-    let ago = number.parse::<u64>().ok()?.checked_mul(seconds)?.checked_mul(1_000_000)?;
-    Some(now_us.saturating_sub(ago))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,15 +212,5 @@ mod tests {
         assert!(line(&status("online"), &mut states).unwrap().ends_with("pi: stream begins"));
         assert_eq!(line(&status("offline"), &mut states).unwrap(), "00:00:00.001Z pi: stream interrupted");
         assert_eq!(line(&status("offline"), &mut states), None);
-    }
-
-    #[test]
-    fn moments() {
-        assert_eq!(moment("5", 0), Some(5_000_000));
-        assert_eq!(moment("2m", 200_000_000), Some(80_000_000));
-        assert_eq!(moment("1970-01-02", 0), Some(86_400_000_000));
-        for bad in ["", "x", "m", "1.5h", "yesterday"] {
-            assert_eq!(moment(bad, 0), None, "{bad}");
-        }
     }
 }

@@ -12,6 +12,7 @@ pub mod census;
 pub mod picture;
 pub mod plot;
 pub mod sampled;
+pub mod sheet;
 
 use firmware::color::Space;
 use firmware::kernel::{self, TILE, Tile};

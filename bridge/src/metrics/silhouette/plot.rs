@@ -5,17 +5,14 @@
 //! its pixels, negative values are to the left of zero, and a dotted red line is at the mean. A label stands in plain ink beside
 //! a patch of its cluster's colour; with many clusters the diagram is higher, and lines lead from labels to their knives.
 
+use super::sheet::Sheet;
 use crate::metrics::silhouette::{Sample, Silhouette};
 use embedded_graphics::mono_font::ascii::{FONT_6X13, FONT_7X13_BOLD};
-use embedded_graphics::mono_font::{MonoFont, MonoTextStyle};
-use embedded_graphics::pixelcolor::Rgb888;
-use embedded_graphics::prelude::*;
-use embedded_graphics::primitives::{Line, PrimitiveStyle, Rectangle};
-use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
-use std::convert::Infallible;
+use embedded_graphics::text::Alignment;
 use std::fmt::Write as _;
 
-const WIDTH: usize = 760;
+/// Width of a diagram.
+pub const WIDTH: usize = 760;
 /// Height with few clusters.
 const HEIGHT_MIN: usize = 600;
 const LEFT: usize = 92;
@@ -32,8 +29,10 @@ const GAPS_WIDE_MAX: usize = 40;
 /// Colours of paper and ink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Theme {
-    paper: [u8; 3],
-    ink: [u8; 3],
+    /// The background.
+    pub paper: [u8; 3],
+    /// Text and outlines.
+    pub ink: [u8; 3],
     grid: [u8; 3],
     mean: [u8; 3],
 }
@@ -249,9 +248,14 @@ fn escape(text: &str) -> String {
 /// # Errors
 /// Those of the PNG encoder.
 pub fn knife_png(diagram: &Diagram<'_>) -> Result<Vec<u8>, png::EncodingError> {
+    knife_sheet(diagram).png()
+}
+
+/// The knife diagram on a sheet of its own.
+pub fn knife_sheet(diagram: &Diagram<'_>) -> Sheet {
     let layout = Layout::new(diagram);
     let (height, bottom, theme) = (layout.height, layout.bottom(), layout.theme);
-    let mut sheet = Sheet { height, rgb: theme.paper.repeat(WIDTH * height) };
+    let mut sheet = Sheet::new(WIDTH, height, theme.paper);
     for &t in &layout.ticks {
         let x = layout.x(t).round() as usize;
         sheet.fill(x, x + 1, TOP, bottom, theme.grid);
@@ -283,68 +287,7 @@ pub fn knife_png(diagram: &Diagram<'_>) -> Result<Vec<u8>, png::EncodingError> {
     sheet.text(X_AXIS, LEFT.midpoint(RIGHT), height - 20, Alignment::Center, &FONT_6X13, theme.ink);
     // The font has no upright letters: the name of the axis is above it.
     sheet.text(Y_AXIS, 16, TOP - 12, Alignment::Left, &FONT_6X13, theme.ink);
-    sheet.png()
-}
-
-/// A page of RGB that `embedded-graphics` can write on.
-struct Sheet {
-    height: usize,
-    rgb: Vec<u8>,
-}
-
-impl Sheet {
-    fn fill(&mut self, x0: usize, x1: usize, y0: usize, y1: usize, colour: [u8; 3]) {
-        for row in self.rgb.chunks_mut(WIDTH * 3).take(y1).skip(y0) {
-            for px in row.as_chunks_mut::<3>().0.iter_mut().take(x1).skip(x0) {
-                *px = colour;
-            }
-        }
-    }
-
-    fn line(&mut self, from: (usize, usize), to: (usize, usize), [r, g, b]: [u8; 3]) {
-        let point = |(x, y): (usize, usize)| Point::new(x as i32, y as i32);
-        let style = PrimitiveStyle::with_stroke(Rgb888::new(r, g, b), 1);
-        let _ = Line::new(point(from), point(to)).into_styled(style).draw(self); // As for texts.
-    }
-
-    fn text(&mut self, text: &str, x: usize, y: usize, align: Alignment, font: &MonoFont<'_>, [r, g, b]: [u8; 3]) {
-        let style = MonoTextStyle::new(font, Rgb888::new(r, g, b));
-        let place = TextStyleBuilder::new().alignment(align).baseline(Baseline::Top).build();
-        // Infallible: a sheet takes every pixel, and drops those outside.
-        let _ = Text::with_text_style(text, Point::new(x as i32, y as i32), style, place).draw(self);
-    }
-
-    fn png(&self) -> Result<Vec<u8>, png::EncodingError> {
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, WIDTH as u32, self.height as u32);
-        encoder.set_color(png::ColorType::Rgb);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&self.rgb)?;
-        writer.finish()?;
-        Ok(bytes)
-    }
-}
-
-impl OriginDimensions for Sheet {
-    fn size(&self) -> Size {
-        Size::new(WIDTH as u32, self.height as u32)
-    }
-}
-
-impl DrawTarget for Sheet {
-    type Color = Rgb888;
-    type Error = Infallible;
-
-    fn draw_iter<I: IntoIterator<Item = Pixel<Rgb888>>>(&mut self, pixels: I) -> Result<(), Infallible> {
-        let page = Rectangle::new(Point::zero(), self.size());
-        for Pixel(at, c) in pixels {
-            if page.contains(at) {
-                let (x, y) = (at.x as usize, at.y as usize);
-                self.fill(x, x + 1, y, y + 1, [c.r(), c.g(), c.b()]);
-            }
-        }
-        Ok(())
-    }
+    sheet
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@
 use super::StoreError;
 use super::ledger::Accounts;
 use super::rollup::RollUp;
-use crate::json::{MicrosJson, PaletteJson, ReportJson};
-use crate::metrics::ingest::fold::EventChange;
+use crate::json::{LossJson, MicrosJson, PaletteJson, ReportJson};
+use crate::metrics::ingest::fold::{DeadLetter, EventChange};
 use crate::metrics::silhouette::census::{self, Colours};
 use serde::Serialize;
+use std::ops::Range;
 
 /// Most reports in one answer.
 pub const REPORTS_MAX: u32 = 10_000;
@@ -152,6 +153,37 @@ pub struct FrameSettings {
     pub w_open: u32,
 }
 
+/// A stream of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceStream {
+    /// The store's number of the stream.
+    pub sid: i64,
+    /// Order of its boot among the device's.
+    pub order: i64,
+    /// The stream, in decimal.
+    pub name: String,
+}
+
+/// Part of a table: at most so many rows from a place on, of those captured within a range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The first sequence number.
+    pub from_seq: u64,
+    /// Capture times, in microseconds since the Unix epoch.
+    pub times_us: Range<u64>,
+    /// Most rows.
+    pub rows_max: u32,
+}
+
+/// Records that an edge gave up, as a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LossRow {
+    /// The device.
+    pub device: String,
+    /// The range.
+    pub loss: LossJson,
+}
+
 /// A store, opened for reading. A device's reports are ordered by (order of the boot, seq), not by when they were stored.
 pub trait Reader: Send {
     /// What became of every record.
@@ -214,6 +246,41 @@ pub trait Reader: Send {
     /// # Errors
     /// [`StoreError`].
     fn first_palette(&self, range: &StreamRange) -> Result<Option<(u64, PaletteJson)>, StoreError>;
+
+    /// All streams of a device, the youngest boot first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn streams(&self, device: &str) -> Result<Vec<DeviceStream>, StoreError>;
+
+    /// Reports of a stream in the order of their sequence numbers, with their capture times in microseconds.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn report_page(&self, stream: &DeviceStream, page: &Page) -> Result<Vec<(u64, ReportJson)>, StoreError>;
+
+    /// Events of a stream in the order of their sequence numbers.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn event_page(&self, device: &str, stream: &DeviceStream, page: &Page) -> Result<Vec<EventChange>, StoreError>;
+
+    /// Losses behind `after`, in the order of device, stream and range, at most so many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn loss_page(&self, after: Option<&LossRow>, rows_max: u32) -> Result<Vec<LossRow>, StoreError>;
+
+    /// Dead letters with the names of their journals, behind `after`, in the order of journal, place and offset, at most so
+    /// many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn dead_page(
+        &self,
+        after: Option<&(String, DeadLetter)>,
+        rows_max: u32,
+    ) -> Result<Vec<(String, DeadLetter)>, StoreError>;
 
     /// The settings of a census's frame; None if its report is not in the store (any more).
     ///

@@ -9,6 +9,7 @@ mod claims;
 mod connect;
 mod events;
 mod maintain;
+mod pages;
 pub mod query;
 mod rows;
 mod schema;

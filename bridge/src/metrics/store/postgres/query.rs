@@ -3,17 +3,19 @@
 //! [`Query`] only reads, whatever instances write meanwhile. It connects again when its connection is lost. A device's reports
 //! are ordered by (order of the boot, seq), not by when they were stored.
 
+use super::pages::{self, PageValues};
 use super::rows::{SELECT, bits, report, uint};
 use super::statements::Statements;
 use super::{claims, connect, events, int, schema};
 use crate::json::{MicrosJson, PaletteJson, ReportJson};
-use crate::metrics::ingest::fold::EventChange;
+use crate::metrics::ingest::fold::{DeadLetter, EventChange};
 use crate::metrics::silhouette::census::{self, Colours};
 use crate::metrics::store::StoreError;
 use crate::metrics::store::ledger::Accounts;
 use crate::metrics::store::palette::palette;
 use crate::metrics::store::reader::{
-    CensusKey, CensusMissing, FrameSettings, Known, Numbers, Point, REPORTS_MAX, Reader, StreamRange, Unit,
+    CensusKey, CensusMissing, DeviceStream, FrameSettings, Known, LossRow, Numbers, Page, Point, REPORTS_MAX, Reader,
+    StreamRange, Unit,
 };
 use crate::metrics::store::rollup::RollUp;
 use crate::metrics::store::url::Database;
@@ -34,15 +36,6 @@ pub struct Query {
 struct Connection {
     client: Client,
     statements: Statements,
-}
-
-/// A stream of a device.
-struct Stream {
-    sid: i32,
-    /// Order of its boot among the device's.
-    order: i64,
-    /// The stream, in decimal.
-    name: String,
 }
 
 impl Query {
@@ -80,19 +73,12 @@ impl Query {
         Ok(self.rows(sql, values)?.into_iter().next())
     }
 
-    /// A device's streams, the youngest boot first.
-    fn streams(&self, device: &str) -> Result<Vec<Stream>, StoreError> {
-        let sql = "SELECT sid, ord, stream FROM streams WHERE device = $1 ORDER BY ord DESC, sid DESC";
-        let stream = |r: &Row| Stream { sid: r.get(0), order: r.get(1), name: r.get(2) };
-        Ok(self.rows(sql, &[&device])?.iter().map(stream).collect())
-    }
-
     /// The frame of the report or census with `seq`, in the youngest boot that has one.
     fn frame_of(&self, device: &str, seq: u64) -> Result<Option<CensusKey>, StoreError> {
         let report = "SELECT frame FROM report_rows WHERE sid = $1 AND seq = $2";
         let census = "SELECT frame FROM census WHERE device = $1 AND stream = $2 AND seq = $3";
         for stream in self.streams(device)? {
-            let found = match self.first(report, &[&stream.sid, &int(seq)])? {
+            let found = match self.first(report, &[&sid_of(stream.sid), &int(seq)])? {
                 Some(row) => Some(row),
                 None => self.first(census, &[&device, &stream.name, &int(seq)])?,
             };
@@ -137,7 +123,7 @@ impl Reader for Query {
             if left == 0 {
                 break;
             }
-            points.extend(self.rows(sql, &[&stream.sid, &left])?.iter().map(point));
+            points.extend(self.rows(sql, &[&sid_of(stream.sid), &left])?.iter().map(point));
         }
         points.reverse();
         Ok(points)
@@ -146,7 +132,7 @@ impl Reader for Query {
     fn latest(&self, device: &str) -> Result<Option<(i64, ReportJson)>, StoreError> {
         let sql = format!("{SELECT} WHERE r.sid = $1 ORDER BY r.seq DESC LIMIT 1");
         for stream in self.streams(device)? {
-            if let Some(row) = self.first(&sql, &[&stream.sid])? {
+            if let Some(row) = self.first(&sql, &[&sid_of(stream.sid)])? {
                 return Ok(Some((stream.order, report(&row))));
             }
         }
@@ -190,10 +176,10 @@ impl Reader for Query {
     fn stream_ranges(&self, device: &str, most: u32) -> Result<Vec<StreamRange>, StoreError> {
         let ends = "SELECT min(seq), max(seq) FROM report_rows WHERE sid = $1";
         let mut ranges = Vec::new();
-        for Stream { sid, .. } in self.streams(device)?.into_iter().take(most as usize) {
-            let Some(row) = self.first(ends, &[&sid])? else { continue };
+        for DeviceStream { sid, .. } in self.streams(device)?.into_iter().take(most as usize) {
+            let Some(row) = self.first(ends, &[&sid_of(sid)])? else { continue };
             if let (Some(first), Some(last)) = (row.get::<_, Option<i64>>(0), row.get::<_, Option<i64>>(1)) {
-                ranges.push(StreamRange { sid: sid.into(), first: first.unsigned_abs(), last: last.unsigned_abs() });
+                ranges.push(StreamRange { sid, first: first.unsigned_abs(), last: last.unsigned_abs() });
             }
         }
         Ok(ranges)
@@ -224,6 +210,39 @@ impl Reader for Query {
                    ORDER BY seq LIMIT 1";
         let of: [&(dyn ToSql + Sync); 3] = [&sid_of(range.sid), &int(range.first), &int(range.last)];
         Ok(self.first(sql, &of)?.map(|r| (uint(&r, 0), palette(r.get(1)))))
+    }
+
+    fn streams(&self, device: &str) -> Result<Vec<DeviceStream>, StoreError> {
+        Ok(self.rows(pages::STREAMS, &[&device])?.iter().map(pages::stream).collect())
+    }
+
+    fn report_page(&self, stream: &DeviceStream, page: &Page) -> Result<Vec<(u64, ReportJson)>, StoreError> {
+        let PageValues { from_seq, from_us, to_us, rows_max } = PageValues::of(page);
+        let of: [&(dyn ToSql + Sync); 5] = [&sid_of(stream.sid), &from_seq, &from_us, &to_us, &rows_max];
+        Ok(self.rows(&pages::reports(), &of)?.iter().map(|r| (uint(r, 4), report(r))).collect())
+    }
+
+    fn event_page(&self, device: &str, stream: &DeviceStream, page: &Page) -> Result<Vec<EventChange>, StoreError> {
+        let PageValues { from_seq, from_us, to_us, rows_max } = PageValues::of(page);
+        let of: [&(dyn ToSql + Sync); 7] =
+            [&device, &stream.name, &from_seq, &from_us, &to_us, &rows_max, &stream.order];
+        Ok(self.rows(pages::EVENTS, &of)?.iter().map(events::change).collect())
+    }
+
+    fn loss_page(&self, after: Option<&LossRow>, rows_max: u32) -> Result<Vec<LossRow>, StoreError> {
+        let (device, stream, lo, hi) = pages::loss_key(after);
+        let of: [&(dyn ToSql + Sync); 5] = [&device, &stream, &lo, &hi, &i64::from(rows_max)];
+        Ok(self.rows(pages::LOSSES, &of)?.iter().map(pages::loss).collect())
+    }
+
+    fn dead_page(
+        &self,
+        after: Option<&(String, DeadLetter)>,
+        rows_max: u32,
+    ) -> Result<Vec<(String, DeadLetter)>, StoreError> {
+        let (journal, place, part, offset) = pages::dead_key(after);
+        let of: [&(dyn ToSql + Sync); 5] = [&journal, &place, &part, &offset, &i64::from(rows_max)];
+        Ok(self.rows(pages::DEAD, &of)?.iter().map(pages::dead_letter).collect())
     }
 
     fn settings_of(&self, key: &CensusKey) -> Result<Option<FrameSettings>, StoreError> {

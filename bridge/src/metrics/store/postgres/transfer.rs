@@ -6,10 +6,10 @@
 use super::claims::{self, Spans};
 use super::rows::{ReportRow, SELECT, bits, report, uint};
 use super::statements::Statements;
-use super::{Postgres, events, int, schema, tables, text};
+use super::{Postgres, events, int, pages, schema, tables, text};
 use crate::json::LossJson;
 use crate::json::ReportJson;
-use crate::metrics::ingest::fold::{CensusPart, Change, DeadLetter, DeviceStatus};
+use crate::metrics::ingest::fold::{CensusPart, Change, DeviceStatus};
 use crate::metrics::store::ledger::{Account, Accounts};
 use crate::metrics::store::reader::Unit;
 use crate::metrics::store::rollup::RollUp;
@@ -91,21 +91,8 @@ impl Postgres {
         let dead =
             "SELECT journal, place, part, pos, device, stream, seq, topic, reason, bytes, sha256, at_ms FROM dead";
         each(&mut t, dead, sink, |r| {
-            let count = |i| r.get::<_, Option<i64>>(i).map(i64::unsigned_abs);
-            let letter = DeadLetter {
-                place: r.get(1),
-                partition: r.get(2),
-                offset: r.get(3),
-                device: r.get(4),
-                stream: r.get::<_, Option<&str>>(5).and_then(|s| s.parse().ok()),
-                seq: count(6),
-                topic: r.get(7),
-                reason: r.get(8),
-                bytes: count(9),
-                sha256: r.get(10),
-                at_ms: r.get(11),
-            };
-            Item::Dead { journal: r.get(0), letter }
+            let (journal, letter) = pages::dead_letter(r);
+            Item::Dead { journal, letter }
         })?;
         for (unit, table) in [(Unit::Minute, "minutes"), (Unit::Hour, "hours")] {
             each(&mut t, &format!("SELECT * FROM {table}"), sink, |r| Item::RollUp {

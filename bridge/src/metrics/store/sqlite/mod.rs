@@ -6,6 +6,7 @@
 mod accounts;
 mod events;
 mod maintain;
+mod pages;
 pub mod query;
 mod rows;
 mod schema;

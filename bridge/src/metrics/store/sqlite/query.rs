@@ -4,16 +4,17 @@
 //! by (order of the boot, seq), not by when they were stored: an old boot's backlog never hides what is newer.
 
 use super::rows::{SELECT, report, uint};
-use super::{accounts, events, int, schema};
+use super::{accounts, events, int, pages, schema};
 use crate::failure::Failure;
 use crate::json::{MicrosJson, PaletteJson, ReportJson};
-use crate::metrics::ingest::fold::EventChange;
+use crate::metrics::ingest::fold::{DeadLetter, EventChange};
 use crate::metrics::silhouette::census::{self, Colours};
 use crate::metrics::store::StoreError;
 use crate::metrics::store::ledger::Accounts;
 use crate::metrics::store::palette::palette;
 use crate::metrics::store::reader::{
-    CensusKey, CensusMissing, FrameSettings, Known, Numbers, Point, REPORTS_MAX, Reader, StreamRange, Unit,
+    CensusKey, CensusMissing, DeviceStream, FrameSettings, Known, LossRow, Numbers, Page, Point, REPORTS_MAX, Reader,
+    StreamRange, Unit,
 };
 use crate::metrics::store::rollup::RollUp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -28,15 +29,6 @@ pub struct Query {
 const WHOLE: &str = "SELECT c.stream, c.frame, max(s.ord) AS ord FROM census c JOIN streams s ON s.device = c.device \
                      AND s.stream = c.stream WHERE c.device = ?1 GROUP BY c.stream, c.frame \
                      HAVING count(DISTINCT c.part) = max(c.parts)";
-
-/// A stream of a device.
-struct Stream {
-    sid: i64,
-    /// Order of its boot among the device's.
-    order: i64,
-    /// The stream, in decimal.
-    name: String,
-}
 
 impl Query {
     /// Opens a store that must exist.
@@ -78,18 +70,11 @@ impl Query {
         Ok(Query { db })
     }
 
-    /// A device's streams, the youngest boot first.
-    fn streams(&self, device: &str) -> rusqlite::Result<Vec<Stream>> {
-        let sql = "SELECT sid, ord, stream FROM streams WHERE device = ?1 ORDER BY ord DESC, sid DESC";
-        let mut rows = self.db.prepare_cached(sql)?;
-        rows.query_map([device], |r| Ok(Stream { sid: r.get(0)?, order: r.get(1)?, name: r.get(2)? }))?.collect()
-    }
-
     /// The frame of the report or census with `seq`, in the youngest boot that has one.
     fn frame_of(&self, device: &str, seq: u64) -> rusqlite::Result<Option<CensusKey>> {
         let report = "SELECT frame FROM report_rows WHERE sid = ?1 AND seq = ?2";
         let census = "SELECT frame FROM census WHERE device = ?1 AND stream = ?2 AND seq = ?3";
-        for stream in self.streams(device)? {
+        for stream in pages::streams(&self.db, device)? {
             let of_report = self.db.prepare_cached(report)?.query_row(params![stream.sid, int(seq)], |r| uint(r, 0));
             let frame = match of_report.optional()? {
                 Some(frame) => Some(frame),
@@ -131,7 +116,7 @@ impl Reader for Query {
                    WHERE sid = ?1 ORDER BY seq DESC LIMIT ?2";
         let wanted = n.min(REPORTS_MAX) as usize;
         let mut points: Vec<Point> = Vec::new();
-        for stream in self.streams(device)? {
+        for stream in pages::streams(&self.db, device)? {
             let left = wanted - points.len();
             if left == 0 {
                 break;
@@ -147,7 +132,7 @@ impl Reader for Query {
 
     fn latest(&self, device: &str) -> Result<Option<(i64, ReportJson)>, StoreError> {
         let sql = format!("{SELECT} WHERE r.sid = ?1 ORDER BY r.seq DESC LIMIT 1");
-        for stream in self.streams(device)? {
+        for stream in pages::streams(&self.db, device)? {
             if let Some(found) = self.db.prepare_cached(&sql)?.query_row([stream.sid], report).optional()? {
                 return Ok(Some((stream.order, found)));
             }
@@ -195,7 +180,7 @@ impl Reader for Query {
     fn stream_ranges(&self, device: &str, most: u32) -> Result<Vec<StreamRange>, StoreError> {
         let ends = "SELECT min(seq), max(seq) FROM report_rows WHERE sid = ?1";
         let mut ranges = Vec::new();
-        for Stream { sid, .. } in self.streams(device)?.into_iter().take(most as usize) {
+        for DeviceStream { sid, .. } in pages::streams(&self.db, device)?.into_iter().take(most as usize) {
             let ends = self.db.prepare_cached(ends)?.query_row([sid], |r| Ok((r.get(0)?, r.get(1)?)))?;
             if let (Some(first), Some(last)) = ends {
                 ranges.push(StreamRange { sid, first: i64::unsigned_abs(first), last: i64::unsigned_abs(last) });
@@ -234,6 +219,30 @@ impl Reader for Query {
         let row = |r: &Row<'_>| Ok((uint(r, 0)?, palette(r.get_ref(1)?.as_blob().unwrap_or_default())));
         let of = params![range.sid, int(range.first), int(range.last)];
         Ok(self.db.prepare_cached(sql)?.query_row(of, row).optional()?)
+    }
+
+    fn streams(&self, device: &str) -> Result<Vec<DeviceStream>, StoreError> {
+        Ok(pages::streams(&self.db, device)?)
+    }
+
+    fn report_page(&self, stream: &DeviceStream, page: &Page) -> Result<Vec<(u64, ReportJson)>, StoreError> {
+        Ok(pages::reports(&self.db, stream, page)?)
+    }
+
+    fn event_page(&self, device: &str, stream: &DeviceStream, page: &Page) -> Result<Vec<EventChange>, StoreError> {
+        Ok(pages::events(&self.db, device, stream, page)?)
+    }
+
+    fn loss_page(&self, after: Option<&LossRow>, rows_max: u32) -> Result<Vec<LossRow>, StoreError> {
+        Ok(pages::losses(&self.db, after, rows_max)?)
+    }
+
+    fn dead_page(
+        &self,
+        after: Option<&(String, DeadLetter)>,
+        rows_max: u32,
+    ) -> Result<Vec<(String, DeadLetter)>, StoreError> {
+        Ok(pages::dead_letters(&self.db, after, rows_max)?)
     }
 
     fn settings_of(&self, key: &CensusKey) -> Result<Option<FrameSettings>, StoreError> {

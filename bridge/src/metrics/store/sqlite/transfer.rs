@@ -3,9 +3,9 @@
 //! [`Sqlite::export`] reads in one transaction, [`Sqlite::import`] writes in one.
 
 use super::rows::{RowKey, SELECT, report, uint};
-use super::{Sqlite, accounts, events, write_census, write_dead, write_roll_ups, write_small};
+use super::{Sqlite, accounts, events, pages, write_census, write_dead, write_roll_ups, write_small};
 use crate::json::LossJson;
-use crate::metrics::ingest::fold::{CensusPart, Change, DeadLetter, DeviceStatus};
+use crate::metrics::ingest::fold::{CensusPart, Change, DeviceStatus};
 use crate::metrics::store::StoreError;
 use crate::metrics::store::reader::Unit;
 use crate::metrics::store::rollup::RollUp;
@@ -72,21 +72,8 @@ impl Sqlite {
         let dead =
             "SELECT journal, place, part, pos, device, stream, seq, topic, reason, bytes, sha256, at_ms FROM dead";
         each(&t, dead, sink, |r| {
-            let count = |i| r.get::<_, Option<i64>>(i).map(|n| n.map(i64::unsigned_abs));
-            let letter = DeadLetter {
-                place: r.get(1)?,
-                partition: r.get(2)?,
-                offset: r.get(3)?,
-                device: r.get(4)?,
-                stream: r.get::<_, Option<String>>(5)?.and_then(|s| s.parse().ok()),
-                seq: count(6)?,
-                topic: r.get(7)?,
-                reason: r.get(8)?,
-                bytes: count(9)?,
-                sha256: r.get(10)?,
-                at_ms: r.get(11)?,
-            };
-            Ok(Item::Dead { journal: r.get(0)?, letter })
+            let (journal, letter) = pages::dead_letter(r)?;
+            Ok(Item::Dead { journal, letter })
         })?;
         for (unit, table) in [(Unit::Minute, "minutes"), (Unit::Hour, "hours")] {
             each(&t, &format!("SELECT * FROM {table}"), sink, |r| {
