@@ -168,7 +168,7 @@ fn guess(point: Q6) -> Q6 {
     let xyz = [x, y, z].map(|f| {
         let f = f.clamp(0, 1 << 25);
         // Above 6/29 the cube, below it the line 108/841 (f - 4/29).
-        if f > 3_471_148 { ((f * f) >> 24) * f >> 24 } else { (f - 2_314_099) * 108 / 841 }
+        if f > 3_471_148 { (((f * f) >> 24) * f) >> 24 } else { (f - 2_314_099) * 108 / 841 }
     });
     INVERSE_Q20.map(|row| {
         let linear: i64 = row.iter().zip(xyz).map(|(m, v)| m * v).sum();
@@ -231,7 +231,8 @@ mod tests {
         for i in 0..1u32 << 24 {
             // One colour in 7, and all greys.
             let rgb = [i >> 16, i >> 8, i].map(|v| v as u8);
-            if !i.is_multiple_of(7) && !(rgb[0] == rgb[1] && rgb[1] == rgb[2]) {
+            let is_grey = rgb[0] == rgb[1] && rgb[1] == rgb[2];
+            if !i.is_multiple_of(7) && !is_grey {
                 continue;
             }
             let (found, want) = (Space::Cielab.of_rgb(rgb), oracle::lab(rgb.map(f64::from)));

@@ -98,7 +98,7 @@ impl Node<'_> {
         }
         let mean_q12 = (sum_q12 + pixels / 2).checked_div(pixels)?;
         let more_q12 = (((sse_q12.isqrt() + 1) << 12) / (cost_q12.isqrt() + 1)).min(2 << 12);
-        u16::try_from(((mean_q12 * more_q12 >> 12) + 32) >> 6).ok()
+        u16::try_from((((mean_q12 * more_q12) >> 12) + 32) >> 6).ok()
     }
 
     fn estimate_silhouette(&mut self) -> Option<i32> {

@@ -16,6 +16,7 @@ use crate::metrics::store::reader::FrameSettings;
 use crate::metrics::what_if::Scene;
 use embedded_graphics::mono_font::ascii::{FONT_6X13, FONT_10X20};
 use embedded_graphics::text::Alignment;
+use firmware::color::Space;
 use firmware::node::Settings;
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
@@ -108,7 +109,7 @@ fn column(scene: &Scene, lambda: f64, colours_max: usize) -> Result<Column, Fail
 
 fn score(samples: &[Sample], colours_max: usize) -> Result<Scored, SilhouetteError> {
     if samples.len() > colours_max {
-        let e = sampled::estimate(samples, DRAWN, &AtomicBool::new(false))?;
+        let e = sampled::estimate(samples, Space::Rgb, DRAWN, &AtomicBool::new(false))?;
         return Ok(Scored { samples: e.samples, silhouette: e.silhouette, error_bound: Some(e.error_bound) });
     }
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
