@@ -57,7 +57,7 @@ pub(super) fn stream(r: &Row) -> DeviceStream {
 /// The place behind which [`LOSSES`] begins.
 pub(super) fn loss_key(after: Option<&LossRow>) -> (&str, &str, i64, i64) {
     match after {
-        Some(LossRow { device, loss }) => (&device, &loss.stream, int(loss.from), int(loss.to)),
+        Some(LossRow { device, loss }) => (device, &loss.stream, int(loss.from), int(loss.to)),
         None => ("", "", i64::MIN, i64::MIN),
     }
 }
