@@ -133,7 +133,7 @@ fn parquet_bytes(bytes: Vec<u8>) -> std::fs::File {
 /// A report with two regions of 50 and 46 pixels. Only the first has colour 1, in 2 of 3 frames.
 fn with_regions(stream: u64, seq: u64) -> Vec<u8> {
     let named = NamedShare { colour: 1, pixels: 10, de00_q6: 96 };
-    let of_first = (seq % 3 > 0).then_some(named);
+    let of_first = (!seq.is_multiple_of(3)).then_some(named);
     let regions = [
         RegionShare { region: 0, pixels: 50, named: of_first.into_iter().collect() },
         RegionShare { region: 1, pixels: 46, named: Default::default() },
