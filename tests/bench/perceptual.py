@@ -19,6 +19,14 @@ def lab(rgb):
     return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
 
 
+def oklab(rgb):
+    c = np.asarray(rgb, np.float64) / 255
+    linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+    lms = np.array([[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566], [0.0883024619, 0.2817188376, 0.6299787005]])
+    to = np.array([[0.2104542553, 0.7936177850, -0.0040720468], [1.9779984951, -2.4285922050, 0.4505937099], [0.0259040371, 0.7827717662, -0.8086757660]])
+    return np.cbrt(linear @ lms.T) @ to.T
+
+
 def de00(x, y):
     (l1, a1, b1), (l2, a2, b2) = np.moveaxis(x, -1, 0), np.moveaxis(y, -1, 0)
     weight = lambda c: np.sqrt(c**7 / (c**7 + 25.0**7))
@@ -46,6 +54,7 @@ ap.add_argument("--edge", required=True)
 ap.add_argument("--peers", required=True)
 ap.add_argument("--rounds", type=int, default=5)
 ap.add_argument("--lam", type=float, default=18)
+ap.add_argument("--flags", default="", help="more flags for our own, such as \"--refine mse\"")
 ap.add_argument("stills", nargs="+")
 a = ap.parse_args()
 scratch = tempfile.TemporaryDirectory()
@@ -69,10 +78,10 @@ def ours(still, x, *flags):
 def quantette(raw, x, pixels, w, h, k):
     peers.stdin.write(f"quantette-kmeans-oklab {raw} {w} {h} {k}\n")
     answer = json.loads(peers.stdout.readline())
-    # It labels by the nearest in OKLab, which is not among its answers; the nearest in CIELAB can only be better for it.
+    # Its labels are not among its answers: it labels by the nearest in OKLab, its own space.
     palette = np.array(answer["palette"])
     colours, inverse = np.unique(pixels, axis=0, return_inverse=True)
-    of, centres = lab(colours), lab(palette)
+    of, centres = oklab(colours), oklab(palette)
     nearest = np.argmin(((of[:, None] - centres) ** 2).sum(-1), 1)
     mean, p95 = score(x, palette[nearest][inverse.ravel()])
     return dict(ms=answer["ms"], k=answer["k"], mean=mean, p95=p95)
@@ -88,7 +97,7 @@ for still in a.stills:
     pixels.tofile(raw)
     rounds = []
     for _ in range(a.rounds):
-        mine = ours(still, x, "--space", "cielab", "--lambda", str(a.lam))
+        mine = ours(still, x, *a.flags.split(), "--space", "cielab", "--lambda", str(a.lam))
         theirs = quantette(raw, x, pixels, *image.size, mine["k"])
         rgb = ours(still, x)
         rounds.append((mine, theirs, rgb))

@@ -81,7 +81,7 @@ impl Space {
     pub fn of_rgb(self, rgb: [u8; 3]) -> Q6 {
         match self {
             Space::Rgb => super::q6(rgb),
-            Space::Cielab => of_linear(rgb.map(|level| LINEAR_Q24[usize::from(level)])),
+            Space::Cielab => lab_of_rgb(rgb),
         }
     }
 
@@ -90,7 +90,7 @@ impl Space {
     pub fn of_q6(self, rgb_q6: Q6) -> Q6 {
         match self {
             Space::Rgb => rgb_q6,
-            Space::Cielab => of_linear(rgb_q6.map(linear_q24)),
+            Space::Cielab => lab_of_q6(rgb_q6),
         }
     }
 
@@ -126,21 +126,55 @@ pub fn lab_q6([l, a, b]: Q6) -> [i16; 3] {
     [l as i16, centred(a), centred(b)]
 }
 
-/// Linear light of a level in 1/64, interpolated between whole levels, in 1/2^24.
+/// What each level of a channel adds to X, Y and Z of its colour, each divided by that of the white point, in 1/2^24; the fourth
+/// is 0, so that a row is one vector. Rounded one by one, X, Y and Z of a grey differ by less than its a or b shows.
+const XYZ_OF_LEVEL_Q24: [[[u32; 4]; 256]; 3] = {
+    let (mut table, mut channel) = ([[[0; 4]; 256]; 3], 0);
+    while channel < 3 {
+        let mut level = 0;
+        while level < 256 {
+            let mut row = 0;
+            while row < 3 {
+                let product = XYZ_Q24[row][channel] * LINEAR_Q24[level] as u64;
+                table[channel][level][row] = ((product + (1 << 23)) >> 24) as u32;
+                row += 1;
+            }
+            level += 1;
+        }
+        channel += 1;
+    }
+    table
+};
+
+/// The sum of two vectors.
 #[inline]
-pub(crate) fn linear_q24(level_q6: u16) -> u32 {
-    let (level, rest) = (usize::from(level_q6 >> 6), u32::from(level_q6 & 63));
-    let at = |level: usize| LINEAR_Q24.get(level).copied().unwrap_or(1 << 24);
-    let low = at(level);
-    // Neighbours are less than 2^18 apart.
-    low + ((at(level + 1) - low) * rest + 32) / 64
+fn plus([a, b, c, d]: [u32; 4], [e, f, g, h]: [u32; 4]) -> [u32; 4] {
+    // Written out: as a loop it is not always one vector addition.
+    [a + e, b + f, c + g, d + h]
 }
 
-/// Where linear light lies in CIELAB.
+/// Where an 8-bit colour lies in CIELAB.
 #[inline]
-pub(crate) fn of_linear(rgb_q24: [u32; 3]) -> Q6 {
-    let [r, g, b] = rgb_q24.map(u64::from);
-    let [x, y, z] = XYZ_Q24.map(|[mr, mg, mb]| bent_q18(((mr * r + mg * g + mb * b + (1 << 23)) >> 24) as u32));
+fn lab_of_rgb([r, g, b]: [u8; 3]) -> Q6 {
+    let [of_r, of_g, of_b] = &XYZ_OF_LEVEL_Q24;
+    of_xyz(plus(plus(of_r[usize::from(r)], of_g[usize::from(g)]), of_b[usize::from(b)]))
+}
+
+/// Where a colour in 1/64 levels lies in CIELAB: X, Y and Z are interpolated between whole levels.
+fn lab_of_q6(rgb_q6: Q6) -> Q6 {
+    let channels = XYZ_OF_LEVEL_Q24.iter().zip(rgb_q6).map(|(of_level, level_q6)| {
+        let (level, rest) = (usize::from(level_q6 >> 6).min(255), u32::from(level_q6 & 63));
+        let (low, high) = (of_level[level], of_level[(level + 1).min(255)]);
+        // Neighbours are less than 2^18 apart.
+        core::array::from_fn(|n| low[n] + ((high[n] - low[n]) * rest + 32) / 64)
+    });
+    of_xyz(channels.fold([0; 4], plus))
+}
+
+/// Where a colour of these X, Y and Z lies in CIELAB.
+#[inline]
+fn of_xyz([x, y, z, _]: [u32; 4]) -> Q6 {
+    let [x, y, z] = [x, y, z].map(bent_q18);
     let q6 = |times: i32, v_q18: i32| (times * v_q18 + (1 << 11)) >> 12;
     // 116 f, 500 and 200 differences of f in 1/64 stay below 2^31 in 1/2^18.
     let l = q6(116, y) - (16 << 6);
@@ -187,7 +221,7 @@ fn level_q6(linear_q24: u32) -> u16 {
 
 /// The colour near `from` that lies nearest to `point`: to neighbours of a few 1/64 levels, as long as they are nearer.
 fn refined(from: Q6, point: Q6) -> Q6 {
-    let distance2 = |c: Q6| distance2_q12(of_linear(c.map(linear_q24)), point);
+    let distance2 = |c: Q6| distance2_q12(lab_of_q6(c), point);
     let (mut best, mut best2) = (from, distance2(from));
     for _ in 0..NEAREST_STEPS_MAX {
         let before2 = best2;

@@ -9,7 +9,7 @@
 //! set. In CIELAB a cell's sides bend a little, so the corners are taken half a level outside of the cell.
 
 use super::{FarPixels, Labelled, NO_LABEL, count};
-use crate::color::{LEVEL_Q6_MAX, Q6, Space, distance2_q12, linear_q24, of_linear};
+use crate::color::{LEVEL_Q6_MAX, Q6, Space, distance2_q12};
 use crate::coreset::{self, Point};
 use crate::frame::Frame;
 use crate::gather::gather;
@@ -168,10 +168,10 @@ impl Pass<'_, '_> {
     }
 }
 
-/// Linear light half a level below each cell of a channel, and above the last.
-fn edges(bits: u32) -> [u32; EDGES_MAX] {
+/// Half a level below each cell of a channel, and above the last, in 1/64 levels.
+fn edges(bits: u32) -> [u16; EDGES_MAX] {
     let side_q6 = (256 * 64) >> bits;
-    core::array::from_fn(|n| linear_q24((n as u32 * side_q6).saturating_sub(32).min(u32::from(LEVEL_Q6_MAX)) as u16))
+    core::array::from_fn(|n| (n as u32 * side_q6).saturating_sub(32).min(u32::from(LEVEL_Q6_MAX)) as u16)
 }
 
 /// The mean squared distance in CIELAB of a cell's pixels to their mean, if each channel has a third of the scatter in RGB.
@@ -182,11 +182,11 @@ fn scatter_q12(corners: &[Q6; CORNERS], inside_q12: u64, bits: u32) -> u64 {
 }
 
 /// The corners of a cell, by its Morton key.
-fn corners_of(key: usize, edges: &[u32; EDGES_MAX]) -> [Q6; CORNERS] {
+fn corners_of(key: usize, edges: &[u16; EDGES_MAX]) -> [Q6; CORNERS] {
     let channel = |shift: usize| (0..5).fold(0, |v, bit| v | (key >> (3 * bit + shift) & 1) << bit);
     let cell = [channel(2), channel(1), channel(0)];
     core::array::from_fn(|n| {
-        let at = |i: usize| edges.get(cell[i] + (n >> i & 1)).copied().unwrap_or(1 << 24);
-        of_linear([at(0), at(1), at(2)])
+        let at = |i: usize| edges.get(cell[i] + (n >> i & 1)).copied().unwrap_or(LEVEL_Q6_MAX);
+        Space::Cielab.of_q6([at(0), at(1), at(2)])
     })
 }
