@@ -135,9 +135,16 @@ impl Pass<'_, '_> {
 
     /// Decides the pixels of a span that have no label yet, or keeps them until there are more.
     fn decide_shared(&mut self, pixels: &[[u8; 3]], start: usize, labels: &mut [u8]) {
-        for (n, &rgb) in pixels.iter().enumerate() {
-            if labels.get(start + n) == Some(&SHARED) {
-                let pixel = ((start + n) as u32, rgb, Space::Cielab.of_rgb(rgb));
+        for (from, pixels) in (start..).step_by(BATCH).zip(pixels.chunks(BATCH)) {
+            // Which pixels are shared is not predictable, so their places are listed without a branch.
+            let (mut places, mut len) = ([0; BATCH], 0);
+            for (n, label) in labels.iter().skip(from).take(pixels.len()).enumerate() {
+                places[len % BATCH] = n;
+                len += usize::from(*label == SHARED);
+            }
+            for &n in places.iter().take(len) {
+                let Some(&rgb) = pixels.get(n) else { continue };
+                let pixel = ((from + n) as u32, rgb, Space::Cielab.of_rgb(rgb));
                 if self.pending.push(pixel).is_err() {
                     self.flush(labels);
                     let _ = self.pending.push(pixel);
