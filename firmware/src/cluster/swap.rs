@@ -4,6 +4,9 @@
 //! one are merged, and the cluster that gains most by it is cut in two across its longest axis. The swap is kept if the
 //! cost is lower after a few sweeps (a split-and-merge step, as in ISODATA and in Fritzke's breathing k-means, but with
 //! both costs known exactly beforehand by Ward's criterion).
+//!
+//! A small far cluster is cheap to merge, so the same one would be proposed with one partner after the other. Once a swap
+//! that lowers the cost is rejected because of what it uncovers, the lighter of its two merged clusters is merged no more.
 
 use super::assign::{Cluster, Clusters};
 use super::lloyd::{ClusterSums, Swept, sweeps};
@@ -48,10 +51,11 @@ pub fn swap(
     let deficit_max = deficit_max.max(deficit(clusters));
     let (mut swaps, mut tries) = (0, 0);
     let mut cuts = cuts(points, clusters, assign);
+    let mut is_needed = [false; CLUSTERS_MAX];
     // Rejected since the last accepted swap.
     let mut rejected: Vec<Exchange, { TRIES_MAX as usize }> = Vec::new();
     while tries < TRIES_MAX.min(tries_max) && swaps < SWAPS_MAX && clusters.len() > 2 {
-        let Some((s, i, j)) = best(clusters, &cuts, &rejected) else { break };
+        let Some((s, i, j)) = best(clusters, &cuts, &rejected, &is_needed) else { break };
         let (before, sums_before) = (clusters.clone(), sums);
         exchange(clusters, &sums, &cuts, (s, i, j));
         let trial = sweeps(points, squares, clusters, assign, &mut sums, SWEEPS_TO_JUDGE, swept.cost_q12);
@@ -62,7 +66,11 @@ pub fn swap(
             rejected.clear();
             cuts = self::cuts(points, clusters, assign);
         } else {
+            let is_cheaper = trial.cost_q12 < swept.cost_q12;
             (*clusters, sums) = (before, sums_before);
+            if let Some(needed) = is_needed.get_mut(heavier_first(&sums, i, j).1) {
+                *needed |= is_cheaper;
+            }
             tries += 1;
             let _ = rejected.push((s, i, j));
         }
@@ -70,10 +78,16 @@ pub fn swap(
     swept.sweeps
 }
 
+/// Of the places of two clusters that of the heavier one, which a merge keeps, and that of the lighter one.
+fn heavier_first(sums: &ClusterSums, i: usize, j: usize) -> (usize, usize) {
+    let weight = |k: usize| sums.get(k).map_or(0, Features::weight);
+    if weight(i) >= weight(j) { (i, j) } else { (j, i) }
+}
+
 /// Cuts cluster `s` in two and merges `i` and `j`: the place of the lighter one takes the part cut off.
 fn exchange(clusters: &mut Clusters, sums: &ClusterSums, cuts: &[Cut], (s, i, j): Exchange) {
     let (Some(&cut), Some(a), Some(b)) = (cuts.get(s), sums.get(i), sums.get(j)) else { return };
-    let (stays, goes) = if a.weight() >= b.weight() { (i, j) } else { (j, i) };
+    let (stays, goes) = heavier_first(sums, i, j);
     for (place, rgb_q6) in [(stays, a.plus(b).mean_q6()), (goes, cut.part), (s, cut.rest)] {
         if let Some(c) = clusters.get_mut(place) {
             c.rgb_q6 = rgb_q6;
@@ -84,8 +98,8 @@ fn exchange(clusters: &mut Clusters, sums: &ClusterSums, cuts: &[Cut], (s, i, j)
     }
 }
 
-/// The swap that promises most: which cluster to cut, and which two to merge.
-fn best(clusters: &Clusters, cuts: &[Cut], rejected: &[Exchange]) -> Option<Exchange> {
+/// The swap that promises most: which cluster to cut, and which two to merge. Clusters that are needed are not merged.
+fn best(clusters: &Clusters, cuts: &[Cut], rejected: &[Exchange], is_needed: &[bool]) -> Option<Exchange> {
     // The clusters that gain most by a cut. A pair to merge excludes two of them, and each rejected swap at most one more.
     let mut costly: Vec<(u64, usize), { TRIES_MAX as usize + 3 }> = Vec::new();
     for (s, cut) in cuts.iter().enumerate().take(clusters.len()) {
@@ -96,8 +110,10 @@ fn best(clusters: &Clusters, cuts: &[Cut], rejected: &[Exchange]) -> Option<Exch
         let _ = costly.insert(at.min(costly.len()), (cut.gain_q12, s));
     }
     let mut found: Option<(i64, Exchange)> = None;
-    for (i, a) in clusters.iter().enumerate() {
-        for (j, b) in clusters.iter().enumerate().skip(i + 1) {
+    let mergeable =
+        || clusters.iter().enumerate().zip(is_needed).filter(|(_, needed)| !**needed).map(|(cluster, _)| cluster);
+    for (i, a) in mergeable() {
+        for (j, b) in mergeable().filter(|(j, _)| *j > i) {
             let loss = ward_q12((a.rgb_q6, a.weight), (b.rgb_q6, b.weight)) as i64;
             let free = costly.iter().find(|&&(_, s)| s != i && s != j && !rejected.contains(&(s, i, j)));
             let Some(&(gain, s)) = free else { continue };
@@ -282,6 +298,26 @@ mod tests {
         let mut found: Vec<Q6> = clusters.iter().map(|c| c.rgb_q6).collect();
         found.sort_unstable();
         assert_eq!(found, [[0, 0, 12_800], [11 * 64, 640, 640], [12_800, 0, 0]]);
+    }
+
+    #[test]
+    fn a_cluster_that_is_needed_is_proposed_for_one_merge_only() {
+        // One pixel between two clusters, cheapest to merge with either; a pair that costs more; and two blues in one cluster.
+        let (lone, near, pair) = ([100, 0, 0], [[60, 0, 0], [140, 0, 0]], [[0, 200, 0], [0, 220, 0]]);
+        let blues = [[0, 0, 200], [0, 0, 255]];
+        let mut points = std::vec![Point::pixel(lone, 1)];
+        points.extend(near.map(|px| Point::pixel(px, 100)));
+        points.extend(pair.map(|px| Point::pixel(px, 50)));
+        points.extend(blues.map(|px| Point::pixel(px, 1_000)));
+        let mut clusters: Clusters = points[..6].iter().map(|p| Cluster::new(p.rgb_q6)).collect();
+        let is_lost =
+            |c: &Clusters| c.iter().all(|c| crate::color::distance2_q12(c.rgb_q6, points[0].rgb_q6) > 1_920 * 1_920);
+        swap(&points, &mut clusters, &mut [0; 7], 2, 0, |c| u64::from(is_lost(c)));
+        assert!(!is_lost(&clusters));
+        // Two rejected swaps would end the search: the second must not be the lone pixel with its other neighbour.
+        for blue in &points[5..] {
+            assert!(clusters.iter().any(|c| c.rgb_q6 == blue.rgb_q6), "{clusters:?}");
+        }
     }
 
     #[test]
