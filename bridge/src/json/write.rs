@@ -40,7 +40,9 @@ pub fn write_report(out: &mut Vec<u8>, device: &str, envelope: &Envelope, r: &Re
     w.int(r.height);
     w.raw(",\"pixels\":");
     w.int(pixels);
-    w.raw(",\"lambda\":");
+    w.raw(",\"space\":\"");
+    w.raw(r.colorimetry.space.word());
+    w.raw("\",\"lambda\":");
     w.real(f64::from(r.lambda_q6) / Q6);
     w.raw(",\"coreset_size\":");
     w.int(r.coreset_size);
@@ -72,7 +74,7 @@ pub fn write_report(out: &mut Vec<u8>, device: &str, envelope: &Envelope, r: &Re
     w.option(r.missed, Writer::int);
     w.raw(",\"clusters\":");
     w.int(r.palette.len() as u32);
-    w.palette(&r.palette);
+    w.palette(r);
     w.raw(",\"births\":");
     w.list(r.births.iter(), |w, id| w.int(*id));
     w.raw(",\"deaths\":");
@@ -86,6 +88,10 @@ pub fn write_report(out: &mut Vec<u8>, device: &str, envelope: &Envelope, r: &Re
     w.real((f64::from(r.max_distance2_q12) / Q12).sqrt());
     w.raw(",\"silhouette_estimate\":");
     w.option(r.silhouette_ppm, |w, ppm| w.real(f64::from(ppm) / 1e6));
+    w.raw(",\"de00_mean\":");
+    w.option(r.colorimetry.de00_mean_q6, |w, d| w.real(f64::from(d) / Q6));
+    w.raw(",\"reference_de00\":");
+    w.option(r.colorimetry.reference_de00_q6, |w, d| w.real(f64::from(d) / Q6));
     w.raw(",\"micros\":{\"coreset\":");
     w.int(r.micros.coreset);
     w.raw(",\"cluster\":");
@@ -141,7 +147,8 @@ impl Writer<'_> {
         self.raw(if separator == "[" { "[]" } else { "]" });
     }
 
-    fn palette(&mut self, palette: &[Swatch]) {
+    fn palette(&mut self, r: &Report) {
+        let palette: &[Swatch] = &r.palette;
         self.raw(",\"palette\":{\"id\":");
         self.list(palette.iter(), |w, s| w.int(s.id));
         self.raw(",\"rgb_q6\":");
@@ -157,6 +164,12 @@ impl Writer<'_> {
         });
         self.raw(",\"pixels\":");
         self.list(palette.iter(), |w, s| w.int(s.pixels));
+        if palette.first().is_some_and(|s| r.lab_q6(s).is_some()) {
+            self.raw(",\"lab_q6\":");
+            self.list(palette.iter().filter_map(|s| r.lab_q6(s)), |w, lab_q6| {
+                let _ = serde_json::to_writer(&mut *w.out, &lab_q6); // A vector takes all.
+            });
+        }
         self.raw("}");
     }
 
