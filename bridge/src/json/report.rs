@@ -11,9 +11,9 @@ use firmware::wire::{Method, Payload, Refine, Report};
 use serde::{Deserialize, Serialize};
 
 /// `q6` fixed point: 1/64 levels.
-const Q6: f64 = 64.0;
+pub(super) const Q6: f64 = 64.0;
 /// `q12` fixed point: 1/4096 squared levels.
-const Q12: f64 = 4096.0;
+pub(super) const Q12: f64 = 4096.0;
 
 /// Version of the JSON that is written, whatever version the edge's payload had.
 pub const JSON_VERSION: u8 = Report::VERSION;

@@ -5,7 +5,7 @@
 
 use crate::clock::Rfc3339;
 use crate::journal::{Entry, Headers, Topic};
-use crate::json::{EVENT_JSON_VERSION, EventJson, JSON_VERSION, LossJson, ReportJson, WindowJson};
+use crate::json::{EVENT_JSON_VERSION, EventJson, JSON_VERSION, LossJson, WindowJson, write_report};
 use firmware::custody::{Envelope, Kind, Window};
 use firmware::limits::{PAYLOAD_BYTES_MAX, SEQ_MAX};
 use firmware::wire::census;
@@ -17,10 +17,6 @@ use std::fmt::Write;
 pub const DEAD_BYTES_MAX: usize = 64 * 1024;
 /// Longest device name.
 pub const DEVICE_BYTES_MAX: usize = 64;
-
-/// What a report takes as JSON, about: without its swatches, and each of these.
-const JSON_BYTES: usize = 1_024;
-const JSON_SWATCH_BYTES: usize = 40;
 
 /// A capture time is an entry's time only within these bounds of now: journals delete by an entry's time, so an old
 /// backlog would be gone before it is read, and Kafka refuses times far ahead. `captured-at` has the true one.
@@ -179,11 +175,10 @@ impl<'a> Delivery<'a> {
         match kind {
             Kind::Report if self.format == ValueFormat::Json => {
                 let report = wire::decode::<Report>(version, payload)?;
-                // Room for all of it at once.
-                let mut value = Vec::with_capacity(JSON_BYTES + JSON_SWATCH_BYTES * report.palette.len());
-                let written = serde_json::to_writer(&mut value, &ReportJson::new(self.device, envelope, &report));
+                let mut value = Vec::new();
+                write_report(&mut value, self.device, envelope, &report);
                 // Whatever the edge's version is: all reports of a topic have one shape.
-                json(written.ok().map(|()| value), JSON_VERSION)
+                json(Some(value), JSON_VERSION)
             }
             Kind::Report => binary("application/x-postcard", None),
             Kind::Loss => {

@@ -83,6 +83,11 @@ pub async fn metrics(State(app): State<App>) -> Response {
     ([(header::CONTENT_TYPE, prom::CONTENT_TYPE)], super::exposition::text(&app.live)).into_response()
 }
 
+/// The description of all routes below `/api`, as OpenAPI.
+pub async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json")).into_response()
+}
+
 /// What the fleet view shows at first: all cards, health and the sums of the ledger. From memory alone.
 pub async fn fleet(State(app): State<App>) -> Response {
     let (cards, _) = app.live.cards_since(0, usize::MAX);

@@ -115,6 +115,7 @@ pub async fn serve(
         .merge(assets::routes())
         .route("/healthz", get(api::healthz))
         .route("/metrics", get(api::metrics))
+        .route("/api/openapi.json", get(api::openapi))
         .route("/api/fleet", get(api::fleet))
         .route("/api/devices", get(api::devices))
         .route("/api/devices/{device}", get(api::device))

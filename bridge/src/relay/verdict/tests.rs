@@ -3,6 +3,7 @@
 //! Inputs are sealed records as an edge sends them, of every version, and damaged ones.
 
 use super::*;
+use crate::json::ReportJson;
 use crate::sample::report;
 use firmware::wire::LossReason;
 use proptest::prelude::*;
