@@ -110,6 +110,7 @@ fn each_foreign_crate_is_used_behind_one_module() {
             "linux_embedded_hal::",
             &["edge/src/panel/spi/mod.rs", "edge/src/panel/spi/wire.rs", "edge/src/panel/spi/gpio.rs"],
         ),
+        ("embedded_hal::digital", &["edge/src/lines.rs", "edge/src/event/mod.rs", "edge/src/panel/spi/gpio.rs"]),
         ("use drm::", &["edge/src/panel/kms.rs"]),
         ("mipidsi::", &["edge/src/panel/spi/mod.rs", "edge/src/panel/spi/wire.rs"]),
         ("sd_notify::", &["edge/src/service.rs"]),

@@ -6,7 +6,8 @@ use crate::event::States;
 use firmware::limits::REGIONS_MAX;
 use firmware::wire::RegionShare;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The counters of one run.
 #[derive(Debug, Default)]
@@ -55,6 +56,8 @@ pub struct Counters {
     pub regions: Mutex<heapless::Vec<RegionShare, REGIONS_MAX>>,
     /// The states of events after the last frame.
     pub events: Mutex<States>,
+    /// They have changed.
+    pub events_changed: Condvar,
 }
 
 impl Counters {
@@ -68,8 +71,19 @@ impl Counters {
     /// Keeps the states of events; nothing without any.
     pub fn see_events(&self, states: &States) {
         if !states.is_empty() {
-            self.events.lock().unwrap_or_else(PoisonError::into_inner).clone_from(states);
+            let mut known = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+            if *known != *states {
+                known.clone_from(states);
+                self.events_changed.notify_all();
+            }
         }
+    }
+
+    /// Waits until the states of events differ from `known`, or for so long. Gives them.
+    pub fn wait_for_events(&self, known: &States, limit: Duration) -> States {
+        let states = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.events_changed.wait_timeout_while(states, limit, |states| *states == *known);
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
     /// The states of events after the last frame.

@@ -24,6 +24,7 @@ pub mod gauge;
 pub mod health;
 pub mod http;
 pub mod learn;
+pub mod lines;
 pub mod logs;
 pub mod memory;
 pub mod metrics;

@@ -9,7 +9,11 @@ use crate::counters::{Counters, get};
 use crate::custody::{self, Custody, Shared};
 use crate::exit::{Failure, Reason};
 use crate::health::Health;
+#[cfg(feature = "spi")]
+use crate::lines::Lines;
 use crate::metrics;
+#[cfg(feature = "spi")]
+use crate::panel::spi::output_pin;
 use crate::see::{See, ToCustody};
 use crate::service::{self, Watchdog};
 use crate::show::{Plan, Show};
@@ -20,7 +24,7 @@ use crate::vitals::Vitals;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -33,6 +37,9 @@ const FIRST_DISPLAYS_MAX: Duration = Duration::from_secs(15);
 const SEE_STOP_MAX: Duration = Duration::from_secs(5);
 /// After the last picture, the displays may take this long to show it and let go.
 const SHOW_STOP_MAX: Duration = Duration::from_secs(5);
+
+/// After the stream, output lines may take this long to be let go of: they look at the end twice a second.
+const LINES_STOP_MAX: Duration = Duration::from_secs(3);
 
 /// A child's result, sent when its thread ends. A thread that panics drops its end.
 type Ending<T> = Receiver<T>;
@@ -53,6 +60,7 @@ pub fn run(config: Config, options: RunOptions) -> Result<(), Failure> {
         config: Arc::new(config),
         options,
         watchdog: Watchdog::of_systemd(Instant::now()),
+        lines_closed: Arc::default(),
         logged_overdue: None,
         shared,
     };
@@ -64,6 +72,8 @@ struct Supervisor {
     options: RunOptions,
     shared: Shared,
     watchdog: Watchdog,
+    /// Set when output lines are to be let go of.
+    lines_closed: Arc<AtomicBool>,
     /// The children that were logged as overdue.
     logged_overdue: Option<String>,
 }
@@ -127,6 +137,7 @@ impl Supervisor {
     fn watch_children(&mut self, custody: Option<&Custody>, to_custody: Option<ToCustody>) -> Result<(), Failure> {
         let (slot, plan) = (Arc::new(Slot::default()), Arc::new(Plan::default()));
         let shown = self.start_show(&slot, &plan)?;
+        let lines = self.start_lines()?;
         let seen = self.start_see(&slot, &plan, to_custody)?;
         let started = Instant::now();
         let (mut stopped_at, mut is_show_lost) = (None, false);
@@ -156,6 +167,10 @@ impl Supervisor {
         if shown.recv_timeout(SHOW_STOP_MAX) == Err(RecvTimeoutError::Timeout) {
             log::warn!("a display does not end: left behind");
         }
+        self.lines_closed.store(true, Ordering::Relaxed);
+        if lines.is_some_and(|lines| lines.recv_timeout(LINES_STOP_MAX) == Err(RecvTimeoutError::Timeout)) {
+            log::warn!("a GPIO line does not end: left behind");
+        }
         if ended.is_ok() || get(&self.shared.counters.frames) > 0 {
             self.log_summary(&slot, took);
         }
@@ -178,6 +193,20 @@ impl Supervisor {
                 Err(RecvTimeoutError::Timeout) => self.tick(),
             }
         }
+    }
+
+    /// Starts what drives output lines by events. None: no event has a line.
+    #[cfg(feature = "spi")]
+    fn start_lines(&self) -> Result<Option<Ending<()>>, Failure> {
+        let lines = Lines::new(&self.config.events, &self.shared.health, output_pin);
+        let (counters, closed) = (Arc::clone(&self.shared.counters), Arc::clone(&self.lines_closed));
+        lines.map(|lines| spawn("lines", move || lines.run(&counters, &closed))).transpose()
+    }
+
+    /// Without GPIO no event has a line: the configuration refuses it.
+    #[cfg(not(feature = "spi"))]
+    fn start_lines(&self) -> Result<Option<Ending<()>>, Failure> {
+        Ok(None)
     }
 
     fn start_see(

@@ -25,6 +25,13 @@ pub fn check(browser: &mut Browser, page: &str, device: &str) {
             browser.look_like(width, height, scheme);
             let is_there = format!("innerWidth === {width} && matchMedia('(prefers-color-scheme: {scheme})').matches");
             browser.wait_until("the window", &is_there);
+            // The diagrams are drawn by the server for each scheme and are fetched again.
+            let are_drawn = format!(
+                "[...document.querySelectorAll('#knife, #whatif-knife')].every(i => i.complete && i.naturalWidth > 0 \
+                 && i.dataset.dark === '{}')",
+                u8::from(scheme == "dark")
+            );
+            browser.wait_until("the diagrams of the scheme", &are_drawn);
             assert_eq!(overflow(browser), "", "{view} at {width} px");
             let found = browser.resolved(
                 "axe.run().then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact)) \

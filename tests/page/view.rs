@@ -9,6 +9,25 @@ use harness::{House, Running, media, output, wait_for};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
+/// Two regions, a mask, a colour, and an event that goes on and off with the clip.
+const CONFIG: &str = "
+[[region]]
+name = \"left\"
+rect = [0.05, 0.1, 0.4, 0.6]
+[[region]]
+name = \"right\"
+polygon = [[0.6, 0.2], [0.95, 0.3], [0.7, 0.9]]
+[[mask]]
+rect = [0.9, 0.0, 0.1, 0.1]
+[[colour]]
+name = \"green\"
+rgb = \"#5f7a35\"
+tolerance = 20
+[[event]]
+name = \"many-colours\"
+when = \"clusters >= 22\"
+";
+
 /// A house with an edge under way whose pictures, originals and censuses are there.
 pub fn house(device: &str) -> (House, [Running; 3], String) {
     let (house, bridge) = House::embedded();
@@ -22,7 +41,10 @@ pub fn house(device: &str) -> (House, [Running; 3], String) {
 
 fn sending(house: &House, device: &str) -> Running {
     let source = format!("file:{}", media::clip().display());
-    house.edge(device, &["--source", &source, "--loop", "--original", "--census-every", "3"])
+    let config = house.path("page.toml");
+    std::fs::write(&config, CONFIG).unwrap();
+    let config = config.display().to_string();
+    house.edge(device, &["--config", &config, "--source", &source, "--loop", "--original", "--census-every", "3"])
 }
 
 fn port(page: &str) -> u16 {
@@ -63,6 +85,17 @@ fn the_view_shows_pictures_palette_curves_knife_and_ledger() {
     let colours: std::collections::HashSet<&[u8]> = pixels.chunks(channels).map(|p| &p[..3]).collect();
     assert!(colours.len() > 2_000, "{} colours: the original's picture is not there", colours.len());
 
+    // Outlines lie over both pictures, shares and events are there.
+    let outlines = "['region', 'mask'].map(c => document.querySelectorAll(`.outlines .${c}`).length).join()";
+    browser.wait_until("outlines", &format!("{outlines} === '4,2'"));
+    browser.wait_until("shares", "document.querySelectorAll('#shares tbody tr').length === 2");
+    browser.wait_until("a bar of the event", "document.querySelectorAll('#events .lane i').length > 0");
+    browser.wait_until(
+        "words for it",
+        "/many-colours (begins|ends)/.test(document.getElementById('event-changes').textContent)",
+    );
+    draw(&mut browser);
+
     // A range is in the address, and the browser's way back leads to where one was.
     browser.value("[...document.querySelectorAll('.history button')].find(b => b.textContent === '10 min').click()");
     browser.wait_until("a range", "location.search.startsWith('?from=')");
@@ -78,6 +111,45 @@ fn the_view_shows_pictures_palette_curves_knife_and_ledger() {
         "document.getElementById('state').textContent === 'stream interrupted'",
     );
     drop((bridge, metrics));
+}
+
+/// Draws a rectangle with the pointer, changes it by numbers, and makes a polygon.
+fn draw(browser: &mut Browser) {
+    browser.value("document.querySelector('#draw').open = true");
+    browser.wait_until("the tool", "document.querySelectorAll('.outlines.drawing').length === 1");
+    let pointer = |kind: &str, x: f64, y: f64| {
+        format!(
+            "(() => {{ const o = document.querySelector('.outlines.drawing'), b = o.getBoundingClientRect(); o.setPointerCapture = () => {{}}; \
+             o.dispatchEvent(new PointerEvent('{kind}', {{ clientX: b.left + {x} * b.width, clientY: b.top + {y} * b.height, pointerId: 1 }})) }})()"
+        )
+    };
+    let toml = "document.getElementById('draw-toml').textContent";
+    for (kind, x, y) in [("pointerdown", 0.5, 0.25), ("pointermove", 0.1, 0.75), ("pointerup", 0.1, 0.75)] {
+        browser.value(&pointer(kind, x, y));
+    }
+    let said = browser.value(toml);
+    assert!(said.as_str().unwrap().starts_with("[[region]]\nname = \"region-1\"\nrect = [0."), "{said}");
+    let set = |field: &str, value: &str, event: &str| {
+        format!(
+            "(() => {{ const f = document.querySelector('{field}'); f.value = '{value}'; f.dispatchEvent(new Event('{event}')) }})()"
+        )
+    };
+    for (label, value) in [("x", "0.7"), ("y", "0.1"), ("width", "0.9"), ("height", "0.2")] {
+        browser.value(&set(&format!("#draw-fields input[aria-label={label}]"), value, "input"));
+    }
+    let said = browser.value(toml);
+    assert_eq!(said, "[[region]]\nname = \"region-1\"\nrect = [0.7, 0.1, 0.3, 0.2]\n", "within the picture");
+    browser.value(&set("#draw-name", "No!", "input"));
+    assert_eq!(browser.value("document.getElementById('draw-copy').disabled"), true);
+    browser.value(&set("#draw-kind", "mask", "change"));
+    browser.value(&set("#draw-shape", "polygon", "change"));
+    for (x, y) in [(0.0, 0.0), (1.0, 0.0)] {
+        browser.value(&pointer("pointerdown", x, y));
+    }
+    assert_eq!(browser.value("document.getElementById('draw-copy').disabled"), true, "two corners");
+    browser.value("document.getElementById('draw-add').click()");
+    assert_eq!(browser.value(toml), "[[mask]]\npolygon = [[0, 0], [1, 0], [0.5, 0.5]]\n");
+    assert_eq!(browser.value("document.getElementById('draw-copy').disabled"), false);
 }
 
 #[test]

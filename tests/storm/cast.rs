@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 pub const LIMIT: Duration = Duration::from_secs(120);
 /// How long records may take to gather at a victim that was stopped; then it is killed with what there is.
 const GATHER_LIMIT: Duration = Duration::from_secs(5);
+/// The edges' event is that a frame has so many clusters: frames of the clip do and do not in turns.
+pub const MANY_CLUSTERS: u64 = 22;
 /// How often the store is asked by a program of its own.
 const ASK: Duration = Duration::from_millis(100);
 
@@ -444,6 +446,9 @@ fn start_edge(house: &House, name: &str, spool: &Path, scene: Scene, last: bool,
         args.extend(["--frames", n]);
     }
     let mut command: Command = house.edge_command_with_spool(name, spool, &args);
+    if scene == Scene::Clip {
+        command.env("HUEFLOW_EDGE__EVENT", format!("[{{ name = \"many\", when = \"clusters >= {MANY_CLUSTERS}\" }}]"));
+    }
     if tight {
         command.env("HUEFLOW_EDGE__SPOOL__BYTES_MAX", (2 << 20).to_string());
     }

@@ -4,6 +4,7 @@
 //! result is each claim with how it stands. Records themselves are compared wherever possible, not sums.
 
 use crate::cast::{self, Cast, LIMIT, Middle};
+use crate::events;
 use crate::storm::Found;
 use harness::wait_for;
 use serde_json::Value;
@@ -32,11 +33,11 @@ impl Verdict {
 }
 
 /// A record's name: device, stream, seq.
-type Name = (String, u64, u64);
+pub type Name = (String, u64, u64);
 
 /// Sets of seqs by device, stream and what became of them.
-#[derive(Default)]
-struct Spans(BTreeMap<(String, u64, String), Vec<(u64, u64)>>);
+#[derive(Debug, Default)]
+pub struct Spans(BTreeMap<(String, u64, String), Vec<(u64, u64)>>);
 
 impl Spans {
     fn read(cast: &Cast) -> Spans {
@@ -51,9 +52,15 @@ impl Spans {
         spans
     }
 
-    fn has(&self, (device, stream, seq): &Name, what: &str) -> bool {
+    /// Whether a record is among those.
+    pub fn has(&self, (device, stream, seq): &Name, what: &str) -> bool {
         let key = (device.clone(), *stream, what.to_owned());
         self.0.get(&key).is_some_and(|s| s.iter().any(|&(lo, hi)| (lo..hi).contains(seq)))
+    }
+
+    /// Whether any record of a stream is among those.
+    pub fn has_any(&self, device: &str, stream: u64, what: &str) -> bool {
+        self.0.contains_key(&(device.to_owned(), stream, what.to_owned()))
     }
 
     fn accounts_for(&self, name: &Name) -> bool {
@@ -163,6 +170,8 @@ pub fn judge(cast: &Cast, found: &[Found]) -> Verdict {
     let unsettled = ledger.iter().filter(|r| !settled(r)).map(Value::to_string);
     let dead = (topics.dead + sum("dead") > 0).then(|| format!("{} dead letters", topics.dead.max(sum("dead"))));
     let unsent = sent.iter().filter(|n| !spans.accounts_for(n)).map(|n| format!("{n:?}"));
+    let (events, changes) = (none_of(events::wrong(cast, &spans)), events::count(cast));
+    let sums = format!("{sums}\nevents: {changes} begins and ends");
     let findings = vec![
         ("after quiet, produced = stored + declared lost + dead, nothing missing, for each device and boot", {
             let none = ledger.is_empty().then(|| "no ledger".to_owned());
@@ -177,6 +186,7 @@ pub fn judge(cast: &Cast, found: &[Found]) -> Verdict {
         ("every record that was sent is stored or declared", none_of(unsent)),
         ("the topics hold just what the ledger has stored", none_of(strangers(&topics, &distinct, &spans))),
         ("no record is in the store twice", none_of(twice(cast))),
+        ("no event is lost, doubled or out of order: each frame that differs from the one before has its own", events),
         ("frames rise with seq in each boot", none_of(order(cast))),
         ("frames seen = stored + dropped, exactly where nothing was declared lost", none_of(frames(cast, &ledger))),
         ("what ended cleanly says the same of its frames", none_of(summaries(cast, &ledger))),

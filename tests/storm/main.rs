@@ -7,6 +7,7 @@
 
 mod cast;
 mod disk;
+mod events;
 mod judge;
 mod outage;
 mod plan;

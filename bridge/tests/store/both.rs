@@ -57,6 +57,18 @@ fn events_are_one_row_each_and_the_last_of_each_name_is_found(g: &Ground) {
     assert_eq!(words.collect::<Vec<_>>(), [("door", "10", 0, true), ("lamp", "8", 1, true)]);
     assert_eq!((found[1].event.value, found[1].event.frame), (Some(0.5), 1));
     assert_eq!((found[1].event.pattern.as_deref(), found[1].event.rate_hz), (Some("blinking"), Some(1.25)));
+    let reader = open_reader(&g.config()).unwrap();
+    let first_us = found.iter().map(|e| e.captured_at_us).min().unwrap();
+    let of = |from_us, to_us| {
+        let found = reader.events("pi", from_us, to_us).unwrap();
+        found.into_iter().map(|e| format!("{} {}", e.event.event, e.event.change)).collect::<Vec<_>>()
+    };
+    assert_eq!(of(0, u64::MAX / 2).len(), 4, "{:?}", of(0, u64::MAX / 2));
+    // Of what was before the range, the last change of each event.
+    let mut before = of(u64::MAX / 2 - 1, u64::MAX / 2);
+    before.sort();
+    assert_eq!((before.len(), of(0, first_us).len()), (2, 0), "{before:?}");
+    assert!(before[0].starts_with("door ") && before[1] == "lamp begin", "{before:?}");
     let line = store.ledger().unwrap();
     assert_eq!(line.iter().map(|l| (l.stored, l.duplicates)).collect::<Vec<_>>(), [(3, 2), (1, 0)]);
 }

@@ -1,14 +1,14 @@
 //! The events that the configuration's `[[event]]` tables describe.
 //!
-//! An event has a name, a condition, two waits, and perhaps a table `blink`. The condition is read here, with the names of the configured colours and
+//! An event has a name, a condition, two waits, and perhaps tables `blink` and `gpio`. The condition is read here, with the names of the configured colours and
 //! regions, so that a wrong one is refused at the start. Anything else in a table is refused, and so are two of one name.
 
 use super::Raw;
 use super::layers::{ConfigError, Word, show};
 use super::regions::{name, only, some_tables};
-use crate::event::EventSpec;
 use crate::event::parse::{Names, parse};
 use crate::event::timing::Waits;
+use crate::event::{EventSpec, LineSpec};
 use crate::spec::{Colour, Region};
 use firmware::limits::EVENTS_MAX;
 use toml::{Table, Value};
@@ -17,6 +17,11 @@ use toml::{Table, Value};
 const WAIT_MS_MAX: u64 = 86_400_000;
 const WAIT: &str = "a whole number of milliseconds from 0 to 86400000";
 
+/// The kernel's names of lines have at most 31 bytes.
+const LINE_BYTES_MAX: usize = 31;
+const GPIO: &str = "a table of line = \"GPIO17\" (the kernel's name) and, if the line is low while the event is active, \
+                    active_low = true";
+
 impl Raw {
     pub(super) fn events(&self, colours: &[Colour], regions: &[Region]) -> Result<Vec<EventSpec>, ConfigError> {
         let word = self.look("event");
@@ -24,19 +29,23 @@ impl Raw {
         let colours: Vec<&str> = colours.iter().map(|colour| colour.name.as_str()).collect();
         let regions: Vec<&str> = regions.iter().map(|region| region.name.as_str()).collect();
         let mut names: Vec<String> = Vec::new();
-        let mut events = Vec::new();
+        let (mut events, mut lines) = (Vec::new(), Vec::new());
         for table in &tables {
             let name = name(&word, "event.name", table, names.iter())?;
-            only(&word, table, &["name", "when", "for_ms", "clear_ms", "blink"])?;
+            only(&word, table, &["name", "when", "for_ms", "clear_ms", "blink", "gpio"])?;
             let when = table.get("when").and_then(Value::as_str).unwrap_or("");
             let condition = parse(when, Names { colours: &colours, regions: &regions })
                 .map_err(|e| word.refuse_part("event.when", show(&when.into()), format!("a condition: {e}")))?;
             let waits =
                 Waits { for_us: wait_us(&word, "for_ms", table)?, clear_us: wait_us(&word, "clear_ms", table)? };
-            let with_blink = with_blink(&word, table)?;
+            let (with_blink, line) = (with_blink(&word, table)?, line(&word, table)?);
+            if line.as_ref().is_some_and(|line| lines.contains(&line.name)) {
+                return Err(word.refuse_part("event.gpio", show(&table["gpio"]), "a line of its own for each event"));
+            }
+            lines.extend(line.as_ref().map(|line| line.name.clone()));
             // A name that is allowed fits.
             let fitting = name.as_str().try_into().unwrap_or_default();
-            events.push(EventSpec { name: fitting, condition, waits, with_blink });
+            events.push(EventSpec { name: fitting, condition, waits, with_blink, line });
             names.push(name);
         }
         Ok(events)
@@ -52,6 +61,23 @@ fn with_blink(word: &Word, table: &Table) -> Result<bool, ConfigError> {
     }
 }
 
+/// The line of a table `gpio`.
+fn line(word: &Word, table: &Table) -> Result<Option<LineSpec>, ConfigError> {
+    let Some(value) = table.get("gpio") else { return Ok(None) };
+    let read = |gpio: &Table| {
+        let name = gpio.get("line")?.as_str().filter(|name| (1..=LINE_BYTES_MAX).contains(&name.len()))?.to_owned();
+        let active_low = gpio.get("active_low").map_or(Some(false), Value::as_bool)?;
+        let is_known = |key: &String| ["line", "active_low"].contains(&key.as_str());
+        gpio.keys().all(is_known).then_some(LineSpec { name, active_low })
+    };
+    let line = value.as_table().and_then(read).ok_or_else(|| word.refuse_part("event.gpio", show(value), GPIO))?;
+    if cfg!(feature = "spi") {
+        Ok(Some(line))
+    } else {
+        Err(word.refuse_part("event.gpio", show(value), "left out: this build has no GPIO (feature spi)"))
+    }
+}
+
 /// A wait in microseconds; 0 where there is none.
 fn wait_us(word: &Word, key: &str, table: &Table) -> Result<u64, ConfigError> {
     let Some(value) = table.get(key) else { return Ok(0) };
@@ -63,6 +89,7 @@ fn wait_us(word: &Word, key: &str, table: &Table) -> Result<u64, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::super::{Config, Raw};
+    use crate::event::LineSpec;
     use std::path::Path;
 
     fn config(toml: &str) -> Result<Config, String> {
@@ -83,6 +110,7 @@ mod tests {
         when = \"share(red-lamp, stack-1) > 0.02\"
         for_ms = 500
         clear_ms = 2000
+        gpio = { line = \"GPIO17\", active_low = true }
         [[event]]
         name = \"many\"
         when = \"clusters >= 9\"
@@ -95,6 +123,8 @@ mod tests {
             |n: usize| (sound.events[n].name.as_str(), sound.events[n].waits.for_us, sound.events[n].waits.clear_us);
         assert_eq!((of(0), of(1)), (("line-stopped", 500_000, 2_000_000), ("many", 0, 0)));
         assert_eq!((sound.events[0].with_blink, sound.events[1].with_blink), (false, true));
+        let line = LineSpec { name: "GPIO17".into(), active_low: true };
+        assert_eq!((sound.events[0].line.as_ref(), sound.events[1].line.as_ref()), (Some(&line), None));
         assert_eq!(config(&sound.print_all()).unwrap().events, sound.events);
     }
 
@@ -107,6 +137,9 @@ mod tests {
             ("for_ms = 500", "for_ms = -1", ["event.for_ms", "-1", "86400000"]),
             ("clear_ms = 2000", "clear_ms = 0.5", ["event.clear_ms", "0.5", "whole"]),
             ("for_ms = 500", "every = 3", ["event", "every = 3", "clear_ms"]),
+            ("[event.blink]", "[event.gpio]\nline = \"GPIO17\"", ["event.gpio", "GPIO17", "its own"]),
+            ("line = \"GPIO17\",", "", ["event.gpio", "active_low", "the kernel's name"]),
+            ("active_low = true", "pull = 1", ["event.gpio", "pull = 1", "the kernel's name"]),
             ("[event.blink]", "[event.blink]\nhz = 2", ["event.blink", "hz = 2", "without keys"]),
         ] {
             let why = config(&SOUND.replace(from, to)).unwrap_err();

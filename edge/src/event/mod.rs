@@ -9,6 +9,7 @@ pub mod parse;
 pub mod timing;
 
 use blink::Blink;
+use embedded_hal::digital::PinState;
 use eval::Condition;
 use firmware::limits::{EVENT_NAME_BYTES_MAX, EVENTS_MAX};
 use firmware::wire::{EventChange, EventRecord, Pattern, Report};
@@ -29,6 +30,24 @@ pub struct EventSpec {
     pub waits: Waits,
     /// Blinking is told from steady.
     pub with_blink: bool,
+    /// The output line that follows it.
+    pub line: Option<LineSpec>,
+}
+
+/// An output line that follows an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineSpec {
+    /// The name that the kernel gives it, such as `GPIO17`.
+    pub name: String,
+    /// It is low while the event is active.
+    pub active_low: bool,
+}
+
+impl LineSpec {
+    /// The level that means on or off.
+    pub fn level(&self, is_on: bool) -> PinState {
+        PinState::from(is_on != self.active_low)
+    }
 }
 
 /// What happened to events in one frame: each has at most one change.

@@ -210,6 +210,23 @@ pub async fn history(
         .into_response())
 }
 
+/// The changes of a device's events in a range, oldest first, behind the last change of each event before it.
+///
+/// # Errors
+/// [`Refusal`] if the range is empty, or the store cannot be read.
+pub async fn changes(
+    State(app): State<App>,
+    Path(device): Path<String>,
+    Params(range): Params<Range>,
+) -> Result<Response, Refusal> {
+    if range.from >= range.to {
+        return Err(Refusal::Wrong("from must be before to (milliseconds since the Unix epoch)".to_owned()));
+    }
+    let us = |ms: u64| ms.saturating_mul(1000);
+    let found = query_store(&app, move |q| Ok(q.events(&device, us(range.from), us(range.to))?)).await?;
+    Ok(Json(found.into_iter().map(|change| change.event).collect::<Vec<_>>()).into_response())
+}
+
 /// Whose lines of the ledger.
 #[derive(serde::Deserialize)]
 pub struct Whose {

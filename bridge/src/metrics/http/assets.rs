@@ -32,6 +32,8 @@ const FILES: &[(&str, &str, &str)] = files![
     JS "command.js",
     JS "device.js",
     JS "dom.js",
+    JS "draw.js",
+    JS "events.js",
     JS "fleet.js",
     JS "format.js",
     JS "frame.js",
@@ -39,6 +41,7 @@ const FILES: &[(&str, &str, &str)] = files![
     JS "ledger.js",
     JS "link.js",
     JS "palette.js",
+    JS "regions.js",
     JS "silhouette.js",
     JS "whatif.js",
 ];

@@ -121,6 +121,7 @@ pub async fn serve(
         .route("/api/devices/{device}", get(api::device))
         .route("/api/devices/{device}/reports", get(api::reports))
         .route("/api/devices/{device}/history", get(api::history))
+        .route("/api/devices/{device}/events", get(api::changes))
         .route("/api/devices/{device}/latest", get(api::latest))
         .route("/api/devices/{device}/picture.png", get(pictures::picture))
         .route("/api/devices/{device}/thumbnail.png", get(pictures::thumbnail))

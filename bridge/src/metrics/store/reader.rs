@@ -11,6 +11,8 @@ use crate::metrics::silhouette::census::{self, Colours};
 use serde::Serialize;
 use std::ops::Range;
 
+/// Most changes of events in one answer: what a person can look at.
+pub const EVENTS_MAX: u32 = 2_000;
 /// Most reports in one answer.
 pub const REPORTS_MAX: u32 = 10_000;
 
@@ -215,6 +217,13 @@ pub trait Reader: Send {
     /// # Errors
     /// [`StoreError`].
     fn latest_events(&self, device: &str) -> Result<Vec<EventChange>, StoreError>;
+
+    /// The changes of a device's events in `from_us..to_us`, oldest first, behind the last change of each event before it. At
+    /// most [`EVENTS_MAX`], the youngest.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn events(&self, device: &str, from_us: u64, to_us: u64) -> Result<Vec<EventChange>, StoreError>;
 
     /// The roll-ups of a device in `from..to`, both in units since the Unix epoch, oldest first, at most
     /// [`REPORTS_MAX`].

@@ -8,10 +8,12 @@ import { deviceUrl, explain, getJson, isAbort } from "./api.js";
 import { connect } from "./link.js";
 import { showAway, showHealth } from "./banner.js";
 import { count, duration, stateWord } from "./format.js";
+import { drawPart } from "./draw.js";
 import { framePart } from "./frame.js";
 import { historyPart } from "./history.js";
 import { ledgerPart } from "./ledger.js";
 import { palettePart, swatchesOf } from "./palette.js";
+import { overlay, sharesPart } from "./regions.js";
 import { silhouettePart } from "./silhouette.js";
 import { whatIfPart } from "./whatif.js";
 
@@ -19,6 +21,7 @@ export function deviceView(root, device, query, go) {
   const abort = new AbortController(), signal = abort.signal;
   const frame = framePart(), palette = palettePart("frame"), ledger = ledgerPart(), silhouette = silhouettePart(device, signal);
   const whatIf = whatIfPart(device, signal);
+  const over = { original: overlay(), clustered: overlay() }, shares = sharesPart(), drawing = drawPart(over.clustered);
   const past = historyPart(device, query, go, signal);
   let report = null, offset = 0, lag = null, state = "unknown", session = "";
 
@@ -27,7 +30,7 @@ export function deviceView(root, device, query, go) {
   const health = el("ul", { class: "health" }), about = el("div", { class: "about-device" });
   root.append(
     el("div", { class: "title" }, el("h2", { text: device }), word, age),
-    section("pictures", "Picture", el("div", { class: "pair" }, original.node, clustered.node), ...palette.nodes),
+    section("pictures", "Picture", el("div", { class: "pair" }, original.node, clustered.node), ...drawing.nodes, ...palette.nodes, ...shares.nodes),
     section("numbers", "This frame", ...frame.nodes),
     section("history", "Over time", ...past.nodes),
     section("silhouettes", "Silhouette of the last census", ...silhouette.nodes),
@@ -53,13 +56,14 @@ export function deviceView(root, device, query, go) {
       next.onerror = () => end(false);
       next.src = deviceUrl(device, `${file}?${Date.now()}`);
     }
-    return { node: el("figure", {}, img, caption), load };
+    return { node: el("figure", {}, el("div", { class: "under" }, img, ...over[id].nodes), caption), load };
   }
 
   const showReport = once(() => {
     if (signal.aborted || !report) return;
     frame.show(report, lag, past.fps());
     palette.show(swatchesOf(report.palette));
+    shares.show(report);
   });
 
   function showState(now, status) {
@@ -70,6 +74,8 @@ export function deviceView(root, device, query, go) {
   }
 
   function showStatus(s) {
+    Object.values(over).forEach(o => o.show(s));
+    shares.setStatus(s);
     health.replaceChildren(...(s.health ?? []).map(h => el("li", { "data-state": h.state }, el("strong", { text: h.child ?? h.name ?? "" }), ` ${h.state ?? ""}`, h.reason ? `: ${h.reason}` : "")));
     const facts = [["version", s.version], ["boot", s.boot], ["records held on the device", s.records_held === null || s.records_held === undefined ? null : count(s.records_held)], ["clock", s.clock_synchronised === undefined || s.clock_synchronised === null ? null : s.clock_synchronised ? "synchronised" : "not synchronised: times are the device's own"]];
     const rows = Object.entries(s.config ?? {}).map(([key, c]) => el("tr", {}, el("th", { scope: "row", text: key }), el("td", { text: typeof c.value === "string" ? c.value : JSON.stringify(c.value) }), el("td", { text: c.from })));
@@ -111,6 +117,7 @@ export function deviceView(root, device, query, go) {
     missed: load,
     health: showHealth,
     report(r) { report = r; whatIf.start(r.lambda); lag = Date.now() + offset - r.captured_at_ms; past.add(r); showReport(); },
+    event: past.addEvent,
     picture: p => clustered.load(`clustered, frame ${count(p.frame)}`),
     original: () => original.load("original"),
     status: s => showState(s.state, s.status),

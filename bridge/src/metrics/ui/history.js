@@ -6,6 +6,7 @@
 import { el, once } from "./dom.js";
 import { deviceUrl, explain, getJson, isAbort } from "./api.js";
 import { chart, chartGroup } from "./chart.js";
+import { eventsPart } from "./events.js";
 import { hexOf, moment } from "./format.js";
 
 const LIVE_REPORTS = 300;
@@ -27,11 +28,12 @@ export function historyPart(device, query, go, signal) {
       { label: "total", cls: "c-total", of: p => p.total }, { label: "coreset", cls: "c-coreset", of: p => p.coreset },
       { label: "cluster", cls: "c-cluster", of: p => p.cluster }, { label: "label", cls: "c-label", of: p => p.label }], { least: 1, clip: true }),
   ];
+  const events = eventsPart(group);
   const canvas = el("canvas", { class: "strip", id: "strip", role: "img", height: 48, "aria-label": "Palette over time" });
   const note = el("p", { class: "note", id: "history-note", role: "status" });
   const buttons = RANGES.map(([label, ms]) => el("button", { type: "button", text: label, on: { click: () => ms === null ? go("") : choose(Date.now() - ms, Date.now()) } }));
   const back = el("button", { type: "button", text: "earlier", on: { click: () => shift(-1) } }), forth = el("button", { type: "button", text: "later", on: { click: () => shift(1) } });
-  const nodes = [el("div", { class: "tools", role: "group", "aria-label": "Range of time" }, ...buttons, back, forth), note, el("figure", { class: "chart-box wide" }, el("figcaption", { text: "Palette over time" }), canvas), el("div", { class: "charts" }, ...charts.map(c => c.node))];
+  const nodes = [el("div", { class: "tools", role: "group", "aria-label": "Range of time" }, ...buttons, back, forth), note, el("figure", { class: "chart-box wide" }, el("figcaption", { text: "Palette over time" }), canvas), ...events.nodes, el("div", { class: "charts" }, ...charts.map(c => c.node))];
 
   function choose(from, to) { if (to - from >= 1000) go(`from=${Math.max(0, Math.round(from))}&to=${Math.round(to)}`); }
   function shift(by) { const [from, to] = range ?? [group.from, group.to], span = to - from; choose(from + by * span / 2, to + by * span / 2); }
@@ -72,20 +74,31 @@ export function historyPart(device, query, go, signal) {
       group.step = points.length > 1 ? (group.to - group.from) / (points.length - 1) : 1000;
       charts.forEach(c => c.show(points));
       drawStrip(strips.filter(s => s.t >= group.from));
+      events.show();
       note.textContent = points.length ? `Live: frames ${points[0].frame} to ${points.at(-1).frame}.` : "No reports yet.";
     } else if (data) {
       [group.from, group.to] = range;
       group.step = data.step_ms;
       charts.forEach(c => c.show(data.points));
       drawStrip(data.strip);
+      events.show();
       const what = { reports: "from the reports themselves", minute: "sums by minute", hour: "sums by hour" }[data.unit];
       note.textContent = `${moment(range[0])} to ${moment(range[1])}, ${what}.${data.points.length ? "" : " Nothing was reported in this range: choose another one."}`;
     }
   });
 
+  // What changed in a range, and before it what is active when it begins.
+  async function loadEvents(from, to) {
+    try {
+      const found = await getJson(deviceUrl(device, `events?from=${Math.floor(from)}&to=${Math.ceil(to)}`), signal);
+      events.set(found);
+    } catch { /* The lanes then begin with the next change. */ }
+  }
+
   async function loadRange() {
     clearTimeout(timer);
     const [from, to] = range;
+    loadEvents(from, to);
     try {
       const found = await getJson(deviceUrl(device, `history?from=${from}&to=${to}&points=400`), signal);
       if (!range || range[0] !== from || range[1] !== to) return;
@@ -110,6 +123,7 @@ export function historyPart(device, query, go, signal) {
     }
     buffered = null;
     show();
+    if (series.length) loadEvents(series[0].t, series.at(-1).t + 1000);
     loadStrip().catch(() => { /* The strip then begins with the first event. */ });
   }
 
@@ -138,6 +152,7 @@ export function historyPart(device, query, go, signal) {
   setQuery(query);
   return {
     nodes, setQuery, reload: loadLive,
+    addEvent(change) { if (range === null) events.add(change); },
     add(r) {
       const point = pointOf(r);
       if (buffered) buffered.push(point); else series.push(point);

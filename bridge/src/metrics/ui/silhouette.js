@@ -16,8 +16,8 @@ export function silhouettePart(device, signal) {
     const dark = matchMedia("(prefers-color-scheme: dark)").matches ? 1 : 0;
     try {
       const quick = await getJson(deviceUrl(device, `silhouette?quick=1&knife=1&dark=${dark}`), signal);
-      show(quick);
-      if (!quick.is_exact) show(await getJson(deviceUrl(device, `silhouette?knife=1&dark=${dark}`), signal));
+      show(quick, dark);
+      if (!quick.is_exact) show(await getJson(deviceUrl(device, `silhouette?knife=1&dark=${dark}`), signal), dark);
     } catch (error) {
       if (isAbort(error)) return;
       note.textContent = error.status === 404 ? `No silhouette yet: ${explain(error)}. An edge sends a census every few seconds (--census-every).` : `The silhouette cannot be shown: ${explain(error)}.`;
@@ -33,8 +33,9 @@ export function silhouettePart(device, signal) {
     img.hidden = false;
   }
 
-  function show(s) {
+  function show(s, dark) {
     draw(s);
+    img.dataset.dark = dark;
     const bound = s.error_bound ? ` ± ${fixed(s.error_bound, 3)} (95 %), estimated from ${count(s.sampled_pixels)} pixels of ${count(s.colours)} colours` : ", exact";
     note.textContent = `Score ${fixed(s.score, 4)}${bound}: frame ${count(s.frame)}, ${count(s.pixels)} pixels, lambda ${fixed(s.lambda, 0)}. 1 is best; a cluster below 0 lies nearer to another one.`;
     const rows = s.clusters.map(c => el("tr", {}, el("th", { scope: "row" }, el("i", { style: { background: c.hex ?? "transparent" }, "aria-hidden": "true" }), `${c.label}`),

@@ -44,6 +44,7 @@ export function whatIfPart(device, signal) {
     try {
       const answer = await getJson(deviceUrl(device, `what-if?lambda=${lambda}&exact=${exact}&dark=${dark}`), mine.signal);
       show(answer);
+      knife.dataset.dark = dark;
       if (curveFrame === null) loadCurve();
     } catch (error) {
       if (!isAbort(error)) note.textContent = error.status === 404 ? `Nothing to try with yet: ${explain(error)}.` : `Not possible: ${explain(error)}.`;

@@ -4,6 +4,8 @@
 //! program uses is not taken. Errors say which names there are.
 
 use super::wire::Line;
+use embedded_hal::digital::PinState;
+use linux_embedded_hal::CdevPin;
 use linux_embedded_hal::gpio_cdev::{self, LineHandle, LineRequestFlags};
 use std::io;
 
@@ -38,6 +40,14 @@ pub(super) fn take_line(name: &str, high: bool) -> Result<LineHandle, String> {
         }
     }
     Err(seen.advice(name))
+}
+
+/// The line of that name on whichever chip has it, driven to a level, for those who drive pins by `embedded-hal`.
+///
+/// # Errors
+/// Why it cannot be had, and which lines there are.
+pub fn output_pin(name: &str, level: PinState) -> Result<CdevPin, String> {
+    CdevPin::new(take_line(name, level == PinState::High)?).map_err(|e| format!("GPIO line {name}: {e}"))
 }
 
 /// The names of all GPIO lines, each with who uses it, and the chips that refuse to say.

@@ -6,7 +6,7 @@
 mod gpio;
 mod wire;
 
-pub use gpio::line_names;
+pub use gpio::{line_names, output_pin};
 
 use super::board::{Board, Controller};
 use super::canvas::Canvas;

@@ -143,6 +143,11 @@ impl Reader for Query {
         Ok(self.rows(events::LATEST, &[&device])?.iter().map(events::change).collect())
     }
 
+    fn events(&self, device: &str, from_us: u64, to_us: u64) -> Result<Vec<EventChange>, StoreError> {
+        let (from, to) = (int(from_us), int(to_us));
+        Ok(self.rows(&events::between(), &[&device, &from, &to])?.iter().map(events::change).collect())
+    }
+
     fn roll_ups(&self, device: &str, unit: Unit, from: u64, to: u64) -> Result<Vec<(u64, RollUp)>, StoreError> {
         let table = match unit {
             Unit::Minute => "minutes",

@@ -8,6 +8,7 @@ use super::rows::uint;
 use crate::clock;
 use crate::json::EventJson;
 use crate::metrics::ingest::fold::EventChange;
+use crate::metrics::store::reader::EVENTS_MAX;
 use rusqlite::{Connection, Row, params};
 
 /// The last change of each event of a device.
@@ -16,6 +17,19 @@ pub(super) const LATEST: &str =
        SELECT e.*, s.ord, row_number() OVER (PARTITION BY e.event ORDER BY s.ord DESC, e.seq DESC) AS n
        FROM events e JOIN streams s ON s.device = e.device AND s.stream = e.stream WHERE e.device = ?1)
      WHERE n = 1 ORDER BY event";
+/// The changes of a device in a range of capture times, behind the last one of each event before it, oldest first.
+pub(super) fn between() -> String {
+    let columns = "device, stream, seq, event, change, value, frame, captured_at_us, 0 AS ord, pattern, rate_hz";
+    format!(
+        "SELECT {columns} FROM (
+           SELECT e.*, row_number() OVER (ORDER BY captured_at_us DESC, id DESC) AS place FROM (
+             SELECT events.*, row_number() OVER (PARTITION BY event, captured_at_us < ?2 ORDER BY captured_at_us DESC, id DESC) AS n
+             FROM events WHERE device = ?1 AND captured_at_us < ?3) e
+           WHERE captured_at_us >= ?2 OR n = 1) x
+         WHERE place <= {EVENTS_MAX} ORDER BY captured_at_us, id"
+    )
+}
+
 /// All events, in the order in which they were stored.
 pub(super) const ALL: &str = "SELECT device, stream, seq, event, change, value, frame, captured_at_us, 0, pattern, rate_hz FROM events ORDER BY id";
 

@@ -146,6 +146,12 @@ impl Reader for Query {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    fn events(&self, device: &str, from_us: u64, to_us: u64) -> Result<Vec<EventChange>, StoreError> {
+        let mut rows = self.db.prepare_cached(&events::between())?;
+        let rows = rows.query_map(params![device, int(from_us), int(to_us)], events::change)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     fn roll_ups(&self, device: &str, unit: Unit, from: u64, to: u64) -> Result<Vec<(u64, RollUp)>, StoreError> {
         let table = match unit {
             Unit::Minute => "minutes",
