@@ -9,7 +9,7 @@ mod common;
 
 use common::{envelope, event, record, window};
 use firmware::custody::Kind;
-use firmware::wire::{CensusHead, EventChange, OriginalHead, PictureHead, label_map};
+use firmware::wire::{CensusHead, EventChange, OriginalHead, PictureHead, Space, label_map};
 use hueflow_bridge::journal::Journal;
 use hueflow_bridge::journal::local::{LocalJournal, Retention};
 use hueflow_bridge::relay::verdict::{ValueFormat, Verdict, judge, seal};
@@ -31,6 +31,7 @@ fn fill(file: &Path) -> LocalJournal {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut deliveries: Vec<(&str, Vec<u8>)> = (0..5).map(|seq| ("metrics", record(8, seq))).collect();
     let head = CensusHead {
+        space: Space::Rgb,
         frame: 4,
         part: 0,
         parts: 1,
