@@ -15,7 +15,7 @@ use super::store::StoreError;
 use super::store::ledger;
 use super::store::reader::{Known, Page, REPORTS_MAX, Reader, Unit};
 use super::store::rollup::{HOUR_US, MINUTE_US};
-use row::Value::{Text, Time};
+use row::Value::{Null, Real, Text, Time};
 use row::{RowWriter, int, or_null};
 use spread::{Names, spread};
 use std::io;
@@ -108,7 +108,10 @@ fn events(reader: &dyn Reader, device: &str, which: &Selection, out: &mut dyn Ro
                 let e = &change.event;
                 let (seq, frame, at) = (int(e.seq), int(e.frame), Time(change.captured_at_us));
                 let value = or_null(e.value, row::Value::Real);
-                out.write(&[Text(&e.device), Text(&e.stream), seq, frame, at, Text(&e.event), Text(&e.change), value])?;
+                let pattern = e.pattern.as_deref().map_or(Null, Text);
+                let rate_hz = e.rate_hz.map_or(Null, Real);
+                let (event, does) = (Text(&e.event), Text(&e.change));
+                out.write(&[Text(&e.device), Text(&e.stream), seq, frame, at, event, does, value, pattern, rate_hz])?;
             }
             match rows.last() {
                 Some(last) if rows.len() >= PAGE_ROWS as usize => page.from_seq = last.event.seq.saturating_add(1),

@@ -69,7 +69,7 @@ impl Table {
     }
 }
 
-const REPORTS: [Column; 34] = [
+const REPORTS: [Column; 37] = [
     always("device", Text),
     always("stream", Text),
     always("seq", Int),
@@ -79,6 +79,7 @@ const REPORTS: [Column; 34] = [
     always("width", Int),
     always("height", Int),
     always("pixels", Int),
+    maybe("space", Text),
     always("lambda", Real),
     always("coreset_size", Int),
     always("method", Text),
@@ -99,6 +100,8 @@ const REPORTS: [Column; 34] = [
     always("rms", Real),
     always("max_distance", Real),
     maybe("silhouette_estimate", Real),
+    maybe("de00_mean", Real),
+    maybe("reference_de00", Real),
     always("micros_coreset", Int),
     always("micros_cluster", Int),
     always("micros_label", Int),
@@ -146,7 +149,7 @@ const NAMED: [Column; 12] = [
     maybe("delta_e", Real),
 ];
 
-const EVENTS: [Column; 8] = [
+const EVENTS: [Column; 10] = [
     always("device", Text),
     always("stream", Text),
     always("seq", Int),
@@ -155,6 +158,8 @@ const EVENTS: [Column; 8] = [
     always("event", Text),
     always("change", Text),
     maybe("value", Real),
+    maybe("pattern", Text),
+    maybe("rate_hz", Real),
 ];
 
 const SUMS: [Column; 14] = [

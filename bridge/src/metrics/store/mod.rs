@@ -5,6 +5,7 @@
 //! since several instances may share them. The accounts in memory change only after the commit. If a commit fails, they are read again before
 //! anything else is applied, since a commit that reported an error may have happened all the same.
 
+mod colorimetry;
 pub mod history;
 pub mod ledger;
 pub mod owner;

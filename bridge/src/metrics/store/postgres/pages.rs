@@ -13,7 +13,7 @@ use postgres::Row;
 /// A device's streams, the youngest boot first.
 pub(super) const STREAMS: &str = "SELECT sid, ord, stream FROM streams WHERE device = $1 ORDER BY ord DESC, sid DESC";
 /// Events of a stream.
-pub(super) const EVENTS: &str = "SELECT device, stream, seq, event, change, value, frame, captured_at_us, $7::BIGINT FROM \
+pub(super) const EVENTS: &str = "SELECT device, stream, seq, event, change, value, frame, captured_at_us, $7::BIGINT, pattern, rate_hz FROM \
                                  events WHERE device = $1 AND stream = $2 AND seq >= $3 AND captured_at_us >= $4 AND \
                                  captured_at_us < $5 ORDER BY seq LIMIT $6";
 /// Losses behind a place.

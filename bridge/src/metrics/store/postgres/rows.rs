@@ -8,6 +8,7 @@ use super::{int, text};
 use crate::clock;
 use crate::json::{MicrosJson, NamedJson, RegionsJson, ReportJson};
 use crate::metrics::store::StoreError;
+use crate::metrics::store::colorimetry::Colorimetry;
 use crate::metrics::store::palette::{palette, palette_bytes};
 use postgres::binary_copy::BinaryCopyInWriter;
 use postgres::types::{ToSql, Type};
@@ -49,7 +50,7 @@ pub(super) struct ReportRow<'a> {
     pub report: &'a ReportJson,
 }
 
-/// The lists of a report that are mostly empty.
+/// What a report mostly has not: its lists, and another space than RGB.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Lists {
@@ -57,6 +58,8 @@ struct Lists {
     deaths: Vec<u32>,
     regions: RegionsJson,
     named: NamedJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    colorimetry: Option<Colorimetry>,
 }
 
 /// The settings of a report: width, height, pixels, bits of lambda, coreset size, method, refine, `w_open` and seed.
@@ -165,7 +168,10 @@ impl Rows {
 
 /// The lists as one JSON; empty if all of them are.
 fn lists(r: &ReportJson) -> String {
-    if r.births.is_empty() && r.deaths.is_empty() && r.regions.region.is_empty() && r.named.region.is_empty() {
+    let colorimetry = Colorimetry::of(r);
+    let is_empty =
+        r.births.is_empty() && r.deaths.is_empty() && r.regions.region.is_empty() && r.named.region.is_empty();
+    if is_empty && colorimetry.is_none() {
         return String::new();
     }
     let lists = Lists {
@@ -173,6 +179,7 @@ fn lists(r: &ReportJson) -> String {
         deaths: r.deaths.clone(),
         regions: r.regions.clone(),
         named: r.named.clone(),
+        colorimetry,
     };
     serde_json::to_string(&lists).unwrap_or_default()
 }
@@ -180,7 +187,7 @@ fn lists(r: &ReportJson) -> String {
 /// The report of a row of [`SELECT`].
 pub(super) fn report(r: &Row) -> ReportJson {
     let lists: Lists = serde_json::from_str(r.get::<_, &str>(31)).unwrap_or_default();
-    ReportJson {
+    let mut report = ReportJson {
         device: r.get(0),
         stream: r.get(1),
         seq: uint(r, 2),
@@ -219,7 +226,9 @@ pub(super) fn report(r: &Row) -> ReportJson {
         sweeps: bits(r, 32),
         beyond_px: r.get::<_, Option<i32>>(33).map(|x| x as u32),
         missed: r.get::<_, Option<i32>>(34).map(|x| x as u32),
-    }
+    };
+    Colorimetry::restore(lists.colorimetry, &mut report);
+    report
 }
 
 /// A count of 64 bits, which is never negative.

@@ -11,7 +11,7 @@ use crate::metrics::store::StoreError;
 use postgres::{Client, Transaction};
 
 /// Schema changes in their order. What is in a release is never changed, only added to.
-const MIGRATIONS: [&str; 3] = [TABLES, EVENTS, PATTERNS];
+const MIGRATIONS: [&str; 4] = [TABLES, EVENTS, PATTERNS, SPACES];
 /// The key of the lock that migrations and maintenance take, one for each schema of a database.
 pub(super) const LOCK: &str = "hashtextextended('hueflow ' || current_schema(), 0)";
 
@@ -85,6 +85,20 @@ CREATE TABLE events (
 ";
 
 const PATTERNS: &str = "ALTER TABLE events ADD COLUMN pattern TEXT, ADD COLUMN rate_hz DOUBLE PRECISION;";
+
+/// The view has a report's space and colour differences, which are among its `lists` where they are not those of RGB.
+const SPACES: &str = "
+CREATE OR REPLACE VIEW reports AS
+SELECT s.device, s.stream, r.seq, r.frame, r.stored_at_us, r.captured_at_us,
+  to_timestamp(r.captured_at_us / 1000000.0) AS captured_at, r.dropped, c.width, c.height, c.pixels, c.lambda, c.coreset_size,
+  c.method, c.refine, c.w_open, c.seed, r.warm, r.coreset_points, r.scatter, r.iterations, r.converged, r.sweeps, r.saturated,
+  r.beyond_px, r.missed, r.clusters, r.sse, r.rms, r.max_distance, r.silhouette_estimate, r.micros_coreset, r.micros_cluster,
+  r.micros_label, r.micros_total, coalesce(l.colorimetry ->> 'space', 'rgb') AS space,
+  (l.colorimetry ->> 'de00_mean')::DOUBLE PRECISION AS de00_mean,
+  (l.colorimetry ->> 'reference_de00')::DOUBLE PRECISION AS reference_de00
+FROM report_rows r JOIN streams s ON s.sid = r.sid JOIN settings c ON c.id = r.settings,
+  LATERAL (SELECT nullif(r.lists, '')::JSON -> 'colorimetry' AS colorimetry) AS l;
+";
 
 /// Brings the database to the present schema.
 ///

@@ -9,6 +9,7 @@ use super::{Sqlite, int, schema, sid_of, write_roll_ups};
 use crate::clock;
 use crate::json::{MicrosJson, ReportJson};
 use crate::metrics::store::rollup::{HOUR_US, MINUTE_US, RollUp};
+use firmware::color::Space;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -234,7 +235,7 @@ fn report_v1(r: &Row<'_>) -> rusqlite::Result<ReportJson> {
         rms: r.get("rms")?,
         max_distance: r.get("max_distance")?,
         silhouette_estimate: r.get("silhouette_estimate")?,
-        space: None,
+        space: Some(Space::Rgb.word().to_owned()),
         de00_mean: None,
         reference_de00: None,
         micros: MicrosJson {

@@ -30,7 +30,7 @@ pub(super) fn reports(db: &Connection, stream: &DeviceStream, page: &Page) -> Re
 
 /// Events of a stream.
 pub(super) fn events(db: &Connection, device: &str, stream: &DeviceStream, page: &Page) -> Result<Vec<EventChange>> {
-    let sql = "SELECT device, stream, seq, event, change, value, frame, captured_at_us, ?7 FROM events WHERE device = ?1 AND \
+    let sql = "SELECT device, stream, seq, event, change, value, frame, captured_at_us, ?7, pattern, rate_hz FROM events WHERE device = ?1 AND \
                stream = ?2 AND seq >= ?3 AND captured_at_us >= ?4 AND captured_at_us < ?5 ORDER BY seq LIMIT ?6";
     let mut rows = db.prepare_cached(sql)?;
     let (from_us, to_us) = (int(page.times_us.start), int(page.times_us.end));

@@ -6,6 +6,7 @@
 use super::int;
 use crate::clock;
 use crate::json::{MicrosJson, ReportJson};
+use crate::metrics::store::colorimetry::Colorimetry;
 use crate::metrics::store::palette::{palette, palette_bytes};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
@@ -17,8 +18,9 @@ const SETTINGS_MAX: usize = 256;
 const INSERT: &str = "
 INSERT INTO report_rows (id, sid, seq, frame, stored_at_us, captured_at_us, settings, dropped, warm, coreset_points,
   scatter, iterations, converged, sweeps, saturated, beyond_px, missed, clusters, sse, rms, max_distance,
-  silhouette_estimate, micros_coreset, micros_cluster, micros_label, micros_total, palette, births, deaths, regions, named)
-VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31)
+  silhouette_estimate, micros_coreset, micros_cluster, micros_label, micros_total, palette, births, deaths, regions, named,
+  colorimetry)
+VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32)
 ON CONFLICT (sid, seq) DO NOTHING";
 
 /// What [`report`] reads, in its order, with `FROM` and the joins.
@@ -26,7 +28,7 @@ pub(super) const SELECT: &str = "
 SELECT s.device, s.stream, r.seq, r.frame, r.captured_at_us, r.dropped, c.width, c.height, c.pixels, c.lambda,
   c.coreset_size, c.method, c.w_open, c.seed, r.warm, r.coreset_points, r.scatter, r.iterations, r.converged, r.saturated,
   r.clusters, r.sse, r.rms, r.max_distance, r.silhouette_estimate, r.micros_coreset, r.micros_cluster, r.micros_label,
-  r.micros_total, r.palette, c.refine, r.births, r.deaths, r.sweeps, r.beyond_px, r.missed, r.regions, r.named
+  r.micros_total, r.palette, c.refine, r.births, r.deaths, r.sweeps, r.beyond_px, r.missed, r.regions, r.named, r.colorimetry
 FROM report_rows r JOIN streams s ON s.sid = r.sid JOIN settings c ON c.id = r.settings";
 
 /// A row's place and times.
@@ -126,7 +128,8 @@ impl Rows {
             list(&r.births, r.births.is_empty()),
             list(&r.deaths, r.deaths.is_empty()),
             list(&r.regions, r.regions.region.is_empty()),
-            list(&r.named, r.named.region.is_empty())
+            list(&r.named, r.named.region.is_empty()),
+            Colorimetry::of(r).and_then(|c| list(&c, false))
         ])?;
         Ok(())
     }
@@ -162,7 +165,7 @@ fn list(value: &impl Serialize, is_empty: bool) -> Option<String> {
 
 /// The report of a row of [`SELECT`].
 pub(super) fn report(r: &Row<'_>) -> rusqlite::Result<ReportJson> {
-    Ok(ReportJson {
+    let mut report = ReportJson {
         device: r.get(0)?,
         stream: r.get(1)?,
         seq: uint(r, 2)?,
@@ -201,7 +204,9 @@ pub(super) fn report(r: &Row<'_>) -> rusqlite::Result<ReportJson> {
         missed: r.get(35)?,
         regions: columns(r, 36)?,
         named: columns(r, 37)?,
-    })
+    };
+    Colorimetry::restore(columns(r, 38)?, &mut report);
+    Ok(report)
 }
 
 /// A list that is kept as JSON, or nothing.

@@ -34,7 +34,8 @@ CREATE TABLE IF NOT EXISTS report_rows (
   sweeps INTEGER NOT NULL, saturated INTEGER NOT NULL, beyond_px INTEGER, missed INTEGER, clusters INTEGER NOT NULL,
   sse REAL NOT NULL, rms REAL NOT NULL, max_distance REAL NOT NULL, silhouette_estimate REAL,
   micros_coreset INTEGER NOT NULL, micros_cluster INTEGER NOT NULL, micros_label INTEGER NOT NULL,
-  micros_total INTEGER NOT NULL, palette BLOB NOT NULL, births TEXT, deaths TEXT, regions TEXT, named TEXT);
+  micros_total INTEGER NOT NULL, palette BLOB NOT NULL, births TEXT, deaths TEXT, regions TEXT, named TEXT,
+  colorimetry TEXT);
 CREATE UNIQUE INDEX IF NOT EXISTS report_rows_by_seq ON report_rows (sid, seq);
 CREATE TABLE IF NOT EXISTS census (
   id INTEGER PRIMARY KEY, device TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL, frame INTEGER NOT NULL,
@@ -72,7 +73,9 @@ SELECT r.id, s.device, s.stream, r.seq, r.frame, r.stored_at_us, r.captured_at_u
     || printf('.%06dZ', r.captured_at_us % 1000000) AS captured_at,
   r.dropped, c.width, c.height, c.pixels, c.lambda, c.coreset_size, c.method, c.refine, c.w_open, c.seed, r.warm,
   r.coreset_points, r.scatter, r.iterations, r.converged, r.sweeps, r.saturated, r.beyond_px, r.missed, r.clusters, r.sse,
-  r.rms, r.max_distance, r.silhouette_estimate, r.micros_coreset, r.micros_cluster, r.micros_label, r.micros_total
+  r.rms, r.max_distance, r.silhouette_estimate, r.micros_coreset, r.micros_cluster, r.micros_label, r.micros_total,
+  coalesce(json_extract(r.colorimetry, '$.space'), 'rgb') AS space, json_extract(r.colorimetry, '$.de00_mean') AS de00_mean,
+  json_extract(r.colorimetry, '$.reference_de00') AS reference_de00
 FROM report_rows r JOIN streams s ON s.sid = r.sid JOIN settings c ON c.id = r.settings";
 
 /// The same columns from the rows that are not moved yet.
@@ -80,7 +83,7 @@ const REPORTS_V1: &str = "
 SELECT id, device, stream, seq, frame, stored_at_us, captured_at_us, captured_at, dropped, width, height, pixels, lambda,
   coreset_size, method, refine, w_open, seed, warm, coreset_points, scatter, iterations, converged, sweeps, saturated,
   beyond_px, missed, clusters, sse, rms, max_distance, silhouette_estimate, micros_coreset, micros_cluster, micros_label,
-  micros_total
+  micros_total, 'rgb', NULL, NULL
 FROM reports_v1";
 
 /// Columns of version 1's `reports` that its first stores did not have, with their definitions.
@@ -119,6 +122,9 @@ pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
         }
         if !has_column(&t, "events", "pattern")? {
             t.execute_batch("ALTER TABLE events ADD COLUMN pattern TEXT; ALTER TABLE events ADD COLUMN rate_hz REAL")?;
+        }
+        if !has_column(&t, "report_rows", "colorimetry")? {
+            t.execute_batch("ALTER TABLE report_rows ADD COLUMN colorimetry TEXT")?;
         }
         if is_table(&t, "streams_v1")? {
             copy_streams(&t)?;
