@@ -2,8 +2,8 @@
 //!
 //! Inputs are those of [`super::label`], the frame's histogram cells in CIELAB, and a byte for each cell of the histogram.
 //! Results are the same, but for the cost: pixels of a cell that one cluster has wholly count at the mean of their cell, and with
-//! the scatter that pixels have in cells of this frame, which is known in RGB. Labels, numbers of pixels, pixels beyond lambda and the largest distance are exact, that is those of every pixel
-//! converted by [`Space::of_rgb`], which a test compares.
+//! the scatter that pixels have in cells of this frame, which is known in RGB. Labels, numbers of pixels, pixels beyond lambda
+//! and the largest distance are exact: those of every pixel, converted by [`Space::of_rgb`]. A test compares them.
 //!
 //! A cluster has a cell wholly if it is nearest to all eight corners: the colours that are nearest to one centroid are a convex
 //! set. In CIELAB a cell's sides bend a little, so the corners are taken half a level outside of the cell.
@@ -105,8 +105,7 @@ impl Pass<'_, '_> {
             if batch.is_empty() {
                 return 3 * (5 - bits);
             }
-            let mut corners: Vec<Q6, BATCH> = Vec::new();
-            batch.iter().for_each(|cell| corners.extend(corners_of(cell.cell(), &edges)));
+            let corners: Vec<Q6, BATCH> = gather(batch.iter().flat_map(|cell| corners_of(cell.cell(), &edges)));
             let mut nearest = [(0, 0); BATCH];
             for_each_nearest(
                 &corners,
