@@ -1,4 +1,7 @@
-//! Synthetic lamps: what is said of them is compared with how they were drawn.
+//! Blinking: lamps that are drawn with a known rate are classified.
+//!
+//! Inputs are frames of lamps at all rates, phases and duties, with noise and lost frames. Each classification is compared with
+//! how the lamp was drawn.
 
 use super::*;
 use rand::{Rng, RngExt, SeedableRng};

@@ -33,7 +33,7 @@ impl Sqlite {
         each(&t, &format!("{} ORDER BY r.id", with_times(SELECT)), sink, |r| {
             let captured_at_us = uint(r, 4)?;
             let report = Box::new(report(r)?);
-            Ok(Item::Report { stored_at_us: uint(r, 38)?, captured_at_us, report })
+            Ok(Item::Report { stored_at_us: uint(r, 39)?, captured_at_us, report })
         })?;
         let census =
             "SELECT device, stream, seq, frame, part, parts, captured_at_us, version, payload FROM census ORDER BY id";
