@@ -37,7 +37,7 @@ const ALL: [Table; 10] = [
 ];
 const EVER: Range<u64> = 0..i64::MAX as u64;
 
-/// Bytes that are written, shared with whoever looks at them afterwards.
+/// Bytes that are written, shared with the test that reads them.
 #[derive(Clone, Default)]
 struct Bytes(Arc<Mutex<Vec<u8>>>);
 

@@ -93,7 +93,8 @@ fn rate_millihz(edges_us: &[u64]) -> Option<u32> {
         return None;
     }
     let periods: heapless::Vec<u64, EDGES_MAX> = edges.iter().zip(edges.iter().skip(2)).map(|(a, b)| b - a).collect();
-    let median_us = median(&periods)?;
+    // Frames that all have one capture time have no rate.
+    let median_us = median(&periods).filter(|us| *us > 0)?;
     let (mut fitting, mut cycles, mut sum_us) = (0, 0, 0);
     for &period_us in &periods {
         let n = ((period_us + median_us / 2) / median_us).clamp(1, 2);

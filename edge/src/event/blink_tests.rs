@@ -120,6 +120,14 @@ fn a_clock_that_is_set_back_and_a_camera_that_was_away_say_nothing() {
 }
 
 #[test]
+fn frames_with_the_same_capture_time_have_no_rate() {
+    let mut blink = Blink::default();
+    for i in 0..40 {
+        assert_eq!(blink.step(i % 2 == 0, 7_000_000), Pattern::default());
+    }
+}
+
+#[test]
 fn memory_is_bounded_and_a_rate_that_changes_is_found_within_the_history() {
     let mut blink = Blink::default();
     let mut at_us = 0;
