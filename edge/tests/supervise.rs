@@ -225,8 +225,11 @@ fn systemd_is_told_ready_and_the_watchdog_is_fed_while_the_camera_is_away_or_slo
 fn each_signal_stops_cleanly_and_two_at_once_are_one() {
     for signals in [&["-HUP"][..], &["-INT"], &["-TERM"], &["-TERM", "-TERM"], &["-HUP", "-TERM", "-INT"]] {
         let dir = tempfile::tempdir().unwrap();
-        let mut edge =
-            Edge::start(run("--source synthetic:64x48@100 --log-frames --spool").arg(dir.path().join("spool")));
+        // Under nohup a hang-up is ignored from the start, and so it would be by the edge.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_hueflow-edge"), "run", "--log-frames"]);
+        command.args(["--source", "synthetic:64x48@100", "--spool"]).arg(dir.path().join("spool"));
+        let mut edge = Edge::start(&mut command);
         edge.wait_for("frame 3:");
         // One call, so that they come within a second of each other however slow this machine is.
         let pid = edge.child.id();
