@@ -169,6 +169,45 @@ fn a_thousand_frames_with_sixteen_regions_and_colours_take_no_memory() {
 }
 
 #[test]
+fn a_thousand_frames_with_sixteen_events_take_no_memory() {
+    let _alone = ALONE.lock().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    // Half of them tell blinking apart. None begins so soon: a record takes memory of custody, not of See.
+    let event = |n: i64| {
+        let blink = if n % 2 == 0 { ", blink = {}" } else { "" };
+        format!(
+            "{{name = 'e{n}', when = 'share(c, r) > 0.{n:02} and not (clusters < {n} or de00(c, r) > 90)', for_ms = 600000{blink}}}"
+        )
+    };
+    let words = [
+        ("camera.source", "synthetic:160x120@30".into()),
+        ("camera.fast", true.into()),
+        ("send.census_every", 0.into()),
+        ("region", "[{name = 'r', rect = [0.1, 0.1, 0.5, 0.5]}]".into()),
+        ("colour", "[{name = 'c', rgb = '#20c040', tolerance = 30}]".into()),
+        ("event", format!("[{}]", (0..16).map(event).collect::<Vec<_>>().join(",")).into()),
+    ];
+    let config = config(&words);
+    assert_eq!(config.events.len(), 16);
+    assert_nothing("events", count(&config, dir.path()));
+}
+
+#[test]
+fn a_thousand_frames_in_cielab_take_no_memory() {
+    let _alone = ALONE.lock().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let words = [
+        ("camera.source", "synthetic:160x120@30".into()),
+        ("camera.fast", true.into()),
+        ("clustering.space", "cielab".into()),
+        ("send.census_every", 0.into()),
+        ("send.video", "all".into()),
+        ("display.view", "side-by-side".into()),
+    ];
+    assert_nothing("cielab", count(&config(&words), dir.path()));
+}
+
+#[test]
 fn a_thousand_frames_of_a_clip_take_no_memory() {
     let _alone = ALONE.lock().unwrap();
     let dir = tempfile::tempdir().unwrap();
