@@ -1,7 +1,7 @@
 //! Blinking: whether a condition that holds and fails is off, steady or blinking, and how fast.
 //!
 //! Inputs are a condition's truth and the capture time of each frame; the result is a [`Pattern`]. A condition that stays as it
-//! is for [`HOLD_US`] is steady or off. One that changes at least [`EDGES_MIN`] times, in periods that fit each other, blinks.
+//! is for [`HOLD_US`] is steady or off. One that changes at least five times, in periods that fit each other, blinks.
 //! What fits neither leaves the pattern as it was. Times are integers and arguments, memory is fixed, and nothing is allocated.
 //!
 //! A period that the camera missed (a lost frame, a phase that is shorter than the time between two frames) counts as two, and
