@@ -71,8 +71,7 @@ need_cross() {
 
 # Sets what all builds in the folder of ./deploy/package share. A linker and RUSTFLAGS are part of cargo's fingerprint, also
 # this machine's linker, which links build scripts and macros: a build that did not set them would rebuild what the one before
-# has built. The flag leaves out where this machine keeps the crates' sources, so that the same sources give the same bytes
-# on another one.
+# has built. The flag leaves out where this machine keeps the crates' sources.
 export_build_environment() {
   export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc
   export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
