@@ -15,18 +15,6 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::collections::BTreeSet;
 
-/// Each test, once on SQLite and once on PostgreSQL.
-macro_rules! on_both {
-    ($($name:ident),* $(,)?) => {
-        mod on_sqlite {
-            $(#[test] fn $name() { super::$name(&super::Ground::sqlite()) })*
-        }
-        mod on_postgres {
-            $(#[test] fn $name() { super::$name(&super::Ground::postgres()) })*
-        }
-    };
-}
-
 on_both!(
     the_same_batch_twice_is_stored_once_and_counted_as_duplicates,
     another_journal_is_read_from_its_beginning_and_doubles_nothing,

@@ -232,18 +232,6 @@ fn a_named_colour_is_a_row_of_each_region_and_frame_also_where_it_is_absent(g: &
     assert_eq!(column::<u64>(&regions, "pixels"), [50, 46, 50, 46, 50, 46]);
 }
 
-/// Each test, once on SQLite and once on PostgreSQL.
-macro_rules! on_both {
-    ($($name:ident),* $(,)?) => {
-        mod on_sqlite {
-            $(#[test] fn $name() { super::$name(&super::Ground::sqlite()) })*
-        }
-        mod on_postgres {
-            $(#[test] fn $name() { super::$name(&super::Ground::postgres()) })*
-        }
-    };
-}
-
 on_both!(
     every_format_says_the_same,
     reports_are_in_the_order_of_boots_and_within_the_times,

@@ -4,6 +4,18 @@
 //! older versions of a file, claims, lost connections and killed backends. PostgreSQL is Debian's, see `deploy/postgres/start`.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+/// Each test, once on SQLite and once on PostgreSQL.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[test] fn $name() { super::$name(&super::Ground::sqlite()) })*
+        }
+        mod on_postgres {
+            $(#[test] fn $name() { super::$name(&super::Ground::postgres()) })*
+        }
+    };
+}
+
 mod both;
 #[path = "../common/mod.rs"]
 mod common;
