@@ -256,37 +256,40 @@ impl Supervisor {
 
     fn log_summary(&self, slot: &Slot, took: f64) {
         let c: &Counters = &self.shared.counters;
-        let frames = get(&c.frames);
-        let (given, skipped) = slot.counts();
-        log::info!(
-            "{frames} frames in {took:.1} s ({:.1} fps), {} lost by the camera, {} late, {} saturated, {} with \
-             missed colours; pictures: {given} made for display, {skipped} skipped, {} sent, {} not sent",
-            frames as f64 / took.max(1e-9),
-            get(&c.lost),
-            get(&c.late),
-            get(&c.saturated),
-            get(&c.missing),
-            get(&c.pictures_sent),
-            get(&c.pictures_unsent),
-        );
+        let (frames, (given, skipped)) = (get(&c.frames), slot.counts());
+        let more = nonzero(&[
+            (get(&c.late), "late"),
+            (get(&c.saturated), "saturated"),
+            (get(&c.missing), "with missed colours"),
+            (given, "pictures made for display"),
+            (skipped, "pictures skipped"),
+            (get(&c.pictures_sent), "pictures sent"),
+            (get(&c.pictures_unsent), "pictures not sent"),
+        ]);
+        let (fps, lost) = (frames as f64 / took.max(1e-9), get(&c.lost));
+        log::info!("{frames} frames in {took:.1} s ({fps:.1} fps), {lost} lost by the camera{more}");
     }
 
     fn log_end(&self) {
         let c: &Counters = &self.shared.counters;
         if self.config.keeps_records() {
-            log::info!(
-                "records: {} held, {} evicted, {} damaged, {} loss records; frames: {} refused",
-                get(&c.held),
-                get(&c.evicted),
-                get(&c.damaged),
-                get(&c.losses),
-                get(&c.refused)
-            );
+            let more = nonzero(&[
+                (get(&c.evicted), "evicted"),
+                (get(&c.damaged), "damaged"),
+                (get(&c.losses), "loss records"),
+                (get(&c.refused), "frames refused"),
+            ]);
+            log::info!("records: {} held{more}", get(&c.held));
         }
         if self.is_stopped() {
             log::info!("stream interrupted");
         }
     }
+}
+
+/// What there is of some things, for a line: those that there are none of are left out.
+fn nonzero(counts: &[(u64, &str)]) -> String {
+    counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect()
 }
 
 /// Feeds the watchdog if no child is overdue, else names those that are.

@@ -116,6 +116,7 @@ fn what_doctor_writes_is_read_back_and_is_never_written_over() {
     let args = ["--write", "--config", &path, "--mqtt", "mqtt://127.0.0.1:1", "--lambda", "33"];
     let (_, lines) = doctor(dir.path(), &args);
     assert!(line(&lines, "written").starts_with("ok ") && line(&lines, "written").contains(&path), "{lines:#?}");
+    assert!(line(&lines, "config").starts_with("ok ") && line(&lines, "config").contains(&path), "{lines:#?}");
     let text = std::fs::read_to_string(&file).unwrap();
     let print = Command::new(env!("CARGO_BIN_EXE_hueflow-edge"))
         .args(["print-config", "--all", "--config", &path])

@@ -151,6 +151,11 @@ fn what_ffmpeg_cannot_read_is_an_error_that_names_the_file() {
     std::fs::write(&path, b"not a video at all, whatever its name says").unwrap();
     let why = frames(&path).unwrap_err().to_string();
     assert!(why.contains("x.mp4: it is neither a picture nor a video"), "{why}");
+    let path = dir.path().join("fake.PNG");
+    std::fs::write(&path, b"not a picture at all").unwrap();
+    let why = frames(&path).unwrap_err().to_string();
+    assert!(why.contains("fake.PNG: it is not a picture, whatever its name says; ffmpeg says: "), "{why}");
+    assert!(!why.contains(" @ 0x"), "addresses tell nobody anything: {why}");
     // Sound without a picture.
     let path = dir.path().join("sound.wav");
     let run =

@@ -420,15 +420,16 @@ impl Edge {
         let code = self.process.wait(LIMIT);
         assert!(code == 0, "{} ended with {code}: see {}", self.name, self.log.display());
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        // The summary has a line of frames and a line of records.
+        // The summary has a line of frames and a line of records; what there is none of is not in it.
         let before = |word: &str| {
             let line = log.lines().rfind(|l| l.contains(word))?;
             line.split(word).next()?.split_whitespace().last()?.parse().ok()
         };
-        let said = (before(" frames in "), before(" lost by the camera"), before(" refused"));
-        let (Some(frames), Some(lost), Some(refused)) = said else {
+        let said = (before(" frames in "), before(" lost by the camera"), before(" held"));
+        let (Some(frames), Some(lost), Some(_)) = said else {
             panic!("{}: no summary at the end of {}", self.name, self.log.display())
         };
+        let refused = before(" frames refused").unwrap_or(0);
         self.note_run(Some(Summary { frames, lost, refused }));
     }
 }

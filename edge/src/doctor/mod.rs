@@ -26,7 +26,7 @@ use host::Host;
 /// [`Failure`] if something necessary is wrong, or the configuration cannot be written.
 pub fn run(config: Result<Config, Failure>, write: Option<&Write>) -> Result<(), Failure> {
     let host = Host::this();
-    let config = match config {
+    let mut config = match config {
         Ok(config) => config,
         Err(failure) => {
             let advice =
@@ -37,7 +37,10 @@ pub fn run(config: Result<Config, Failure>, write: Option<&Write>) -> Result<(),
     };
     let mut lines = Vec::new();
     if let Some(write) = write {
-        lines.push(write.found(&host, &config)?);
+        let (line, written) = write.found(&host, &config)?;
+        lines.push(line);
+        // The other checks are about the file that is there now.
+        config = written.unwrap_or(config);
     }
     lines.extend(look(&host, &config));
     output::write(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;

@@ -29,23 +29,26 @@ pub struct Write {
 type Said = (Value, String);
 
 impl Write {
-    /// Writes what was found, and says where.
+    /// Writes what was found. Returns where, and the configuration that is now in the place asked for; none if another file is
+    /// there.
     ///
     /// # Errors
     /// [`Failure`] if it cannot be written, or would not be a configuration.
-    pub(super) fn found(&self, host: &Host, config: &Config) -> Result<Line, Failure> {
+    pub(super) fn found(&self, host: &Host, config: &Config) -> Result<(Line, Option<Config>), Failure> {
         let path = self.path.clone().unwrap_or_else(|| FILE.into());
         let text = text(&values(host, config, &seen(host)));
         // What does not work is not written.
-        Config::check(Raw::of_toml(&text, &path)?)?;
+        let written = Config::check(Raw::of_toml(&text, &path)?)?;
         let to = self.place(&path)?;
         store(&to, &text).map_err(|e| Failure::io(format!("writing {}", to.display()), e))?;
         let shown = to.display();
         Ok(if to == path {
-            Line::ok("written", format!("{shown}; hueflow-edge print-config --all shows what is in force"))
+            let line = Line::ok("written", format!("{shown}; hueflow-edge print-config --all shows what is in force"));
+            (line, Some(written))
         } else {
             let advice = format!("sudo mv {shown} {} (or --force)", path.display());
-            Line::new("written", State::Warning, format!("{shown}, for {} is there already", path.display()), advice)
+            let text = format!("{shown}, for {} is there already", path.display());
+            (Line::new("written", State::Warning, text, advice), None)
         })
     }
 
@@ -225,13 +228,14 @@ mod tests {
         let fake = Fake::new();
         let config = config(Raw::default());
         let write = |force| Write { path: Some(path.clone()), force }.found(&fake.host, &config);
-        assert_eq!(write(false).unwrap().state, State::Ok);
+        assert_eq!(write(false).unwrap().0.state, State::Ok);
         std::fs::write(&path, "# mine\n").unwrap();
-        let beside = write(false).unwrap();
+        let (beside, config) = write(false).unwrap();
+        assert!(config.is_none(), "the configuration in force is still mine");
         assert!(beside.state == State::Warning && beside.what.contains("edge.toml.new"), "{beside}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "# mine\n");
         assert_eq!(write(false).unwrap_err().code(), 74, "neither is the one beside it");
-        assert_eq!(write(true).unwrap().state, State::Ok);
+        assert_eq!(write(true).unwrap().0.state, State::Ok);
         assert!(std::fs::read_to_string(&path).unwrap().contains("[camera]"));
     }
 }

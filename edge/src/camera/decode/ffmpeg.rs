@@ -19,6 +19,8 @@ use std::thread::JoinHandle;
 
 /// Bytes of ffmpeg's complaints that are kept for our own error.
 const COMPLAINT_BYTES_MAX: u64 = 2048;
+/// Names that promise a picture.
+const PICTURE_EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "gif", "bmp", "webp", "tif", "tiff"];
 /// Bytes of ffprobe's report that are read; it has about 300.
 const REPORT_BYTES_MAX: u64 = 64 * 1024;
 /// First bytes of a pipe that ffprobe is shown. ffmpeg itself probes as many.
@@ -90,10 +92,7 @@ impl Ffmpeg {
                     let _ = child.kill();
                     let _ = child.wait();
                     let why = complaint.join().unwrap_or_default();
-                    return Err(malformed(
-                        &what,
-                        format!("it is neither a picture nor a video that ffmpeg can read: {why}"),
-                    ));
+                    return Err(malformed(&what, not_readable(&what, &why)));
                 }
             },
             Delivery::Rgb { .. } => Frames::Rgb(Pam::new(what.clone(), stdout)),
@@ -221,8 +220,29 @@ fn probe(what: &str, path: Option<&OsString>, head: Vec<u8>) -> Result<Stream, S
     match Stream::of_json(&report) {
         Some(stream) if status.as_ref().is_ok_and(ExitStatus::success) => Ok(stream),
         _ if complaint.is_empty() => Err(malformed(what, "ffmpeg finds no video in it")),
-        _ => Err(malformed(what, format!("it is neither a picture nor a video that ffmpeg can read: {complaint}"))),
+        _ => Err(malformed(what, not_readable(what, &complaint))),
     }
+}
+
+/// What is said of content that neither the decoders of pictures nor ffmpeg know.
+fn not_readable(what: &str, complaint: &str) -> String {
+    let extension = Path::new(what).extension().map(|e| e.to_ascii_lowercase());
+    let is_named_picture = extension.is_some_and(|e| PICTURE_EXTENSIONS.iter().any(|p| e == *p));
+    let is = if is_named_picture {
+        "it is not a picture, whatever its name says"
+    } else {
+        "it is neither a picture nor a video"
+    };
+    format!("{is}; ffmpeg says: {complaint}")
+}
+
+/// What ffmpeg says, without the addresses of its parts: `[png @ 0x55...] Invalid` is `png: Invalid`.
+fn without_addresses(text: &str) -> String {
+    let plain = |line: &str| match line.strip_prefix('[').and_then(|l| l.split_once("] ")) {
+        Some((part, rest)) => format!("{}: {rest}", part.split_once(" @ ").map_or(part, |(name, _)| name)),
+        None => line.to_owned(),
+    };
+    text.trim().lines().map(plain).collect::<Vec<_>>().join("; ")
 }
 
 /// Feeds a pipe into ffmpeg until one of them ends.
@@ -243,6 +263,6 @@ fn listen(child: &mut Child) -> JoinHandle<String> {
             // Whatever else it says must not stop it from working.
             let _ = std::io::copy(&mut stderr, &mut std::io::sink());
         }
-        String::from_utf8_lossy(&text).trim().replace('\n', "; ")
+        without_addresses(&String::from_utf8_lossy(&text))
     })
 }
