@@ -1,0 +1,132 @@
+//! Spool, one fact a test: damage, two owners, losses and floors, a full spool, and a directory that cannot be written.
+//!
+//! The spools are in temporary directories; records and limits are those of the model's tests.
+
+use super::*;
+
+#[test]
+fn damage_inside_a_segment_costs_the_record_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { bytes_max: 1 << 20, segment_bytes: 1 << 19, loss_bytes_max: 1 << 10 };
+    let mut spool = Spool::open(dir.path(), limits.clone(), 2).unwrap();
+    for seq in 0..5 {
+        spool.append(&entry(&payload(2, seq, 60))).unwrap();
+    }
+    spool.sync().unwrap();
+    drop(spool);
+    let path = dir.path().join(segment::name_of("seg", 0));
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[segment::HEAD_BYTES + 100 + 50] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let mut spool = Spool::open(dir.path(), limits, 4).unwrap();
+    assert_eq!((spool.damaged(), spool.older()[0]), (1, Older { stream: 2, since: 0, floor: 0, next: 5 }));
+    let mut record = Vec::new();
+    let readable: Vec<bool> = (0..5).map(|seq| spool.read(2, seq, &mut record).is_ok()).collect();
+    assert_eq!(readable, [true, false, true, true, true]);
+}
+
+#[test]
+fn two_edges_cannot_share_a_spool_and_a_second_open_finds_the_first_ones_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Spool::open(dir.path(), TINY, 2).unwrap();
+    assert!(matches!(Spool::open(dir.path(), TINY, 4), Err(SpoolError::InUse(_))));
+    first.append(&entry(b"one")).unwrap();
+    first.sync().unwrap();
+    let streams = vec![state::StreamState { stream: 2, since: 0, floor: 0 }];
+    first.save_state(State { journal: Some("j".into()), streams }).unwrap();
+    drop(first);
+    let second = Spool::open(dir.path(), TINY, 4).unwrap();
+    assert_eq!(second.older(), [Older { stream: 2, since: 0, floor: 0, next: 1 }]);
+    assert_eq!(second.state().journal.as_deref(), Some("j"));
+}
+
+/// A spool of stream 2 with a record in each of its segments, opened again as stream 4.
+fn two_then_four(dir: &Path) -> Spool {
+    let mut spool = Spool::open(dir, TINY, 2).unwrap();
+    for seq in 0..4 {
+        spool.append(&entry(&payload(2, seq, 200))).unwrap();
+    }
+    spool.sync().unwrap();
+    drop(spool);
+    Spool::open(dir, TINY, 4).unwrap()
+}
+
+#[test]
+fn a_stream_that_is_through_stays_with_the_earlier_journal_while_its_loss_records_are_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = two_then_four(dir.path());
+    let state = |journal: &str| State {
+        journal: Some(journal.into()),
+        streams: vec![state::StreamState { stream: 4, since: 0, floor: 0 }],
+    };
+    spool.save_state(state("a")).unwrap();
+    while spool.evict(|_| Some(0), |_, from, to| Some((from, to)), Stamp::default()).unwrap().is_some() {}
+    // Stream 2 is settled and has left the sender's table; then the journal changes, and later it does not.
+    spool.save_state(state("b")).unwrap();
+    spool.save_state(state("b")).unwrap();
+    drop(spool);
+    let spool = Spool::open(dir.path(), TINY, 6).unwrap();
+    let two = spool.older().iter().find(|o| o.stream == 2);
+    assert_eq!(two, Some(&Older { stream: 2, since: 4, floor: 4, next: 4 }));
+}
+
+#[test]
+fn a_floor_beyond_the_first_loss_does_not_make_later_losses_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = two_then_four(dir.path());
+    let streams = vec![state::StreamState { stream: 2, since: 0, floor: 3 }];
+    spool.save_state(State { journal: Some("a".into()), streams }).unwrap();
+    let holds = |_, from, to| (from != 1 && from != 2).then_some((from, to));
+    while spool.evict(|_| None, holds, Stamp::default()).unwrap().is_some() {}
+    drop(spool);
+    let spool = Spool::open(dir.path(), TINY, 6).unwrap();
+    let two = spool.older().iter().find(|o| o.stream == 2);
+    assert_eq!(two, Some(&Older { stream: 2, since: 0, floor: 4, next: 4 }));
+}
+
+#[test]
+fn a_full_spool_refuses_and_takes_again_when_the_journal_has_some() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = Spool::open(dir.path(), TINY, 2).unwrap();
+    let n = (0..).find(|_| spool.append(&entry(&[0; 100])).is_err()).unwrap();
+    spool.sync().unwrap();
+    assert!(n > 10, "{n}");
+    spool.trim(|_| Some(n), |_| true).unwrap();
+    assert!(spool.bytes() <= 400);
+    assert_eq!(spool.append(&entry(&[0; 100])).unwrap(), n);
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_a_clear_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = Spool::open(&file.join("spool"), TINY, 2).unwrap_err();
+    assert!(error.to_string().contains("make the directory"), "{error}");
+}
+
+#[test]
+fn numbers_that_no_edge_ever_gave_are_damage() {
+    // Found by fuzzing: sums over them overflowed, and such a `state` made the open look for 2^64 records.
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = Spool::open(dir.path(), TINY, 10).unwrap();
+    spool.append(&entry(b"x")).unwrap();
+    spool.sync().unwrap();
+    let loss = |to| Loss { stream: 6, from: 1, to, reason: LossReason::Full };
+    spool.declare(&[loss(3), loss(u64::MAX)], Stamp::default()).unwrap();
+    drop(spool);
+    let mut bytes = std::fs::read(dir.path().join(segment::name_of("seg", 0))).unwrap();
+    std::fs::write(dir.path().join(segment::name_of("seg", u64::MAX)), &bytes).unwrap();
+    bytes[16..24].fill(255);
+    let crc = firmware::custody::envelope::crc32(0, &bytes[..24]);
+    bytes[24..28].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(dir.path().join(segment::name_of("seg", 7)), &bytes).unwrap();
+    let state = r#"{"journal":null,"streams":[{"stream":11,"since":18446744073709551615,"floor":0}]}"#;
+    std::fs::write(dir.path().join("state"), state).unwrap();
+    let mut spool = Spool::open(dir.path(), TINY, 20).unwrap();
+    let older: Vec<_> = spool.older().iter().map(|o| (o.stream, o.floor, o.next)).collect();
+    assert_eq!(older, [(11, 0, 2), (6, 3, 3), (10, 0, 1)]);
+    assert_eq!((spool.damaged(), spool.state()), (1, &State::default()));
+    spool.append(&entry(b"y")).unwrap();
+    assert!(spool.sync().is_ok() && dir.path().join(segment::name_of("seg", 8)).exists());
+}
