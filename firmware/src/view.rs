@@ -89,6 +89,23 @@ pub fn target_height(picture_height: u32) -> u32 {
     (picture_height..).find(fits).unwrap_or(picture_height)
 }
 
+/// Where [`draw`] puts a frame's pictures, in pixels of the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    /// The clustered picture.
+    pub clustered: Rectangle,
+    /// The original, if it is shown.
+    pub original: Option<Rectangle>,
+}
+
+/// The places of the pictures of a frame of `frame_px` columns and rows on a target of `size`.
+pub fn places(size: Size, view: View, has_original: bool, frame_px: [u32; 2]) -> Places {
+    let (text_height, bar_height) = furniture(size.height);
+    let area = Rectangle::new(Point::zero(), Size::new(size.width, size.height - text_height - bar_height));
+    let (original, clustered) = areas(area, view, has_original);
+    Places { clustered: fitted(clustered, frame_px), original: original.map(|a| fitted(a, frame_px)) }
+}
+
 fn font(height: u32) -> &'static MonoFont<'static> {
     if height >= LARGE_TEXT_HEIGHT_MIN { &FONT_10X20 } else { &FONT_6X10 }
 }
@@ -126,18 +143,31 @@ fn pictures<D: DrawTarget<Color = Rgb888>>(
 ) -> Result<(), D::Error> {
     let colours = colours(&scene.report.palette);
     let clustered = |i: usize| scene.labels.get(i).map(|&l| colours[usize::from(l)]);
-    match (view, scene.original) {
-        (View::SideBySide, Some(rgb)) => {
-            let original = |i: usize| rgb.as_chunks::<3>().0.get(i).copied();
-            let half = area.size.width / 2;
-            let left = Rectangle::new(area.top_left, Size::new(half, area.size.height));
-            let right_size = Size::new(area.size.width - half, area.size.height);
-            let right = Rectangle::new(area.top_left + Point::new(half as i32, 0), right_size);
-            picture(target, left, scene.report, original)?;
-            picture(target, right, scene.report, clustered)
-        }
-        _ => picture(target, area, scene.report, clustered),
+    let (left, right) = areas(area, view, scene.original.is_some());
+    if let (Some(left), Some(rgb)) = (left, scene.original) {
+        picture(target, left, scene.report, |i| rgb.as_chunks::<3>().0.get(i).copied())?;
     }
+    picture(target, right, scene.report, clustered)
+}
+
+/// The parts of `area` for the original, if it is shown, and for the clustered picture.
+fn areas(area: Rectangle, view: View, has_original: bool) -> (Option<Rectangle>, Rectangle) {
+    if view == View::Clustered || !has_original {
+        return (None, area);
+    }
+    let half = area.size.width / 2;
+    let left = Rectangle::new(area.top_left, Size::new(half, area.size.height));
+    let right_size = Size::new(area.size.width - half, area.size.height);
+    (Some(left), Rectangle::new(area.top_left + Point::new(half as i32, 0), right_size))
+}
+
+/// The largest rectangle of the frame's aspect ratio in the middle of `area`.
+fn fitted(area: Rectangle, frame_px: [u32; 2]) -> Rectangle {
+    let [fw, fh] = frame_px.map(|n| u64::from(n).max(1));
+    let (aw, ah) = (u64::from(area.size.width), u64::from(area.size.height));
+    let (w, h) = if aw * fh <= ah * fw { (aw, (aw * fh / fw).max(1)) } else { ((ah * fw / fh).max(1), ah) };
+    let (left, top) = (aw.saturating_sub(w) / 2, ah.saturating_sub(h) / 2);
+    Rectangle::new(area.top_left + Point::new(left as i32, top as i32), Size::new(w as u32, h as u32))
 }
 
 /// Fits a picture into the middle of `area` without changing its aspect ratio, and fills the rest with the background.
@@ -147,10 +177,11 @@ fn picture<D: DrawTarget<Color = Rgb888>>(
     report: &Report,
     pixel: impl Fn(usize) -> Option<[u8; 3]>,
 ) -> Result<(), D::Error> {
-    let (fw, fh) = (u64::from(report.width).max(1), u64::from(report.height).max(1));
+    let place = fitted(area, [report.width, report.height]);
+    let [fw, fh] = [report.width, report.height].map(|n| u64::from(n).max(1));
+    let at = place.top_left - area.top_left;
+    let [left, top, w, h] = [at.x as u32, at.y as u32, place.size.width, place.size.height].map(u64::from);
     let (aw, ah) = (u64::from(area.size.width), u64::from(area.size.height));
-    let (w, h) = if aw * fh <= ah * fw { (aw, (aw * fh / fw).max(1)) } else { ((ah * fw / fh).max(1), ah) };
-    let (left, top) = (aw.saturating_sub(w) / 2, ah.saturating_sub(h) / 2);
     let colours = (0..ah).flat_map(|y| (0..aw).map(move |x| (x, y))).map(|(x, y)| {
         if x < left || y < top || x >= left + w || y >= top + h {
             return BACKGROUND;
@@ -283,6 +314,32 @@ mod tests {
         let scene = Scene { original: Some(&original), ..scene(&report, &[0, 1, 2, 2]) };
         draw(&mut window(&mut display, 4, 2), View::SideBySide, &scene).unwrap();
         display.assert_pattern(&["WKRG", "YCBB"]);
+    }
+
+    #[test]
+    fn places_are_where_the_pictures_are_drawn() {
+        let (report, labels) = (report(), [0; 4]);
+        let original = [255; 12];
+        for (width, height) in [(6, 4), (64, 32), (33, 64), (64, 60)] {
+            for view in [View::Clustered, View::SideBySide] {
+                let mut display = MockDisplay::new();
+                display.set_allow_overdraw(true);
+                let scene = Scene { original: Some(&original), ..scene(&report, &labels) };
+                draw(&mut window(&mut display, width, height), view, &scene).unwrap();
+                let places = places(Size::new(width, height), view, true, [2, 2]);
+                let (text, bar) = furniture(height);
+                let above =
+                    (0..(height - text - bar) as i32).flat_map(|y| (0..width as i32).map(move |x| Point::new(x, y)));
+                for at in above {
+                    let expected = match places {
+                        Places { clustered, .. } if clustered.contains(at) => Rgb888::RED,
+                        Places { original: Some(original), .. } if original.contains(at) => Rgb888::WHITE,
+                        _ => BACKGROUND,
+                    };
+                    assert_eq!(display.get_pixel(at), Some(expected), "{width}x{height} {view:?} {at}");
+                }
+            }
+        }
     }
 
     #[test]

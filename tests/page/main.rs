@@ -51,6 +51,7 @@ fn the_edges_own_page_shows_the_live_picture_and_says_when_it_has_stopped() {
     let is_mark = |p: &&[u8]| p[0].abs_diff(176) < 24 && p[1] < 24 && p[2].abs_diff(32) < 24;
     let marks = pixels.chunks(channels).filter(is_mark).count();
     assert!(marks > 300, "{marks} pixels of the mark of an edge that is offline");
+    draw_on_the_right_half(&mut browser);
     assert_eq!(edge.stop(), 0);
     browser.wait_until("a word of the stop", "document.getElementById('word').innerText.includes('cannot be reached')");
     browser.screenshot(&output("preview-stopped.png"));
@@ -59,6 +60,40 @@ fn the_edges_own_page_shows_the_live_picture_and_says_when_it_has_stopped() {
     let (mut edge, _) = start(&format!("preview:{address}"));
     browser.wait_until("the picture again", "document.getElementById('word').hidden");
     assert_eq!(edge.stop(), 0);
+}
+
+/// Drags a rectangle over the middle of the clustered picture, which is on the right, and then draws a triangle.
+fn draw_on_the_right_half(browser: &mut Browser) {
+    let toml = "document.getElementById('toml').textContent";
+    browser.value("document.getElementById('draw').open = true");
+    browser.wait_until("both pictures' places", "maps.length === 2");
+    let press = |kind: &str, x: f64, y: f64| {
+        format!(
+            "(() => {{ const [x, y] = toWindow(maps[0], [{x}, {y}]); const lines = document.getElementById('lines'); \
+             lines.setPointerCapture = () => {{}}; \
+             lines.dispatchEvent(new PointerEvent('{kind}', {{ clientX: x, clientY: y, pointerId: 1 }})) }})()"
+        )
+    };
+    for (kind, x, y) in [("pointerdown", 0.25, 0.25), ("pointermove", 0.75, 0.5), ("pointerup", 0.75, 0.5)] {
+        browser.value(&press(kind, x, y));
+    }
+    assert_eq!(browser.value(toml), "[[region]]\nname = \"region-1\"\nrect = [0.25, 0.25, 0.5, 0.25]\n");
+    browser.screenshot(&output("preview-draw.png"));
+    let middle = "document.querySelectorAll('#lines polygon')[0].getBoundingClientRect()";
+    assert!(
+        browser.value(&format!("{middle}.left > innerWidth / 2")) == true,
+        "the outline is on the clustered picture"
+    );
+    browser.value(
+        "document.getElementById('shape').value = 'polygon'; document.getElementById('kind').value = 'mask'; \
+                   document.getElementById('kind').dispatchEvent(new Event('input'))",
+    );
+    assert_eq!(browser.value("document.getElementById('copy').disabled"), true, "no corner yet");
+    for (x, y) in [(0.1, 0.1), (0.9, 0.1), (0.5, 0.8)] {
+        browser.value(&press("pointerdown", x, y));
+    }
+    assert_eq!(browser.value(toml), "[[mask]]\npolygon = [[0.1, 0.1], [0.9, 0.1], [0.5, 0.8]]\n");
+    browser.value("document.getElementById('draw').open = false");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::thread::Builder;
 
 const JPEG_QUALITY: u8 = 90;
 const PAGE: &str = include_str!("page.html");
+const DRAW: &str = include_str!("draw.js");
 
 /// Serves clients until the panel is closed.
 pub(super) fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
@@ -60,13 +61,22 @@ fn serve(stream: &mut TcpStream, shared: &Shared) -> io::Result<()> {
     }
     match target.split('?').next().unwrap_or("") {
         "/" => answer(stream, "200 OK", "text/html; charset=utf-8", PAGE.as_bytes()),
+        "/draw.js" => answer(stream, "200 OK", "text/javascript; charset=utf-8", DRAW.as_bytes()),
         "/now.png" => now(stream, shared),
+        "/places" => {
+            let (place, mut text) = (shared.lock().place, String::new());
+            match place {
+                Some(place) => place.json(&mut text),
+                None => text.push_str("{\"maps\":[]}\n"),
+            }
+            answer(stream, "200 OK", "application/json", text.as_bytes())
+        }
         "/number" => {
             let number = shared.lock().number.to_string();
             answer(stream, "200 OK", plain, number.as_bytes())
         }
         "/stream" => flow(stream, shared),
-        _ => answer(stream, "404 Not Found", plain, b"There are /, /stream, /now.png and /number.\n"),
+        _ => answer(stream, "404 Not Found", plain, b"There are /, /stream, /now.png, /number and /places.\n"),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Preview: a small page with the live picture, for a machine without a display.
 //!
 //! Inputs are pictures; results go to browsers: `/` the page, `/stream` as JPEGs, `/now.png` the newest one exactly, `/number` how
-//! many there were. One socket listens, on the loopback unless told otherwise, with at most [`CLIENTS_MAX`] threads. No client is
+//! many there were, `/places` where the frame stands in the picture, for drawing regions. One socket listens, on the loopback unless told otherwise, with at most [`CLIENTS_MAX`] threads. No client is
 //! waited for: each takes the newest picture when it is ready for one, and what it missed is counted.
 
 mod http;
+mod place;
 
 use super::canvas::Canvas;
 use super::look::Look;
@@ -12,6 +13,7 @@ use super::{Panel, PanelError, Wish, draw};
 use crate::slot::Shot;
 use crate::spec::display::{ViewChoice, preview_address};
 use firmware::view::target_height;
+use place::Place;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -32,6 +34,8 @@ const WIDTH_MAX: usize = 1920;
 #[derive(Debug, Default)]
 struct Latest {
     canvas: Canvas,
+    /// Where the frame stands in the newest picture.
+    place: Option<Place>,
     /// Pictures so far; 0: none yet.
     number: u64,
     clients: usize,
@@ -162,7 +166,10 @@ impl Panel for Preview {
         let (width, height) = self.look.turn.size(size(shot, self.look.view));
         self.canvas.resize(width, height);
         draw(&mut self.canvas, self.look.view, shot);
+        let frame_px = [shot.report.width, shot.report.height];
+        let has_original = !shot.original.is_empty();
         let mut latest = self.shared.lock();
+        latest.place = Some(Place { look: self.look, shown_px: (width, height), frame_px, has_original });
         std::mem::swap(&mut latest.canvas, &mut self.canvas);
         latest.number += 1;
         self.shared.changed.notify_all();
