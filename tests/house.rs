@@ -104,7 +104,7 @@ fn each_foreign_crate_is_used_behind_one_module() {
             ],
         ),
         ("postcard::", &["firmware/src/wire/mod.rs"]),
-        ("minifb::", &["edge/src/panel/window.rs"]),
+        ("minifb::", &["edge/src/panel/window/surface.rs"]),
         ("use v4l::", &["edge/src/camera/v4l/mod.rs", "edge/src/camera/v4l/look.rs", "edge/src/camera/v4l/open.rs"]),
         (
             "linux_embedded_hal::",

@@ -166,7 +166,9 @@ fn displays(config: &Config, size: Size) -> u64 {
         DisplaySpec::Spi => {
             config.spi.as_ref().map_or(0, |b| 6 * u64::from(b.width) * u64::from(b.height) + (64 << 10))
         }
-        DisplaySpec::Framebuffer(_) | DisplaySpec::Kms(_) | DisplaySpec::Window | DisplaySpec::Auto => screen,
+        DisplaySpec::Framebuffer(_) | DisplaySpec::Kms(_) | DisplaySpec::Auto => screen,
+        // A process of its own, with the picture as it came and as it is shown.
+        DisplaySpec::Window => screen + PROGRAM_BYTES + screen,
         // Drawn, encoded, and kept for those who look.
         DisplaySpec::Preview(_) => both * (4 + 3 + 1) * pixels,
         DisplaySpec::Png(_) => both * 2 * 3 * pixels,

@@ -44,6 +44,10 @@ enum Command {
     CheckConfig(RunArgs),
     /// Print the configuration in force, and where each value came from: the main keys and what was changed.
     PrintConfig(PrintArgs),
+    /// The process that has a run's window; a run starts it.
+    #[cfg(feature = "window")]
+    #[command(name = crate::panel::window::COMMAND, hide = true)]
+    Window,
 }
 
 /// The command line as clap knows it: for its manual page and completions.
@@ -116,6 +120,8 @@ fn run(command: Command) -> Result<(), Failure> {
             let config = run.config()?;
             output::write(&if all { config.print_all() } else { config.print() })
         }
+        #[cfg(feature = "window")]
+        Command::Window => crate::panel::window::surface::run(),
     }
 }
 

@@ -76,6 +76,18 @@ pub fn listen(stop: &Arc<AtomicBool>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Does nothing on a signal, in a process that ends with the one that started it: a terminal sends its signals to both.
+///
+/// # Errors
+/// [`Failure`] if the signals cannot be listened to.
+pub fn leave_to_parent() -> Result<(), Failure> {
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let noticed = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(signal, noticed).map_err(|e| Failure::io("listening for signals", e))?;
+    }
+    Ok(())
+}
+
 /// Returns true if `status`, the text of `/proc/PID/status`, says that `signal` is ignored.
 fn is_ignored(status: &str, signal: i32) -> bool {
     let mask = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));

@@ -1,31 +1,62 @@
-//! A window that really opens and a terminal that really draws, both ended by Esc.
+//! A window that opens, windows whose X server or compositor is killed, and a terminal that draws.
 //!
-//! Xvfb and tmux are started for the test; screenshots are left in `target/test-output`. Colours of the clip must be on the
-//! screen.
+//! Xvfb, weston and tmux are started for the test; screenshots are left in `target/test-output`. Colours of the clip must be on the
+//! screen. Esc ends the stream.
 
 use harness::{House, Running, bin, free_port, media, output, wait_for};
 use std::process::Command;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// An empty screen has fewer colours, the picture with palette and text more.
+const COLOURS_MIN: usize = 12;
+/// A picture fills more of the screen than a pointer; the smallest window has 700,000 pixels, some of them black.
+const DRAWN_PX_MIN: usize = 200_000;
 
 fn sh(command: &str) -> String {
     let out = Command::new("sh").args(["-c", command]).output().expect("sh");
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
+/// Starts an X server with this display number, and waits until it answers.
+fn x_server(house: &House, display: &str) -> Running {
+    let mut xvfb = Command::new("Xvfb");
+    // Without -noreset the server starts anew after its first client, and refuses a second that comes in between.
+    let x = Running::start(
+        "xvfb",
+        house.dir(),
+        xvfb.args([display, "-screen", "0", "1400x800x24", "-nolisten", "tcp", "-noreset"]),
+    );
+    wait_for("Xvfb", LIMIT, || {
+        let up = Command::new("xdpyinfo").args(["-display", display]).output();
+        up.is_ok_and(|o| o.status.success()).then_some(())
+    });
+    x
+}
+
+/// A display number from a free port: unlikely to be taken by another test or a person.
+fn free_display() -> String {
+    format!(":{}", free_port())
+}
+
+/// Waits until the clip's colours are on the screen.
+fn wait_for_picture(display: &str, picture: &str) {
+    let shot = output(picture);
+    let is_there = || {
+        sh(&format!("import -display {display} -window root PNG24:{} 2>/dev/null", shot.display()));
+        let (_, _, rgb) = media::png(&shot);
+        let pixels: Vec<&[u8]> = rgb.chunks(3).collect();
+        let drawn = pixels.iter().filter(|&pixel| Some(pixel) != pixels.last()).count();
+        drawn > DRAWN_PX_MIN && pixels.iter().collect::<std::collections::HashSet<_>>().len() > COLOURS_MIN
+    };
+    wait_for("the picture in the window", LIMIT, || is_there().then_some(()));
+}
+
 #[test]
 fn a_window_opens_shows_the_clustered_picture_and_esc_ends_the_stream() {
     let house = House::new("mqtt://127.0.0.1:1", "");
-    // A display number from a free port: unlikely to be taken by another test or a person.
-    let display = format!(":{}", free_port());
-    let mut xvfb = Command::new("Xvfb");
-    let x =
-        Running::start("xvfb", house.dir(), xvfb.args([&display, "-screen", "0", "1400x800x24", "-nolisten", "tcp"]));
-    wait_for("Xvfb", LIMIT, || {
-        let up = Command::new("xdpyinfo").args(["-display", &display]).output();
-        up.is_ok_and(|o| o.status.success()).then_some(())
-    });
+    let display = free_display();
+    let x = x_server(&house, &display);
     let source = format!("file:{}", media::clip().display());
     let args = ["--source", &source, "--loop", "--display", "window", "--view", "side-by-side", "--no-drain"];
     let mut command = house.edge_command("desk", &args);
@@ -34,17 +65,73 @@ fn a_window_opens_shows_the_clustered_picture_and_esc_ends_the_stream() {
         let ids = sh(&format!("DISPLAY={display} xdotool search --onlyvisible --name Hueflow"));
         ids.lines().next().map(str::to_string)
     });
-    let shot = output("window.png");
-    let colours = || {
-        sh(&format!("import -display {display} -window root {} 2>/dev/null", shot.display()));
-        let (_, _, rgb) = media::png(&shot);
-        rgb.chunks(3).collect::<std::collections::HashSet<_>>().len()
-    };
-    wait_for("the picture in the window", LIMIT, || (colours() > 12).then_some(()));
+    wait_for_picture(&display, "window.png");
     sh(&format!("DISPLAY={display} xdotool windowfocus --sync {window} key --window {window} Escape"));
     assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
     assert!(edge.stderr().contains("stream interrupted"), "{}", edge.stderr());
     println!("window under Xvfb: {}", edge.wait_for_line("pictures shown", LIMIT));
+    drop(x);
+}
+
+/// Frames that the edge has logged.
+fn frames(edge: &Running) -> usize {
+    edge.stderr().matches("colours detected at lambda").count()
+}
+
+/// Runs an edge with a window on what `environment` names, and has its desktop killed and started again.
+fn outlives_its_desktop<D>(environment: &[(&str, &str)], display: &str, picture: &str, start: impl Fn(&House) -> D) {
+    let house = House::new("mqtt://127.0.0.1:1", "");
+    let desktop = start(&house);
+    let source = format!("file:{}", media::clip().display());
+    let args = ["--source", &source, "--loop", "--display", "window", "--log-frames", "--no-drain"];
+    let mut command = house.edge_command("desk", &args);
+    command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY").envs(environment.iter().copied());
+    let mut edge = Running::start("edge", house.dir(), &mut command);
+    wait_for_picture(display, &format!("{picture}-before.png"));
+    drop(desktop);
+    println!("{}", edge.wait_for_line("display window failed, and is tried again: display window is gone", LIMIT));
+    let before = frames(&edge);
+    wait_for("frames without the desktop", LIMIT, || (frames(&edge) > before + 20).then_some(()));
+    assert!(edge.is_running(), "{}", edge.stderr());
+    let desktop = start(&house);
+    wait_for_picture(display, &format!("{picture}-after.png"));
+    edge.wait_for_line("display window works again", LIMIT);
+    assert_eq!(edge.stop(), 0, "{}", edge.stderr());
+    drop(desktop);
+    let stderr = edge.stderr();
+    let number = |what: &str| {
+        let head = stderr.lines().find_map(|l| l.split_once(what)).expect("a summary").0;
+        head.rsplit(' ').next().and_then(|w| w.parse::<usize>().ok()).expect("a number in the summary")
+    };
+    assert!(number(" held, ") >= number(" frames in "), "a report of each frame is kept: {stderr}");
+}
+
+#[test]
+fn an_x_server_that_dies_costs_pictures_only_and_the_window_comes_back_with_it() {
+    let display = free_display();
+    outlives_its_desktop(&[("DISPLAY", &display)], &display, "window", |house| x_server(house, &display));
+}
+
+#[test]
+fn a_compositor_that_dies_costs_pictures_only_and_the_window_comes_back_with_it() {
+    let house = House::new("", "");
+    let display = free_display();
+    let x = x_server(&house, &display);
+    // A compositor without a seat has no windows of `minifb`: it draws on an X server.
+    let (runtime, socket) = (house.dir().display().to_string(), "wayland-test");
+    let config = house.path("weston.ini");
+    std::fs::write(&config, "[shell]\nbackground-color=0xff000000\npanel-position=none\nlocking=false\n").unwrap();
+    let compositor = |_: &House| {
+        let mut weston = Command::new("weston");
+        weston.args(["--backend=x11-backend.so", "--use-pixman", "--width=1400", "--height=800", "--idle-time=0"]);
+        weston.arg(format!("--config={}", config.display()));
+        weston.arg(format!("--socket={socket}")).env("DISPLAY", &display).env("XDG_RUNTIME_DIR", &runtime);
+        let weston = Running::start("weston", house.dir(), &mut weston);
+        wait_for("the compositor's socket", LIMIT, || house.path(socket).exists().then_some(()));
+        weston
+    };
+    let environment = [("WAYLAND_DISPLAY", socket), ("XDG_RUNTIME_DIR", &*runtime)];
+    outlives_its_desktop(&environment, &display, "wayland", compositor);
     drop(x);
 }
 

@@ -60,6 +60,14 @@ pub enum PanelError {
         /// Why not.
         why: String,
     },
+    /// It was there, and is there no more.
+    #[error("display {name} is gone: {why}")]
+    Lost {
+        /// Which.
+        name: &'static str,
+        /// What happened to it.
+        why: String,
+    },
     /// A picture cannot be written.
     #[error("writing pictures to {path}: {error}")]
     Disk {

@@ -53,7 +53,7 @@ mod tests {
     use firmware::wire::Swatch;
 
     /// Two pixels in a row, dark red and dark green.
-    pub fn shot() -> Shot {
+    pub(super) fn shot() -> Shot {
         let mut shot = Shot { labels: vec![0, 1], original: vec![9; 6], ..Shot::default() };
         (shot.report.width, shot.report.height) = (2, 1);
         for rgb_q6 in [[64 * 200, 0, 0], [0, 64 * 100, 0]] {

@@ -8,9 +8,6 @@ use super::{Panel, PanelError, auto, framebuffer, png, preview, terminal};
 use crate::config::Config;
 use crate::spec::DisplaySpec;
 
-/// The title of a window.
-const TITLE: &str = "Hueflow";
-
 /// Opens a display; none for [`DisplaySpec::None`].
 ///
 /// # Errors
@@ -37,13 +34,12 @@ pub fn open(spec: &DisplaySpec, config: &Config) -> Result<Option<Box<dyn Panel>
 
 #[cfg(feature = "window")]
 fn open_window(look: Look) -> Result<Box<dyn Panel>, PanelError> {
-    Ok(Box::new(super::window::Desktop::open(look, TITLE)?))
+    Ok(Box::new(super::window::Desktop::open(look)?))
 }
 
 #[cfg(not(feature = "window"))]
 fn open_window(_: Look) -> Result<Box<dyn Panel>, PanelError> {
-    let why = format!("this edge was built without it (feature `window`), so there is no window {TITLE}");
-    Err(PanelError::Impossible { name: "window", why })
+    Err(PanelError::Impossible { name: "window", why: "this edge was built without it (feature `window`)".into() })
 }
 
 #[cfg(feature = "kms")]
