@@ -6,6 +6,7 @@
 
 mod fleet;
 mod looks;
+mod outage;
 mod view;
 mod whatif;
 

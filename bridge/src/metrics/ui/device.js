@@ -12,6 +12,7 @@ import { drawPart } from "./draw.js";
 import { framePart } from "./frame.js";
 import { historyPart } from "./history.js";
 import { ledgerPart } from "./ledger.js";
+import { offerOutages } from "./outage.js";
 import { palettePart, swatchesOf } from "./palette.js";
 import { overlay, sharesPart } from "./regions.js";
 import { silhouettePart } from "./silhouette.js";
@@ -113,7 +114,7 @@ export function deviceView(root, device, query, go) {
   }
 
   const disconnect = connect("/api/events?device=" + encodeURIComponent(device), {
-    hello(h) { session = h.session; showAway(false); load(); },
+    hello(h) { session = h.session; showAway(false); offerOutages(h); load(); },
     missed: load,
     health: showHealth,
     report(r) { report = r; whatIf.start(r.lambda); lag = Date.now() + offset - r.captured_at_ms; past.add(r); showReport(); },
