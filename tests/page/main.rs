@@ -4,6 +4,7 @@
 //! page that is only parsed would show none.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod events;
 mod fleet;
 mod looks;
 mod outage;
