@@ -98,6 +98,7 @@ fn each_foreign_crate_is_used_behind_one_module() {
                 "bridge/src/metrics/http/diagram.rs",
                 "bridge/src/metrics/http/events.rs",
                 "bridge/src/metrics/http/guard.rs",
+                "bridge/src/metrics/http/outage.rs",
                 "bridge/src/metrics/http/pictures.rs",
                 "bridge/src/metrics/http/what_if.rs",
                 "bridge/src/relay/endpoint.rs",

@@ -253,6 +253,9 @@ pub struct RunFlags {
     /// Broker for commands to devices.
     #[command(flatten)]
     pub mqtt: MqttFlags,
+    /// For ./deploy/demo: a named pipe. The page gets two buttons, and each press writes `broker 20` or `journal 20` into it.
+    #[arg(long, value_name = "PIPE")]
+    pub demo_outages: Option<PathBuf>,
 }
 
 /// By which broker commands go, and to which site.

@@ -4,8 +4,10 @@
 //! page that is only parsed would show none.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod events;
 mod fleet;
 mod looks;
+mod outage;
 mod view;
 mod whatif;
 

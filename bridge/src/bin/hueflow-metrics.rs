@@ -21,7 +21,7 @@ fn run(command: MetricsCommand) -> Result<(), Failure> {
     let of = |settings: Result<Settings, Failure>| MetricsConfig::check(&settings?);
     let check = |flags: &MetricsFlags| of(flags.settings());
     match command {
-        MetricsCommand::Run(flags) => metrics::run(of(flags.settings())?),
+        MetricsCommand::Run(flags) => metrics::run(of(flags.settings())?, flags.demo_outages),
         MetricsCommand::Cmd(flags) => cmd::run(&of(flags.settings())?, &flags),
         MetricsCommand::Tail(flags) => {
             tail::run(&of(flags.shared.settings())?, flags.device.as_deref(), flags.since.as_deref())

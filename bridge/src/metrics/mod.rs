@@ -19,6 +19,7 @@ use crate::mqtt::commander::Commander;
 use crate::signals::stop_signal;
 use http::live::Live;
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use store::owner::NotOwned;
@@ -27,22 +28,23 @@ use store::url::StoreUrl;
 use store::{Store, StoreError, StoreEvent};
 use tokio::sync::watch;
 
-/// Fills the store and shows the page until a signal comes.
+/// Fills the store and shows the page until a signal comes. With the named pipe `outages` the page can take services away, as in
+/// the demo.
 ///
 /// # Errors
 /// [`Failure`].
-pub fn run(config: MetricsConfig) -> Result<(), Failure> {
+pub fn run(config: MetricsConfig, outages: Option<PathBuf>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|e| Failure::io("runtime", e))?;
-    let result = runtime.block_on(serve(config));
+    let result = runtime.block_on(serve(config, outages));
     runtime.shutdown_timeout(Duration::from_secs(3));
     result
 }
 
-async fn serve(config: MetricsConfig) -> Result<(), Failure> {
+async fn serve(config: MetricsConfig, outages: Option<PathBuf>) -> Result<(), Failure> {
     let signal = stop_signal()?;
     journal::check_folder(&config.journal)?;
     let (end, stop) = watch::channel(false);
@@ -60,8 +62,8 @@ async fn serve(config: MetricsConfig) -> Result<(), Failure> {
     let _ = std::io::stdout().flush();
     eprintln!("http://{address}/");
     let filling = live.clone();
-    let access =
-        http::Access { gate: config.gate.clone(), hosts: config.hosts.clone(), colours_max: config.colours_max };
+    let (gate, hosts) = (config.gate.clone(), config.hosts.clone());
+    let access = http::Access { gate, hosts, colours_max: config.colours_max, outages };
     let commander = commander(&config, &live)?;
     let stopped = stop.clone();
     let mut filler = tokio::task::spawn_blocking(move || ingest::fill(&config, store, &filling, &stopped));

@@ -216,6 +216,15 @@ fn is_same(value: &Value, wanted: &Value) -> bool {
     }
 }
 
+/// Why a bridge relays nothing, by its status; None if it does.
+fn bridge_fault(status: &Value) -> Option<&'static str> {
+    if status.get("state").and_then(Value::as_str) != Some("online") {
+        return Some("is offline");
+    }
+    let takes = status.get("journal").and_then(Value::as_bool);
+    (takes == Some(false)).then_some("runs, but its journal takes nothing")
+}
+
 struct Poller {
     client: AsyncClient,
     site: String,
@@ -239,9 +248,8 @@ impl Poller {
                 Ok(Event::Incoming(Packet::Publish(p))) => {
                     let Ok(json) = serde_json::from_slice::<Value>(&p.payload) else { continue };
                     if p.topic == status_topic(&self.site) {
-                        let is_online = json.get("state").and_then(Value::as_str) == Some("online");
-                        let offline = format!("hueflow-bridge of site {} is offline", self.site);
-                        self.change(|l| l.bridge = (!is_online).then_some(offline));
+                        let why = bridge_fault(&json).map(|why| format!("hueflow-bridge of site {} {why}", self.site));
+                        self.change(|l| l.bridge = why);
                     } else if let Some(device) = p.topic.split('/').nth(2) {
                         let (device, is_retained) = (device.to_owned(), p.retain);
                         let _ = self.statuses.send(Status { device, is_retained, json: Arc::new(json) }); // Nobody may wait.
@@ -278,6 +286,15 @@ impl Poller {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_bridge_that_is_offline_or_whose_journal_takes_nothing_relays_nothing() {
+        assert_eq!(bridge_fault(&json!({ "state": "online", "journal": true })), None);
+        assert_eq!(bridge_fault(&json!({ "state": "online" })), None, "an older bridge says nothing of its journal");
+        assert_eq!(bridge_fault(&json!({ "state": "offline" })), Some("is offline"));
+        let full = bridge_fault(&json!({ "state": "online", "journal": false }));
+        assert_eq!(full, Some("runs, but its journal takes nothing"));
+    }
 
     #[test]
     fn a_status_answers_a_command_only_if_it_is_in_force_by_it_or_refused() {

@@ -40,6 +40,7 @@ const FILES: &[(&str, &str, &str)] = files![
     JS "history.js",
     JS "ledger.js",
     JS "link.js",
+    JS "outage.js",
     JS "palette.js",
     JS "regions.js",
     JS "silhouette.js",

@@ -57,7 +57,12 @@ pub async fn events(
         }
         None => (0, None),
     };
-    let hello = json!({ "now_ms": clock::now_us() / 1000, "last": last, "session": app.guard.session() });
+    let hello = json!({
+        "now_ms": clock::now_us() / 1000,
+        "last": last,
+        "session": app.guard.session(),
+        "outages": app.outages.is_some(),
+    });
     let queue = VecDeque::from([Event::default().event("hello").data(hello.to_string())]);
     let stop = app.stop.clone();
     let listener = Listener { app, stop, device, version: 0, health: None, ledger: None, queue, tick };

@@ -15,6 +15,7 @@ pub mod gate;
 pub mod guard;
 pub mod health;
 pub mod live;
+pub mod outage;
 pub mod pictures;
 pub mod what_if;
 
@@ -28,6 +29,7 @@ use gate::Gate;
 use guard::Guard;
 use live::Live;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -40,6 +42,7 @@ pub struct Shared {
     scenes: what_if::Scenes,
     guard: Arc<Guard>,
     commander: Option<Commander>,
+    outages: Option<outage::Outages>,
     stop: watch::Receiver<bool>,
 }
 
@@ -63,6 +66,8 @@ pub struct Access {
     pub hosts: Vec<String>,
     /// Colours up to which a silhouette is exact.
     pub colours_max: usize,
+    /// The demo's named pipe, if the page may take services away.
+    pub outages: Option<PathBuf>,
 }
 
 /// Listens at an address.
@@ -109,6 +114,7 @@ pub async fn serve(
         scenes: what_if::Scenes::default(),
         guard: guard.clone(),
         commander,
+        outages: access.outages.map(outage::Outages::new),
         stop: stop.clone(),
     };
     let app = Router::new()
@@ -131,6 +137,8 @@ pub async fn serve(
         .route("/api/devices/{device}/what-if", get(what_if::what_if))
         .route("/api/devices/{device}/what-if/curve", get(what_if::curve))
         .route("/api/devices/{device}/command", post(command::command))
+        .route("/api/demo/outage", get(outage::state))
+        .route("/api/demo/outage", post(outage::begin))
         .route("/api/ledger", get(api::ledger))
         .route("/api/events", get(events::events))
         .with_state(Arc::new(shared))

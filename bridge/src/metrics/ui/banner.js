@@ -7,7 +7,7 @@ const MEANING = {
   journal: ["The journal cannot be read", "New records wait in the journal and on the devices; none is lost. Check that Kafka runs (deploy/kafka/start), or the file of local:."],
   store: ["The store cannot be written", "New records wait in the journal. Free disk space, or check the database."],
   broker: ["The MQTT broker cannot be reached", "Devices keep their records on disk until it is back. Commands cannot be sent. Check that mosquitto runs."],
-  bridge: ["No bridge answers at the broker", "Devices keep their records on disk until hueflow-bridge runs again."],
+  bridge: ["The bridge relays nothing", "Devices keep their records on disk until it does again. Check that hueflow-bridge runs, and that its journal has room."],
 };
 
 let health = {}, away = false;

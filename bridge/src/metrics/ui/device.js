@@ -12,6 +12,7 @@ import { drawPart } from "./draw.js";
 import { framePart } from "./frame.js";
 import { historyPart } from "./history.js";
 import { ledgerPart } from "./ledger.js";
+import { offerOutages } from "./outage.js";
 import { palettePart, swatchesOf } from "./palette.js";
 import { overlay, sharesPart } from "./regions.js";
 import { silhouettePart } from "./silhouette.js";
@@ -66,10 +67,13 @@ export function deviceView(root, device, query, go) {
     shares.show(report);
   });
 
+  const hear = () => { if (report) past.hear(report.stream, report.captured_at_ms, state); };
+
   function showState(now, status) {
     state = now ?? state;
     word.textContent = stateWord(state);
     word.dataset.state = state;
+    hear();
     if (status) showStatus(status);
   }
 
@@ -97,7 +101,7 @@ export function deviceView(root, device, query, go) {
       showState(now.state, now.status);
       ledger.show(now.ledger);
       lag = now.latency_ms;
-      if (now.report) { report = now.report; showReport(); showAge(); }
+      if (now.report) { report = now.report; hear(); showReport(); showAge(); }
       if (now.picture !== null) clustered.load(`clustered, frame ${count(now.picture)}`);
       if (now.original) original.load("original");
       silhouette.load();
@@ -113,10 +117,10 @@ export function deviceView(root, device, query, go) {
   }
 
   const disconnect = connect("/api/events?device=" + encodeURIComponent(device), {
-    hello(h) { session = h.session; showAway(false); load(); },
+    hello(h) { session = h.session; showAway(false); offerOutages(h); load(); },
     missed: load,
     health: showHealth,
-    report(r) { report = r; whatIf.start(r.lambda); lag = Date.now() + offset - r.captured_at_ms; past.add(r); showReport(); },
+    report(r) { report = r; hear(); whatIf.start(r.lambda); lag = Date.now() + offset - r.captured_at_ms; past.add(r); showReport(); },
     event: past.addEvent,
     picture: p => clustered.load(`clustered, frame ${count(p.frame)}`),
     original: () => original.load("original"),

@@ -1,34 +1,47 @@
 // Named events over time: a lane for each, with a bar while it is active, and the last changes in words.
 //
 // Changes come from the server for a range, and one by one while the page is open. A bar that blinks is hatched. The range of
-// time is that of the charts above.
+// time is that of the charts above. An event that is active when its edge stops has a bar to where the edge was last heard: what
+// became of it afterwards is not known.
 
 import { el } from "./dom.js";
 import { clockTime, moment } from "./format.js";
 
-const CHANGES_MAX = 2000, WORDS_MAX = 8;
+const CHANGES_MAX = 2000, WORDS_MAX = 8, STREAMS_MAX = 64;
 
 export function patternWord({ pattern, rate_hz }) {
   return pattern === "blinking" && rate_hz ? `blinking at ${rate_hz.toFixed(2)} Hz` : pattern ?? "";
 }
 
 export function eventsPart(group) {
-  let changes = [];
+  let changes = [], now = null;
+  // When each stream, which is a boot of the edge, was last heard.
+  const heard = new Map();
   const lanes = el("div", { class: "lanes", id: "events", role: "img", "aria-label": "Events over time" }), words = el("ul", { class: "changes", id: "event-changes" });
   const node = el("figure", { class: "chart-box wide", hidden: true }, el("figcaption", { text: "Events over time" }), lanes, words);
   const timeOf = c => Date.parse(c.captured_at);
 
-  function bars(of, width) {
+  // Whether nothing is heard any more of the edge's run that a change belongs to.
+  const isOver = c => now !== null && (now.stream !== c.stream || now.state === "offline");
+  const lastHeard = (c, otherwise) => Math.max(timeOf(c), heard.get(c.stream) ?? otherwise);
+
+  // [change, end, kind of end]: `end` is a change, `open` where the edge was last heard, `now` an event that is active.
+  function spans(of) {
     const all = [];
     let on = null;
     for (const c of of) {
-      if (on && timeOf(c) > group.from) all.push([on, timeOf(c)]);
+      if (on) all.push(on.stream === c.stream ? [on, timeOf(c), "end"] : [on, Math.min(timeOf(c), lastHeard(on, timeOf(c))), "open"]);
       on = c.change === "end" ? null : c;
     }
-    if (on && timeOf(on) < group.to) all.push([on, group.to]);
-    return all.map(([c, until]) => {
+    if (on) all.push(isOver(on) ? [on, lastHeard(on, timeOf(on)), "open"] : [on, group.to, "now"]);
+    return all.filter(([c, until]) => until >= group.from && timeOf(c) < group.to);
+  }
+
+  function bars(of, width) {
+    return spans(of).map(([c, until, end]) => {
       const [left, right] = [Math.max(group.from, timeOf(c)), Math.min(group.to, until)].map(t => group.x(t, width));
-      const bar = el("i", { "data-pattern": c.pattern ?? "on", title: `${c.event} ${patternWord(c)} from ${moment(timeOf(c))}` });
+      const from = `${c.event} ${patternWord(c)} from ${moment(timeOf(c))}`;
+      const bar = el("i", { "data-pattern": c.pattern ?? "on", "data-end": end, title: end === "open" ? `${from}; not known since ${moment(until)}` : from });
       [bar.style.left, bar.style.width] = [`${left}px`, `${Math.max(2, right - left)}px`];
       return bar;
     });
@@ -41,14 +54,23 @@ export function eventsPart(group) {
     const width = lanes.clientWidth || 600;
     lanes.replaceChildren(...names.map(name => el("div", { class: "lane" }, ...bars(changes.filter(c => c.event === name), width), el("span", { text: name }))));
     const last = changes.slice(-WORDS_MAX).reverse(), does = { begin: "begins", end: "ends", turn: "turns" };
-    words.replaceChildren(...last.map(c => el("li", {}, el("time", { text: clockTime(timeOf(c)) }), ` ${c.event} ${does[c.change] ?? c.change}${c.change === "end" ? "" : ` ${patternWord(c)}`} with frame ${c.frame}`)));
+    const open = names.flatMap(name => spans(changes.filter(c => c.event === name)).slice(-1)).filter(([, , end]) => end === "open");
+    words.replaceChildren(...open.map(([c, until]) => el("li", {}, el("time", { text: clockTime(until) }), ` ${c.event} is not known since: the device was not heard any more`)), ...last.map(c => el("li", {}, el("time", { text: clockTime(timeOf(c)) }), ` ${c.event} ${does[c.change] ?? c.change}${c.change === "end" ? "" : ` ${patternWord(c)}`} with frame ${c.frame}`)));
     lanes.setAttribute("aria-label", `Events over time: ${names.join(", ")}; ${changes.length} changes, the last ones below`);
   }
 
   return {
     nodes: [node], show,
     // Those of a range, oldest first.
-    set(now) { changes = now.slice(-CHANGES_MAX); show(); },
+    set(all) { changes = all.slice(-CHANGES_MAX); show(); },
+    // The last report of the device, and its state.
+    hear(stream, t, state) {
+      const isNews = now?.stream !== stream || now.state !== state;
+      heard.set(stream, Math.max(t, heard.get(stream) ?? t));
+      now = { stream, state };
+      if (heard.size > STREAMS_MAX) heard.delete(heard.keys().next().value);
+      if (isNews) show();
+    },
     add(change) { if (!changes.some(c => c.stream === change.stream && c.seq === change.seq)) { changes = [...changes, change].slice(-CHANGES_MAX); show(); } },
   };
 }

@@ -6,6 +6,7 @@ import { connect } from "./link.js";
 import { showAway, showHealth } from "./banner.js";
 import { DASH, count, duration, fixed, stateWord } from "./format.js";
 import { ledgerSums } from "./ledger.js";
+import { offerOutages } from "./outage.js";
 
 // The order of a card's values, as the server writes them.
 const FIELDS = ["device", "state", "picture", "clusters", "missed", "fps", "captured_at_ms", "latency_ms", "lambda", "stripe"];
@@ -140,7 +141,7 @@ export function fleetView(root, query, go) {
 
   load();
   const disconnect = connect("/api/events", {
-    hello: () => showAway(false),
+    hello(h) { showAway(false); offerOutages(h); },
     health: showHealth,
     ledger: l => sums.replaceChildren(ledgerSums(l)),
     fleet: f => { offset = f.now_ms - Date.now(); take(f.cards); },

@@ -152,6 +152,7 @@ export function historyPart(device, query, go, signal) {
   setQuery(query);
   return {
     nodes, setQuery, reload: loadLive,
+    hear: events.hear,
     addEvent(change) { if (range === null) events.add(change); },
     add(r) {
       const point = pointOf(r);

@@ -8,7 +8,9 @@ import { byId } from "./dom.js";
 const RETRY_MS = 1000, RETRY_MS_MAX = 10000;
 // Four of the server's signs of life.
 const SILENCE_MS = 40000;
-const KINDS = ["hello", "health", "ledger", "fleet", "report", "picture", "original", "status", "census", "missed", "alive"];
+const KINDS = ["hello", "health", "ledger", "fleet", "report", "event", "picture", "original", "status", "census", "missed", "alive"];
+// Those of one device, which are numbered.
+const NUMBERED = ["report", "event", "picture", "original", "status", "census"];
 
 function say(text, state) {
   const link = byId("link");
@@ -37,7 +39,7 @@ export function connect(path, handlers) {
       say("live", "live");
     } else if (event.lastEventId && kind !== "missed") {
       const n = Number(event.lastEventId);
-      if (["report", "picture", "original", "status", "census"].includes(kind)) {
+      if (NUMBERED.includes(kind)) {
         if (last !== null && n !== last + 1) handlers.missed?.({ events: n - last - 1 });
         last = n;
       }
