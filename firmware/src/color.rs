@@ -2,8 +2,10 @@
 //!
 //! A level is one step of an 8-bit sRGB channel. Centroids and means are kept in 1/64 levels, squared distances in 1/4096
 //! squared levels: all integers, so that every machine computes the same bits. [`Lab`] is a colour as people see it, and
-//! [`de00_q12`] how much two of them differ. [`Space`] says where a colour lies for clustering. This module imports nothing of ours.
+//! [`de00_q12`] how much two of them differ. [`Space`] says where a colour lies for clustering, and
+//! [`correction`] changes colours by a matrix on linear light. This module imports nothing of ours.
 
+pub mod correction;
 mod de00;
 mod lab;
 #[cfg(test)]
@@ -12,6 +14,7 @@ mod oracle;
 mod space;
 mod tables;
 
+pub use correction::Correction;
 pub use de00::{de00_min_q12, de00_q12};
 pub use lab::Lab;
 pub use space::{Space, lab_q6};
@@ -35,6 +38,12 @@ pub fn distance2_q12(a: Q6, b: Q6) -> u32 {
 pub fn q6(rgb: [u8; 3]) -> Q6 {
     let [r, g, b] = rgb;
     [u16::from(r) << 6, u16::from(g) << 6, u16::from(b) << 6]
+}
+
+/// Linear light of an 8-bit level, in 1/2^24.
+#[inline]
+pub fn linear_q24(level: u8) -> u32 {
+    tables::LINEAR_Q24[usize::from(level)]
 }
 
 /// Returns true if every channel is at most [`LEVEL_Q6_MAX`].

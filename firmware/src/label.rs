@@ -103,7 +103,7 @@ pub fn label(
     let mut pass = Pass { lambda2_q12, targets, packed, tally: Tally::EMPTY, found, far };
     let (width, mut vector_px) = (frame.width().max(1), 0);
     for (y, labels) in labels.chunks_mut(width).enumerate().take(frame.height()) {
-        let pixels = frame.captured_row(y, row).as_chunks::<3>().0;
+        let pixels = frame.counted_row(y, row).as_chunks::<3>().0;
         let spans = frame.visible_spans(y);
         if spans.iter().map(|span| span.pixels()).sum::<usize>() < labels.len() {
             labels.fill(NO_LABEL);

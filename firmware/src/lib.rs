@@ -6,7 +6,7 @@
 //!
 //! One frame's path, in the order of the modules:
 //!
-//! 1. [`frame`]: a borrowed camera buffer, read row by row as RGB.
+//! 1. [`frame`]: a borrowed camera buffer, read row by row as RGB; [`reference`](mod@reference) corrects its colours by patches of known colour.
 //! 2. [`coreset`]: pixels to at most `coreset_size` weighted points, with an error certificate.
 //! 3. [`cluster`]: points to clusters by DC-DP-means, improved under the cover; and the silhouette estimate.
 //! 4. [`stream`]: what is carried from frame to frame: scene cuts, opening and retiring clusters, identities.
@@ -41,6 +41,7 @@ pub mod label;
 pub mod limits;
 pub mod named;
 pub mod node;
+pub mod reference;
 pub mod report;
 pub mod stream;
 #[cfg(feature = "view")]

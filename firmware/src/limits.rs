@@ -38,6 +38,8 @@ pub const MASKS_MAX: usize = 16;
 pub const POLYGON_VERTICES_MAX: usize = 32;
 /// Most regions of a picture for which a report has shares.
 pub const REGIONS_MAX: usize = 16;
+/// Most patches of a reference: those of the colour chart that is most in use.
+pub const PATCHES_MAX: usize = 24;
 /// Most named colours for which a region has shares.
 pub const NAMED_MAX: usize = 16;
 /// Most events that an edge watches for: their states fit 16 bits.
@@ -67,6 +69,7 @@ pub const CONTROL_BYTES_MAX: usize = 32 * 1024;
 
 const _: () = assert!(CLUSTERS_MAX < 256, "labels are bytes");
 const _: () = assert!(REPORT_BYTES_MAX <= PAYLOAD_BYTES_MAX);
+const _: () = assert!(REGIONS_MAX <= PATCHES_MAX, "a map of patches has room for all regions");
 const _: () = assert!(RECORD_BYTES_MAX < PACKET_BYTES_MAX && PICTURE_BYTES_MAX < PACKET_BYTES_MAX);
 const _: () = assert!(STREAMS_MAX * (24 + ACK_RANGES_MAX * 20) < CONTROL_BYTES_MAX, "a full ack fits");
 const _: () = assert!(ACK_RANGES_MAX <= RANGES_MAX);

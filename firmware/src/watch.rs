@@ -99,7 +99,7 @@ impl<'a> Watch<'a> {
             return;
         }
         let is_named = !self.names.colours().is_empty();
-        let pixels = if is_named { frame.captured_row(y, row).as_chunks::<3>().0 } else { &[] };
+        let pixels = if is_named { frame.counted_row(y, row).as_chunks::<3>().0 } else { &[] };
         let mut spans = RowSpans::new();
         for (region, number) in (0..map.len()).zip(0u8..) {
             for span in common(map.row(region, y), frame.visible_spans(y)) {

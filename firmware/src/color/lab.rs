@@ -29,6 +29,10 @@ const _: () = {
     }
 };
 
+/// The inverse of [`XYZ_Q24`], in 1/2^20.
+const INVERSE_Q20: [[i64; 3]; 3] =
+    [[3_229_567, -1_611_807, -569_184], [-966_010, 1_967_140, 47_446], [55_456, -213_937, 1_207_057]];
+
 /// Where CIELAB's cube root becomes a straight line: (6/29)^3 in 1/2^24.
 const LINE_END_Q24: u64 = 148_587;
 /// What the line has at 0: 4/29 in 1/2^20.
@@ -49,10 +53,25 @@ impl Lab {
         }))
     }
 
-    fn of_linear([r, g, b]: [u64; 3]) -> Lab {
+    /// A colour by its linear light, each channel in 1/2^24 from 0 to 1.
+    pub fn of_linear([r, g, b]: [u64; 3]) -> Lab {
         let [x, y, z] = XYZ_Q24.map(|[mr, mg, mb]| bent_q20((mr * r + mg * g + mb * b + (1 << 23)) >> 24) as i32);
         let q12 = |times: i32, difference_q20: i32| (times * difference_q20 + 128) >> 8;
         Lab { l_q12: q12(116, y) - (16 << 12), a_q12: q12(500, x - y), b_q12: q12(200, y - z) }
+    }
+
+    /// The linear light of the colour, each channel in 1/2^24: below 0 or above 1 outside of the gamut of sRGB.
+    pub fn linear_q24(self) -> [i64; 3] {
+        // f in 1/2^24.
+        let y = ((i64::from(self.l_q12) + (16 << 12)) << 12) / 116;
+        let x = y + (i64::from(self.a_q12) << 12) / 500;
+        let z = y - (i64::from(self.b_q12) << 12) / 200;
+        let xyz = [x, y, z].map(|f| {
+            let f = f.clamp(0, 1 << 25);
+            // Above 6/29 the cube, below it the line 108/841 (f - 4/29).
+            if f > 3_471_148 { (((f * f) >> 24) * f) >> 24 } else { (f - 2_314_099) * 108 / 841 }
+        });
+        INVERSE_Q20.map(|row| row.iter().zip(xyz).map(|(m, v)| m * v).sum::<i64>() >> 20)
     }
 
     /// The Euclidean distance in CIELAB (Delta E 1976), in 1/4096.
@@ -138,6 +157,22 @@ mod tests {
         }
         std::println!("largest difference of a coordinate: {worst}");
         assert!(worst < 0.01, "{worst}");
+    }
+
+    #[test]
+    fn the_linear_light_of_a_colour_is_what_it_was_made_of() {
+        let mut worst: f64 = 0.0;
+        for rgb in (0..1u32 << 15).map(|i| [i >> 10, i >> 5 & 31, i & 31].map(|level| (level * 255 / 31) as u8)) {
+            let back = Lab::of_rgb(rgb).linear_q24();
+            for (level, light) in rgb.iter().zip(back) {
+                let off = light - i64::from(LINEAR_Q24[usize::from(*level)]);
+                worst = worst.max(off.abs() as f64 / f64::from(1 << 24));
+            }
+            assert!(rgb.iter().any(|level| *level != rgb[0]) || back.iter().all(|light| *light == back[0]), "{rgb:?}");
+        }
+        std::println!("largest difference of linear light: {worst}");
+        // A level in the dark is 1/3294.
+        assert!(worst < 1e-4, "{worst}");
     }
 
     #[test]

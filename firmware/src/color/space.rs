@@ -39,10 +39,6 @@ const BENT_Q16: [u16; BENT_STEPS + 1] = {
     table
 };
 
-/// The inverse of [`XYZ_Q24`], in 1/2^20.
-const INVERSE_Q20: [[i64; 3]; 3] =
-    [[3_229_567, -1_611_807, -569_184], [-966_010, 1_967_140, 47_446], [55_456, -213_937, 1_207_057]];
-
 /// Steps at most in the search for the RGB colour nearest to a point. Rounding leaves a first guess within a few 1/64 levels.
 const NEAREST_STEPS_MAX: u32 = 32;
 
@@ -192,22 +188,9 @@ fn bent_q18(t_q24: u32) -> i32 {
     (1 << 15) + (((low << 12) + (at(n + 1) - low) * rest + (1 << 9)) >> 10)
 }
 
-/// The RGB colour at a point, by the inverse formulas, rounded.
+/// The RGB colour at a point in CIELAB, by the inverse formulas, rounded.
 fn guess(point: Q6) -> Q6 {
-    let [l, a, b] = lab_q6(point).map(i64::from);
-    // f in 1/2^24.
-    let y = ((l + (16 << 6)) << 18) / 116;
-    let x = y + (a << 18) / 500;
-    let z = y - (b << 18) / 200;
-    let xyz = [x, y, z].map(|f| {
-        let f = f.clamp(0, 1 << 25);
-        // Above 6/29 the cube, below it the line 108/841 (f - 4/29).
-        if f > 3_471_148 { (((f * f) >> 24) * f) >> 24 } else { (f - 2_314_099) * 108 / 841 }
-    });
-    INVERSE_Q20.map(|row| {
-        let linear: i64 = row.iter().zip(xyz).map(|(m, v)| m * v).sum();
-        level_q6((linear >> 20).clamp(0, 1 << 24) as u32)
-    })
+    Space::Cielab.lab_at(point).linear_q24().map(|light| level_q6(light.clamp(0, 1 << 24) as u32))
 }
 
 /// The level in 1/64 that has this linear light, about.

@@ -38,7 +38,7 @@ fn insert_all(frame: &Frame<'_>, table: &mut [Features], colors_max: usize, row:
     let mut colors = 0;
     for y in 0..frame.height() {
         let mut last = None;
-        let pixels = frame.captured_row(y, row).as_chunks::<3>().0;
+        let pixels = frame.counted_row(y, row).as_chunks::<3>().0;
         let visible = frame.visible_spans(y).iter().flat_map(|span| pixels.get(span.columns()).unwrap_or(&[]));
         for &rgb in visible {
             let place = match last {

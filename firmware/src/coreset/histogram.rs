@@ -50,7 +50,7 @@ fn count_fine<const BITS: u32, const CELLS: usize>(
 ) -> Counted {
     let mut counted = Counted::default();
     for y in 0..frame.height() {
-        let pixels = frame.captured_row(y, row).as_chunks::<3>().0;
+        let pixels = frame.counted_row(y, row).as_chunks::<3>().0;
         for span in frame.visible_spans(y) {
             counted.squares += kernel::count::<BITS, CELLS>(pixels.get(span.columns()).unwrap_or(&[]), hist);
         }

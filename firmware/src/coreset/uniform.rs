@@ -42,7 +42,7 @@ pub fn uniform(
         if !marks_of_row.contains(&1) {
             continue;
         }
-        let pixels = frame.captured_row(y, row).as_chunks::<3>().0;
+        let pixels = frame.counted_row(y, row).as_chunks::<3>().0;
         let visible = spans.iter().flat_map(|span| pixels.get(span.columns()).unwrap_or(&[]));
         for (&px, _) in visible.zip(marks_of_row).filter(|&(_, &mark)| mark == 1) {
             if let Some(p) = points.get_mut(len) {

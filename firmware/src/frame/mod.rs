@@ -4,7 +4,8 @@
 //! number and capture time. RGB buffers are read in place, and other layouts are converted into a row buffer that the
 //! caller lends. A frame is never copied as a whole. [`Frame::new`] checks the length of the buffer once, so no row
 //! reads past its end. A frame may have a mask: pixels that nobody may see are black in its rows and counted nowhere. It may
-//! have regions, parts of the picture that are reported by themselves.
+//! have regions, parts of the picture that are reported by themselves. It may have a correction: then [`Frame::counted_row`], which
+//! all code reads that counts, clusters and labels, has corrected colours, and [`Frame::row`] those that were captured.
 
 pub mod polygon;
 pub mod regions;
@@ -13,9 +14,10 @@ mod spans;
 pub use regions::RegionMap;
 pub use spans::{Span, SpanMap};
 
+use crate::color::Correction;
 use crate::kernel::ycbcr;
 pub use crate::kernel::ycbcr::Yuv;
-use crate::limits::{PIXELS_MAX, WIDTH_PX_MAX};
+use crate::limits::{PIXELS_MAX, REGIONS_MAX, WIDTH_PX_MAX};
 
 /// How the bytes of a frame lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,7 +117,7 @@ pub enum FrameError {
     MaskSize,
     /// A frame with a mask or regions is to be cropped.
     Masked,
-    /// There are too many regions, or not all rows of each.
+    /// There are too many regions or patches, or not all rows of each.
     Regions,
     /// Regions are of another size than the frame.
     RegionsSize,
@@ -173,6 +175,8 @@ pub struct Frame<'a> {
     /// What may be seen, if not everything; and whether its last row belongs to the frame's first.
     visible: Option<(SpanMap<'a>, bool)>,
     regions: Option<RegionMap<'a>>,
+    correction: Option<&'a Correction>,
+    reference_de00_q6: Option<u16>,
     /// The span of a whole row.
     whole_row: [Span; 1],
     /// Number, time and losses.
@@ -228,6 +232,8 @@ impl<'a> Frame<'a> {
             upside_down,
             visible,
             regions,
+            correction: None,
+            reference_de00_q6: None,
             whole_row,
             stamp,
         })
@@ -290,10 +296,13 @@ impl<'a> Frame<'a> {
     /// The frame with regions that its report is to have. A map without any regions is none.
     ///
     /// # Errors
-    /// [`FrameError::RegionsSize`] if the map is of another size.
+    /// [`FrameError::RegionsSize`] if the map is of another size, [`FrameError::Regions`] if there are more than [`REGIONS_MAX`].
     pub fn with_regions(self, regions: RegionMap<'a>) -> Result<Self, FrameError> {
         if regions.size() != (self.width, self.height) {
             return Err(FrameError::RegionsSize);
+        }
+        if regions.len() > REGIONS_MAX {
+            return Err(FrameError::Regions);
         }
         Ok(Frame { regions: Some(regions).filter(|map| !map.is_empty()), ..self })
     }
@@ -301,6 +310,18 @@ impl<'a> Frame<'a> {
     /// The regions that its report is to have.
     pub fn regions(&self) -> Option<RegionMap<'a>> {
         self.regions
+    }
+
+    /// The frame with another correction, or none, and with what its report is to say of its reference patches: their mean
+    /// Delta E 2000 after correction in 1/64, if that is known.
+    #[must_use]
+    pub fn with_correction(self, correction: Option<&'a Correction>, reference_de00_q6: Option<u16>) -> Self {
+        Frame { correction, reference_de00_q6, ..self }
+    }
+
+    /// The mean Delta E 2000 of the reference patches after correction, in 1/64, if it is known.
+    pub fn reference_de00_q6(&self) -> Option<u16> {
+        self.reference_de00_q6
     }
 
     /// Width in pixels, 1 to [`WIDTH_PX_MAX`].
@@ -332,7 +353,7 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Row `y` as `3 * width` RGB bytes; masked pixels are black. An RGB frame without a mask returns its own bytes; others
+    /// Row `y` as `3 * width` RGB bytes, as captured; masked pixels are black. An RGB frame without a mask returns its own bytes; others
     /// are written into `scratch`. Returns an empty slice if `y` is outside the frame, or if `scratch` is needed and too
     /// short.
     pub fn row<'s>(&self, y: usize, scratch: &'s mut [u8]) -> &'s [u8]
@@ -342,12 +363,7 @@ impl<'a> Frame<'a> {
         if self.visible.is_none() || y >= self.height {
             return self.captured_row(y, scratch);
         }
-        let Some(out) = scratch.get_mut(..self.width * 3) else { return &[] };
-        if self.layout == Layout::Rgb24 {
-            out.iter_mut().zip(self.captured_row(y, &mut [])).for_each(|(to, from)| *to = *from);
-        } else {
-            self.captured_row(y, out);
-        }
+        let Some(out) = self.copied_row(y, scratch) else { return &[] };
         let mut column = 0;
         for span in self.visible_spans(y) {
             let columns = span.columns();
@@ -358,8 +374,22 @@ impl<'a> Frame<'a> {
         out
     }
 
-    /// As [`Frame::row`], but masked pixels have the colours that were captured. For code that only reads
-    /// [`Frame::visible_spans`].
+    /// Row `y` as it is counted: as [`Frame::row`], but corrected, for code that only reads [`Frame::visible_spans`]. Pixels
+    /// outside of these have any colour.
+    pub fn counted_row<'s>(&self, y: usize, scratch: &'s mut [u8]) -> &'s [u8]
+    where
+        'a: 's,
+    {
+        let Some(correction) = self.correction else { return self.captured_row(y, scratch) };
+        let Some(out) = self.copied_row(y, scratch) else { return &[] };
+        let pixels = out.as_chunks_mut::<3>().0;
+        for span in self.visible_spans(y) {
+            correction.apply(pixels.get_mut(span.columns()).unwrap_or(&mut []));
+        }
+        out
+    }
+
+    /// Row `y` as it was captured, masked pixels too.
     pub(crate) fn captured_row<'s>(&self, y: usize, scratch: &'s mut [u8]) -> &'s [u8]
     where
         'a: 's,
@@ -376,6 +406,17 @@ impl<'a> Frame<'a> {
         let Some(out) = scratch.get_mut(..bytes) else { return &[] };
         self.convert(y, out);
         out
+    }
+
+    /// Row `y` as it was captured, written into `scratch`. None if there is no such row or no room.
+    fn copied_row<'s>(&self, y: usize, scratch: &'s mut [u8]) -> Option<&'s mut [u8]> {
+        let out = scratch.get_mut(..self.width * 3).filter(|_| y < self.height)?;
+        if self.layout == Layout::Rgb24 {
+            out.iter_mut().zip(self.captured_row(y, &mut [])).for_each(|(to, from)| *to = *from);
+        } else {
+            self.captured_row(y, out);
+        }
+        Some(out)
     }
 
     /// Converts row `y` of the buffer, from the frame's left border on.

@@ -1,10 +1,10 @@
 //! Regions: parts of the picture for which a report has shares.
 //!
 //! A [`RegionMap`] is borrowed from two slices that its maker filled once, for example from polygons ([`super::polygon`]). It
-//! has the spans of every region; regions may overlap. What a mask hides is not left out here, but where pixels are counted.
+//! has the spans of every region; regions may overlap. The patches of a reference are such regions too. What a mask hides is not left out here, but where pixels are counted.
 
 use super::{FrameError, Span, SpanMap};
-use crate::limits::REGIONS_MAX;
+use crate::limits::PATCHES_MAX;
 
 /// The spans of all regions of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,10 +19,10 @@ impl<'a> RegionMap<'a> {
     /// number of spans in the regions before `r` and in rows 0 to `y` of it.
     ///
     /// # Errors
-    /// [`FrameError::Regions`] if there are more than [`REGIONS_MAX`] or a part of one, [`FrameError::Spans`] if the spans of a
+    /// [`FrameError::Regions`] if there are more than [`PATCHES_MAX`] or a part of one, [`FrameError::Spans`] if the spans of a
     /// row are not in order, overlap, are empty or leave the picture.
     pub fn new(width: usize, height: usize, ends: &'a [u32], spans: &'a [Span]) -> Result<RegionMap<'a>, FrameError> {
-        let is_whole = height > 0 && ends.len().is_multiple_of(height) && ends.len() / height <= REGIONS_MAX;
+        let is_whole = height > 0 && ends.len().is_multiple_of(height) && ends.len() / height <= PATCHES_MAX;
         if !is_whole {
             return Err(FrameError::Regions);
         }
@@ -59,7 +59,9 @@ pub fn common<'s>(one: &'s [Span], other: &'s [Span]) -> impl Iterator<Item = Sp
 
 #[cfg(test)]
 mod tests {
+    use super::super::Frame;
     use super::*;
+    use crate::limits::REGIONS_MAX;
 
     fn span(start: u16, end: u16) -> Span {
         Span { start, end }
@@ -77,10 +79,13 @@ mod tests {
         );
         assert!(map.row(2, 0).is_empty() && map.row(0, 2).is_empty(), "no third region, no third row");
         assert_eq!(RegionMap::new(8, 2, &[2, 2, 3], &spans[..3]).err(), Some(FrameError::Regions));
-        assert_eq!(RegionMap::new(8, 1, &[0; REGIONS_MAX + 1], &[]).err(), Some(FrameError::Regions));
+        assert_eq!(RegionMap::new(8, 1, &[0; PATCHES_MAX + 1], &[]).err(), Some(FrameError::Regions));
         assert_eq!(RegionMap::new(8, 0, &[], &[]).err(), Some(FrameError::Regions));
         assert_eq!(RegionMap::new(7, 2, &[2, 2, 3, 4], &spans).err(), Some(FrameError::Spans));
         assert!(RegionMap::new(8, 2, &[], &[]).unwrap().is_empty());
+        let patches = RegionMap::new(8, 1, &[0; REGIONS_MAX + 1], &[]).unwrap();
+        let frame = Frame::rgb(8, 1, &[0; 24]).unwrap();
+        assert_eq!(frame.with_regions(patches).err(), Some(FrameError::Regions), "patches are no regions of a report");
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(crate) fn label_in_lab(
     let drop_bits = pass.decide_cells(cells, inside_q12, centroids, table);
     let width = frame.width().max(1);
     for y in 0..frame.height() {
-        let pixels = frame.captured_row(y, row).as_chunks::<3>().0;
+        let pixels = frame.counted_row(y, row).as_chunks::<3>().0;
         let spans = frame.visible_spans(y);
         let start = y * width;
         if spans.iter().map(|span| span.pixels()).sum::<usize>() < width {

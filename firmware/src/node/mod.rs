@@ -240,7 +240,7 @@ impl<'a> Node<'a> {
     }
 
     fn admit(&mut self, frame: &Frame<'_>) -> Result<(), StepError> {
-        let fits = frame.pixels() <= self.ws.labels.len() && !frame.row(0, self.ws.row).is_empty();
+        let fits = frame.pixels() <= self.ws.labels.len() && !frame.counted_row(0, self.ws.row).is_empty();
         if fits { Ok(()) } else { Err(StepError::FrameTooLarge) }
     }
 

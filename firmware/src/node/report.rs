@@ -76,7 +76,8 @@ impl Node<'_> {
         r.silhouette_ppm = silhouette_ppm;
         let swatches = self.clusters.iter().zip(&self.colours).zip(labelled.pixels);
         r.palette = gather(swatches.map(|((c, &(rgb_q6, _)), pixels)| Swatch { id: c.id, rgb_q6, pixels }));
-        r.colorimetry = Colorimetry { space: s.space, de00_mean_q6, ..r.colorimetry };
+        let reference_de00_q6 = frame.reference_de00_q6();
+        r.colorimetry = Colorimetry { space: s.space, de00_mean_q6, reference_de00_q6 };
     }
 
     /// In CIELAB, the mean Delta E 2000 of the pixels to their clusters: that of the coreset's points, which leaves out how pixels

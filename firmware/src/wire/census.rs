@@ -126,7 +126,7 @@ impl<'a> Census<'a> {
         let colours = scratch.get_mut(..frame.visible_px()).ok_or(WireError::Full)?;
         let mut out = colours.iter_mut();
         for y in 0..frame.height() {
-            let rgb = frame.captured_row(y, row).as_chunks::<3>().0;
+            let rgb = frame.counted_row(y, row).as_chunks::<3>().0;
             if rgb.len() != frame.width() {
                 return Err(WireError::Full);
             }
