@@ -16,8 +16,10 @@ use std::fmt;
 
 /// What is resident of the program itself and its libraries: code that was run, constants, the allocator's own.
 pub const PROGRAM_BYTES: u64 = 7 << 20;
-/// What seven threads have used of their stacks (main, signals, clock, see, show, custody, mqtt): See's is the deepest.
-pub const STACKS_BYTES: u64 = 7 * (128 << 10);
+/// What six threads have used of their stacks (main, signals, clock, see, custody, mqtt): See's is the deepest.
+pub const STACKS_BYTES: u64 = 6 * STACK_BYTES;
+/// What a display's thread has used of its stack.
+const STACK_BYTES: u64 = 128 << 10;
 /// The way between decoder and clip: a clip is read in pieces of this.
 const READ_BYTES: u64 = 256 << 10;
 /// Pictures whose labels leave that are under way at once: See fills one while Send empties another.
@@ -150,7 +152,7 @@ fn camera(source: &SourceSpec, ask: Ask, pixels: u64) -> u64 {
     }
 }
 
-/// Three pictures that go round, and what each panel draws on.
+/// The pictures that go round, two more than displays, and each display's thread and what it draws on.
 fn displays(config: &Config, size: Size) -> u64 {
     let pixels = (size.width * size.height) as u64;
     let panels: Vec<&DisplaySpec> = config.panels.iter().filter(|p| **p != DisplaySpec::None).collect();
@@ -159,7 +161,8 @@ fn displays(config: &Config, size: Size) -> u64 {
     }
     let original = if config.view == ViewChoice::SideBySide { 3 * pixels } else { 0 };
     let both = if config.view == ViewChoice::SideBySide { 2 } else { 1 };
-    let shots = 3 * (size_of::<Shot>() as u64 + pixels + original);
+    let count = panels.len() as u64;
+    let shots = (count + 2) * (size_of::<Shot>() as u64 + pixels + original) + count * STACK_BYTES;
     // A screen of 1920x1080 at 32 bits, drawn and converted.
     let screen = 2 * 4 * 1920 * 1080;
     let own = |panel: &DisplaySpec| match panel {
@@ -234,7 +237,7 @@ mod tests {
             assert!(Budget::asked(&config(&words)).bytes() > plain.bytes(), "{words:?}");
         }
         let text = plain.to_string();
-        assert!(text.contains("MiB at 640x480 (program 7.0, stacks 0.9, camera 0.9, clustering"), "{text}");
+        assert!(text.contains("MiB at 640x480 (program 7.0, stacks 0.8, camera 0.9, clustering"), "{text}");
     }
 
     #[test]

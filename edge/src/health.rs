@@ -54,6 +54,13 @@ pub struct ChildReport {
     pub reason: Option<String>,
     /// Failures since the start, failed attempts to open it included.
     pub failures: u64,
+    /// Pictures that a display had no time for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skipped: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// One part of a run.
@@ -63,6 +70,7 @@ pub struct Child {
     deadline_ms: AtomicU64,
     changes: Arc<AtomicU64>,
     report: Mutex<ChildReport>,
+    skipped: AtomicU64,
     /// The reason that was logged since it last ran.
     logged: Mutex<Option<String>>,
 }
@@ -131,9 +139,14 @@ impl Child {
         self.set(State::Ended, why.map(shortened), why.is_some());
     }
 
+    /// A display had no time for a picture.
+    pub fn skipped(&self) {
+        self.skipped.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The child as it is now.
     pub fn report(&self) -> ChildReport {
-        lock(&self.report).clone()
+        ChildReport { skipped: self.skipped.load(Ordering::Relaxed), ..lock(&self.report).clone() }
     }
 
     fn set(&self, state: State, reason: Option<&str>, is_failure: bool) {
@@ -157,12 +170,14 @@ pub struct Health {
 impl Health {
     /// Adds a child, in the state Starting and without a deadline.
     pub fn add(&self, name: &'static str, what: impl Into<String>) -> Arc<Child> {
-        let report = ChildReport { name, what: what.into(), state: State::Starting, reason: None, failures: 0 };
+        let report =
+            ChildReport { name, what: what.into(), state: State::Starting, reason: None, failures: 0, skipped: 0 };
         let child = Arc::new(Child {
             started: Instant::now(),
             deadline_ms: AtomicU64::new(NEVER),
             changes: Arc::clone(&self.changes),
             report: Mutex::new(report),
+            skipped: AtomicU64::new(0),
             logged: Mutex::new(None),
         });
         lock(&self.children).push(Arc::clone(&child));

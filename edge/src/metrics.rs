@@ -149,6 +149,9 @@ impl Page {
             "Failures of a child since the start, failed attempts to open it included.",
             &told,
         );
+        let displays = children.iter().filter(|c| c.name == "display");
+        let told: Vec<_> = displays.map(|c| (format!("{{what=\"{}\"}}", escaped(&c.what)), c.skipped as f64)).collect();
+        self.labelled("pictures_skipped_total", "counter", "Pictures that a display had no time for.", &told);
     }
 
     /// The events after the last frame. Names need no escapes.
@@ -241,6 +244,8 @@ mod tests {
         let counters = Counters { frames: 7.into(), held: 3.into(), ..Counters::default() };
         let camera = Child::alone("camera", "file:a \"b\"\\c");
         camera.waiting("gone");
+        let display = Child::alone("display", "kms");
+        display.skipped();
         let vitals = Vitals { temperature_c: Some(48.5), ..Vitals::default() };
         let region = |name: &str| Region { name: name.into(), polygon: Vec::new() };
         let colour = |name: &str| Colour { name: name.into(), named: Default::default() };
@@ -252,7 +257,8 @@ mod tests {
         let states = [EventState::default(), EventState { is_active: true, pattern: blinking }];
         counters.see_events(&states.into_iter().collect());
         let events = [event("moved"), event("lamp")];
-        let text = page(&counters, (&watched.0, &watched.1, &events), &[camera.report()], &vitals, true);
+        let text =
+            page(&counters, (&watched.0, &watched.1, &events), &[camera.report(), display.report()], &vitals, true);
         for line in [
             "hueflow_edge_frames_total 7",
             "hueflow_edge_records_held 3",
@@ -266,6 +272,7 @@ mod tests {
             r#"hueflow_edge_event_active{event="lamp"} 1"#,
             r#"hueflow_edge_event_blink_hertz{event="lamp"} 1.25"#,
             r#"hueflow_edge_child_state{name="camera",what="file:a \"b\"\\c",state="waiting"} 1"#,
+            r#"hueflow_edge_pictures_skipped_total{what="kms"} 1"#,
             r#"hueflow_edge_child_failures_total{name="camera",what="file:a \"b\"\\c"} 1"#,
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in {text}");

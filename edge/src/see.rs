@@ -18,8 +18,7 @@ use crate::health::Child;
 use crate::logs;
 use crate::memory::Memory;
 use crate::parcel::{PARCELS_MAX, Parcel, PictureWay, Rooms};
-use crate::show::Plan;
-use crate::slot::{PUT_WAIT_MAX, Shot, Slot};
+use crate::slot::{PUT_WAIT_MAX, Pictures, Slots};
 use crate::spec::RunOptions;
 use crate::watch::WatchMemory;
 use firmware::frame::Frame;
@@ -56,10 +55,8 @@ pub struct See {
     pub config: Arc<Config>,
     /// When to end and what to log.
     pub options: RunOptions,
-    /// What the displays want.
-    pub plan: Arc<Plan>,
-    /// To Show.
-    pub slot: Arc<Slot>,
+    /// To the displays.
+    pub slots: Arc<Slots>,
     /// To custody; none: no records are kept.
     pub custody: Option<ToCustody>,
     /// Set when the stream is to end.
@@ -84,7 +81,7 @@ struct Work {
     status_due: Instant,
     status_frames: u64,
     rate: Rate,
-    shot: Box<Shot>,
+    pictures: Pictures,
     empties: heapless::Vec<Box<Parcel>, PARCELS_MAX>,
     rooms: Rooms,
     colours: Vec<u32>,
@@ -124,7 +121,7 @@ impl See {
             status_due: now + STATUS_EVERY,
             status_frames: 0,
             rate: Rate::default(),
-            shot: Box::default(),
+            pictures: Pictures::new(self.slots.displays()),
             empties: heapless::Vec::new(),
             rooms: Rooms::default(),
             colours: Vec::new(),
@@ -196,7 +193,7 @@ impl See {
             self.counters.see_regions(&node.report().regions);
             self.see_events(&frame, node.report(), work);
             self.report(node.report(), camera.rate(), work);
-            if self.plan.any() {
+            if self.slots.has_taker() {
                 self.show(&frame, node, work);
             }
             if !self.send(&frame, node, work) {
@@ -242,7 +239,7 @@ impl See {
             );
         }
         let now = Instant::now();
-        if self.status_line && !self.plan.fills_terminal() && now >= work.status_due {
+        if self.status_line && !self.slots.fills_terminal() && now >= work.status_due {
             let since = (now - work.status_due + STATUS_EVERY).as_secs_f64();
             let seen = get(&self.counters.frames);
             let fps = (seen - work.status_frames) as f64 / since;
@@ -273,7 +270,7 @@ impl See {
     }
 
     fn show(&self, frame: &Frame<'_>, node: &Node<'_>, work: &mut Work) {
-        let shot = &mut work.shot;
+        let Some(shot) = work.pictures.free() else { return };
         shot.report.clone_from(node.report());
         shot.labels.clear();
         shot.labels.extend_from_slice(node.labels());
@@ -287,7 +284,7 @@ impl See {
                 shot.original.extend_from_slice(frame.row(y, &mut work.row));
             }
         }
-        self.slot.put(shot, if self.plan.every_frame() { PUT_WAIT_MAX } else { Duration::ZERO });
+        self.slots.put(&work.pictures, PUT_WAIT_MAX);
     }
 
     /// The parcel that came back last, so that few are in use where few are needed. None: custody has ended.

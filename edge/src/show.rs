@@ -1,18 +1,17 @@
-//! Show: the thread that puts the newest picture on the displays, and opens a display that failed again.
+//! Show: a thread for each display, which puts the newest picture on it and opens it again when it failed.
 //!
-//! All displays share this thread: pictures go round in a fixed number of buffers, and a thread for each display would need
-//! three more of them. Each display has its own state, back-off and count of failures. A display that fails
-//! never ends the run; it misses pictures until it works again. See waits for Show only while a display works that
-//! wants every frame.
+//! A display that is slow, hangs or fails costs no other display a picture: each has its own thread, its own place in
+//! [`Slots`], its own back-off and counts. One that fails never ends the run; it misses pictures until it works again. See
+//! waits only for a display that works and wants every frame.
 
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::gauge::Gauge;
-use crate::health::{Child, Health};
+use crate::health::Child;
 use crate::panel::open::open;
 use crate::panel::{Panel, PanelError, Wish};
-use crate::slot::{Shot, Slot, Taken};
+use crate::slot::{Shot, Slots, Taken, Taker};
 use crate::spec::DisplaySpec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,190 +22,77 @@ use std::time::{Duration, Instant, SystemTime};
 const TEND_EVERY: Duration = Duration::from_millis(20);
 /// Wait before a display is opened again: a directory or a bus that was gone for a moment loses few pictures.
 const RETRY_MIN: Duration = Duration::from_millis(500);
-/// Longest wait between attempts: opening may be slow (a bus, a compositor), and holds the other displays up.
+/// Longest wait between attempts: a display that comes back is used soon, and one that does not costs little.
 const RETRY_MAX: Duration = Duration::from_secs(15);
-/// One round over all displays takes less than this, or a display hangs: an SPI display of 320x240 takes 0.1 s, a PNG to a
-/// slow card 1 s.
-const ROUND_LIMIT: Duration = Duration::from_secs(60);
-
-/// What the displays need of See at this moment.
-#[derive(Debug, Default)]
-pub struct Plan {
-    any: AtomicBool,
-    every_frame: AtomicBool,
-    fills_terminal: AtomicBool,
-}
-
-impl Plan {
-    /// A plan of displays that work.
-    pub fn new(any: bool, every_frame: bool) -> Plan {
-        Plan { any: any.into(), every_frame: every_frame.into(), fills_terminal: false.into() }
-    }
-
-    /// There is a display to make pictures for.
-    pub fn any(&self) -> bool {
-        self.any.load(Ordering::Relaxed)
-    }
-
-    /// A display wants every frame.
-    pub fn every_frame(&self) -> bool {
-        self.every_frame.load(Ordering::Relaxed)
-    }
-
-    /// A display fills the terminal.
-    pub fn fills_terminal(&self) -> bool {
-        self.fills_terminal.load(Ordering::Relaxed)
-    }
-
-    fn set(&self, screens: &[Screen]) {
-        let has = |is: fn(&dyn Panel) -> bool| screens.iter().filter_map(|s| s.panel.as_deref()).any(is);
-        self.any.store(has(|_| true), Ordering::Relaxed);
-        self.every_frame.store(has(|p| p.wants_every_frame()), Ordering::Relaxed);
-        self.fills_terminal.store(has(|p| p.fills_terminal()), Ordering::Relaxed);
-    }
-}
+/// A picture takes less than this, or the display hangs: an SPI display of 320x240 takes 0.1 s, a PNG to a slow card 1 s.
+const PICTURE_LIMIT: Duration = Duration::from_secs(60);
 
 /// What opens a display; a test gives one of its own.
 type Open<'a> = dyn FnMut(&DisplaySpec) -> Result<Option<Box<dyn Panel>>, PanelError> + 'a;
 
-/// One display of the configuration, open or to be opened.
+/// One display, and what its thread needs.
+pub struct Show {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The display, and its number in `slots`.
+    pub spec: DisplaySpec,
+    /// See above.
+    pub number: usize,
+    /// Where pictures come from.
+    pub slots: Arc<Slots>,
+    /// Set when somebody at the display wants to end the stream.
+    pub stop: Arc<AtomicBool>,
+    /// This display's state and signs of life.
+    pub child: Arc<Child>,
+}
+
+/// The thread's state.
 struct Screen {
-    spec: DisplaySpec,
-    child: Arc<Child>,
+    show: Show,
     panel: Option<Box<dyn Panel>>,
     backoff: Backoff,
 }
 
-impl Screen {
-    fn new(spec: DisplaySpec, health: &Health) -> Screen {
-        let child = health.add("display", spec.to_string());
-        Screen { spec, child, panel: None, backoff: Backoff::new(RETRY_MIN, RETRY_MAX) }
-    }
-
-    /// Opens it if it is closed and an attempt is due. Returns true if an attempt was made.
-    ///
-    /// # Errors
-    /// [`PanelError`] that trying again does not mend.
-    fn open(&mut self, now: Instant, open: &mut Open<'_>) -> Result<bool, PanelError> {
-        if self.panel.is_some() || !self.backoff.is_due(now) {
-            return Ok(false);
-        }
-        match open(&self.spec) {
-            Ok(panel) => {
-                self.panel = panel;
-                self.child.starting();
-            }
-            Err(error) if error.is_final() => return Err(error),
-            Err(error) => self.failed(now, &error),
-        }
-        Ok(true)
-    }
-
-    fn show(&mut self, shot: &Shot, now: Instant) -> bool {
-        let Some(panel) = &mut self.panel else { return false };
-        match panel.show(shot) {
-            Ok(()) => {
-                self.child.running();
-                self.backoff.succeeded();
-                true
-            }
-            Err(error) => {
-                self.failed(now, &error);
-                false
-            }
-        }
-    }
-
-    fn tend(&mut self, now: Instant) -> Wish {
-        match self.panel.as_mut().map(|p| p.tend()) {
-            None => Wish::GoOn,
-            Some(Ok(wish)) => wish,
-            Some(Err(error)) => {
-                self.failed(now, &error);
-                Wish::GoOn
-            }
-        }
-    }
-
-    fn failed(&mut self, now: Instant, error: &PanelError) {
-        self.panel = None;
-        self.backoff.failed(now);
-        self.child.waiting(&error.to_string());
-    }
-}
-
-/// The thread's state.
-pub struct Show {
-    config: Arc<Config>,
-    slot: Arc<Slot>,
-    plan: Arc<Plan>,
-    stop: Arc<AtomicBool>,
-    screens: Vec<Screen>,
-}
-
 impl Show {
-    /// A thread to be run. The plan is that of displays that all work until the first attempt to open them.
-    pub fn new(
-        config: &Arc<Config>,
-        slot: &Arc<Slot>,
-        plan: &Arc<Plan>,
-        stop: &Arc<AtomicBool>,
-        health: &Health,
-    ) -> Show {
-        let specs = config.panels.iter().filter(|spec| **spec != DisplaySpec::None);
-        Show {
-            screens: specs.map(|spec| Screen::new(spec.clone(), health)).collect(),
-            config: Arc::clone(config),
-            slot: Arc::clone(slot),
-            plan: Arc::clone(plan),
-            stop: Arc::clone(stop),
-        }
-    }
-
-    /// Runs until the slot is closed and empty. `opened` hears when each display was tried once, or which of them can
-    /// never work: an impossible one, and a window or a terminal that a person typed where there is none. Those that a
-    /// service has in its configuration may come later.
-    pub fn run(mut self, opened: &SyncSender<Result<(), Failure>>) {
+    /// Runs until the slots are closed and empty. `opened` hears when the display was tried once, or why it can never work:
+    /// an impossible one, and a window or a terminal that a person typed where there is none. Those that a service has in
+    /// its configuration may come later.
+    pub fn run(self, opened: &SyncSender<Result<(), Failure>>) {
         let config = Arc::clone(&self.config);
         let mut open = move |spec: &DisplaySpec| open(spec, &config);
-        let first = self.open_first(&mut open);
+        let mut screen = Screen::new(self);
+        let first = screen.open_first(&mut open);
         let is_useless = first.is_err();
         let _ = opened.send(first.map_err(Failure::from));
         if !is_useless {
-            self.show(&mut open);
+            screen.run(&mut open);
         }
-        self.screens.iter().for_each(|s| s.child.ended(None));
-        // Nobody may wait for a picture to be taken any more.
-        self.slot.close();
+        screen.end();
+    }
+}
+
+impl Screen {
+    fn new(show: Show) -> Screen {
+        Screen { show, panel: None, backoff: Backoff::new(RETRY_MIN, RETRY_MAX) }
     }
 
     fn open_first(&mut self, open: &mut Open<'_>) -> Result<(), PanelError> {
-        let is_typed = self.config.displays_are_typed();
-        for screen in &mut self.screens {
-            screen.child.heartbeat(Some(ROUND_LIMIT));
-            if is_typed && screen.spec.is_interactive() {
-                screen.panel = open(&screen.spec)?;
-            } else {
-                screen.open(Instant::now(), open)?;
-            }
+        self.show.child.heartbeat(Some(PICTURE_LIMIT));
+        if self.show.config.displays_are_typed() && self.show.spec.is_interactive() {
+            self.panel = open(&self.show.spec)?;
+            self.tell();
+            return Ok(());
         }
-        self.plan.set(&self.screens);
-        Ok(())
+        self.open(Instant::now(), open)
     }
 
-    fn show(&mut self, open: &mut Open<'_>) {
-        let mut shot = Box::<Shot>::default();
+    fn run(&mut self, open: &mut Open<'_>) {
         let mut gauge = Gauge::default();
         loop {
-            self.screens.iter().for_each(|s| s.child.heartbeat(Some(ROUND_LIMIT)));
-            match self.slot.take(&mut shot, TEND_EVERY) {
-                Taken::Picture => {
-                    let now = Instant::now();
-                    let mut is_shown = false;
-                    for screen in &mut self.screens {
-                        is_shown |= screen.show(&shot, now);
-                    }
-                    if is_shown {
+            self.show.child.heartbeat(Some(PICTURE_LIMIT));
+            match self.show.slots.take(self.show.number, TEND_EVERY) {
+                Taken::Picture(shot) => {
+                    if self.picture(&shot, Instant::now()) {
                         gauge.add(Instant::now(), age(&shot));
                     }
                 }
@@ -217,27 +103,88 @@ impl Show {
         }
     }
 
-    /// Looks after each display, and opens those that are due.
-    fn tend(&mut self, now: Instant, open: &mut Open<'_>) {
-        for screen in &mut self.screens {
-            if screen.tend(now) == Wish::Stop {
-                self.stop.store(true, Ordering::Relaxed);
+    /// Lets go of the display. Nobody waits for a picture to be taken any more.
+    fn end(&mut self) {
+        self.panel = None;
+        self.tell();
+        self.show.child.ended(None);
+    }
+
+    /// Opens the display if it is closed and an attempt is due.
+    ///
+    /// # Errors
+    /// [`PanelError`] that trying again does not mend.
+    fn open(&mut self, now: Instant, open: &mut Open<'_>) -> Result<(), PanelError> {
+        if self.panel.is_some() || !self.backoff.is_due(now) {
+            return Ok(());
+        }
+        match open(&self.show.spec) {
+            Ok(panel) => {
+                self.panel = panel;
+                self.show.child.starting();
+                self.tell();
             }
-            if let Err(error) = screen.open(now, open) {
-                // It worked once, so it may again.
-                screen.failed(now, &error);
+            Err(error) if error.is_final() => return Err(error),
+            Err(error) => self.failed(now, &error),
+        }
+        Ok(())
+    }
+
+    /// Says what the display is to See.
+    fn tell(&self) {
+        let taker = self.panel.as_ref().map(|panel| Taker {
+            wants_every_frame: panel.wants_every_frame(),
+            fills_terminal: panel.fills_terminal(),
+        });
+        self.show.slots.set(self.show.number, taker);
+    }
+
+    fn picture(&mut self, shot: &Shot, now: Instant) -> bool {
+        let Some(panel) = &mut self.panel else { return false };
+        match panel.show(shot) {
+            Ok(()) => {
+                self.show.child.running();
+                self.backoff.succeeded();
+                true
+            }
+            Err(error) => {
+                self.failed(now, &error);
+                false
             }
         }
-        self.plan.set(&self.screens);
+    }
+
+    /// Looks after the display, and opens it if that is due.
+    fn tend(&mut self, now: Instant, open: &mut Open<'_>) {
+        match self.panel.as_mut().map(|panel| panel.tend()) {
+            None | Some(Ok(Wish::GoOn)) => {}
+            Some(Ok(Wish::Stop)) => self.show.stop.store(true, Ordering::Relaxed),
+            Some(Err(error)) => self.failed(now, &error),
+        }
+        if let Err(error) = self.open(now, open) {
+            // It worked once, so it may again.
+            self.failed(now, &error);
+        }
+    }
+
+    fn failed(&mut self, now: Instant, error: &PanelError) {
+        self.panel = None;
+        self.tell();
+        self.backoff.failed(now);
+        self.show.child.waiting(&error.to_string());
     }
 
     fn summary(&self, gauge: &Gauge) {
+        let (spec, report) = (&self.show.spec, self.show.child.report());
         if gauge.count() > 0 {
             let (count, rate) = (gauge.count(), gauge.per_second());
-            log::info!("{count} pictures shown, {rate:.1} a second; from capture to display {gauge}");
+            log::info!(
+                "display {spec}: {count} pictures shown, {} skipped, {rate:.1} a second; from capture to display {gauge}",
+                report.skipped
+            );
         }
-        for report in self.screens.iter().map(|s| s.child.report()).filter(|r| r.failures > 0) {
-            log::warn!("display {}: failed {} times", report.what, report.failures);
+        if report.failures > 0 {
+            log::warn!("display {spec}: failed {} times", report.failures);
         }
     }
 }
@@ -278,16 +225,19 @@ mod tests {
         }
     }
 
-    fn show(panels: &str, origin: Origin) -> (Show, Health) {
+    fn screen(panels: &str, origin: Origin) -> Screen {
         let mut raw = Raw::default();
         raw.put("display.panels", panels.into(), origin).unwrap();
-        let (config, health) = (Arc::new(Config::check(raw).unwrap()), Health::default());
-        (Show::new(&config, &Arc::default(), &Arc::default(), &Arc::default(), &health), health)
+        let config = Arc::new(Config::check(raw).unwrap());
+        let child = Child::alone("display", panels);
+        let (spec, slots) = (config.panels[0].clone(), Arc::new(Slots::new([Arc::clone(&child)])));
+        Screen::new(Show { config, spec, number: 0, slots, stop: Arc::default(), child })
     }
 
     #[test]
     fn a_display_that_fails_is_opened_again_with_growing_pauses_and_does_not_hold_see_up() {
-        let (mut show, health) = show("png:x", Origin::Default);
+        let mut screen = screen("png:x", Origin::Default);
+        let (slots, child) = (Arc::clone(&screen.show.slots), Arc::clone(&screen.show.child));
         let (works, shown) = (Arc::new(AtomicBool::new(true)), Arc::default());
         let mut opens = 0;
         let mut open = |_: &DisplaySpec| {
@@ -295,36 +245,37 @@ mod tests {
             let panel: Box<dyn Panel> = Box::new(Fake { works: Arc::clone(&works), shown: Arc::clone(&shown) });
             Ok(Some(panel))
         };
-        show.open_first(&mut open).unwrap();
-        assert!(show.plan.any() && show.plan.every_frame());
+        screen.open_first(&mut open).unwrap();
+        assert!(slots.has_taker());
         let (start, shot) = (Instant::now(), Shot::default());
         let at = |ms| start + Duration::from_millis(ms);
-        assert!(show.screens[0].show(&shot, start));
+        assert!(screen.picture(&shot, start));
         works.store(false, Ordering::Relaxed);
-        assert!(!show.screens[0].show(&shot, start));
-        show.tend(at(100), &mut open);
-        assert!(!show.plan.any() && !show.plan.every_frame(), "See makes no pictures for it");
-        let report = health.report().remove(0);
-        assert_eq!((report.state, report.failures), (State::Waiting, 1));
+        assert!(!screen.picture(&shot, start));
+        screen.tend(at(100), &mut open);
+        assert!(!slots.has_taker(), "See makes no pictures for it");
+        assert_eq!((child.report().state, child.report().failures), (State::Waiting, 1));
         // It opens again and fails again: the pauses are 0.5 s, then 1 s.
-        show.tend(at(600), &mut open);
-        assert!(show.plan.any() && !show.screens[0].show(&shot, at(600)));
-        show.tend(at(1500), &mut open);
-        assert!(!show.plan.any());
+        screen.tend(at(600), &mut open);
+        assert!(slots.has_taker() && !screen.picture(&shot, at(600)));
+        screen.tend(at(1500), &mut open);
+        assert!(!slots.has_taker());
         works.store(true, Ordering::Relaxed);
-        show.tend(at(1700), &mut open);
-        assert!(show.screens[0].show(&shot, at(1700)));
-        let report = health.report().remove(0);
+        screen.tend(at(1700), &mut open);
+        assert!(screen.picture(&shot, at(1700)));
+        let report = child.report();
         assert_eq!((report.state, report.reason, report.failures), (State::Running, None, 2));
         assert_eq!((opens, shown.load(Ordering::Relaxed)), (3, 2));
+        screen.end();
+        assert!(!slots.has_taker());
     }
 
     #[test]
     fn a_window_that_a_person_typed_must_open_and_one_of_a_service_may_come_later() {
         let unavailable = || PanelError::Unavailable { name: "window", why: "no desktop".into() };
         let first = |panels: &str, origin: Origin| {
-            let (mut show, health) = show(panels, origin);
-            (show.open_first(&mut |_| Err(unavailable())), health.report().remove(0).state)
+            let mut screen = screen(panels, origin);
+            (screen.open_first(&mut |_| Err(unavailable())), screen.show.child.report().state)
         };
         let typed = || Origin::Flag("--display".into());
         assert!(first("window", typed()).0.is_err() && first("terminal", typed()).0.is_err());
@@ -333,6 +284,6 @@ mod tests {
             assert!(opened.is_ok() && state == State::Waiting, "{panels}");
         }
         let impossible = |_: &DisplaySpec| Err(PanelError::Impossible { name: "spi", why: "not built".into() });
-        assert!(show("spi", Origin::Default).0.open_first(&mut { impossible }).is_err());
+        assert!(screen("spi", Origin::Default).open_first(&mut { impossible }).is_err());
     }
 }

@@ -16,10 +16,10 @@ use crate::metrics;
 use crate::panel::spi::output_pin;
 use crate::see::{See, ToCustody};
 use crate::service::{self, Watchdog};
-use crate::show::{Plan, Show};
+use crate::show::Show;
 use crate::signals;
-use crate::slot::Slot;
-use crate::spec::RunOptions;
+use crate::slot::Slots;
+use crate::spec::{DisplaySpec, RunOptions};
 use crate::vitals::Vitals;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -65,6 +65,14 @@ pub fn run(config: Config, options: RunOptions) -> Result<(), Failure> {
         shared,
     };
     supervisor.run()
+}
+
+/// A display's thread.
+struct Display {
+    /// Its number in the slots.
+    number: usize,
+    spec: DisplaySpec,
+    ending: Ending<()>,
 }
 
 struct Supervisor {
@@ -135,12 +143,11 @@ impl Supervisor {
 
     /// Starts displays and camera, and watches them until the stream ends.
     fn watch_children(&mut self, custody: Option<&Custody>, to_custody: Option<ToCustody>) -> Result<(), Failure> {
-        let (slot, plan) = (Arc::new(Slot::default()), Arc::new(Plan::default()));
-        let shown = self.start_show(&slot, &plan)?;
+        let (slots, mut shown) = self.start_displays()?;
         let lines = self.start_lines()?;
-        let seen = self.start_see(&slot, &plan, to_custody)?;
+        let seen = self.start_see(&slots, to_custody)?;
         let started = Instant::now();
-        let (mut stopped_at, mut is_show_lost) = (None, false);
+        let mut stopped_at = None;
         let ended = loop {
             match seen.recv_timeout(TICK) {
                 Ok(ended) => break ended,
@@ -151,48 +158,78 @@ impl Supervisor {
                 // Without custody there is no run; its failure is told when it is joined. See may wait for a camera.
                 self.shared.stop.store(true, Ordering::Relaxed);
             }
-            if !is_show_lost && shown.try_recv() == Err(TryRecvError::Disconnected) {
-                // See makes no more pictures; under systemd the watchdog has the edge restarted.
-                log::error!("{}; going on without displays", panicked("show"));
-                is_show_lost = true;
-                slot.close();
-            }
+            shown.retain(|display| {
+                let is_lost = display.ending.try_recv() == Err(TryRecvError::Disconnected);
+                if is_lost {
+                    // See makes no more pictures for it; under systemd the watchdog has the edge restarted.
+                    log::error!("{}; going on without display {}", panicked("show"), display.spec);
+                    slots.set(display.number, None);
+                }
+                !is_lost
+            });
             if self.is_stopped() && stopped_at.get_or_insert_with(Instant::now).elapsed() > SEE_STOP_MAX {
                 log::warn!("the source {} does not end: left behind", self.config.source);
                 break Ok(());
             }
         };
         let took = started.elapsed().as_secs_f64();
-        slot.close();
-        if shown.recv_timeout(SHOW_STOP_MAX) == Err(RecvTimeoutError::Timeout) {
-            log::warn!("a display does not end: left behind");
-        }
+        stop_displays(&slots, &shown);
         self.lines_closed.store(true, Ordering::Relaxed);
         if lines.is_some_and(|lines| lines.recv_timeout(LINES_STOP_MAX) == Err(RecvTimeoutError::Timeout)) {
             log::warn!("a GPIO line does not end: left behind");
         }
         if ended.is_ok() || get(&self.shared.counters.frames) > 0 {
-            self.log_summary(&slot, took);
+            self.log_summary(&slots, took);
         }
         ended
     }
 
     /// Starts the displays, and waits until each was tried once.
-    fn start_show(&mut self, slot: &Arc<Slot>, plan: &Arc<Plan>) -> Result<Ending<()>, Failure> {
-        let (config, slot, plan) = (Arc::clone(&self.config), Arc::clone(slot), Arc::clone(plan));
-        let Shared { stop, health, .. } = self.shared.clone();
-        let (tell_opened, opened) = sync_channel(1);
-        // Displays are opened on the thread that they stay on.
-        let shown = spawn("show", move || Show::new(&config, &slot, &plan, &stop, &health).run(&tell_opened))?;
-        let until = Instant::now() + FIRST_DISPLAYS_MAX;
-        loop {
-            match opened.recv_timeout(TICK) {
-                Ok(opened) => return opened.map(|()| shown),
-                Err(RecvTimeoutError::Disconnected) => return Err(panicked("show")),
-                Err(RecvTimeoutError::Timeout) if self.is_stopped() || Instant::now() > until => return Ok(shown),
-                Err(RecvTimeoutError::Timeout) => self.tick(),
-            }
+    fn start_displays(&mut self) -> Result<(Arc<Slots>, Vec<Display>), Failure> {
+        let config = Arc::clone(&self.config);
+        let specs: Vec<&DisplaySpec> = config.panels.iter().filter(|spec| **spec != DisplaySpec::None).collect();
+        let children: Vec<_> = specs.iter().map(|spec| self.shared.health.add("display", spec.to_string())).collect();
+        let slots = Arc::new(Slots::new(children.iter().cloned()));
+        let (tell_opened, opened) = sync_channel(specs.len());
+        let mut shown = Vec::new();
+        for (number, (spec, child)) in specs.iter().zip(children).enumerate() {
+            let show = Show {
+                config: Arc::clone(&self.config),
+                spec: (*spec).clone(),
+                number,
+                slots: Arc::clone(&slots),
+                stop: Arc::clone(&self.shared.stop),
+                child,
+            };
+            let tell_opened = tell_opened.clone();
+            // A display is opened on the thread that it stays on.
+            let ending = spawn("show", move || show.run(&tell_opened))?;
+            shown.push(Display { number, spec: (*spec).clone(), ending });
         }
+        drop(tell_opened);
+        if let Err(failure) = self.wait_opened(&opened, shown.len()) {
+            // The others let go of what they have: a terminal is as it was.
+            stop_displays(&slots, &shown);
+            return Err(failure);
+        }
+        Ok((slots, shown))
+    }
+
+    fn wait_opened(&mut self, opened: &Receiver<Result<(), Failure>>, displays: usize) -> Result<(), Failure> {
+        let until = Instant::now() + FIRST_DISPLAYS_MAX;
+        let mut tried = 0;
+        while tried < displays && !self.is_stopped() && Instant::now() < until {
+            match opened.recv_timeout(TICK) {
+                Ok(opened) => opened?,
+                Err(RecvTimeoutError::Disconnected) => return Err(panicked("show")),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.tick();
+                    continue;
+                }
+            }
+            tried += 1;
+        }
+        Ok(())
     }
 
     /// Starts what drives output lines by events. None: no event has a line.
@@ -211,16 +248,14 @@ impl Supervisor {
 
     fn start_see(
         &self,
-        slot: &Arc<Slot>,
-        plan: &Arc<Plan>,
+        slots: &Arc<Slots>,
         custody: Option<ToCustody>,
     ) -> Result<Ending<Result<(), Failure>>, Failure> {
         let RunOptions { quiet, log_frames, .. } = self.options;
         let see = See {
             config: Arc::clone(&self.config),
             options: self.options,
-            plan: Arc::clone(plan),
-            slot: Arc::clone(slot),
+            slots: Arc::clone(slots),
             custody,
             stop: Arc::clone(&self.shared.stop),
             counters: Arc::clone(&self.shared.counters),
@@ -254,15 +289,14 @@ impl Supervisor {
         self.logged_overdue = overdue;
     }
 
-    fn log_summary(&self, slot: &Slot, took: f64) {
+    fn log_summary(&self, slots: &Slots, took: f64) {
         let c: &Counters = &self.shared.counters;
-        let (frames, (given, skipped)) = (get(&c.frames), slot.counts());
+        let frames = get(&c.frames);
         let more = nonzero(&[
             (get(&c.late), "late"),
             (get(&c.saturated), "saturated"),
             (get(&c.missing), "with missed colours"),
-            (given, "pictures made for display"),
-            (skipped, "pictures skipped"),
+            (slots.given(), "pictures made for display"),
             (get(&c.pictures_sent), "pictures sent"),
             (get(&c.pictures_unsent), "pictures not sent"),
         ]);
@@ -283,6 +317,18 @@ impl Supervisor {
         }
         if self.is_stopped() {
             log::info!("stream interrupted");
+        }
+    }
+}
+
+/// Ends the displays once they have shown what waits for them.
+fn stop_displays(slots: &Slots, shown: &[Display]) {
+    slots.close();
+    let until = Instant::now() + SHOW_STOP_MAX;
+    for display in shown {
+        let left = until.saturating_duration_since(Instant::now());
+        if display.ending.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("display {} does not end: left behind", display.spec);
         }
     }
 }

@@ -14,8 +14,7 @@ use hueflow_edge::panel::framebuffer::Framebuffer;
 use hueflow_edge::panel::look::Look;
 use hueflow_edge::parcel::{PARCELS_MAX, Parcel};
 use hueflow_edge::see::{See, ToCustody};
-use hueflow_edge::show::Plan;
-use hueflow_edge::slot::{Shot, Slot, Taken};
+use hueflow_edge::slot::{Slots, Taken, Taker};
 use hueflow_edge::spec::RunOptions;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Stats, StatsAlloc};
 use std::alloc::System;
@@ -64,7 +63,9 @@ fn screen(dir: &Path, config: &Config) -> Framebuffer {
 
 /// Runs See and Show, and gives what the process took and gave back in [`FRAMES`] frames after [`WARM_UP`].
 fn count(config: &Config, dir: &Path) -> Stats {
-    let (stop, slot) = (Arc::new(AtomicBool::new(false)), Arc::new(Slot::default()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let slots = Arc::new(Slots::new([Child::alone("display", "test")]));
+    slots.set(0, Some(Taker { wants_every_frame: true, fills_terminal: false }));
     let (parcels, mut full) = tokio::sync::mpsc::channel::<Box<Parcel>>(PARCELS_MAX);
     let (empties, empties_out) = sync_channel(PARCELS_MAX);
     for _ in 0..PARCELS_MAX {
@@ -75,7 +76,7 @@ fn count(config: &Config, dir: &Path) -> Stats {
     let options = RunOptions { frames, quiet: true, ..RunOptions::default() };
     let mut panel = screen(dir, config);
     std::thread::scope(|threads| {
-        let slot = &slot;
+        let slots = &slots;
         // In place of Send: it only gives the parcels back.
         let counted = threads.spawn(move || {
             let (mut before, mut between) = (Stats::default(), None);
@@ -93,10 +94,9 @@ fn count(config: &Config, dir: &Path) -> Stats {
             between
         });
         threads.spawn(move || {
-            let mut shot = Box::<Shot>::default();
             loop {
-                match slot.take(&mut shot, Duration::from_millis(20)) {
-                    Taken::Picture => panel.show(&shot).unwrap(),
+                match slots.take(0, Duration::from_millis(20)) {
+                    Taken::Picture(shot) => panel.show(&shot).unwrap(),
                     Taken::Nothing => {}
                     Taken::Closed => break,
                 }
@@ -105,8 +105,7 @@ fn count(config: &Config, dir: &Path) -> Stats {
         let see = See {
             config: Arc::new(config.clone()),
             options,
-            plan: Arc::new(Plan::new(true, true)),
-            slot: Arc::clone(slot),
+            slots: Arc::clone(slots),
             custody: Some(ToCustody { parcels, empties: empties_out, commands, outcomes: Arc::default() }),
             stop,
             counters: Arc::new(Counters::default()),
@@ -115,7 +114,7 @@ fn count(config: &Config, dir: &Path) -> Stats {
             status_line: false,
         };
         see.run().unwrap();
-        slot.close();
+        slots.close();
         counted.join().unwrap().expect("enough frames")
     })
 }

@@ -136,6 +136,33 @@ fn a_compositor_that_dies_costs_pictures_only_and_the_window_comes_back_with_it(
 }
 
 #[test]
+fn a_display_that_blocks_does_not_hold_up_another_one() {
+    let house = House::new("mqtt://127.0.0.1:1", "");
+    let display = free_display();
+    let mut x = x_server(&house, &display);
+    let (source, files) = (format!("file:{}", media::clip().display()), house.path("png"));
+    let files_spec = format!("png:{}", files.display());
+    let args = ["--source", &source, "--loop", "--display", "window", "--display", &files_spec, "--no-drain"];
+    let mut command = house.edge_command("desk", &args);
+    let mut edge = Running::start("edge", house.dir(), command.env("DISPLAY", &display).env_remove("WAYLAND_DISPLAY"));
+    wait_for_picture(&display, "blocked.png");
+    x.signal("STOP");
+    // The window's pipe and its X connection take a few pictures yet.
+    let pictures = || std::fs::read_dir(&files).map_or(0, Iterator::count);
+    let before = pictures();
+    wait_for("pictures beside a window that hangs", LIMIT, || (pictures() > before + 60).then_some(()));
+    x.signal("CONT");
+    assert_eq!(edge.stop(), 0, "{}", edge.stderr());
+    let stderr = edge.stderr();
+    let line =
+        |of: &str| stderr.lines().find(|l| l.contains(of) && l.contains("pictures shown")).expect("a line").to_string();
+    println!("{}\n{}", line("display window"), line("display png"));
+    assert!(line("display png").contains(" 0 skipped"), "it wants every frame: {stderr}");
+    assert!(!line("display window").contains(" 0 skipped"), "{stderr}");
+    drop(x);
+}
+
+#[test]
 fn a_terminal_shows_the_picture_in_colour_and_esc_ends_the_stream() {
     let house = House::new("mqtt://127.0.0.1:1", "");
     let socket = house.path("tmux").display().to_string();
