@@ -97,12 +97,22 @@ pub struct Reference {
 }
 
 impl Reference {
+    /// A reference without patches, for memory that is static.
+    pub const EMPTY: Reference = Reference {
+        correct: Correct::Off,
+        colours: Vec::new(),
+        time_constant_us: 0,
+        smoothed: None,
+        correction: Correction::ZERO,
+        is_corrected: false,
+        de00_q6: None,
+    };
+
     /// A reference of patches with these colours; those beyond [`PATCHES_MAX`] are ignored. With a time constant of 0 every frame is
     /// corrected by itself.
     pub fn new(correct: Correct, colours: &[Lab], time_constant_us: u64) -> Reference {
         let colours = gather(colours.iter().copied());
-        let correction = Correction::ZERO;
-        Reference { correct, colours, time_constant_us, smoothed: None, correction, is_corrected: false, de00_q6: None }
+        Reference { correct, colours, time_constant_us, ..Reference::EMPTY }
     }
 
     /// Measures the patches of a frame and brings the correction up to date. `patches` has the pixels of each patch, in the order of
