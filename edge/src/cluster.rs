@@ -3,13 +3,14 @@
 //! It reads the input files, prints a line a frame on standard output, and writes PNGs into the directories that it is
 //! given. Each input is a stream of its own, though frames are numbered over all inputs.
 
+use crate::camera::reference::Calibrator;
 use crate::camera::{Camera, Play, SourceError};
 use crate::exit::{Failure, Reason};
 use crate::health::Child;
 use crate::memory::Memory;
 use crate::output;
 use crate::panel::png;
-use crate::spec::{Colour, Mask, Region, SourceSpec};
+use crate::spec::{Colour, Mask, ReferenceSpec, Region, SourceSpec};
 use crate::watch::WatchMemory;
 use firmware::frame::Frame;
 use firmware::node::{Node, Settings};
@@ -43,6 +44,8 @@ pub struct Job {
     pub regions: Vec<Region>,
     /// Colours that have a name.
     pub colours: Vec<Colour>,
+    /// Patches of known colour: each frame is corrected by its own.
+    pub reference: ReferenceSpec,
 }
 
 /// Does it. An input that cannot be read to its end is said, and the others are done.
@@ -101,6 +104,8 @@ fn one_input(job: &Job, input: &SourceSpec, frames: &mut u64) -> Result<(), Stop
     let camera = Camera::open(input, job.settings.seed, play, &never, &Child::alone("input", input.to_string()))?;
     let mut camera = camera.masked(&job.masks).divided(&job.regions);
     let mut watched = WatchMemory::new(&job.regions, &job.colours);
+    // Files have no capture times to smooth over.
+    let mut calibrator = Calibrator::new(&job.reference, 0);
     let mut picture = Vec::new();
     let mut more = camera.advance(&never)?;
     while more {
@@ -117,6 +122,8 @@ fn one_input(job: &Job, input: &SourceSpec, frames: &mut u64) -> Result<(), Stop
             if p > pixels || w > width {
                 break; // Larger than any before: it needs more memory.
             }
+            calibrator.see(&frame)?;
+            let frame = calibrator.corrected(frame);
             let micros = one_frame(job, &mut node, &frame)?;
             emit(job, &node, micros, &mut picture)?;
             *frames += 1;
@@ -260,6 +267,9 @@ struct Line<'j> {
     /// Estimated, in CIELAB only.
     #[serde(skip_serializing_if = "Option::is_none")]
     de00_mean: Option<f64>,
+    /// Only with a reference whose patches can be measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference_de00: Option<f64>,
     silhouette_estimate: Option<f64>,
     micros: Times,
 }
@@ -297,6 +307,7 @@ fn line<'j>(r: &Report, regions: Vec<RegionLine<'j>>, micros: Times) -> Line<'j>
         rms: (sse / pixels as f64).sqrt(),
         max_distance: (f64::from(r.max_distance2_q12) / 4096.0).sqrt(),
         de00_mean: r.colorimetry.de00_mean_q6.map(|d| f64::from(d) / 64.0),
+        reference_de00: r.colorimetry.reference_de00_q6.map(|d| f64::from(d) / 64.0),
         silhouette_estimate: r.silhouette_ppm.map(|s| f64::from(s) / 1e6),
         micros,
     }

@@ -4,6 +4,7 @@
 
 use crate::event::States;
 use firmware::limits::REGIONS_MAX;
+use firmware::reference::Outcome;
 use firmware::wire::RegionShare;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -58,6 +59,10 @@ pub struct Counters {
     pub events: Mutex<States>,
     /// They have changed.
     pub events_changed: Condvar,
+    /// What became of the last frame's colours; none without a reference.
+    pub correction: Mutex<Option<Outcome>>,
+    /// Frames whose colours were not corrected because of a reference patch.
+    pub uncorrected: AtomicU64,
 }
 
 impl Counters {
@@ -66,6 +71,21 @@ impl Counters {
         if !regions.is_empty() {
             self.regions.lock().unwrap_or_else(PoisonError::into_inner).clone_from(regions);
         }
+    }
+
+    /// Keeps what became of a frame's colours; nothing without a reference.
+    pub fn see_correction(&self, outcome: Option<Outcome>) {
+        if outcome.is_some() {
+            *self.correction.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
+        }
+        if matches!(outcome, Some(Outcome::Fault(..))) {
+            self.uncorrected.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What became of the last frame's colours.
+    pub fn last_correction(&self) -> Option<Outcome> {
+        *self.correction.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps the states of events; nothing without any.

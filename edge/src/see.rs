@@ -5,6 +5,7 @@
 //! parcels are under way, and for Show only if a display wants every frame. While it works it gives signs of life.
 
 use crate::budget::{Budget, Size};
+use crate::camera::reference::{Calibrator, TIME_CONSTANT_US};
 use crate::camera::{Camera, Play, SourceError};
 use crate::clock::Clock;
 use crate::cluster::{frame_rng, new_node};
@@ -143,6 +144,7 @@ impl See {
     fn frames(&self, camera: &mut Camera, work: &mut Work) -> Result<(), Failure> {
         let mut more = camera.advance(&self.stop)?;
         let mut watched = WatchMemory::new(&self.config.regions, &self.config.colours);
+        let mut calibrator = Calibrator::new(&self.config.reference, TIME_CONSTANT_US);
         while more {
             // Rarely more than once: only for a frame that is larger than any before.
             let (pixels, width) = size(&camera.frame()?);
@@ -154,9 +156,9 @@ impl See {
             if let Some(watch) = watched.lend() {
                 node.watch(watch);
             }
-            let end = self.same_size(camera, work, &mut node, (pixels, width, places));
+            let end = self.same_size(camera, &mut calibrator, work, &mut node, (pixels, width, places));
             if !matches!(end, Ok(true)) {
-                self.last_census(camera, work, &node);
+                self.last_census(camera, &calibrator, work, &node);
                 end?;
                 more = false;
             }
@@ -168,6 +170,7 @@ impl See {
     fn same_size(
         &self,
         camera: &mut Camera,
+        calibrator: &mut Calibrator,
         work: &mut Work,
         node: &mut Node<'_>,
         (pixels, width, places): (usize, usize, usize),
@@ -186,6 +189,8 @@ impl See {
             if p > pixels || w > width {
                 return Ok(true);
             }
+            self.counters.see_correction(calibrator.see(&frame)?);
+            let frame = calibrator.corrected(frame);
             step(node, &frame, work.settings.seed)?;
             work.rate.tick(Instant::now());
             self.counters.fps_tenths.store(work.rate.tenths().unwrap_or(0).into(), Ordering::Relaxed);
@@ -349,8 +354,9 @@ impl See {
     }
 
     /// A census of the last frame, so that what was seen last can be looked into.
-    fn last_census(&self, camera: &Camera, work: &mut Work, node: &Node<'_>) {
+    fn last_census(&self, camera: &Camera, calibrator: &Calibrator, work: &mut Work, node: &Node<'_>) {
         let (Some(custody), Ok(frame)) = (&self.custody, camera.frame()) else { return };
+        let frame = calibrator.corrected(frame);
         // A frame that was fetched but not clustered has no report.
         if frame.stamp.number != node.report().frame || work.census_of == Some(frame.stamp.number) {
             return;

@@ -104,7 +104,7 @@ pub struct Send {
     stopped_at: Option<Instant>,
     full_is_logged: bool,
     /// What had changed when the last status was published.
-    status_published: (u64, u64, bool),
+    status_published: (u64, u64, bool, bool),
     /// When the status is published again, for its figures.
     status_due: Instant,
     /// When the connection was made, until a bridge is heard of.
@@ -170,7 +170,7 @@ impl Send {
             logged_too_large: Vec::new(),
             stopped_at: None,
             full_is_logged: false,
-            status_published: (0, 0, false),
+            status_published: (0, 0, false, false),
             status_due: Instant::now(),
             bridge_awaited: None,
             unsynced_frames: Vec::with_capacity(config.sync_records as usize + 1),

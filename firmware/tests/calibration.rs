@@ -206,7 +206,9 @@ fn stream(frames: &[Scene], patches: &[[u8; 3]], correct: Correct) -> [Seen; 2] 
     let mut node = Node::new(settings, memory.lend()).unwrap();
     let mut see = |scene: &Scene| {
         let bytes: Vec<u8> = scene.rgb.iter().copied().flatten().collect();
-        let (frame, outcome) = reference.correct(Frame::rgb(width, height, &bytes).unwrap(), places.map(), &mut []);
+        let frame = Frame::rgb(width, height, &bytes).unwrap();
+        let outcome = reference.see(&frame, places.map(), &mut []);
+        let frame = reference.corrected(frame);
         let report = node.step(&frame, &mut || 0, &mut Xoshiro256PlusPlus::seed_from_u64(1)).unwrap();
         let reference_de00 = report.colorimetry.reference_de00_q6.map(|v| f64::from(v) / 64.0);
         let entry = |s: &Swatch| (s.id, oracle::lab(s.rgb_q6.map(|v| f64::from(v) / 64.0)));

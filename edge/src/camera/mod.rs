@@ -11,6 +11,7 @@ pub mod locks;
 pub mod masked;
 pub mod nodes;
 pub mod pace;
+pub mod reference;
 pub mod regions;
 pub mod rpicam;
 pub mod source;

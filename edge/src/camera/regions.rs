@@ -6,7 +6,7 @@
 use super::SourceError;
 use crate::spec::Region;
 use firmware::frame::polygon::{Size, inside};
-use firmware::frame::{Frame, RegionMap, Span};
+use firmware::frame::{Frame, FrameError, RegionMap, Span};
 
 /// Regions, and their spans in pictures of one size.
 #[derive(Debug, Default)]
@@ -44,10 +44,16 @@ impl Divider {
     /// # Errors
     /// None in practice.
     pub fn frame<'f>(&'f self, frame: Frame<'f>) -> Result<Frame<'f>, SourceError> {
-        if self.regions.is_empty() {
-            return Ok(frame);
-        }
-        Ok(frame.with_regions(RegionMap::new(frame.width(), frame.height(), &self.ends, &self.spans)?)?)
+        if self.regions.is_empty() { Ok(frame) } else { Ok(frame.with_regions(self.map()?)?) }
+    }
+
+    /// The regions in pictures of the size that [`Divider::fit`] has seen last.
+    ///
+    /// # Errors
+    /// It has seen none.
+    pub fn map(&self) -> Result<RegionMap<'_>, FrameError> {
+        let (width, height) = self.size.unwrap_or_default();
+        RegionMap::new(width, height, &self.ends, &self.spans)
     }
 }
 

@@ -179,7 +179,7 @@ pub(super) struct ClusterArgs {
     /// ffmpeg is missing, 74 if it is damaged, too large or of a kind that is not read.
     #[arg(required = true, value_name = "INPUT")]
     pub(super) inputs: Vec<OsString>,
-    /// Take clustering, masks, regions and named colours from this configuration file; without, no file is read
+    /// Take clustering, masks, regions, named colours and the reference from this configuration file; without, no file is read
     #[arg(long, value_name = "F")]
     pub(super) config: Option<PathBuf>,
     #[command(flatten)]
@@ -289,10 +289,10 @@ impl ClusterArgs {
             None => Raw::default(),
         };
         self.clustering.put(&mut raw)?;
-        let Config { settings, masks, regions, colours, .. } = Config::check(raw)?;
+        let Config { settings, masks, regions, colours, reference, .. } = Config::check(raw)?;
         let ClusterArgs { inputs, repeat, out, labels, json, .. } = self;
         let inputs: Result<_, _> = inputs.iter().map(|input| SourceSpec::of_input(input)).collect();
         let inputs = inputs.map_err(|e| Failure::new(Reason::Usage, e))?;
-        Ok(cluster::Job { inputs, settings, repeat, out, labels, json, masks, regions, colours })
+        Ok(cluster::Job { inputs, settings, repeat, out, labels, json, masks, regions, colours, reference })
     }
 }

@@ -5,7 +5,7 @@
 
 use super::Raw;
 use super::layers::{ConfigError, Word, show};
-use super::regions::{name, only, some_tables};
+use super::tables::named_tables;
 use crate::event::parse::{Names, parse};
 use crate::event::timing::Waits;
 use crate::event::{EventSpec, LineSpec};
@@ -25,14 +25,12 @@ const GPIO: &str = "a table of line = \"GPIO17\" (the kernel's name) and, if the
 impl Raw {
     pub(super) fn events(&self, colours: &[Colour], regions: &[Region]) -> Result<Vec<EventSpec>, ConfigError> {
         let word = self.look("event");
-        let tables = some_tables(&word, EVENTS_MAX)?;
+        let known = ["name", "when", "for_ms", "clear_ms", "blink", "gpio"];
+        let tables = named_tables(&word, EVENTS_MAX, "event.name", &known)?;
         let colours: Vec<&str> = colours.iter().map(|colour| colour.name.as_str()).collect();
         let regions: Vec<&str> = regions.iter().map(|region| region.name.as_str()).collect();
-        let mut names: Vec<String> = Vec::new();
         let (mut events, mut lines) = (Vec::new(), Vec::new());
-        for table in &tables {
-            let name = name(&word, "event.name", table, names.iter())?;
-            only(&word, table, &["name", "when", "for_ms", "clear_ms", "blink", "gpio"])?;
+        for (name, table) in &tables {
             let when = table.get("when").and_then(Value::as_str).unwrap_or("");
             let condition = parse(when, Names { colours: &colours, regions: &regions })
                 .map_err(|e| word.refuse_part("event.when", show(&when.into()), format!("a condition: {e}")))?;
@@ -46,7 +44,6 @@ impl Raw {
             // A name that is allowed fits.
             let fitting = name.as_str().try_into().unwrap_or_default();
             events.push(EventSpec { name: fitting, condition, waits, with_blink, line });
-            names.push(name);
         }
         Ok(events)
     }

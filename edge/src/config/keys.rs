@@ -151,6 +151,13 @@ pub const KEYS: &[Key] = &[
         || text(""),
         "HOST:PORT or PORT (127.0.0.1) for a page of Prometheus metrics, or empty for none",
     ),
+    key("reference.correct", || text("off"), "off, gain or matrix"),
+    key(
+        "reference.patches",
+        || Value::Array(Vec::new()),
+        "1 to 24 tables, each with region = \"NAME\" or an outline of its own (polygon or rect), and lab = [L, a, b] or rgb = \
+         \"#rrggbb\"; empty for none",
+    ),
     key("homeassistant.discovery", || Value::Boolean(false), "true or false"),
     key("send.window_records", || Value::Integer(256), "a whole number from 4 to 1024"),
     key("send.video", || text("latest:5"), "off, all, or latest:FPS with 0.01 to 240 pictures a second"),

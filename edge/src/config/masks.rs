@@ -1,13 +1,12 @@
 //! The masks that the configuration's `[[mask]]` tables describe.
 //!
-//! Each table has either `polygon`, a list of corners, or `rect`; anything else in it is refused. The value may also be an
-//! array of such tables in one line of TOML, which is how an environment variable gives it.
+//! Each table has either `polygon`, a list of corners, or `rect`; anything else in it is refused.
 
 use super::Raw;
 use super::layers::ConfigError;
+use super::tables::{shape, tables};
 use crate::spec::Mask;
 use firmware::limits::MASKS_MAX;
-use toml::Value;
 
 impl Raw {
     pub(super) fn masks(&self) -> Result<Vec<Mask>, ConfigError> {
@@ -18,34 +17,6 @@ impl Raw {
         });
         masks.filter(|masks| masks.len() <= MASKS_MAX).ok_or_else(|| word.refuse())
     }
-}
-
-/// The tables that a key has: as TOML has them, or as a text of one line.
-pub(super) fn tables(value: &Value) -> Option<Vec<toml::Table>> {
-    match value {
-        Value::Array(tables) => tables.iter().map(|table| table.as_table().cloned()).collect(),
-        Value::String(text) => {
-            let document: toml::Table = toml::from_str(&format!("tables = {text}")).ok()?;
-            document.get("tables").filter(|value| value.is_array()).and_then(tables)
-        }
-        _ => None,
-    }
-}
-
-/// The outline that a table has under `polygon` or `rect`.
-pub(super) fn shape(table: &toml::Table) -> Option<Mask> {
-    if let Some(corners) = table.get("polygon") {
-        let corners: Option<Vec<[f64; 2]>> = corners.as_array()?.iter().map(numbers).collect();
-        Mask::polygon(&corners?)
-    } else {
-        Mask::rect(numbers(table.get("rect")?)?)
-    }
-}
-
-pub(super) fn numbers<const N: usize>(value: &Value) -> Option<[f64; N]> {
-    let number = |value: &Value| value.as_float().or_else(|| value.as_integer().map(|n| n as f64));
-    let numbers: Option<Vec<f64>> = value.as_array()?.iter().map(number).collect();
-    numbers?.try_into().ok()
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ mod keys;
 mod layers;
 mod masks;
 mod mqtt;
+mod reference;
 mod regions;
 mod spi;
+mod tables;
 
 pub use keys::{KEYS, Key};
 pub use layers::{ConfigError, Origin, Raw};
@@ -23,7 +25,7 @@ pub use crate::spec::ViewChoice;
 use crate::event::EventSpec;
 use crate::spec::ask::{self, Ask};
 use crate::spec::display::preview_address;
-use crate::spec::{Board, Colour, Crop, DisplaySpec, Lock, Locks, Mask, Region, SourceSpec, Transform};
+use crate::spec::{Board, Colour, Crop, DisplaySpec, Lock, Locks, Mask, ReferenceSpec, Region, SourceSpec, Transform};
 use crate::turn::{Flip, Rotate, Turn};
 use firmware::limits::{CLUSTERS_MAX, ITERATIONS_MAX, POINTS_MAX, WINDOW_RECORDS_MAX};
 use firmware::node::Settings;
@@ -91,6 +93,8 @@ pub struct Config {
     pub regions: Vec<Region>,
     /// Colours that have a name.
     pub colours: Vec<Colour>,
+    /// Patches of known colour, and how colours are corrected by them.
+    pub reference: ReferenceSpec,
     /// Conditions that have a name.
     pub events: Vec<EventSpec>,
     /// How frames are clustered.
@@ -166,6 +170,7 @@ impl Config {
             transform: raw.transform()?,
             masks: raw.masks()?,
             events: raw.events(&colours, &regions)?,
+            reference: raw.reference(&regions)?,
             regions,
             colours,
             settings: raw.settings()?,

@@ -1,38 +1,28 @@
 //! The regions and named colours that the configuration's `[[region]]` and `[[colour]]` tables describe.
 //!
 //! A region has a name and either `polygon` or `rect`; a colour has a name, either `rgb` or `lab`, and a tolerance. Anything
-//! else in a table is refused, and so are two of one name. The values may also be arrays of such tables in one line of TOML.
+//! else in a table is refused, and so are two of one name.
 //! Colours without any region are looked for in the whole picture.
 
 use super::Raw;
-use super::layers::{ConfigError, Word, show};
-use super::masks::{numbers, shape, tables};
-use crate::spec::region::{is_name, lab, rgb, tolerance_q6};
+use super::layers::{ConfigError, show};
+use super::tables::{COLOUR, OUTLINE, colour, named_tables, refuse_table, shape};
+use crate::spec::region::tolerance_q6;
 use crate::spec::{Colour, Region};
 use firmware::limits::{NAMED_MAX, REGIONS_MAX};
 use firmware::named::NamedColour;
-use toml::{Table, Value};
 
 /// The name of the region that is the whole picture, where there are colours and no regions.
 pub const WHOLE_PICTURE: &str = "picture";
 
-const NAME: &str = "1 to 24 of a-z 0-9 -, another one in each table";
-const OUTLINE: &str = "polygon = [[x, y], ...] (3 to 32 corners) or rect = [x, y, width, height], in fractions of the clustered \
-                       picture from 0 to 1";
-const COLOUR: &str = "rgb = \"#rrggbb\" or lab = [L, a, b] with L from 0 to 100 and a, b from -128 to 128";
 const TOLERANCE: &str = "a number above 0 and at most 100 (Delta E 2000)";
 
 impl Raw {
     pub(super) fn regions(&self, colours: &[Colour]) -> Result<Vec<Region>, ConfigError> {
         let word = self.look("region");
-        let tables = some_tables(&word, REGIONS_MAX)?;
         let mut regions: Vec<Region> = Vec::new();
-        for table in &tables {
-            let name = name(&word, "region.name", table, regions.iter().map(|region| &region.name))?;
-            only(&word, table, &["name", "polygon", "rect"])?;
-            let outlines = ["polygon", "rect"].iter().filter(|key| table.contains_key(**key)).count();
-            let outline =
-                shape(table).filter(|_| outlines == 1).ok_or_else(|| whole(&word, "region", table, OUTLINE))?;
+        for (name, table) in named_tables(&word, REGIONS_MAX, "region.name", &["name", "polygon", "rect"])? {
+            let outline = shape(&table).ok_or_else(|| refuse_table(&word, "region", &table, OUTLINE))?;
             regions.push(Region { name, polygon: outline.polygon });
         }
         if regions.is_empty() && !colours.is_empty() {
@@ -43,17 +33,9 @@ impl Raw {
 
     pub(super) fn colours(&self) -> Result<Vec<Colour>, ConfigError> {
         let word = self.look("colour");
-        let tables = some_tables(&word, NAMED_MAX)?;
         let mut colours: Vec<Colour> = Vec::new();
-        for table in &tables {
-            let name = name(&word, "colour.name", table, colours.iter().map(|colour| &colour.name))?;
-            only(&word, table, &["name", "rgb", "lab", "tolerance"])?;
-            let lab = match (table.get("rgb"), table.get("lab")) {
-                (Some(text), None) => text.as_str().and_then(rgb),
-                (None, Some(coordinates)) => numbers(coordinates).and_then(lab),
-                _ => None,
-            };
-            let lab = lab.ok_or_else(|| whole(&word, "colour", table, COLOUR))?;
+        for (name, table) in named_tables(&word, NAMED_MAX, "colour.name", &["name", "rgb", "lab", "tolerance"])? {
+            let lab = colour(&table).ok_or_else(|| refuse_table(&word, "colour", &table, COLOUR))?;
             let tolerance = table.get("tolerance");
             let number = tolerance.and_then(|value| value.as_float().or(value.as_integer().map(|n| n as f64)));
             let tolerance_q6 = number.and_then(tolerance_q6).ok_or_else(|| {
@@ -63,36 +45,6 @@ impl Raw {
         }
         Ok(colours)
     }
-}
-
-pub(super) fn some_tables(word: &Word, max: usize) -> Result<Vec<Table>, ConfigError> {
-    tables(&word.value).filter(|tables| tables.len() <= max).ok_or_else(|| word.refuse())
-}
-
-pub(super) fn name<'n>(
-    word: &Word,
-    key: &'static str,
-    table: &Table,
-    mut others: impl Iterator<Item = &'n String>,
-) -> Result<String, ConfigError> {
-    let said = table.get("name");
-    let name = said.and_then(Value::as_str).filter(|name| is_name(name) && others.all(|other| other != name));
-    name.map(str::to_owned).ok_or_else(|| word.refuse_part(key, said.map_or("nothing".into(), show), NAME))
-}
-
-pub(super) fn only(word: &Word, table: &Table, known: &[&str]) -> Result<(), ConfigError> {
-    match table.iter().find(|(key, _)| !known.contains(&key.as_str())) {
-        Some((key, value)) => Err(word.refuse_part(
-            word.name(),
-            format!("{key} = {}", show(value)),
-            format!("tables of {}", known.join(", ")),
-        )),
-        None => Ok(()),
-    }
-}
-
-fn whole(word: &Word, key: &'static str, table: &Table, range: &str) -> ConfigError {
-    word.refuse_part(key, show(&Value::Table(table.clone())), format!("a table with {range}"))
 }
 
 #[cfg(test)]

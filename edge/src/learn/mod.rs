@@ -7,6 +7,7 @@ mod colour;
 mod save;
 
 use crate::camera::Camera;
+use crate::camera::reference::{Calibrator, TIME_CONSTANT_US};
 use crate::config::{Config, WHOLE_PICTURE};
 use crate::exit::{Failure, Reason};
 use crate::health::Child;
@@ -77,13 +78,17 @@ fn look(config: &Config, region: usize, seconds: f64) -> Result<Seen, Failure> {
     let (never, child) = (Arc::new(AtomicBool::new(false)), Child::alone("camera", config.source.to_string()));
     let mut camera: Camera = open_camera(config, &never, &child)?;
     let (mut seen, mut row) = (Seen::default(), Vec::new());
+    // Colours are learned as `run` compares them: corrected.
+    let mut calibrator = Calibrator::new(&config.reference, TIME_CONSTANT_US);
     let mut more = camera.advance(&never)?;
     let started = Instant::now();
     // By frames where there is a rate: a clip that is read faster has the same seconds.
     let frames_max = camera.rate().map(|rate| (rate * seconds).ceil().max(1.0) as u64);
     let mut frames = 0;
     while more {
-        add(&mut seen, &camera.frame()?, region, &mut row);
+        let frame = camera.frame()?;
+        calibrator.see(&frame)?;
+        add(&mut seen, &calibrator.corrected(frame), region, &mut row);
         frames += 1;
         let is_over = match frames_max {
             Some(max) => frames >= max,
@@ -100,7 +105,7 @@ fn add(seen: &mut Seen, frame: &Frame<'_>, region: usize, row: &mut Vec<u8>) {
     let Some(map) = frame.regions() else { return };
     row.resize(frame.width() * 3, 0);
     for y in 0..frame.height() {
-        let pixels = frame.row(y, row).as_chunks::<3>().0;
+        let pixels = frame.counted_row(y, row).as_chunks::<3>().0;
         for span in frame.visible_spans(y) {
             pixels.get(span.columns()).unwrap_or(&[]).iter().for_each(|&rgb| seen.add_any(rgb));
         }

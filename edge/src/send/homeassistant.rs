@@ -208,7 +208,13 @@ mod tests {
 
     fn names() -> Names {
         let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Names { regions: of(&["a", "b"]), colours: of(&["red"]), events: of(&["door", "lamp"]), blinks: of(&["lamp"]) }
+        Names {
+            regions: of(&["a", "b"]),
+            colours: of(&["red"]),
+            events: of(&["door", "lamp"]),
+            blinks: of(&["lamp"]),
+            ..Names::default()
+        }
     }
 
     fn assert_known(value: &Value, known: &[&str]) {

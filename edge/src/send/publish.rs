@@ -32,11 +32,12 @@ impl Send {
         }
     }
 
-    /// Numbers that differ when there is something new for the status: the health of children, commands, and
-    /// the clock.
-    pub(super) fn changes(&self) -> (u64, u64, bool) {
+    /// Numbers that differ when there is something new for the status: the health of children, commands, the clock, and whether
+    /// there was a frame whose colours could not be corrected.
+    pub(super) fn changes(&self) -> (u64, u64, bool, bool) {
         let channels = &self.channels;
-        (channels.health.changes(), channels.outcomes.changes(), channels.clock.is_synchronised())
+        let is_uncorrected = get(&channels.counters.uncorrected) > 0;
+        (channels.health.changes(), channels.outcomes.changes(), channels.clock.is_synchronised(), is_uncorrected)
     }
 
     pub(super) fn publish_status(&mut self, state: &str) {

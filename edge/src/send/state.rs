@@ -131,6 +131,7 @@ mod tests {
             colours: of(&["red", "green"]),
             events: of(&["door", "lamp"]),
             blinks: of(&["lamp"]),
+            ..Names::default()
         }
     }
 

@@ -1,14 +1,16 @@
 //! The small JSON message `status` that says who this edge is and how it does.
 //!
 //! It holds state, boot, journal, the configuration in force, the names of regions, colours (reports have their indices) and events,
-//! counters, and under `health` a line for each child of the
+//! what became of the last frame's colours where there is a reference, counters, and under `health` a line for each child of the
 //! supervisor. Of passwords it names the file, as the configuration does.
 
+use crate::camera::reference::reason;
 use crate::command::Refusal;
 use crate::config::{Config, Origin};
 use crate::counters::{Counters, get};
 use crate::health::ChildReport;
 use crate::vitals::Vitals;
+use firmware::reference::{Correct, Outcome};
 use std::collections::BTreeMap;
 
 /// The configuration in force, and from where each value came.
@@ -39,6 +41,8 @@ pub struct Names {
     pub colours: Vec<String>,
     /// Of events.
     pub events: Vec<String>,
+    /// Of the reference's patches.
+    pub patches: Vec<String>,
     /// Of the events that tell blinking from steady.
     pub blinks: Vec<String>,
 }
@@ -51,6 +55,7 @@ impl Names {
             regions: config.regions.iter().map(|region| region.name.clone()).collect(),
             colours: config.colours.iter().map(|colour| colour.name.clone()).collect(),
             events: config.events.iter().map(|event| event.name.as_str().to_owned()).collect(),
+            patches: config.reference.patches.iter().map(|patch| patch.region.name.clone()).collect(),
             blinks: blinks.map(|event| event.name.as_str().to_owned()).collect(),
         }
     }
@@ -74,6 +79,17 @@ pub struct About<'a> {
     pub vitals: &'a Vitals,
     /// Captured times can be relied on.
     pub is_clock_synchronised: bool,
+}
+
+/// What became of colours, and of how many frames it is known that they were not corrected.
+fn correction(about: &About<'_>, outcome: Outcome) -> serde_json::Value {
+    let (corrected, why) = match outcome {
+        Outcome::Done(way) => (way.word(), None),
+        Outcome::Fault(fault, patch) => (Correct::Off.word(), Some(reason(fault, patch, &about.names.patches))),
+    };
+    serde_json::json!({
+        "corrected": corrected, "reason": why, "frames_not_corrected": get(&about.counters.uncorrected)
+    })
 }
 
 /// The `status` message; without `about` it is the last will.
@@ -129,6 +145,10 @@ pub fn json(state: &str, boot: u64, journal: Option<&str>, about: Option<&About<
     if let Some(names) = about.map(|a| a.names).filter(|names| !names.events.is_empty()) {
         status["events"] = names.events.clone().into();
     }
+    let outcome = about.filter(|a| a.detail != Detail::Least).and_then(|a| Some((a, a.counters.last_correction()?)));
+    if let Some((about, outcome)) = outcome {
+        status["reference"] = correction(about, outcome);
+    }
     status.to_string()
 }
 
@@ -136,6 +156,7 @@ pub fn json(state: &str, boot: u64, journal: Option<&str>, about: Option<&About<
 mod tests {
     use super::*;
     use crate::health::Child;
+    use firmware::reference::Fault;
 
     fn config() -> Origins {
         BTreeMap::from([
@@ -147,6 +168,8 @@ mod tests {
     #[test]
     fn a_status_names_state_version_boot_journal_configuration_what_was_lost_and_health() {
         let counters = Counters { evicted: 7.into(), packet_bytes_max: 2048.into(), ..Counters::default() };
+        counters.see_correction(Some(Outcome::Done(Correct::Gain)));
+        counters.see_correction(Some(Outcome::Fault(Fault::Clipped, 0)));
         let camera = Child::alone("camera", "rpicam:");
         camera.waiting("rpicam-vid is not installed");
         let vitals = Vitals { temperature_c: Some(48.5), ..Vitals::default() };
@@ -157,6 +180,7 @@ mod tests {
                 regions: vec!["stack-1".into()],
                 colours: vec!["red".into(), "green".into()],
                 events: vec!["line-stopped".into()],
+                patches: vec!["grey-card".into()],
                 blinks: Vec::new(),
             },
             detail: Detail::All,
@@ -179,6 +203,11 @@ mod tests {
         assert_eq!(json["regions"], serde_json::json!(["stack-1"]));
         assert_eq!(json["colours"], serde_json::json!(["red", "green"]));
         assert_eq!(json["events"], serde_json::json!(["line-stopped"]));
+        assert_eq!(
+            (&json["reference"]["corrected"], &json["reference"]["frames_not_corrected"]),
+            (&"off".into(), &1.into())
+        );
+        assert!(json["reference"]["reason"].as_str().unwrap().contains("grey-card is clipped"), "{json}");
         let want = serde_json::json!([{"key": "lambda", "value": "-1", "reason": "too small"}]);
         assert_eq!(json["refused_commands"], want);
         let want = serde_json::json!([{

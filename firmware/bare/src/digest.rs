@@ -1,6 +1,6 @@
 //! Digest: the machine over stills, a clip and a drawn scene, a line of hexadecimal numbers a frame.
 //!
-//! The caller lends 410 KiB of memory (a histogram of 4 bits a channel, frames of 160x120, coresets of 256 points, a table of
+//! The caller lends 425 KiB of memory (a histogram of 4 bits a channel, frames of 160x120, coresets of 256 points, a table of
 //! named colours) and receives the lines. There is no std and no format string: the bare images print the lines, and a test on the host
 //! computes them from this same file.
 //!
@@ -16,6 +16,7 @@ use firmware::frame::{Frame, RegionMap, Span, SpanMap};
 use firmware::limits::{CLUSTERS_MAX, REPORT_BYTES_MAX};
 use firmware::named::{BLOCK_BYTES, NAMES_BYTES_MIN, NamedColour, Names};
 use firmware::node::{Capacity, HistogramBits, Node, Settings, Sizes, Workspace};
+use firmware::reference::{Correct, Outcome, Reference};
 use firmware::watch::Watch;
 use firmware::wire::{self, Method, Refine, Report};
 use rand::SeedableRng;
@@ -38,6 +39,7 @@ const MASK: [&[Vertex]; 2] = [
 /// Spans of a row that [`MASK`] leaves visible, at most.
 const ROW_SPANS: usize = 5;
 const REGION_FRAMES: usize = 4;
+const REFERENCE_FRAMES: usize = 4;
 /// Regions that overlap one another and the mask.
 const REGIONS: [&[Vertex]; 3] = [
     &[at(0, 0), at(65_536, 0), at(65_536, 65_536), at(0, 65_536)],
@@ -52,6 +54,25 @@ const NAMED_BYTES: usize = NAMES_BYTES_MIN + NAMED_BLOCKS * BLOCK_BYTES;
 /// Stone, grass, shade and fur of the clip, with their tolerances in whole Delta E.
 const NAMED: [([u8; 3], u16); 5] =
     [([60, 70, 80], 7), ([150, 165, 56], 12), ([44, 44, 28], 6), ([120, 120, 120], 9), ([110, 125, 44], 5)];
+
+/// Patches of the clip and the colours that they are to have: sky, grass, stone, shade and fur, in a warmer and brighter light.
+const PATCHES: [(&[Vertex], [u8; 3]); 6] = [
+    (&block(7, 0), [105, 120, 150]),
+    (&block(7, 1), [78, 96, 128]),
+    (&block(5, 3), [176, 180, 70]),
+    (&block(1, 2), [170, 160, 148]),
+    (&block(0, 1), [46, 52, 24]),
+    (&block(6, 2), [140, 122, 112]),
+];
+/// Frames are 40 ms apart, and the correction follows in two seconds.
+const FRAME_US: u64 = 40_000;
+const TIME_CONSTANT_US: u64 = 2_000_000;
+
+/// A block of ten pixels a side of the clip.
+const fn block(column: u32, row: u32) -> [Vertex; 4] {
+    let (left, top, right, bottom) = (column * 8_192, row * 10_923, (column + 1) * 8_192, row * 10_923 + 10_922);
+    [at(left, top), at(right, top), at(right, bottom), at(left, bottom)]
+}
 
 const fn at(x_q16: u32, y_q16: u32) -> Vertex {
     Vertex { x_q16, y_q16 }
@@ -87,10 +108,12 @@ pub struct Memory {
     bytes: [u8; SHARED_BYTES],
     ends: [u32; scene::HEIGHT],
     spans: [Span; scene::HEIGHT * ROW_SPANS],
-    region_ends: [u32; CLIP_HEIGHT * REGIONS.len()],
+    /// Of [`REGIONS`] or [`PATCHES`], which are more.
+    region_ends: [u32; CLIP_HEIGHT * PATCHES.len()],
     region_spans: [Span; CLIP_HEIGHT * REGION_SPANS],
     /// Of the first region.
     region_labels: [[u32; CLUSTERS_MAX]; 1],
+    reference: Reference,
 }
 
 impl Memory {
@@ -102,9 +125,10 @@ impl Memory {
         bytes: [0; SHARED_BYTES],
         ends: [0; scene::HEIGHT],
         spans: [Span { start: 0, end: 0 }; scene::HEIGHT * ROW_SPANS],
-        region_ends: [0; CLIP_HEIGHT * REGIONS.len()],
+        region_ends: [0; CLIP_HEIGHT * PATCHES.len()],
         region_spans: [Span { start: 0, end: 0 }; CLIP_HEIGHT * REGION_SPANS],
         region_labels: [[0; CLUSTERS_MAX]; 1],
+        reference: Reference::EMPTY,
     };
 }
 
@@ -112,7 +136,8 @@ impl Memory {
 pub fn digest(memory: &mut Memory, write: &mut dyn FnMut(&[u8])) -> Option<()> {
     digest_frames(memory, write)?;
     digest_regions(memory, write)?;
-    digest_cielab(memory, write)
+    digest_cielab(memory, write)?;
+    digest_reference(memory, write)
 }
 
 /// The lines of stills, the clip and scenes.
@@ -165,7 +190,7 @@ fn digest_regions(memory: &mut Memory, write: &mut dyn FnMut(&[u8])) -> Option<(
     let workspace = Workspace::in_slices(&CLIP_CAPACITY, features, points, merges, bytes).ok()?;
     let settings = Settings { coreset_size: CORESET_SIZE, ..Settings::default() };
     let mut node = Node::new(settings, workspace).ok()?;
-    let regions = regions(region_ends, region_spans)?;
+    let regions = spans_of(REGIONS, region_ends, region_spans)?;
     let colours = NAMED.map(|(rgb, tolerance)| NamedColour { lab: Lab::of_rgb(rgb), tolerance_q6: tolerance * 64 });
     node.watch(Watch::new(Names::new(&colours, named), region_labels));
     for rgb in CLIP.chunks_exact(CLIP_WIDTH * CLIP_HEIGHT * 3).take(REGION_FRAMES) {
@@ -201,10 +226,37 @@ fn digest_cielab(memory: &mut Memory, write: &mut dyn FnMut(&[u8])) -> Option<()
     Some(())
 }
 
-/// The spans of [`REGIONS`] in a frame of the clip.
-fn regions<'m>(ends: &'m mut [u32], spans: &'m mut [Span]) -> Option<RegionMap<'m>> {
+/// The lines of a clip whose colours are corrected: how is what the correction was.
+#[inline(never)]
+fn digest_reference(memory: &mut Memory, write: &mut dyn FnMut(&[u8])) -> Option<()> {
+    let Memory { features, points, merges, bytes, region_ends, region_spans, reference, .. } = memory;
+    let (bytes, row) = bytes.split_at_mut_checked(CLIP_SIZES.bytes)?;
+    let workspace = Workspace::in_slices(&CLIP_CAPACITY, features, points, merges, bytes).ok()?;
+    let settings = Settings { coreset_size: CORESET_SIZE, ..Settings::default() };
+    let mut node = Node::new(settings, workspace).ok()?;
+    let patches = spans_of(PATCHES.map(|(polygon, _)| polygon), region_ends, region_spans)?;
+    for correct in [Correct::Off, Correct::Gain, Correct::Matrix] {
+        *reference = Reference::new(correct, &PATCHES.map(|(_, rgb)| Lab::of_rgb(rgb)), TIME_CONSTANT_US);
+        node.forget();
+        for (n, rgb) in (0..).zip(CLIP.chunks_exact(CLIP_WIDTH * CLIP_HEIGHT * 3)).take(REFERENCE_FRAMES) {
+            let mut frame = Frame::rgb(CLIP_WIDTH, CLIP_HEIGHT, rgb).ok()?;
+            frame.stamp.captured_at_us = n * FRAME_US;
+            let Outcome::Done(done) = reference.see(&frame, patches, row) else { return None };
+            line(&mut node, "reference", done.word(), &reference.corrected(frame), write)?;
+        }
+    }
+    Some(())
+}
+
+/// The spans of polygons in a frame of the clip.
+fn spans_of<'m, const N: usize>(
+    polygons: [&[Vertex]; N],
+    ends: &'m mut [u32],
+    spans: &'m mut [Span],
+) -> Option<RegionMap<'m>> {
     let size = Size { width: CLIP_WIDTH, height: CLIP_HEIGHT };
-    let rows = REGIONS.iter().flat_map(|polygon| (0..size.height).map(|y| inside(&[*polygon], size, y)));
+    let rows = polygons.iter().flat_map(|polygon| (0..size.height).map(|y| inside(&[*polygon], size, y)));
+    let ends = ends.get_mut(..N * size.height)?;
     let mut len = 0;
     for (row, end) in rows.zip(ends.iter_mut()) {
         spans.get_mut(len..len + row.len())?.copy_from_slice(&row);

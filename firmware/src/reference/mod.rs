@@ -90,35 +90,56 @@ pub struct Reference {
     /// The smoothed matrix, and when it was brought up to date.
     smoothed: Option<(MatrixQ32, u64)>,
     correction: Correction,
+    /// The last frame is corrected.
+    is_corrected: bool,
+    /// Its patches' mean Delta E 2000.
+    de00_q6: Option<u16>,
 }
 
 impl Reference {
+    /// A reference without patches, for memory that is static.
+    pub const EMPTY: Reference = Reference {
+        correct: Correct::Off,
+        colours: Vec::new(),
+        time_constant_us: 0,
+        smoothed: None,
+        correction: Correction::ZERO,
+        is_corrected: false,
+        de00_q6: None,
+    };
+
     /// A reference of patches with these colours; those beyond [`PATCHES_MAX`] are ignored. With a time constant of 0 every frame is
     /// corrected by itself.
     pub fn new(correct: Correct, colours: &[Lab], time_constant_us: u64) -> Reference {
         let colours = gather(colours.iter().copied());
-        Reference { correct, colours, time_constant_us, smoothed: None, correction: Correction::ZERO }
+        Reference { correct, colours, time_constant_us, ..Reference::EMPTY }
     }
 
-    /// Measures the patches of a frame and gives the frame its correction. `patches` has the pixels of each patch, in the order of
+    /// Measures the patches of a frame and brings the correction up to date. `patches` has the pixels of each patch, in the order of
     /// the colours; `row` holds three bytes a pixel of a row.
-    pub fn correct<'f>(&'f mut self, frame: Frame<'f>, patches: RegionMap<'_>, row: &mut [u8]) -> (Frame<'f>, Outcome) {
-        let samples = match self.samples(&frame, patches, row) {
+    pub fn see(&mut self, frame: &Frame<'_>, patches: RegionMap<'_>, row: &mut [u8]) -> Outcome {
+        (self.is_corrected, self.de00_q6) = (false, None);
+        let samples = match self.samples(frame, patches, row) {
             Ok(samples) => samples,
-            Err((fault, patch)) => return (frame.with_correction(None, None), Outcome::Fault(fault, patch)),
+            Err((fault, patch)) => return Outcome::Fault(fault, patch),
         };
         let outcome = match solve::solve(self.correct, &samples) {
             None => Outcome::Done(Correct::Off),
             Some(Ok((by, matrix))) => {
                 self.follow(matrix, frame.stamp.captured_at_us);
+                self.is_corrected = true;
                 Outcome::Done(by)
             }
-            Some(Err(())) => Outcome::Fault(Fault::Far, self.farthest(&samples)),
+            Some(Err(solve::OutOfRange)) => Outcome::Fault(Fault::Far, self.farthest(&samples)),
         };
-        let is_corrected = !matches!(outcome, Outcome::Done(Correct::Off) | Outcome::Fault(..));
-        let matrix = self.smoothed.filter(|_| is_corrected).map_or(IDENTITY_Q32, |(matrix, _)| matrix);
-        let de00_q6 = self.mean_de00_q6(&matrix, &samples);
-        (frame.with_correction(Some(&self.correction).filter(|_| is_corrected), de00_q6), outcome)
+        let matrix = self.smoothed.filter(|_| self.is_corrected).map_or(IDENTITY_Q32, |(matrix, _)| matrix);
+        self.de00_q6 = self.mean_de00_q6(&matrix, &samples);
+        outcome
+    }
+
+    /// The frame that was seen last with its correction, if it has one, and with what its report is to say of the patches.
+    pub fn corrected<'f>(&'f self, frame: Frame<'f>) -> Frame<'f> {
+        frame.with_correction(Some(&self.correction).filter(|_| self.is_corrected), self.de00_q6)
     }
 
     /// The patches of a frame, or the first that cannot be measured, and why.

@@ -16,9 +16,13 @@ const GAIN_MIN_Q32: i64 = ONE_Q32 / 8;
 /// quarter of their saturation 2^-10.6. Greys with a noise of two levels have less than 2^-22.
 const DECIDED_BITS: u32 = 12;
 
-/// The correction of a frame and its kind, or an error if gains are out of their range. None: there is none to be made.
-pub(super) fn solve(correct: Correct, samples: &[Sample]) -> Option<Result<(Correct, MatrixQ32), ()>> {
-    let by_gain = || gains(samples).map(|[r, g, b]| (Correct::Gain, [[r, 0, 0], [0, g, 0], [0, 0, b]])).ok_or(());
+/// A gain is out of its range.
+pub(super) struct OutOfRange;
+
+/// The correction of a frame and its kind. None: there is none to be made.
+pub(super) fn solve(correct: Correct, samples: &[Sample]) -> Option<Result<(Correct, MatrixQ32), OutOfRange>> {
+    let by_gain =
+        || gains(samples).map(|[r, g, b]| (Correct::Gain, [[r, 0, 0], [0, g, 0], [0, 0, b]])).ok_or(OutOfRange);
     match correct {
         Correct::Off => None,
         Correct::Gain => Some(by_gain()),
