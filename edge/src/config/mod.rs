@@ -156,7 +156,7 @@ impl Config {
         let dir = raw.look("spool.dir").text()?;
         let source = raw.look("camera.source");
         let spec = SourceSpec::parse(source.text()?).map_err(|e| source.refuse_as(e.why()))?;
-        let mut origins: BTreeMap<_, _> = KEYS.iter().map(|k| (k.name, raw.get(k))).collect();
+        let mut origins: BTreeMap<_, _> = KEYS.iter().map(|k| (k.name, told(k, raw.get(k)))).collect();
         if let (Some(mqtt), Some(said)) = (&mqtt, origins.get_mut("mqtt.device"))
             && said.0.as_str() == Some("")
         {
@@ -243,6 +243,13 @@ impl Config {
         }
         out
     }
+}
+
+/// A key's value as it is told: tables as tables, also where an environment variable has them as a text.
+fn told(key: &Key, (value, origin): (Value, Origin)) -> (Value, Origin) {
+    let takes_tables = matches!((key.default)(), Value::Array(_));
+    let found = if takes_tables && value.is_str() { tables::tables(&value) } else { None };
+    (found.map_or(value, |tables| Value::Array(tables.into_iter().map(Value::Table).collect())), origin)
 }
 
 impl Raw {

@@ -122,6 +122,20 @@ fn what_is_printed_reads_back_whatever_is_in_it() {
 }
 
 #[test]
+fn tables_from_the_environment_are_told_as_tables() {
+    // The page draws the outlines that the status has.
+    let region = "{ name = \"lamp\", rect = [0.25, 0.5, 0.25, 0.25] }";
+    let config = check("", &[("HUEFLOW_EDGE__REGION", &format!("[{region}]"))], &[]).unwrap();
+    let told = &config.origins["region"].0;
+    assert_eq!(told.to_string(), format!("[{region}]"));
+    assert!(told.as_array().is_some_and(|tables| tables[0].is_table()), "{told}");
+    let again = check(&config.print_all(), &[], &[]).unwrap();
+    assert_eq!(again.regions, config.regions);
+    let panels = check("", &[("HUEFLOW_EDGE__DISPLAY__PANELS", "none")], &[]).unwrap();
+    assert!(panels.origins["display.panels"].0.is_str(), "a text is told as it is");
+}
+
+#[test]
 fn what_a_new_user_sees_fits_one_screen_and_shows_what_was_changed() {
     let fresh = check("", &[], &[]).unwrap().print();
     assert!(fresh.lines().count() <= 24, "{fresh}");
