@@ -301,6 +301,9 @@ pub struct CmdFlags {
     /// One census now.
     #[arg(long)]
     snapshot: bool,
+    /// Keep the settings after a restart of the device, over its configuration.
+    #[arg(long)]
+    save: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -324,6 +327,7 @@ impl CmdFlags {
             ("method", self.method.clone().map(Into::into)),
             ("census_every", self.census_every.map(Into::into)),
             ("snapshot", self.snapshot.then_some(true.into())),
+            ("save", self.save.then_some(true.into())),
         ];
         values.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
     }

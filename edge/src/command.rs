@@ -1,7 +1,8 @@
 //! What a message on the `cmd` topic asks of a running edge, and what became of it.
 //!
 //! The JSON may come from anyone. It becomes changes that are allowed, or a [`Refusal`]; if one thing in it is wrong, nothing
-//! of it is done. [`Outcomes`] carries what See did with commands back to Send, which puts it into the `status` message.
+//! of it is done. [`Outcomes`] carries what See did with commands back to Send, which puts it into the `status` message and
+//! writes what is to be saved to the disk.
 
 use crate::config;
 use firmware::limits::POINTS_MAX;
@@ -20,7 +21,7 @@ const REFUSALS_MAX: usize = 8;
 /// The longest key or value that a refusal repeats, in bytes: the status is one MQTT message.
 const REPEATED_BYTES_MAX: usize = 80;
 /// The keys of a command.
-const KEYS: &str = "space, lambda, coreset_size, method, census_every and snapshot";
+const KEYS: &str = "space, lambda, coreset_size, method, census_every, snapshot and save";
 
 /// A key, as the configuration calls it, and its new value.
 pub type Change = (&'static str, toml::Value);
@@ -65,6 +66,8 @@ pub struct Command {
     pub census_every_s: Option<f64>,
     /// One census now.
     pub snapshot: bool,
+    /// What it changes stays in force after a restart.
+    pub save: bool,
 }
 
 impl Command {
@@ -108,6 +111,10 @@ impl Command {
                     command.snapshot = value.as_bool().unwrap_or_default();
                     value.as_bool().is_none().then(|| "must be true or false".to_owned())
                 }
+                "save" => {
+                    command.save = value.as_bool().unwrap_or_default();
+                    value.as_bool().is_none().then(|| "must be true or false".to_owned())
+                }
                 _ => Some(format!("no such key; there are {KEYS}")),
             };
             if let Some(reason) = range {
@@ -115,6 +122,9 @@ impl Command {
             }
         }
         command.lambda_q6 = command.lambda_q6.or(command.space.map(Space::default_lambda_q6));
+        if command.save && command.changes().is_empty() {
+            return Err(Refusal::new("save", true, "there is nothing to save: name a setting too"));
+        }
         Ok(command)
     }
 
@@ -153,7 +163,9 @@ impl Command {
 
 #[derive(Debug, Default)]
 struct Inner {
-    in_force: Vec<Change>,
+    /// Each with whether it is saved.
+    in_force: Vec<(Change, bool)>,
+    to_save: Vec<Change>,
     refused: VecDeque<Refusal>,
 }
 
@@ -173,8 +185,12 @@ impl Outcomes {
     pub fn obeyed(&self, command: &Command) {
         let mut inner = self.lock();
         for (key, value) in command.changes() {
-            inner.in_force.retain(|(k, _)| *k != key);
-            inner.in_force.push((key, value));
+            inner.in_force.retain(|((k, _), _)| *k != key);
+            inner.to_save.retain(|(k, _)| *k != key);
+            if command.save {
+                inner.to_save.push((key, value.clone()));
+            }
+            inner.in_force.push(((key, value), false));
         }
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
@@ -195,9 +211,29 @@ impl Outcomes {
         self.changes.load(Ordering::Relaxed)
     }
 
-    /// The keys that commands have changed, with the values in force.
-    pub fn in_force(&self) -> Vec<Change> {
+    /// The keys that commands have changed, with the values in force, and whether they are saved.
+    pub fn in_force(&self) -> Vec<(Change, bool)> {
         self.lock().in_force.clone()
+    }
+
+    /// Has `save` write what is to be saved, if there is anything. What cannot be written is refused, and is in force until
+    /// the edge ends.
+    pub fn save(&self, save: impl FnOnce(&[Change]) -> std::io::Result<()>) {
+        let to_save = std::mem::take(&mut self.lock().to_save);
+        if to_save.is_empty() {
+            return;
+        }
+        match save(&to_save) {
+            Ok(()) => {
+                for (change, is_saved) in &mut self.lock().in_force {
+                    *is_saved |= to_save.contains(change);
+                }
+            }
+            Err(error) => {
+                let why = format!("it cannot be written to the disk ({error}), and is in force until the edge ends");
+                self.refused(Refusal::new("save", true, why));
+            }
+        }
     }
 
     /// The newest refusals, the oldest first.
@@ -233,6 +269,8 @@ mod tests {
     fn bad_commands_are_refused_with_a_reason() {
         for (bad, word) in [
             (&br#"{"lambda": 0}"#[..], "442"),
+            (br#"{"lambda": 30, "save": 1}"#, "true or false"),
+            (br#"{"snapshot": true, "save": true}"#, "name a setting"),
             (br#"{"lambda": 1e999}"#, ""),
             (br#"{"lambda": "50"}"#, "442"),
             (br#"{"snapshot": 1}"#, "true"),
@@ -260,9 +298,32 @@ mod tests {
         assert_eq!((refused.len(), refused.last().map(|r| r.value.as_str())), (REFUSALS_MAX, Some("-19")));
         outcomes.obeyed(&Command { lambda_q6: Some(64), ..Command::default() });
         outcomes.obeyed(&Command { lambda_q6: Some(128), ..Command::default() });
-        assert_eq!(outcomes.in_force(), [("clustering.lambda", toml::Value::Float(2.0))]);
+        assert_eq!(outcomes.in_force(), [(("clustering.lambda", toml::Value::Float(2.0)), false)]);
         assert_eq!(outcomes.changes(), 22);
         let long = Refusal::new("k", "é".repeat(1000), "r");
         assert!(long.value.len() <= REPEATED_BYTES_MAX && long.value.starts_with('é'));
+    }
+
+    #[test]
+    fn what_is_saved_is_said_and_what_the_disk_refuses_is_a_refusal() {
+        let outcomes = Outcomes::default();
+        let obey = |json: &[u8]| outcomes.obeyed(&Command::parse(json).unwrap());
+        obey(br#"{"lambda": 30, "method": "uniform", "save": true}"#);
+        // A later command takes the place of what is not written yet.
+        obey(br#"{"method": "octree"}"#);
+        let mut written = Vec::new();
+        outcomes.save(|changes| {
+            written.extend_from_slice(changes);
+            Ok(())
+        });
+        assert_eq!(written, [("clustering.lambda", toml::Value::Float(30.0))]);
+        let is_saved: Vec<_> = outcomes.in_force().into_iter().map(|((key, _), is_saved)| (key, is_saved)).collect();
+        assert_eq!(is_saved, [("clustering.lambda", true), ("clustering.method", false)]);
+        outcomes.save(|_| panic!("there is nothing to save"));
+        obey(br#"{"lambda": 40, "save": true}"#);
+        outcomes.save(|_| Err(std::io::ErrorKind::StorageFull.into()));
+        let refusal = outcomes.refusals().remove(0);
+        assert!(refusal.key == "save" && refusal.reason.contains("storage space"), "{refusal}");
+        assert_eq!(outcomes.in_force().last().map(|(_, is_saved)| *is_saved), Some(false));
     }
 }

@@ -159,3 +159,50 @@ fn a_site_without_a_bridge_is_said_once() {
     assert_eq!(wrong.stderr().matches("no bridge answers").count(), 1);
     drop(bridge);
 }
+
+/// What a device's status says of a key: its value and where it came from.
+fn in_force(mosquitto: &Mosquitto, device: &str, key: &str) -> Option<(Value, String)> {
+    let status = status(mosquitto, device)?;
+    let entry = &status["config"][key];
+    (status["state"] == "online").then(|| (entry["value"].clone(), entry["from"].as_str().unwrap_or_default().into()))
+}
+
+#[test]
+fn what_a_command_saves_is_in_force_after_a_kill_and_what_it_does_not_save_is_gone() {
+    let (house, mosquitto) = house();
+    let start = || house.edge("pi-4", &["--source", "synthetic:64x48@30", "--census-every", "0"]);
+    let broker = mosquitto.url();
+    let cmd = |more: &[&str]| {
+        let args = [&["cmd", "pi-4", "--mqtt", &broker, "--site", "test"], more].concat();
+        house.run("hueflow-metrics", &args)
+    };
+    let is = |key: &str, value: Value, from: &str| {
+        wait_for(&format!("{key} = {value} ({from})"), LIMIT, || {
+            in_force(&mosquitto, "pi-4", key).filter(|found| *found == (value.clone(), from.into())).map(drop)
+        });
+    };
+    let mut edge = start();
+    is("clustering.lambda", 50.into(), "default");
+    let done = cmd(&["--lambda", "30.5", "--save"]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(cmd(&["--coreset-size", "500"]).status.success());
+    is("clustering.lambda", 30.5.into(), "saved command");
+    is("clustering.coreset_size", 500.into(), "command");
+    edge.kill();
+    let mut edge = start();
+    is("clustering.coreset_size", 1000.into(), "default");
+    is("clustering.lambda", 30.5.into(), "saved command");
+    let spool = house.path("spool-pi-4");
+    let printed = house.run("hueflow-edge", &["print-config", "--spool", &spool.display().to_string()]);
+    assert!(String::from_utf8_lossy(&printed.stdout).contains("lambda = 30.5  # saved command\n"));
+    // A disk that refuses, as a directory in place of the new file does, is an answer; what was saved before stays.
+    std::fs::create_dir(spool.join("saved.new")).unwrap();
+    let refused = cmd(&["--lambda", "20", "--save"]);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && why.contains("cannot be written to the disk"), "{why}");
+    is("clustering.lambda", 20.0.into(), "command");
+    edge.kill();
+    let mut edge = start();
+    is("clustering.lambda", 30.5.into(), "saved command");
+    assert_eq!(edge.stop(), 0, "{}", edge.stderr());
+}

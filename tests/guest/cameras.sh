@@ -1,4 +1,4 @@
-# Runs in the guest: vivid, the kernel's own test camera, in several formats, and a camera of JPEGs; then vivid unplugged
+# Runs in the guest: vivid, the kernel's own test camera, in several formats and with a step that stalls, and a camera of JPEGs; then vivid unplugged
 # under a running edge and plugged in again under another number. Says what it does on the console, where the test reads it.
 . /bin/common.sh
 port=$(fact mqtt)
@@ -23,6 +23,25 @@ for format in YUYV NV12 RGB3; do
   echo "GUEST $name ended with $?"
   cat "/tmp/$name.log"
 done
+
+# A step that stalls for longer than the driver has buffers: one picture a second, and eight seconds. The capture times are
+# the guest's own only if its clock is synchronised.
+mkdir -p /run/systemd/timesync
+touch /run/systemd/timesync/synchronized
+edge stall --source 'v4l2:vivid?width=320&height=180&fps=1&format=YUYV' --frames 9 --log-frames &
+stall=$!
+wait_until "4 frames" grep -q 'frame 3:' /tmp/stall.log
+kill -STOP $(pidof hueflow-edge)
+from=$(now)
+since=$(date +%s)
+passed() { now | awk -v from="$from" -v s="$1" '{ exit !($1 - from >= s) }'; }
+wait_until "a stall" passed 8
+echo "GUEST stalled from $since until $(date +%s)"
+kill -CONT $(pidof hueflow-edge)
+wait $stall
+echo "GUEST stall ended with $?"
+cat /tmp/stall.log
+rm /run/systemd/timesync/synchronized
 
 feed_bars 4
 edge mjpg --source "v4l2:bars?width=640&height=360&format=MJPG" --frames 60
@@ -49,7 +68,6 @@ echo "GUEST unplugging $(ls -d /dev/video[07])"
 echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind
 wait_until "the module to be free" rmmod vivid 2>/dev/null
 from=$(now)
-passed() { now | awk -v from="$from" -v s="$1" '{ exit !($1 - from >= s) }'; }
 wait_until "longer than the watchdog waits" passed 6
 plug 7
 from=$(now)

@@ -20,6 +20,8 @@ const LEDGER_LIMIT: Duration = Duration::from_secs(60);
 const LEVELS: u8 = 4;
 /// An eighth, less what vivid's text covers of some bars.
 const SHARE_MIN: f64 = 0.05;
+/// Seconds between the frames of the camera under a step that stalls.
+const STALL_PERIOD_S: u64 = 1;
 /// After it is plugged in again, the picture is to be back within this.
 const BACK_SECONDS_MAX: f64 = 5.0;
 
@@ -58,6 +60,20 @@ fn are_the_bars(device: &str, clusters: &[([u8; 3], f64)]) {
     }
     // Vivid's text is of the bars' own white and black.
     assert_eq!(clusters.len(), BARS.len(), "{device}: {clusters:?}");
+}
+
+/// The driver fills its buffers at the beginning of a stall. None of these pictures is taken after it: all that are stored
+/// were captured before the stall, or at its end.
+fn no_frame_is_of_the_stall(house: &House, said: &str) {
+    let seconds: Vec<u64> = said.split_whitespace().filter_map(|w| w.parse().ok()).collect();
+    let [since, until] = seconds[..] else { panic!("{said}") };
+    let times = house.query("SELECT captured_at_us FROM reports WHERE device = 'stall' ORDER BY frame");
+    let times: Vec<u64> = times.iter().map(|us| us.parse::<u64>().expect("microseconds") / 1_000_000).collect();
+    println!("captured at {times:?}, stalled from {since} until {until}");
+    assert!(until >= since + 7 && times.len() == 9, "{said}: {times:?}");
+    let is_of_it = |&s: &u64| s > since + STALL_PERIOD_S && s + 2 * STALL_PERIOD_S < until;
+    assert!(!times.iter().any(is_of_it), "{said}: {times:?}");
+    assert!(times[0] <= since && times[8] >= until, "the clock is the guest's own: {said}: {times:?}");
 }
 
 #[test]
@@ -102,7 +118,9 @@ fn a_pis_cameras_are_clustered_into_kafka_and_one_that_was_unplugged_comes_back_
     ended("busy", 0);
     line(&console, "another program is using it");
 
-    let ledger = house.settled_ledger(5, LEDGER_LIMIT);
+    let ledger = house.settled_ledger(6, LEDGER_LIMIT);
+    ended("stall", 0);
+    no_frame_is_of_the_stall(&house, line(&console, "GUEST stalled from"));
     let records = kafka.consume("metrics", "%k %s\n");
     for device in ["yuyv", "nv12", "rgb3", "mjpg"] {
         let count =

@@ -194,13 +194,14 @@ fn judge(before: &Value, after: &Value, command: &Map<String, Value>) -> Option<
         let text = |key: &str| last.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
         return Some(Answer::Refused(format!("{} = {}: {}", text("key"), text("value"), text("reason"))));
     }
+    let is_saved = command.get("save").and_then(Value::as_bool) == Some(true);
+    let from = if is_saved { "saved command" } else { "command" };
     let mut in_force = Map::new();
     for (key, name) in KEYS {
         let Some(wanted) = command.get(key) else { continue };
         let entry = after.get("config")?.get(name)?;
         let value = entry.get("value")?;
-        let is_from_command = entry.get("from").and_then(Value::as_str) == Some("command");
-        if !is_from_command || !is_same(value, wanted) {
+        if entry.get("from").and_then(Value::as_str) != Some(from) || !is_same(value, wanted) {
             return None;
         }
         in_force.insert(key.to_owned(), value.clone());
@@ -306,6 +307,10 @@ mod tests {
         assert_eq!(judge(&before, &status(60.0, "flag", json!([])), command), None, "it was so before");
         let done = judge(&before, &status(60.0, "command", json!([])), command);
         assert_eq!(done, Some(Answer::InForce(json!({ "lambda": 60.0 }).as_object().unwrap().clone())));
+        let save = json!({ "lambda": 60, "save": true });
+        let save = save.as_object().unwrap();
+        assert_eq!(judge(&before, &status(60.0, "command", json!([])), save), None, "it is not on the disk yet");
+        assert!(judge(&before, &status(60.0, "saved command", json!([])), save).is_some());
         let refusal = json!([{ "key": "lambda", "value": "900", "reason": "must be a number from 0.01 to 442" }]);
         let refused = judge(&before, &status(50.0, "default", refusal.clone()), command);
         assert!(matches!(&refused, Some(Answer::Refused(r)) if r.contains("lambda = 900: must be")), "{refused:?}");

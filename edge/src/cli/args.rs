@@ -3,11 +3,11 @@
 //! Help texts are the doc comments here. Numbers that are configuration keys stay text: the configuration checks them, and
 //! its errors name the range.
 
-use crate::cluster;
 use crate::config::{Config, FILE, Origin, Raw, WHOLE_PICTURE};
 use crate::exit::{Failure, Reason};
 use crate::learn::Lesson;
 use crate::spec::{Region, SourceSpec};
+use crate::{cluster, custody};
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -277,6 +277,11 @@ impl RunArgs {
             let panels = self.display.iter().cloned().map(Value::String).collect();
             raw.put("display.panels", Value::Array(panels), Origin::Flag("--display".into()))?;
         }
+        let config = Config::check(raw.clone())?;
+        if !config.keeps_records() {
+            return Ok(config);
+        }
+        raw.add_saved(&custody::spool_dir(&config));
         Ok(Config::check(raw)?)
     }
 }

@@ -23,6 +23,8 @@ pub enum Origin {
     File(PathBuf),
     /// An environment variable.
     Env(String),
+    /// A message on the `cmd` topic that asked to be saved.
+    Saved,
     /// A flag.
     Flag(String),
     /// A message on the `cmd` topic.
@@ -37,6 +39,7 @@ impl fmt::Display for Origin {
             Origin::File(path) => write!(f, "{}", path.display()),
             Origin::Env(name) => f.write_str(name),
             Origin::Flag(flag) => f.write_str(flag),
+            Origin::Saved => f.write_str("saved command"),
             Origin::Command => f.write_str("command"),
         }
     }
@@ -178,6 +181,11 @@ impl Raw {
         Ok(())
     }
 
+    /// Returns true if a flag says `key`.
+    pub(super) fn is_typed(&self, key: &str) -> bool {
+        self.0.get(key).is_some_and(|(_, origin)| matches!(origin, Origin::Flag(_)))
+    }
+
     /// Fills in what `--preset` stands for: over everything of an earlier layer than the preset itself.
     pub(super) fn apply_preset(&mut self) {
         let Some((Value::String(preset), origin)) = self.0.get("clustering.preset").cloned() else { return };
@@ -195,8 +203,9 @@ impl Raw {
                 Origin::Default | Origin::Host => 0,
                 Origin::File(_) => 1,
                 Origin::Env(_) => 2,
-                Origin::Flag(_) => 3,
-                Origin::Command => 4,
+                Origin::Saved => 3,
+                Origin::Flag(_) => 4,
+                Origin::Command => 5,
             };
             if self.0.get(key).is_none_or(|(_, o)| rank(o) < rank(&origin)) {
                 self.0.insert(key.into(), (value, origin.clone()));

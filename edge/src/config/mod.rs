@@ -11,6 +11,7 @@ mod masks;
 mod mqtt;
 mod reference;
 mod regions;
+pub mod saved;
 mod spi;
 mod tables;
 

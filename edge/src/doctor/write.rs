@@ -89,7 +89,7 @@ fn values(host: &Host, config: &Config, seen: &Seen) -> BTreeMap<&'static str, S
     let mut values: BTreeMap<&'static str, Said> = BTreeMap::new();
     for (key, (value, origin)) in &config.origins {
         match origin {
-            Origin::Default | Origin::Host | Origin::Command => {}
+            Origin::Default | Origin::Host | Origin::Saved | Origin::Command => {}
             said => {
                 values.insert(key, (value.clone(), format!("as {said} says")));
             }

@@ -5,7 +5,7 @@
 
 use super::status::{self, Detail};
 use super::{BUSY_PAUSE, REASONS_LOGGED_MAX, STATUS_EVERY, STOP_PATIENCE, Send, next_event};
-use crate::config::Origin;
+use crate::config::{Origin, saved};
 use crate::counters::get;
 use crate::outbox::{Event, Outbox, Unsent};
 use crate::parcel::{Parcel, PictureWay};
@@ -41,6 +41,8 @@ impl Send {
     }
 
     pub(super) fn publish_status(&mut self, state: &str) {
+        // What is said to be saved is on the disk.
+        self.channels.outcomes.save(|changes| saved::store(self.spool.dir(), changes));
         let told = self.changes();
         self.status_due = Instant::now() + STATUS_EVERY;
         if self.is_former {
@@ -78,7 +80,8 @@ impl Send {
         let journal = self.sender.journal().map(|j| j.as_str());
         let (counters, health) = (&*self.channels.counters, self.channels.health.report());
         let mut config = self.config.clone();
-        config.extend(self.channels.outcomes.in_force().into_iter().map(|(k, v)| (k, (v, Origin::Command))));
+        let origin = |is_saved| if is_saved { Origin::Saved } else { Origin::Command };
+        config.extend(self.channels.outcomes.in_force().into_iter().map(|((k, v), saved)| (k, (v, origin(saved)))));
         let refused = self.channels.outcomes.refusals();
         let vitals = Vitals::look(Path::new("/"), Some(self.spool.dir()));
         let is_clock_synchronised = self.channels.clock.is_synchronised();

@@ -2,7 +2,7 @@
 //!
 //! Inputs are a camera's path, number, stable name or card name, and what is asked of it. Results are its pictures without
 //! padding, with the YCbCr variant, the time and the losses that the driver reports, and what each video node is. Of several
-//! pictures that wait, the newest is taken. A picture that the driver marked as damaged is not used. A stream that failed is
+//! pictures that wait, the newest is taken; if the driver had no room for a newer one, the next is waited for. A picture that the driver marked as damaged is not used. A stream that failed is
 //! not tried again: after one time-out or interruption this crate's stream is dead, so it is dropped and the device opened anew.
 
 mod look;
@@ -115,15 +115,22 @@ impl V4l {
     fn take(&mut self) -> Result<(bool, Metadata), String> {
         let (Some(stream), Some(agreed)) = (&mut self.stream, self.agreed) else { return Err("not open".into()) };
         let handle = stream.handle();
-        let mut most = BUFFERS;
+        let is_waiting = || matches!(handle.poll(POLLIN, 0), Ok(1));
+        let (mut most, mut waited) = (BUFFERS, 0);
         let (bytes, meta) = loop {
+            waited += u32::from(is_waiting());
             let (bytes, meta) = CaptureStream::next(stream).map_err(|e| explain(&e))?;
             // If the program is slower than the camera, newer pictures wait in the queue. This one is then lost, and counted
             // as such by its number. A camera that fills a buffer while another is emptied is not followed forever.
-            most -= 1;
-            if most == 0 || !matches!(handle.poll(POLLIN, 0), Ok(1)) {
+            most = most.saturating_sub(1);
+            if most > 0 && is_waiting() {
+                continue;
+            }
+            if !is_stale(waited, age(meta), agreed.rate) {
                 break (bytes, meta);
             }
+            // Every buffer is with the driver again, so the next picture is a new one.
+            (most, waited) = (0, 0);
         };
         // Some drivers leave 0 there, others the whole buffer.
         let used = Some(meta.bytesused as usize).filter(|n| (1..=bytes.len()).contains(n)).unwrap_or(bytes.len());
@@ -255,6 +262,14 @@ fn explain(error: &io::Error) -> String {
     }
 }
 
+/// Whether the newest of `waited` pictures is older than it need be. A driver that has filled every buffer but the one in use
+/// drops what comes after, however long the program stalls. A camera that gives a picture each time it is asked is not waited
+/// for: its picture is younger than one and a half periods of its `rate`, in pictures a second.
+fn is_stale(waited: u32, age: Option<Duration>, rate: f64) -> bool {
+    let fresh = Duration::from_secs_f64(1.5 / rate.max(0.01));
+    waited >= BUFFERS - 1 && age.is_none_or(|age| age > fresh)
+}
+
 /// How long ago it was captured; none if its time stamp is of a clock of the driver's own.
 fn age(meta: &Metadata) -> Option<Duration> {
     if !meta.flags.contains(BufferFlags::TIMESTAMP_MONOTONIC) {
@@ -270,4 +285,26 @@ fn captured_at_us(meta: &Metadata) -> Option<u64> {
     let age = age(meta)?;
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
     Some(wall.saturating_sub(age).as_micros() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_stale_only_if_the_driver_had_no_room_for_a_newer_one() {
+        let ms = |n| Some(Duration::from_millis(n));
+        for (waited, age, rate, stale) in [
+            (3, ms(5_000), 30.0, true),
+            (4, None, 30.0, true),
+            // The step takes three periods each time; the last picture came a moment ago.
+            (3, ms(30), 30.0, false),
+            // In the dark a webcam gives fewer pictures than it says.
+            (0, ms(140), 30.0, false),
+            (2, ms(5_000), 30.0, false),
+            (3, ms(1_400), 1.0, false),
+        ] {
+            assert_eq!(is_stale(waited, age, rate), stale, "{waited} {age:?} {rate}");
+        }
+    }
 }
