@@ -57,8 +57,10 @@ pub fn run(job: &Job) -> Result<(), Failure> {
         std::fs::create_dir_all(dir).map_err(|e| Failure::io(format!("making {}", dir.display()), e))?;
     }
     let (mut frames, mut failed, mut reason) = (0, 0, None);
+    // Files have no capture times to smooth over.
+    let mut calibrator = Calibrator::new(&job.reference, 0);
     for input in &job.inputs {
-        match one_input(job, input, &mut frames) {
+        match one_input(job, input, &mut calibrator, &mut frames) {
             Ok(()) => {}
             Err(Stop::Input(error)) if job.inputs.len() > 1 => {
                 let failure = Failure::from(error);
@@ -98,14 +100,12 @@ impl From<Failure> for Stop {
 }
 
 /// Clusters one input. `frames` counts over all of them.
-fn one_input(job: &Job, input: &SourceSpec, frames: &mut u64) -> Result<(), Stop> {
+fn one_input(job: &Job, input: &SourceSpec, calibrator: &mut Calibrator, frames: &mut u64) -> Result<(), Stop> {
     let never = Arc::new(AtomicBool::new(false));
     let play = Play { fast: true, ..Play::default() };
     let camera = Camera::open(input, job.settings.seed, play, &never, &Child::alone("input", input.to_string()))?;
     let mut camera = camera.masked(&job.masks).divided(&job.regions);
     let mut watched = WatchMemory::new(&job.regions, &job.colours);
-    // Files have no capture times to smooth over.
-    let mut calibrator = Calibrator::new(&job.reference, 0);
     let mut picture = Vec::new();
     let mut more = camera.advance(&never)?;
     while more {

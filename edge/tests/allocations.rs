@@ -6,6 +6,8 @@
 // A test that cannot go on shall say where.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use firmware::reference::{Correct, Outcome};
+use hueflow_edge::camera::reference::{Calibrator, TIME_CONSTANT_US};
 use hueflow_edge::config::{Config, Origin, Raw, ViewChoice};
 use hueflow_edge::counters::Counters;
 use hueflow_edge::health::Child;
@@ -13,7 +15,7 @@ use hueflow_edge::panel::Panel;
 use hueflow_edge::panel::framebuffer::Framebuffer;
 use hueflow_edge::panel::look::Look;
 use hueflow_edge::parcel::{PARCELS_MAX, Parcel};
-use hueflow_edge::see::{See, ToCustody};
+use hueflow_edge::see::{See, ToCustody, open_camera};
 use hueflow_edge::slot::{Slots, Taken, Taker};
 use hueflow_edge::spec::RunOptions;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Stats, StatsAlloc};
@@ -189,6 +191,41 @@ fn a_thousand_frames_with_sixteen_events_take_no_memory() {
     let config = config(&words);
     assert_eq!(config.events.len(), 16);
     assert_nothing("events", count(&config, dir.path()));
+}
+
+#[test]
+fn a_thousand_frames_with_a_reference_take_no_memory() {
+    let _alone = ALONE.lock().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    // A row of patches on the scene's moving background: any colours that it may be brought to.
+    let patch = |n: i64| {
+        let [r, g, b] = [120 + 13 * (n % 3), 120 + 17 * (n % 4), 150 - 19 * (n % 5)];
+        format!("{{rect = [{}, 0.0, 0.04, 0.05], rgb = '#{r:02x}{g:02x}{b:02x}'}}", n as f64 / 24.0)
+    };
+    let patches = format!("[{}]", (0..24).map(patch).collect::<Vec<_>>().join(","));
+    for correct in ["off", "gain", "matrix"] {
+        let words = [
+            ("camera.source", "synthetic:160x120@30".into()),
+            ("camera.fast", true.into()),
+            ("send.census_every", 0.into()),
+            ("send.video", "all".into()),
+            ("display.view", "side-by-side".into()),
+            ("mask", "[{rect = [0.4, 0.4, 0.1, 0.1]}]".into()),
+            ("reference.patches", patches.clone().into()),
+            ("reference.correct", correct.into()),
+        ];
+        let config = config(&words);
+        let mut calibrator = Calibrator::new(&config.reference, TIME_CONSTANT_US);
+        let mut camera = open_camera(&config, &Arc::default(), &Child::alone("camera", "test")).unwrap();
+        assert!(camera.advance(&AtomicBool::new(false)).unwrap());
+        let outcome = calibrator.see(&camera.frame().unwrap()).unwrap();
+        assert_eq!(
+            outcome,
+            Correct::from_word(correct).map(Outcome::Done),
+            "the patches are such that there is something to do"
+        );
+        assert_nothing(correct, count(&config, dir.path()));
+    }
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl Calibrator {
             Outcome::Done(way) if self.logged.way.replace(way) == Some(way) => {}
             Outcome::Done(Correct::Off) => {}
             Outcome::Done(way) if way == self.asked => {
-                log::info!("colours are corrected by {} from {} patches", way.word(), self.names.len());
+                log::info!("colours are corrected by {} (reference patches: {})", way.word(), self.names.len());
             }
             Outcome::Done(way) => log::warn!(
                 "frame {frame}: the reference patches do not decide a {}: their colours are too much alike. Colours are \

@@ -1,6 +1,6 @@
 //! Digest: the machine over stills, a clip and a drawn scene, a line of hexadecimal numbers a frame.
 //!
-//! The caller lends 425 KiB of memory (a histogram of 4 bits a channel, frames of 160x120, coresets of 256 points, a table of
+//! The caller lends 410 KiB of memory (a histogram of 4 bits a channel, frames of 160x120, coresets of 256 points, a table of
 //! named colours) and receives the lines. There is no std and no format string: the bare images print the lines, and a test on the host
 //! computes them from this same file.
 //!
@@ -113,7 +113,6 @@ pub struct Memory {
     region_spans: [Span; CLIP_HEIGHT * REGION_SPANS],
     /// Of the first region.
     region_labels: [[u32; CLUSTERS_MAX]; 1],
-    reference: Reference,
 }
 
 impl Memory {
@@ -128,7 +127,6 @@ impl Memory {
         region_ends: [0; CLIP_HEIGHT * PATCHES.len()],
         region_spans: [Span { start: 0, end: 0 }; CLIP_HEIGHT * REGION_SPANS],
         region_labels: [[0; CLUSTERS_MAX]; 1],
-        reference: Reference::EMPTY,
     };
 }
 
@@ -229,14 +227,15 @@ fn digest_cielab(memory: &mut Memory, write: &mut dyn FnMut(&[u8])) -> Option<()
 /// The lines of a clip whose colours are corrected: how is what the correction was.
 #[inline(never)]
 fn digest_reference(memory: &mut Memory, write: &mut dyn FnMut(&[u8])) -> Option<()> {
-    let Memory { features, points, merges, bytes, region_ends, region_spans, reference, .. } = memory;
+    let Memory { features, points, merges, bytes, region_ends, region_spans, .. } = memory;
     let (bytes, row) = bytes.split_at_mut_checked(CLIP_SIZES.bytes)?;
     let workspace = Workspace::in_slices(&CLIP_CAPACITY, features, points, merges, bytes).ok()?;
     let settings = Settings { coreset_size: CORESET_SIZE, ..Settings::default() };
     let mut node = Node::new(settings, workspace).ok()?;
     let patches = spans_of(PATCHES.map(|(polygon, _)| polygon), region_ends, region_spans)?;
     for correct in [Correct::Off, Correct::Gain, Correct::Matrix] {
-        *reference = Reference::new(correct, &PATCHES.map(|(_, rgb)| Lab::of_rgb(rgb)), TIME_CONSTANT_US);
+        // On the stack: a step has room there that it needs only for regions and names.
+        let mut reference = Reference::new(correct, &PATCHES.map(|(_, rgb)| Lab::of_rgb(rgb)), TIME_CONSTANT_US);
         node.forget();
         for (n, rgb) in (0..).zip(CLIP.chunks_exact(CLIP_WIDTH * CLIP_HEIGHT * 3)).take(REFERENCE_FRAMES) {
             let mut frame = Frame::rgb(CLIP_WIDTH, CLIP_HEIGHT, rgb).ok()?;
