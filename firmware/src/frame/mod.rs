@@ -1,98 +1,25 @@
 //! A frame: a camera's buffer, borrowed and read row by row as RGB.
 //!
-//! Inputs are a driver's buffer and the description of its layout; results are rows of RGB bytes, with the frame's
-//! number and capture time. RGB buffers are read in place, and other layouts are converted into a row buffer that the
-//! caller lends. A frame is never copied as a whole. [`Frame::new`] checks the length of the buffer once, so no row
+//! Inputs are a driver's buffer and the description of its layout; results are rows of RGB bytes (`rows.rs`), with the frame's
+//! number and capture time. A frame is never copied as a whole. [`Frame::new`] checks the length of the buffer once, so no row
 //! reads past its end. A frame may have a mask: pixels that nobody may see are black in its rows and counted nowhere. It may
-//! have regions, parts of the picture that are reported by themselves. It may have a correction: then [`Frame::counted_row`], which
-//! all code reads that counts, clusters and labels, has corrected colours, and [`Frame::row`] those that were captured.
+//! have regions, parts of the picture that are reported by themselves. It may have a correction: then
+//! [`Frame::counted_row`], which all code reads that counts, clusters and labels, has corrected colours, and [`Frame::row`]
+//! those that were captured.
 
+mod layout;
 pub mod polygon;
 pub mod regions;
+mod rows;
 mod spans;
 
+pub use layout::Layout;
 pub use regions::RegionMap;
 pub use spans::{Span, SpanMap};
 
 use crate::color::Correction;
-use crate::kernel::ycbcr;
 pub use crate::kernel::ycbcr::Yuv;
 use crate::limits::{PIXELS_MAX, REGIONS_MAX, WIDTH_PX_MAX};
-
-/// How the bytes of a frame lie in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Layout {
-    /// Three bytes a pixel: red, green, blue.
-    Rgb24,
-    /// Three bytes a pixel: blue, green, red.
-    Bgr24,
-    /// One byte of luma a pixel.
-    Grey,
-    /// Two pixels in four bytes: Y0 Cb Y1 Cr (V4L2's YUYV).
-    Yuyv,
-    /// Two pixels in four bytes: Cb Y0 Cr Y1 (V4L2's UYVY).
-    Uyvy,
-    /// A plane of Y, then a plane of interleaved Cb and Cr at half size both ways.
-    Nv12,
-    /// As [`Layout::Nv12`], with Cr before Cb.
-    Nv21,
-    /// Planes of Y, Cb and Cr; the chroma planes are `1 << h` times narrower and `1 << v` times lower.
-    Planar {
-        /// Horizontal chroma subsampling, as a shift: 0 or 1 (2 for 4:1:1).
-        h: u8,
-        /// Vertical chroma subsampling, as a shift: 0 or 1.
-        v: u8,
-    },
-}
-
-impl Layout {
-    /// Planar 4:2:0, the layout of most video (`YU12`, y4m's `C420`).
-    pub const I420: Layout = Layout::Planar { h: 1, v: 1 };
-
-    /// Bytes of a row of the first plane without padding.
-    pub const fn row_bytes(self, width: usize) -> usize {
-        match self {
-            Layout::Rgb24 | Layout::Bgr24 => width * 3,
-            Layout::Yuyv | Layout::Uyvy => width.div_ceil(2) * 4,
-            Layout::Grey | Layout::Nv12 | Layout::Nv21 | Layout::Planar { .. } => width,
-        }
-    }
-
-    /// Bytes of a whole frame whose first plane has rows of `stride` bytes. Chroma planes have rows of `stride` bytes
-    /// (NV12 and NV21), or of `stride` divided by the subsampling and rounded up (planar). Saturates at `usize::MAX`, which is
-    /// longer than any buffer.
-    pub const fn frame_bytes(self, stride: usize, height: usize) -> usize {
-        let luma = stride.saturating_mul(height);
-        let chroma = match self {
-            Layout::Rgb24 | Layout::Bgr24 | Layout::Grey | Layout::Yuyv | Layout::Uyvy => 0,
-            Layout::Nv12 | Layout::Nv21 => stride.div_ceil(2).saturating_mul(2).saturating_mul(height.div_ceil(2)),
-            Layout::Planar { h, v } => thinned(stride, h).saturating_mul(2).saturating_mul(thinned(height, v)),
-        };
-        luma.saturating_add(chroma)
-    }
-
-    /// Pixels in a row that share their chroma: a crop without conversion starts at a multiple of this.
-    pub const fn chroma_width(self) -> usize {
-        match self {
-            Layout::Rgb24 | Layout::Bgr24 | Layout::Grey => 1,
-            Layout::Yuyv | Layout::Uyvy | Layout::Nv12 | Layout::Nv21 => 2,
-            Layout::Planar { h, .. } => 1 << if h < 3 { h } else { 2 },
-        }
-    }
-
-    /// Returns true if the chroma subsampling is one that cameras or decoders produce.
-    const fn is_known(self) -> bool {
-        !matches!(self, Layout::Planar { h: 3.., .. } | Layout::Planar { v: 2.., .. })
-    }
-}
-
-/// Number of chroma samples for `n` luma samples: `n` divided by `1 << shift`, rounded up.
-const fn thinned(n: usize, shift: u8) -> usize {
-    match 1usize.checked_shl(shift as u32) {
-        Some(one_of) => n.div_ceil(one_of),
-        None => 1,
-    }
-}
 
 /// Why a buffer and its description do not form a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -350,105 +277,6 @@ impl<'a> Frame<'a> {
             None => &self.whole_row,
             Some((map, false)) => map.row(y),
             Some((map, true)) => map.row(self.height.wrapping_sub(1 + y)),
-        }
-    }
-
-    /// Row `y` as `3 * width` RGB bytes, as captured; masked pixels are black. An RGB frame without a mask returns its own bytes; others
-    /// are written into `scratch`. Returns an empty slice if `y` is outside the frame, or if `scratch` is needed and too
-    /// short.
-    pub fn row<'s>(&self, y: usize, scratch: &'s mut [u8]) -> &'s [u8]
-    where
-        'a: 's,
-    {
-        if self.visible.is_none() || y >= self.height {
-            return self.captured_row(y, scratch);
-        }
-        let Some(out) = self.copied_row(y, scratch) else { return &[] };
-        let mut column = 0;
-        for span in self.visible_spans(y) {
-            let columns = span.columns();
-            out.get_mut(column * 3..columns.start * 3).unwrap_or(&mut []).fill(0);
-            column = columns.end;
-        }
-        out.get_mut(column * 3..).unwrap_or(&mut []).fill(0);
-        out
-    }
-
-    /// Row `y` as it is counted: as [`Frame::row`], but corrected, for code that only reads [`Frame::visible_spans`]. Pixels
-    /// outside of these have any colour.
-    pub fn counted_row<'s>(&self, y: usize, scratch: &'s mut [u8]) -> &'s [u8]
-    where
-        'a: 's,
-    {
-        let Some(correction) = self.correction else { return self.captured_row(y, scratch) };
-        let Some(out) = self.copied_row(y, scratch) else { return &[] };
-        let pixels = out.as_chunks_mut::<3>().0;
-        for span in self.visible_spans(y) {
-            correction.apply(pixels.get_mut(span.columns()).unwrap_or(&mut []));
-        }
-        out
-    }
-
-    /// Row `y` as it was captured, masked pixels too.
-    pub(crate) fn captured_row<'s>(&self, y: usize, scratch: &'s mut [u8]) -> &'s [u8]
-    where
-        'a: 's,
-    {
-        if y >= self.height {
-            return &[];
-        }
-        let y = self.top + if self.upside_down { self.height - 1 - y } else { y };
-        let bytes = self.width * 3;
-        if self.layout == Layout::Rgb24 {
-            let start = y * self.stride + self.left * 3;
-            return self.data.get(start..start + bytes).unwrap_or(&[]);
-        }
-        let Some(out) = scratch.get_mut(..bytes) else { return &[] };
-        self.convert(y, out);
-        out
-    }
-
-    /// Row `y` as it was captured, written into `scratch`. None if there is no such row or no room.
-    fn copied_row<'s>(&self, y: usize, scratch: &'s mut [u8]) -> Option<&'s mut [u8]> {
-        let out = scratch.get_mut(..self.width * 3).filter(|_| y < self.height)?;
-        if self.layout == Layout::Rgb24 {
-            out.iter_mut().zip(self.captured_row(y, &mut [])).for_each(|(to, from)| *to = *from);
-        } else {
-            self.captured_row(y, out);
-        }
-        Some(out)
-    }
-
-    /// Converts row `y` of the buffer, from the frame's left border on.
-    fn convert(&self, y: usize, out: &mut [u8]) {
-        // No padding is converted: a whole number of chroma samples is to the left.
-        let line = self.data.get(y * self.stride + self.layout.row_bytes(self.left)..).unwrap_or(&[]);
-        let (pixels, _) = out.as_chunks_mut::<3>();
-        match self.layout {
-            Layout::Rgb24 | Layout::Bgr24 => {
-                for (px, c) in pixels.iter_mut().zip(line.as_chunks::<3>().0) {
-                    *px = [c[2], c[1], c[0]];
-                }
-            }
-            Layout::Grey => {
-                for (px, &l) in pixels.iter_mut().zip(line) {
-                    *px = [l, l, l];
-                }
-            }
-            Layout::Yuyv => ycbcr::yuyv(self.yuv, line, pixels),
-            Layout::Uyvy => ycbcr::uyvy(self.yuv, line, pixels),
-            Layout::Nv12 | Layout::Nv21 => {
-                let start = self.stride * self.rows + (y / 2) * self.stride.next_multiple_of(2) + self.left;
-                let chroma = self.data.get(start..).unwrap_or(&[]);
-                let convert = if self.layout == Layout::Nv12 { ycbcr::nv12 } else { ycbcr::nv21 };
-                convert(self.yuv, line, chroma, pixels);
-            }
-            Layout::Planar { h, v } => {
-                let (cs, ch) = (thinned(self.stride, h), thinned(self.rows, v));
-                let cb = self.stride * self.rows + (y >> v) * cs + (self.left >> h);
-                let (cb, cr) = (self.data.get(cb..).unwrap_or(&[]), self.data.get(cb + cs * ch..).unwrap_or(&[]));
-                ycbcr::planar(self.yuv, line, cb, cr, h, pixels);
-            }
         }
     }
 }
