@@ -58,7 +58,11 @@ fn a_bar_ends_where_its_edge_was_last_heard() {
         ("part.hear('1', 40, 'offline'), part.hear('1', 60, 'online')", "", "10 100 now"),
         // Another boot: the one before was last heard at 40.
         ("part.hear('1', 40, 'online'), part.hear('2', 70, 'online')", "", "10 40 open"),
-        ("part.hear('1', 40, 'online'), part.hear('2', 70, 'online')", ", change('2', 3, 'begin', 80)", "10 40 open,80 100 now"),
+        (
+            "part.hear('1', 40, 'online'), part.hear('2', 70, 'online')",
+            ", change('2', 3, 'begin', 80)",
+            "10 40 open,80 100 now",
+        ),
         // Of a boot that this page did not hear, no more is known than the next change.
         ("part.hear('2', 70, 'online')", ", change('2', 3, 'begin', 80)", "10 80 open,80 100 now"),
         ("part.hear('2', 70, 'online')", "", "10 12 open"),
@@ -83,7 +87,8 @@ fn an_event_of_an_edge_that_was_killed_has_an_open_end() {
     edge.kill();
     browser.wait_until("that it is offline", "document.getElementById('state').textContent === 'stream interrupted'");
     for range in ["live", "10 min"] {
-        let button = format!("[...document.querySelectorAll('.history button')].find(b => b.textContent === '{range}')");
+        let button =
+            format!("[...document.querySelectorAll('.history button')].find(b => b.textContent === '{range}')");
         browser.value(&format!("{button}.click()"));
         browser.wait_until("the range", &format!("{button}.getAttribute('aria-pressed') === 'true'"));
         browser.wait_until("the open end", &format!("{ends} === 'open'"));
