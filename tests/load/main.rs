@@ -8,6 +8,7 @@ mod contender;
 mod fleet;
 mod publish;
 mod scene;
+mod slider;
 mod table;
 mod topic;
 
@@ -33,6 +34,8 @@ pub struct Args {
     only: String,
     /// Devices of a fleet, which is then all that is run; 0: none.
     fleet: usize,
+    /// Moves of the what-if slider, which is then all that is run; 0: none.
+    slider: usize,
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
@@ -46,6 +49,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
         out: None,
         only: String::new(),
         fleet: 0,
+        slider: 0,
     };
     while let Some(word) = words.next() {
         let text = words.next().ok_or(format!("{word} wants a value"))?;
@@ -60,6 +64,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
             "--out" => args.out = Some(text.into()),
             "--only" => args.only = text,
             "--fleet" => args.fleet = number()?.clamp(1, 5_000) as usize,
+            "--slider" => args.slider = number()?.clamp(1, 1_000) as usize,
             _ => return Err(format!("unknown argument {word}")),
         }
     }
@@ -79,6 +84,10 @@ fn perform(name: &str, stage: &Stage<'_>, args: &Args) -> Figures {
 }
 
 fn run(args: &Args) {
+    if args.slider > 0 {
+        print!("{}", slider::run(args.slider));
+        return;
+    }
     let dir = tempfile::TempDir::with_prefix("hueflow-load-").expect("a temporary folder");
     let kafka = Kafka::start("4", dir.path());
     if args.fleet > 0 {

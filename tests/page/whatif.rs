@@ -55,11 +55,16 @@ fn the_slider_redraws_palette_and_knife_and_the_device_confirms_what_is_applied(
             "(s => {{ s.value = {step}; s.dispatchEvent(new Event('input')) }})(document.getElementById('lambda-slider'))"
         )
     };
+    let observe = "window.seen = [], new MutationObserver(() => { const { lambda, exact } = document.getElementById('whatif-note').dataset; \
+                   window.seen.push(lambda + ' ' + exact) }).observe(document.getElementById('whatif-note'), { attributes: true })";
+    browser.value(observe);
     browser.value(&slide(150));
     browser.wait_until("the knife for lambda 94", &shown("94", ""));
     let fewer = browser.value(colours).as_u64().unwrap();
     assert!(fewer < before, "{before} colours with lambda 50, {fewer} with 94");
     browser.wait_until("the exact silhouette", &shown("94", "true"));
+    let seen = browser.value("[...new Set(window.seen.filter(s => s.startsWith('94 ')))].join()");
+    assert_eq!(seen, "94 false,94 true", "an estimate at once, and then the exact answer");
 
     browser.wait_until("that commands are on", "!document.getElementById('apply').disabled");
     browser.value("document.getElementById('apply').click()");

@@ -104,8 +104,15 @@ impl Scene {
         let report = node.step(&frame, &mut clock, &mut rng).map_err(|e| text(&e))?.clone();
         let centroids: Vec<[u16; 3]> = report.palette.iter().map(|s| s.rgb_q6).collect();
         let places = places(self.space, &centroids);
-        let label = |s: &Sample| nearest(self.space.of_rgb(s.rgb), &places);
-        let samples = self.samples.iter().map(|s| Sample { label: label(s), ..*s }).collect();
+        // The engine has labelled the pixels of each colour. Colours that a thinned scene leaves out are labelled here.
+        let (labels, thinned, mut seen) = (node.labels(), u64::from(self.thinned), 0u64);
+        let label = |s: &Sample| {
+            let before = seen.div_ceil(thinned);
+            seen += u64::from(s.count);
+            let engine = labels.get(before as usize).filter(|_| seen.div_ceil(thinned) > before);
+            engine.copied().unwrap_or_else(|| nearest(self.space.of_rgb(s.rgb), &places))
+        };
+        let samples = self.samples.iter().scan(label, |label, s| Some(Sample { label: label(s), ..*s })).collect();
         let palette = centroids.iter().map(|&c| rgb8(c)).collect();
         let ids = (0..centroids.len() as u32).collect();
         Ok(Clustered { report, colours: Colours { frame: 0, samples, ids, palette, space: self.space } })
@@ -172,5 +179,10 @@ mod tests {
         assert_eq!(scene.thinned, 4);
         let shown: usize = scene.visible.iter().map(|s| s.pixels()).sum();
         assert_eq!(shown, 1_000_000);
+        let clustered = scene.cluster(50 * 64).unwrap();
+        let centroids: Vec<[u16; 3]> = clustered.report.palette.iter().map(|s| s.rgb_q6).collect();
+        for s in clustered.colours.samples.iter().step_by(997) {
+            assert_eq!(s.label, nearest(Space::Rgb.of_rgb(s.rgb), &centroids), "{s:?}");
+        }
     }
 }

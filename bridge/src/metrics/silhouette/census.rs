@@ -94,8 +94,14 @@ pub fn places(space: Space, centroids_q6: &[[u16; 3]]) -> Vec<[u16; 3]> {
 
 /// The label of the place nearest to where a colour lies, the lowest on a tie.
 pub fn nearest(point: [u16; 3], places: &[[u16; 3]]) -> u8 {
-    let best = places.iter().enumerate().min_by_key(|(label, place)| (distance2_q12(point, **place), *label));
-    best.map_or(0, |(label, _)| u8::try_from(label).unwrap_or(u8::MAX))
+    let (mut best, mut least) = (0, None);
+    for (label, place) in places.iter().enumerate() {
+        let distance2 = distance2_q12(point, *place);
+        if least.is_none_or(|least| distance2 < least) {
+            (best, least) = (label, Some(distance2));
+        }
+    }
+    u8::try_from(best).unwrap_or(u8::MAX)
 }
 
 /// The colours of a picture whose labels are given: both row-major, three bytes and one byte a pixel.

@@ -16,7 +16,7 @@ pub mod sheet;
 
 use firmware::color::Space;
 use firmware::kernel::{self, TILE, Tile};
-use ndarray::{Array2, s};
+use ndarray::{Array2, ArrayBase, DataMut, Ix2, s};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -254,7 +254,7 @@ impl Sorted {
 }
 
 /// Adds a tile's sums to the column of a cluster.
-fn add(sums: &mut Array2<f64>, part: &Part, cluster: usize, more: &[f32; TILE]) {
+fn add(sums: &mut ArrayBase<impl DataMut<Elem = f64>, Ix2>, part: &Part, cluster: usize, more: &[f32; TILE]) {
     let column = sums.slice_mut(s![part.first..part.first + part.len, cluster]);
     column.into_iter().zip(more).for_each(|(sum, &more)| *sum += f64::from(more));
 }

@@ -6,13 +6,14 @@
 
 use super::{ClusterScore, Sample, Silhouette, SilhouetteError, Sorted, TILE, Tile, add, pair_sums};
 use firmware::color::Space;
-use ndarray::Array2;
+use ndarray::{Array2, ArrayViewMut2, Axis};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Pixels that each cluster is drawn at least: fewer would not draw a knife.
-const CLUSTER_PIXELS_MIN: usize = 24;
+/// Pixels that each cluster is drawn at least: fewer would not draw a knife. With many clusters these would be most of all, so
+/// that each then has the smaller number.
+const CLUSTER_PIXELS_MIN: (usize, usize) = (8, 24);
 /// Standard errors of a bound that holds in 95 of 100 cases.
 const ERRORS_OF_BOUND: f64 = 1.96;
 
@@ -44,10 +45,12 @@ pub fn estimate(
     let mut rng = StdRng::seed_from_u64(0);
     // (place in the sorted order, draws), by cluster.
     let mut drawn: Vec<(usize, u32)> = Vec::new();
+    let (least, most) = CLUSTER_PIXELS_MIN;
+    let cluster_min = (pixels_max / sorted.clusters.len() / 2).clamp(least, most);
     let (mut clusters, mut is_full) = (Vec::new(), Vec::new());
     for (c, cluster) in sorted.clusters.iter().enumerate() {
         let share = (pixels_max as f64 * cluster.pixels as f64 / pixels as f64).round() as usize;
-        let wanted = share.max(CLUSTER_PIXELS_MIN);
+        let wanted = share.max(cluster_min);
         is_full.push(cluster.range.len() <= wanted);
         let before = drawn.len();
         if cluster.range.len() <= wanted {
@@ -69,7 +72,7 @@ pub fn estimate(
         }
         clusters.extend(std::iter::repeat_n(c, drawn.len() - before));
     }
-    let sums = distance_sums(&sorted, samples, &drawn, cancel);
+    let sums = distance_sums(&sorted, samples, space, &drawn, cancel);
     if cancel.load(Ordering::Relaxed) {
         return Err(SilhouetteError::Cancelled);
     }
@@ -94,25 +97,52 @@ pub fn estimate(
     Ok(Estimate { samples: drawn, silhouette, error_bound: ERRORS_OF_BOUND * variance.sqrt(), drawn: count })
 }
 
-/// For each drawn colour (rows) the sums of its distances to the pixels of each cluster (columns).
-fn distance_sums(sorted: &Sorted, samples: &[Sample], drawn: &[(usize, u32)], cancel: &AtomicBool) -> Array2<f64> {
+/// For each drawn colour (rows) the sums of its distances to the pixels of each cluster (columns). Each thread has rows of its
+/// own, so the result does not depend on their number.
+fn distance_sums(
+    sorted: &Sorted,
+    samples: &[Sample],
+    space: Space,
+    drawn: &[(usize, u32)],
+    cancel: &AtomicBool,
+) -> Array2<f64> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let rows_each = drawn.len().div_ceil(TILE).div_ceil(threads).max(1) * TILE;
     let mut sums = Array2::zeros((drawn.len(), sorted.clusters.len()));
-    for (t, rows) in drawn.chunks(TILE).enumerate() {
-        if cancel.load(Ordering::Relaxed) {
-            break;
+    std::thread::scope(|scope| {
+        for (mut sums, drawn) in sums.axis_chunks_iter_mut(Axis(0), rows_each).zip(drawn.chunks(rows_each)) {
+            scope.spawn(move || {
+                for (t, rows) in drawn.chunks(TILE).enumerate() {
+                    if cancel.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let rows = rows.iter().map(|(i, _)| space.of_rgb(samples[sorted.order[*i]].rgb));
+                    sums_of_tile(sorted, t * TILE, rows, &mut sums);
+                }
+            });
         }
-        let mut tile = Tile { red: [0.0; TILE], green: [0.0; TILE], blue: [0.0; TILE], weight: [0.0; TILE] };
-        for (at, (i, _)) in rows.iter().enumerate() {
-            [tile.red[at], tile.green[at], tile.blue[at]] = samples[sorted.order[*i]].rgb.map(f32::from);
-        }
-        let place = super::Part { cluster: 0, first: t * TILE, len: rows.len(), tile };
-        for columns in &sorted.parts {
-            let (mut row_sums, mut unused) = ([0.0; TILE], [0.0; TILE]);
-            pair_sums(&place.tile, &columns.tile, &mut row_sums, &mut unused);
-            add(&mut sums, &place, columns.cluster, &row_sums);
-        }
-    }
+    });
     sums
+}
+
+/// The same for up to [`TILE`] colours, given where they lie; the first one's row is `first`.
+fn sums_of_tile(
+    sorted: &Sorted,
+    first: usize,
+    rows: impl ExactSizeIterator<Item = [u16; 3]>,
+    sums: &mut ArrayViewMut2<'_, f64>,
+) {
+    let len = rows.len();
+    let mut tile = Tile { red: [0.0; TILE], green: [0.0; TILE], blue: [0.0; TILE], weight: [0.0; TILE] };
+    for (at, point) in rows.enumerate() {
+        [tile.red[at], tile.green[at], tile.blue[at]] = point.map(|v| f32::from(v) / 64.0);
+    }
+    let place = super::Part { cluster: 0, first, len, tile };
+    for columns in &sorted.parts {
+        let (mut row_sums, mut unused) = ([0.0; TILE], [0.0; TILE]);
+        pair_sums(&place.tile, &columns.tile, &mut row_sums, &mut unused);
+        add(sums, &place, columns.cluster, &row_sums);
+    }
 }
 
 #[cfg(test)]
@@ -149,6 +179,24 @@ mod tests {
             let near = samples.iter().zip(&want.values).filter(|(o, _)| (o.rgb, o.label) == (s.rgb, s.label));
             assert!(near.into_iter().any(|(_, w)| (v - w).abs() < 1e-6), "{s:?}");
         }
+    }
+
+    #[test]
+    fn distances_are_those_of_the_space() {
+        let samples = cloud(3_000);
+        let never = AtomicBool::new(false);
+        let want = crate::metrics::silhouette::exact_until(&samples, Space::Cielab, 1, &never).unwrap();
+        let got = estimate(&samples, Space::Cielab, 1_000, &never).unwrap();
+        for (s, v) in got.samples.iter().zip(&got.silhouette.values) {
+            let near = samples.iter().zip(&want.values).filter(|(o, _)| (o.rgb, o.label) == (s.rgb, s.label));
+            assert!(near.into_iter().any(|(_, w)| (v - w).abs() < 1e-4), "{s:?}: {v}");
+        }
+        assert!(
+            (got.silhouette.score - want.score).abs() <= 2.0 * got.error_bound,
+            "{} {}",
+            got.silhouette.score,
+            want.score
+        );
     }
 
     #[test]
