@@ -81,12 +81,12 @@ fn the_example_tells_another_shade_from_another_light() {
     assert!(reference.unwrap() < 0.1 && share == 1.0 && de00 < 1.5, "{reference:?} {share} {de00}");
     let (reference, share, de00) = said(&off, &lamp);
     println!("as captured: reference {reference:?}, share {share}, de00 {de00}");
-    assert!(reference.unwrap() > 10.0 && share < 0.5, "{reference:?} {share} {de00}");
+    assert!(reference.unwrap() > 10.0 && de00 > 8.0, "{reference:?} {share} {de00}");
 
     for light in [[1.0; 3], LAMP] {
         let (_, share, de00) = said(&gain, &scene(OTHER_DYE, light));
         println!("another dye: share {share}, de00 {de00}");
-        assert!(share > 0.5 && (4.0..8.0).contains(&de00), "{share} {de00}");
+        assert!(share > 0.5 && (7.0..9.0).contains(&de00), "{share} {de00}");
     }
 }
 
