@@ -60,15 +60,30 @@ fn export(store: &Path, flags: &[&str]) -> Output {
     Command::new(METRICS).arg("export").arg("--store").arg(store).args(flags).output().unwrap()
 }
 
+/// The names of the files in a folder. SQLite's own come and go.
+fn files(dir: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(dir).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|n| !n.starts_with("store.db-")).collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn a_file_is_whole_or_not_there() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
+    // A file of a like name is somebody else's. A link leads to the file.
+    std::fs::write(dir.path().join("reports.csv.part"), "mine").unwrap();
     let out = dir.path().join("reports.csv");
     let to = out.to_str().unwrap();
+    std::os::unix::fs::symlink("real.csv", &out).unwrap();
+    std::fs::write(dir.path().join("real.csv"), "old").unwrap();
+    let before = files(dir.path());
     assert!(export(&store, &["--out", to]).status.success());
-    let text = std::fs::read_to_string(&out).unwrap();
+    let text = std::fs::read_to_string(dir.path().join("real.csv")).unwrap();
     assert_eq!(text.lines().count(), 21);
+    assert!(out.is_symlink());
+    assert_eq!(std::fs::read_to_string(dir.path().join("reports.csv.part")).unwrap(), "mine");
     let piped = export(&store, &["--table", "reports", "--format", "csv", "--device", "garden"]);
     assert_eq!(String::from_utf8(piped.stdout).unwrap(), text);
     // A failure leaves the old file, and no part of a new one.
@@ -80,7 +95,7 @@ fn a_file_is_whole_or_not_there() {
         .unwrap();
     assert!(!full.status.success());
     assert_eq!(std::fs::read_to_string(&out).unwrap(), text);
-    assert!(!dir.path().join("reports.csv.part").exists());
+    assert_eq!(files(dir.path()), before);
 }
 
 #[test]
@@ -92,7 +107,7 @@ fn flags_that_do_not_fit_and_devices_that_are_not_there_are_named() {
         (&["--from", "2026-01-02", "--to", "2026-01-01"], 2, "--from must be before --to"),
         (&["--since", "yesterday"], 2, "`yesterday`"),
         (&["--device", "gardn"], 66, "the store has no device gardn; it has: garden"),
-        (&["--out", "/nowhere/x.csv"], 74, "/nowhere/x.csv.part"),
+        (&["--out", "/nowhere/x.csv"], 74, "/nowhere/x.csv.part-"),
     ] {
         let output = export(&store, flags);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

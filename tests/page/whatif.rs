@@ -65,6 +65,18 @@ fn the_slider_redraws_palette_and_knife_and_the_device_confirms_what_is_applied(
     browser.wait_until("the exact silhouette", &shown("94", "true"));
     let seen = browser.value("[...new Set(window.seen.filter(s => s.startsWith('94 ')))].join()");
     assert_eq!(seen, "94 false,94 true", "an estimate at once, and then the exact answer");
+    // An estimate that takes long is shown all the same, before the exact answer.
+    let slow = "window.quick = window.fetch, window.fetch = async (url, options) => { \
+                if (String(url).includes('exact=0')) await new Promise(done => setTimeout(done, 1500)); \
+                return window.quick(url, options) }, 0";
+    browser.value(slow);
+    browser.value(&slide(140));
+    browser.wait_until("the exact silhouette", &shown("77", "true"));
+    let seen = browser.value("[...new Set(window.seen.filter(s => s.startsWith('77 ')))].join()");
+    assert_eq!(seen, "77 false,77 true", "a slow estimate, and then the exact answer");
+    browser.value("window.fetch = window.quick, 0");
+    browser.value(&slide(150));
+    browser.wait_until("the knife for lambda 94 again", &shown("94", ""));
 
     browser.wait_until("that commands are on", "!document.getElementById('apply').disabled");
     browser.value("document.getElementById('apply').click()");

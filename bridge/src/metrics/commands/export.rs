@@ -1,7 +1,7 @@
 //! `hueflow-metrics export`: a table of the store as CSV, JSON lines or Parquet.
 //!
-//! A file is written beside its name and renamed when it is whole, so that nobody takes a part of it for all. A reader of
-//! standard output that closes its end is no failure.
+//! A file is written beside its name, in one that no other has, and renamed when it is whole and on the disk, so that nobody
+//! takes a part of it for all. A reader of standard output, or of a named pipe, that closes its end is no failure.
 
 use crate::cli::{ExportFlags, Format};
 use crate::clock;
@@ -42,11 +42,13 @@ pub fn run(config: &MetricsConfig, flags: &ExportFlags) -> Result<(), Failure> {
             other => other.map_err(|e| failed("standard output", e)),
         };
     }
-    let out = Target::new(&flags.out);
     let name = flags.out.display().to_string();
-    let file = File::create(&out.path).map_err(|e| Failure::io(&out.path.display().to_string(), e))?;
-    write(reader.as_ref(), flags, &which, file).map_err(|e| failed(&name, e))?;
-    out.finish().map_err(|e| Failure::io(&name, e))
+    let (out, file) = Target::create(&flags.out)?;
+    match write(reader.as_ref(), flags, &which, file) {
+        Err(ExportError::Output(e)) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(e) => Err(failed(&name, e)),
+        Ok(()) => out.finish().map_err(|e| Failure::io(&name, e)),
+    }
 }
 
 fn failed(output: &str, e: ExportError) -> Failure {
@@ -116,16 +118,27 @@ struct Target {
 }
 
 impl Target {
-    fn new(name: &Path) -> Target {
-        if std::fs::metadata(name).is_ok_and(|m| !m.is_file()) {
-            return Target { path: name.to_owned(), name: None };
+    /// Makes the file that is written first. It has this process's number in its name, and must not be there yet.
+    fn create(name: &Path) -> Result<(Target, File), Failure> {
+        let failed = |path: &Path, e| Failure::io(&path.display().to_string(), e);
+        // What a link leads to is replaced, and not the link.
+        let name = std::fs::canonicalize(name).unwrap_or_else(|_| name.to_owned());
+        if std::fs::metadata(&name).is_ok_and(|m| !m.is_file()) {
+            let file = File::options().write(true).open(&name).map_err(|e| failed(&name, e))?;
+            return Ok((Target { path: name, name: None }, file));
         }
         let mut path = name.as_os_str().to_owned();
-        path.push(".part");
-        Target { path: path.into(), name: Some(name.to_owned()) }
+        path.push(format!(".part-{}", std::process::id()));
+        let path = PathBuf::from(path);
+        let file = File::create_new(&path).map_err(|e| failed(&path, e))?;
+        Ok((Target { path, name: Some(name) }, file))
     }
 
     fn finish(mut self) -> io::Result<()> {
+        if self.name.is_none() {
+            return Ok(());
+        }
+        File::open(&self.path)?.sync_all()?;
         match self.name.take() {
             Some(name) => std::fs::rename(&self.path, name),
             None => Ok(()),

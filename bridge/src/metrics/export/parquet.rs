@@ -152,7 +152,7 @@ impl<W: Write + Send> RowWriter for Parquet<W> {
 
     fn finish(mut self: Box<Self>) -> io::Result<()> {
         self.write_group()?;
-        let mut out = self.out.into_inner().map_err(failed)?;
-        out.flush()
+        // Flushes too, and gives the output's own error; `into_inner` would hide it.
+        self.out.finish().map(drop).map_err(failed)
     }
 }

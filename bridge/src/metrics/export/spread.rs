@@ -123,7 +123,8 @@ fn named_colours(key: &[Value<'_>; 5], r: &ReportJson, names: &Names, out: &mut 
         let counted = all.region.iter().zip(&all.colour).zip(all.pixels.iter().zip(&all.de00_q6));
         let mut counted: Vec<_> =
             counted.filter(|((of, _), _)| **of == region).map(|((_, c), (px, de))| (*c, *px, Some(*de))).collect();
-        let absent = (0u8..).zip(&names.colours).map(|(colour, _)| colour);
+        // A device may say more names than there are indices, and leave some empty.
+        let absent = (0..=u8::MAX).zip(&names.colours).filter(|(_, name)| !name.is_empty()).map(|(colour, _)| colour);
         let absent: Vec<_> = absent.filter(|c| !counted.iter().any(|(counted, ..)| counted == c)).collect();
         counted.extend(absent.into_iter().map(|colour| (colour, 0, None)));
         counted.sort_unstable_by_key(|(colour, ..)| *colour);
@@ -150,4 +151,42 @@ fn named_colours(key: &[Value<'_>; 5], r: &ReportJson, names: &Names, out: &mut 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+    use firmware::custody::Envelope;
+    use firmware::wire::{RegionShare, Report};
+
+    /// Takes the colours of rows.
+    struct Colours(Vec<Value<'static>>);
+
+    impl RowWriter for Colours {
+        fn write(&mut self, row: &[Value<'_>]) -> io::Result<()> {
+            self.0.extend(row.get(7).and_then(|v| if let Value::Int(x) = v { Some(Value::Int(*x)) } else { None }));
+            Ok(())
+        }
+
+        fn finish(self: Box<Self>) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_device_with_more_names_than_indices_has_a_row_for_each_index() {
+        let region = RegionShare { region: 0, pixels: 5, named: Default::default() };
+        let report = Report { regions: [region].into_iter().collect(), ..sample::report(0) };
+        let envelope =
+            Envelope { kind: 1, payload_version: 3, clock_synced: true, stream: 1, seq: 0, captured_at_us: 5 };
+        let report = ReportJson::new("pi", &envelope, &report);
+        let mut colours = vec!["green".to_owned(); 300];
+        colours[1].clear();
+        let names = Names { regions: vec![], colours };
+        let mut out = Colours(Vec::new());
+        spread(Table::Named, 5, &report, &names, &mut out).unwrap();
+        let want: Vec<Value<'_>> = (0..256).filter(|c| *c != 1).map(Value::Int).collect();
+        assert_eq!(out.0, want);
+    }
 }

@@ -193,6 +193,14 @@ pub struct Range {
     points: Option<u32>,
 }
 
+impl Range {
+    /// The range, if it is one.
+    fn check(self) -> Result<Range, Refusal> {
+        let must = "from must be before to (milliseconds since the Unix epoch)";
+        if self.from < self.to { Ok(self) } else { Err(Refusal::Wrong(must.to_owned())) }
+    }
+}
+
 /// A device's numbers over time, in milliseconds since the Unix epoch.
 ///
 /// # Errors
@@ -202,9 +210,7 @@ pub async fn history(
     Path(device): Path<String>,
     Params(range): Params<Range>,
 ) -> Result<Response, Refusal> {
-    if range.from >= range.to {
-        return Err(Refusal::Wrong("from must be before to (milliseconds since the Unix epoch)".to_owned()));
-    }
+    let range = range.check()?;
     let points = range.points.unwrap_or(HISTORY_POINTS_DEFAULT);
     Ok(Json(query_store(&app, move |q| Ok(read_history(q, &device, (range.from, range.to), points)?)).await?)
         .into_response())
@@ -219,9 +225,7 @@ pub async fn changes(
     Path(device): Path<String>,
     Params(range): Params<Range>,
 ) -> Result<Response, Refusal> {
-    if range.from >= range.to {
-        return Err(Refusal::Wrong("from must be before to (milliseconds since the Unix epoch)".to_owned()));
-    }
+    let range = range.check()?;
     let us = |ms: u64| ms.saturating_mul(1000);
     let found = query_store(&app, move |q| Ok(q.events(&device, us(range.from), us(range.to))?)).await?;
     Ok(Json(found.into_iter().map(|change| change.event).collect::<Vec<_>>()).into_response())

@@ -34,9 +34,14 @@ export function whatIfPart(device, signal) {
     slider.value = stepOf(lambda);
     change();
   }
-  function change() { slider.setAttribute("aria-valuetext", `lambda ${lambda} levels`); ask(0); exactly(); }
+  function change() {
+    slider.setAttribute("aria-valuetext", `lambda ${lambda} levels`);
+    exactly.cancel();
+    ask(0, exactly);
+  }
 
-  async function ask(exact) {
+  // The exact answer is asked for after the estimate is shown: a question cancels the one before it.
+  async function ask(exact, then) {
     question?.abort();
     const mine = question = new AbortController(), stop = () => mine.abort();
     signal.addEventListener("abort", stop, { once: true });
@@ -45,6 +50,7 @@ export function whatIfPart(device, signal) {
       const answer = await getJson(deviceUrl(device, `what-if?lambda=${lambda}&exact=${exact}&dark=${dark}`), mine.signal);
       show(answer);
       knife.dataset.dark = dark;
+      then?.();
       if (curveFrame === null) loadCurve();
     } catch (error) {
       if (!isAbort(error)) note.textContent = error.status === 404 ? `Nothing to try with yet: ${explain(error)}.` : `Not possible: ${explain(error)}.`;
