@@ -7,6 +7,7 @@
 mod cameras;
 mod displays;
 mod kms;
+mod readme;
 mod twins;
 
 use std::time::Duration;
