@@ -76,12 +76,22 @@ const MQTT_KEYS: [Key; 4] = [
     Key { name: "mqtt.key_file", shape: Shape::Text, default: "", help: "PEM file with that certificate's key." },
 ];
 
-const fn journal_key(i: usize) -> Key {
-    JOURNAL_KEYS[i]
+/// Lists of keys as one. `N` is how many they are together; another number does not compile.
+const fn joined<const N: usize>(lists: &[&[Key]]) -> [Key; N] {
+    let (mut all, mut at, mut list) = ([JOURNAL_KEYS[0]; N], 0, 0);
+    while list < lists.len() {
+        let mut i = 0;
+        while i < lists[list].len() {
+            all[at] = lists[list][i];
+            (at, i) = (at + 1, i + 1);
+        }
+        list += 1;
+    }
+    assert!(at == N);
+    all
 }
 
-/// Keys of `hueflow-bridge`.
-pub const BRIDGE_KEYS: &[Key] = &[
+const BRIDGE_FIRST: [Key; 2] = [
     Key { name: "site", shape: Shape::Text, default: "home", help: "The site: second word of every MQTT topic." },
     Key {
         name: "mqtt.url",
@@ -89,21 +99,9 @@ pub const BRIDGE_KEYS: &[Key] = &[
         default: "mqtt://127.0.0.1:1883",
         help: "The broker: mqtt://[USER@]HOST[:PORT], mqtts:// for TLS, or embedded[:PORT].",
     },
-    MQTT_KEYS[0],
-    MQTT_KEYS[1],
-    MQTT_KEYS[2],
-    MQTT_KEYS[3],
-    journal_key(0),
-    journal_key(1),
-    journal_key(2),
-    journal_key(3),
-    journal_key(4),
-    journal_key(5),
-    journal_key(6),
-    journal_key(7),
-    journal_key(8),
-    journal_key(9),
-    journal_key(10),
+];
+
+const BRIDGE_LAST: [Key; 2] = [
     Key {
         name: "relay.value",
         shape: Shape::Text,
@@ -118,8 +116,10 @@ pub const BRIDGE_KEYS: &[Key] = &[
     },
 ];
 
-/// Keys of `hueflow-metrics`.
-pub const METRICS_KEYS: &[Key] = &[
+/// Keys of `hueflow-bridge`.
+pub const BRIDGE_KEYS: &[Key] = &joined::<19>(&[&BRIDGE_FIRST, &MQTT_KEYS, &JOURNAL_KEYS, &BRIDGE_LAST]);
+
+const METRICS_FIRST: [Key; 2] = [
     Key {
         name: "site",
         shape: Shape::Text,
@@ -132,21 +132,9 @@ pub const METRICS_KEYS: &[Key] = &[
         default: "",
         help: "The broker by which commands go to devices: mqtt://[USER@]HOST[:PORT], mqtts:// for TLS; empty: no commands.",
     },
-    MQTT_KEYS[0],
-    MQTT_KEYS[1],
-    MQTT_KEYS[2],
-    MQTT_KEYS[3],
-    journal_key(0),
-    journal_key(1),
-    journal_key(2),
-    journal_key(3),
-    journal_key(4),
-    journal_key(5),
-    journal_key(6),
-    journal_key(7),
-    journal_key(8),
-    journal_key(9),
-    journal_key(10),
+];
+
+const METRICS_LAST: [Key; 12] = [
     Key {
         name: "store.file",
         shape: Shape::Text,
@@ -220,3 +208,6 @@ pub const METRICS_KEYS: &[Key] = &[
         help: "Names that the page is reached by, with commas between; this machine's own and IP addresses need not be named.",
     },
 ];
+
+/// Keys of `hueflow-metrics`.
+pub const METRICS_KEYS: &[Key] = &joined::<29>(&[&METRICS_FIRST, &MQTT_KEYS, &JOURNAL_KEYS, &METRICS_LAST]);
