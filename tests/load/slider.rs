@@ -49,23 +49,26 @@ impl fmt::Display for Figures {
 fn clip(dir: &Path) -> PathBuf {
     let path = dir.join("colours.y4m");
     let mut file = std::io::BufWriter::new(std::fs::File::create(&path).expect("the clip"));
-    write!(file, "YUV4MPEG2 W{WIDTH} H{HEIGHT} F30:1 C444\n").expect("the clip");
+    writeln!(file, "YUV4MPEG2 W{WIDTH} H{HEIGHT} F30:1 C444").expect("the clip");
     let mut state = 1u64;
     let mut random = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as usize
     };
     for _ in 0..FRAMES {
-        let mut planes = [vec![0u8; WIDTH * HEIGHT], vec![0; WIDTH * HEIGHT], vec![0; WIDTH * HEIGHT]];
-        for at in 0..WIDTH * HEIGHT {
-            let (x, y) = (at % WIDTH, at / WIDTH);
-            let hue = [[96, 150], [140, 100], [120, 128], [150, 140]][(x / 50 + y / 60) % 4];
-            planes[0][at] = (60 + x * 100 / WIDTH + random() % 30) as u8;
-            planes[1][at] = (hue[0] + random() % 40 - 20) as u8;
-            planes[2][at] = (hue[1] + random() % 40 - 20) as u8;
-        }
+        let pixels: Vec<[u8; 3]> = (0..WIDTH * HEIGHT)
+            .map(|at| {
+                let (x, y) = (at % WIDTH, at / WIDTH);
+                let [cb, cr] = [[96, 150], [140, 100], [120, 128], [150, 140]][(x / 50 + y / 60) % 4];
+                let luma = 60 + x * 100 / WIDTH + random() % 30;
+                [luma, cb + random() % 40 - 20, cr + random() % 40 - 20].map(|v| v as u8)
+            })
+            .collect();
         file.write_all(b"FRAME\n").expect("the clip");
-        planes.iter().for_each(|plane| file.write_all(plane).expect("the clip"));
+        for plane in 0..3 {
+            let samples: Vec<u8> = pixels.iter().map(|px| px[plane]).collect();
+            file.write_all(&samples).expect("the clip");
+        }
     }
     file.flush().expect("the clip");
     path

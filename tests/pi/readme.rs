@@ -49,8 +49,8 @@ fn set(config: &str, key: &str, value: &str) -> String {
     let header = format!("[{section}]");
     let (before, after) = config.split_once(&header).unwrap_or_else(|| panic!("no {header} in the configuration"));
     let end = after.find("\n[").unwrap_or(after.len());
-    let is_key = |l: &&str| !l.split('=').next().is_some_and(|key| key.trim() == name);
-    let rest: Vec<&str> = after[..end].lines().filter(is_key).collect();
+    let is_other = |l: &&str| l.split('=').next().is_none_or(|key| key.trim() != name);
+    let rest: Vec<&str> = after[..end].lines().filter(is_other).collect();
     format!("{before}{header}\n{name} = {value:?}{}{}", rest.join("\n"), &after[end..])
 }
 
