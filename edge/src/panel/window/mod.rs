@@ -9,7 +9,7 @@
 //!
 //! | to the process | from the process |
 //! |---|---|
-//! | width and height of the window, once | [`OPEN`], then the window's width and height; or why not, until the end |
+//! | width and height of the window, once | `OPEN`, then the window's width and height; or why not, until the end |
 //! | width, height and words of a picture | the window's width and height, when the picture is on the screen |
 
 pub mod surface;
