@@ -21,6 +21,18 @@ wait_until() {
     usleep 100000
   done
 }
+# hold_still LOG: stops the camera of feed_bars, then the edge, whose log is LOG, when it has shown all that it was given. Each
+# display has its own pace: without that the screen could be ahead of the files in /tmp/png.
+hold_still() {
+  kill -STOP $feeds
+  wait_until "the last picture to be shown" has_shown_all "$1"
+  kill -STOP $edge
+}
+has_shown_all() {
+  seen=$(grep -c 'colours detected' "$1")
+  usleep 1000000
+  [ "$(grep -c 'colours detected' "$1")" = "$seen" ] && [ "$(ls /tmp/png | grep -c 'png$')" = "$seen" ]
+}
 # What the host says on the console.
 wait_for_host() { read -r _ </dev/console; }
 now() { cut -d ' ' -f 1 /proc/uptime; }

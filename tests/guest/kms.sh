@@ -20,7 +20,7 @@ for turn in "0 none" "90 none" "270 horizontal"; do
     echo "GUEST second ended with $?"
   fi
   # The camera too: it would write over the picture that is just being read.
-  kill -STOP $feeds $edge
+  hold_still /tmp/kms.log
   tar -c -f /dev/vdb -C /tmp/png .
   sync
   echo "GUEST look $look"

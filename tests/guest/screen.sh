@@ -5,9 +5,9 @@ hueflow-edge run --source 'v4l2:bars?width=640&height=360&format=MJPG' --spool /
   --display png:/tmp/png --display fb:/dev/fb0 >/tmp/screen.log 2>&1 &
 edge=$!
 for look in 1 2 3 4; do
-  wait_until "pictures" grep -q "frame ${look}0:" /tmp/screen.log || cat /tmp/screen.log
+  wait_until "pictures" grep -q "frame ${look}[0-9]:" /tmp/screen.log || cat /tmp/screen.log
   # The camera too: it would write over the picture that is just being read.
-  kill -STOP $feeds $edge
+  hold_still /tmp/screen.log
   tar -c -f /dev/vdb -C /tmp/png .
   sync
   echo "GUEST look $look"

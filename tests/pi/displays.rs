@@ -12,6 +12,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 pub const LOOK_LIMIT: Duration = Duration::from_secs(120);
+/// Whole pictures that the recorded lines carry at least: each takes ten seconds, and there is a minute of them.
+const WIRED_MIN: usize = 3;
 
 /// The frames that the guest has left as PNGs, by number.
 pub fn frames(dir: &Path) -> Vec<Rgb> {
@@ -76,7 +78,7 @@ fn a_cameras_clustered_pictures_are_on_the_screen_and_move() {
 }
 
 #[test]
-fn a_cameras_clustered_pictures_go_down_the_wires_frame_by_frame() {
+fn a_cameras_clustered_pictures_go_down_the_wires_one_after_the_other() {
     let (width, height) = (320, 240);
     let dir = TempDir::with_prefix("hueflow-test-").unwrap();
     let given = dir.path().join("none");
@@ -84,7 +86,7 @@ fn a_cameras_clustered_pictures_go_down_the_wires_frame_by_frame() {
     let display = Display::Wires(width, height);
     let setup = Setup { job: "wires.sh", files: Some(&given), display, ..Setup::default() };
     let mut guest = Guest::boot(dir.path(), &setup);
-    guest.wait_for_line("GUEST look", LOOK_LIMIT);
+    guest.wait_for_line("GUEST look", GUEST_LIMIT);
     let left = dir.path().join("left");
     guest.left(&left);
     guest.stop_record();
@@ -104,32 +106,36 @@ fn a_cameras_clustered_pictures_go_down_the_wires_frame_by_frame() {
         assert!(wires.told(command), "command {command:02x}: {:x?}", &wires.commands[..20]);
     }
     let frames = frames(&left);
-    assert_eq!(frames.len(), 4);
+    assert_eq!(frames.len(), 60);
     let upper = screen::parts(height).0 * width;
     let in_565 = |px: [u8; 3]| {
         let word = u16::from(px[0] >> 3) << 11 | u16::from(px[1] >> 2) << 5 | u16::from(px[2] >> 3);
         [glass::rgb(&[word])[0], glass::rgb(&[word])[1], glass::rgb(&[word])[2]]
     };
-    // Each frame's picture was on the glass, one after the other.
+    // The display shows the newest frame when it is ready for one. Each whole picture is a frame's, one after the other.
     let (mut from, mut seen) = (0, Vec::new());
     for (n, frame) in frames.iter().enumerate() {
         let expected: Vec<u8> =
             screen::picture(frame, width, height).as_chunks::<3>().0.iter().flat_map(|px| in_565(*px)).collect();
-        let path = output(&format!("pi-wires-{n}.png"));
         let shown = |pixels: &[u16]| glass::rgb(pixels);
         let is_it = |p: &Vec<u16>| {
             let whole: Rgb = (width, height, shown(p));
             shown(&p[..upper]) == expected && screen::bar_fault(frame, &whole, in_565).is_none()
         };
-        let Some(at) = wires.pictures[from..].iter().position(is_it) else {
-            let last = wires.pictures.last().expect("a picture");
-            media::write_png(&path, width, height, &shown(last));
-            panic!("frame {n} was never on the glass; {} is what was on it last", path.display());
-        };
+        let Some(at) = wires.pictures[from..].iter().position(is_it) else { continue };
         // The caption comes last.
         from += at + wires.pictures[from + at..].iter().take_while(|p| is_it(p)).count() - 1;
-        media::write_png(&path, width, height, &shown(&wires.pictures[from]));
+        media::write_png(
+            &output(&format!("pi-wires-{}.png", seen.len())),
+            width,
+            height,
+            &shown(&wires.pictures[from]),
+        );
+        println!("frame {n} was on the glass");
         seen.push(wires.pictures[from].clone());
     }
+    let last = wires.pictures.last().expect("a picture");
+    media::write_png(&output("pi-wires-last.png"), width, height, &glass::rgb(last));
+    assert!(seen.len() >= WIRED_MIN, "{} pictures of frames were on the glass; see pi-wires-last.png", seen.len());
     assert!(seen.windows(2).all(|w| w[0] != w[1]), "the scene has moved, the glass has not");
 }
