@@ -9,7 +9,7 @@ look=0
 for turn in "0 none" "90 none" "270 horizontal"; do
   look=$((look + 1))
   export HUEFLOW_EDGE__DISPLAY__ROTATE=${turn% *} HUEFLOW_EDGE__DISPLAY__FLIP=${turn#* }
-  rm -rf /tmp/png
+  rm -rf /tmp/png /tmp/kms.log
   hueflow-edge run --source 'v4l2:bars?width=640&height=360&format=MJPG' --spool /tmp/spool --census-every 0 --log-frames \
     --display png:/tmp/png --display kms >/tmp/kms.log 2>&1 &
   edge=$!

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 const SECTION: &str = "## A Pi in five steps";
 const SERVICE_LIMIT: Duration = Duration::from_secs(120);
+/// The groups of Raspberry Pi OS that the unit wants.
+const PI_GROUPS: &str = "root:x:0:\nvideo:x:44:\nspi:x:999:\ngpio:x:986:\n";
 /// Reports of the guest's camera that are waited for.
 const REPORTS_MIN: u64 = 30;
 
@@ -106,6 +108,7 @@ fn readmes_steps_for_a_pi_lead_from_its_camera_to_the_store() {
     assert_eq!(words[1..], ["pi@raspberrypi", "--config", "edge.toml"], "tests/package/ssh installs so");
     assert!(root().join(words[0]).is_file(), "{install}");
     std::fs::write(files.join("etc/hueflow/edge.toml"), &config).unwrap();
+    std::fs::write(files.join("etc/group"), PI_GROUPS).unwrap();
 
     let of_guest = commands(&steps[3]);
     assert_eq!(of_guest, ["hueflow-edge doctor"], "step 4");
