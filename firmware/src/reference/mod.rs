@@ -137,9 +137,14 @@ impl Reference {
         outcome
     }
 
+    /// The correction of the frame that was seen last, if it has one.
+    pub fn correction(&self) -> Option<&Correction> {
+        Some(&self.correction).filter(|_| self.is_corrected)
+    }
+
     /// The frame that was seen last with its correction, if it has one, and with what its report is to say of the patches.
     pub fn corrected<'f>(&'f self, frame: Frame<'f>) -> Frame<'f> {
-        frame.with_correction(Some(&self.correction).filter(|_| self.is_corrected), self.de00_q6)
+        frame.with_correction(self.correction(), self.de00_q6)
     }
 
     /// The patches of a frame, or the first that cannot be measured, and why.
@@ -193,6 +198,3 @@ impl Reference {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

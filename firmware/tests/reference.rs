@@ -1,10 +1,15 @@
-extern crate std;
-use super::*;
-use crate::color::correction::{COEFFICIENT_MAX_Q32, ONE_Q32};
-use crate::frame::{Span, SpanMap, Stamp};
+//! References: what is measured, solved, smoothed and corrected, against double precision and by example.
+//!
+//! Frames are single rows of patches of four pixels. Gains and matrices must be those of least squares in double precision to within
+//! the rounding of 24 bits of light.
+#![allow(clippy::unwrap_used)]
+
+use firmware::color::correction::{COEFFICIENT_MAX_Q32, MatrixQ32, ONE_Q32};
+use firmware::color::{Lab, de00_q12};
+use firmware::frame::{Frame, RegionMap, Span, SpanMap, Stamp};
+use firmware::limits::PATCHES_MAX;
+use firmware::reference::{Correct, Fault, Outcome, Reference};
 use proptest::prelude::*;
-use std::vec;
-use std::vec::Vec;
 
 /// The 24 patches of the usual colour chart in sRGB.
 const CHART: [[u8; 3]; 24] = [
@@ -59,6 +64,10 @@ fn labs(colours: &[[u8; 3]]) -> Vec<Lab> {
     colours.iter().map(|&rgb| Lab::of_rgb(rgb)).collect()
 }
 
+fn matrix(reference: &Reference) -> MatrixQ32 {
+    *reference.correction().unwrap().matrix_q32()
+}
+
 fn light(level: u8) -> f64 {
     let c = f64::from(level) / 255.0;
     if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
@@ -100,7 +109,7 @@ proptest! {
         match outcome {
             Outcome::Done(Correct::Gain) => {
                 prop_assert!(in_range(0.01));
-                let matrix = reference.correction.matrix_q32();
+                let matrix = matrix(&reference);
                 for c in 0..3 {
                     let gain = matrix[c][c] as f64 / ONE_Q32 as f64;
                     // In the darkest levels, 1/2^24 of light is 1/5000 of it.
@@ -141,7 +150,7 @@ proptest! {
             prop_assert!(largest > 3.0, "{:?} {:?}", outcome, want);
             return Ok(());
         }
-        for (row, want) in reference.correction.matrix_q32().iter().zip(want) {
+        for (row, want) in matrix(&reference).iter().zip(want) {
             for (found, want) in row.iter().zip(want) {
                 let found = *found as f64 / ONE_Q32 as f64;
                 prop_assert!((found - want).abs() < 2e-3, "{} {}", found, want);
@@ -165,7 +174,7 @@ proptest! {
             // A row has at least a pixel.
             let found = if found.is_empty() { &[[1, 2, 3]][..] } else { &found };
             correct(&mut reference, found, at_us);
-            let rows = reference.correction.matrix_q32().iter().flatten();
+            let rows = reference.correction().into_iter().flat_map(|c| c.matrix_q32()).flatten();
             prop_assert!(rows.copied().all(|m| m.abs() <= COEFFICIENT_MAX_Q32));
         }
     }
@@ -196,7 +205,7 @@ fn a_matrix_of_greys_gives_way_to_gains() {
     let found: Vec<[u8; 3]> = (0..8).map(|n| [39 + 25 * n + n % 3, 41 + 25 * n, 40 + 25 * n]).collect();
     let mut reference = Reference::new(Correct::Matrix, &labs(&greys), 0);
     assert_eq!(correct(&mut reference, &found, 0).0, Outcome::Done(Correct::Gain));
-    assert!(reference.correction.has_gains_only());
+    assert!(reference.correction().unwrap().has_gains_only());
     let mut of_chart = Reference::new(Correct::Matrix, &labs(&CHART), 0);
     assert_eq!(correct(&mut of_chart, &CHART, 0).0, Outcome::Done(Correct::Matrix));
     // Five patches are too few.
@@ -273,7 +282,7 @@ fn the_correction_follows_over_time_whatever_the_frame_rate() {
             // Half of the light is gone.
             let (outcome, ..) = correct(&mut reference, &[[level(light(119) / 2.0); 3]], 1_000 + n * period_us);
             assert_eq!(outcome, Outcome::Done(Correct::Gain));
-            gain = reference.correction.matrix_q32()[0][0] as f64 / ONE_Q32 as f64;
+            gain = matrix(&reference)[0][0] as f64 / ONE_Q32 as f64;
         }
         gain
     };
@@ -285,9 +294,9 @@ fn the_correction_follows_over_time_whatever_the_frame_rate() {
     // Time that goes back moves nothing.
     let mut reference = Reference::new(Correct::Gain, &labs(&[[119; 3]]), 2_000_000);
     correct(&mut reference, &[[119; 3]], 5_000_000);
-    let before = *reference.correction.matrix_q32();
+    let before = matrix(&reference);
     correct(&mut reference, &[[80; 3]], 4_000_000);
-    assert_eq!(*reference.correction.matrix_q32(), before);
+    assert_eq!(matrix(&reference), before);
 }
 
 #[test]
