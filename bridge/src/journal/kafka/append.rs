@@ -18,12 +18,14 @@ const BATCH_BYTES_MAX: usize = 1_000_000;
 /// What a batch has besides its entries: the record batch's header, and lz4's frame where that makes nothing smaller.
 const BATCH_OVERHEAD_BYTES: usize = 1_024;
 
-/// Sends entries, and waits for their confirmation.
+/// Sends entries, and waits for their confirmation. Each entry under way has a clone, which costs no more than a count.
 #[derive(Clone)]
-pub(super) struct Appender {
+pub(super) struct Appender(Arc<Producers>);
+
+struct Producers {
     batches: FutureProducer<LastFault>,
     /// Sends each entry alone. Made when it is needed first; none if that failed.
-    single: Arc<OnceLock<Option<FutureProducer<LastFault>>>>,
+    single: OnceLock<Option<FutureProducer<LastFault>>>,
     config: ClientConfig,
     fault: LastFault,
 }
@@ -50,7 +52,7 @@ impl Appender {
             .set("queue.buffering.max.messages", QUEUE_ENTRIES_MAX.to_string())
             .set("queue.buffering.max.kbytes", QUEUE_KIB_MAX.to_string());
         let batches = config.create_with_context(fault.clone())?;
-        Ok(Appender { batches, single: Arc::default(), config, fault: fault.clone() })
+        Ok(Appender(Arc::new(Producers { batches, single: OnceLock::new(), config, fault: fault.clone() })))
     }
 
     /// Puts the entry into the queue at once, so that entries of one key keep their order. The future waits for the
@@ -60,19 +62,21 @@ impl Appender {
         topic: Arc<str>,
         entry: Arc<Entry>,
     ) -> impl Future<Output = Result<(), JournalError>> + use<> {
-        let queued = send(&self.batches, &topic, &entry);
-        let appender = self.clone();
+        let queued = send(&self.0.batches, &topic, &entry);
+        let producers = self.0.clone();
         async move {
-            let refused = match confirmed(&appender.batches, queued, &topic, &entry).await {
+            let refused = match confirmed(&producers.batches, queued, &topic, &entry).await {
                 Err(JournalError::Refused(why)) => why,
                 other => return other,
             };
-            let Some(single) = appender.single() else { return Err(JournalError::Refused(refused)) };
+            let Some(single) = producers.single() else { return Err(JournalError::Refused(refused)) };
             log::debug!("Kafka: {topic}: a batch is refused ({refused}); its entries are sent one by one");
             confirmed(single, send(single, &topic, &entry), &topic, &entry).await
         }
     }
+}
 
+impl Producers {
     fn single(&self) -> Option<&FutureProducer<LastFault>> {
         let make = || {
             log::warn!(
