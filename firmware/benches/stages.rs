@@ -179,7 +179,7 @@ fn b4_cover(bencher: Bencher<'_, '_>) {
 fn c_labels(bencher: Bencher<'_, '_>, clusters: usize) {
     let left = Left::new();
     let spread = left.cells.iter().step_by(left.cells.len() / clusters);
-    let centroids: Vec<Q6> = spread.take(clusters).map(|p| p.rgb_q6).collect();
+    let centroids: Vec<Q6> = spread.take(clusters).map(|p| p.position_q6).collect();
     let (frame, mut labels) = (left.frame(), vec![0; PIXELS]);
     let mut hist = vec![Features::ZERO; CELLS];
     bencher.counter(ItemsCount::new(PIXELS)).bench_local(|| {

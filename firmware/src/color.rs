@@ -101,11 +101,11 @@ impl Features {
         }
     }
 
-    /// By how much the sum of squared distances to `rgb_q6` is lower than that to black, in 1/4096 squared levels.
+    /// By how much the sum of squared distances to `position_q6` is lower than that to black, in 1/4096 squared levels.
     /// With the frame's sum of squares this gives a cost without visiting the pixels again.
     #[inline]
-    pub fn saved_q12(&self, rgb_q6: Q6) -> i64 {
-        let [r, g, b] = rgb_q6.map(i64::from);
+    pub fn saved_q12(&self, position_q6: Q6) -> i64 {
+        let [r, g, b] = position_q6.map(i64::from);
         let [sr, sg, sb, w] = self.0.map(i64::from);
         128 * (r * sr + g * sg + b * sb) - (r * r + g * g + b * b) * w
     }

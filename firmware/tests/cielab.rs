@@ -222,5 +222,5 @@ fn a_stream_that_changes_its_space_starts_cold_and_keeps_the_ids() {
     let warm = step(&mut node, width, &rgb);
     assert!(warm.warm && warm.missed == Some(0));
     let alone = node.palette(&Frame::rgb(width, height, &rgb).unwrap(), &mut Xoshiro256PlusPlus::seed_from_u64(1));
-    assert!(alone.unwrap().iter().all(|c| firmware::color::is_colour(&c.rgb_q6)));
+    assert!(alone.unwrap().iter().all(|c| firmware::color::is_colour(&c.position_q6)));
 }

@@ -190,7 +190,7 @@ fn a_palette_alone_has_the_steps_colours_and_leaves_the_stream_as_it_was() {
         let mut fresh = Memory::new(HistogramBits::Five, W * H, 64 * 64, 4_096);
         let mut cold = Node::new(Settings::default(), fresh.lend()).unwrap();
         let report = step(&mut cold, &other, 1);
-        let colors = |c: &firmware::cluster::Cluster| c.rgb_q6;
+        let colors = |c: &firmware::cluster::Cluster| c.position_q6;
         assert_eq!(
             palette.iter().map(colors).collect::<Vec<_>>(),
             report.palette.iter().map(|s| s.rgb_q6).collect::<Vec<_>>()

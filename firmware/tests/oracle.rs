@@ -68,14 +68,14 @@ proptest! {
         lambda in 10u32..150, w_open in 1u32..20,
     ) {
         let points = pixels(&colours);
-        let x = Array2::from_shape_fn((points.len(), 3), |(i, c)| f64::from(points[i].rgb_q6[c]));
+        let x = Array2::from_shape_fn((points.len(), 3), |(i, c)| f64::from(points[i].position_q6[c]));
         let w = points.iter().map(|p| f64::from(p.weight())).collect::<Array1<f64>>();
         let (labels, centroids, iterations) = textbook(&x, &w, f64::from(lambda * 64), f64::from(w_open));
         let (mut clusters, mut assign) = (Clusters::new(), vec![0; points.len()]);
         let params = Params { lambda_q6: lambda * 64, w_open, iterations_max: 1_000, clusters_max: 255, space: Default::default() };
         let run = cluster::run(&points, params, &mut clusters, &mut assign);
         prop_assert_eq!(assign.iter().map(|&a| usize::from(a)).collect::<Vec<_>>(), labels);
-        let found = Array2::from_shape_fn((clusters.len(), 3), |(k, c)| f64::from(clusters[k].rgb_q6[c]));
+        let found = Array2::from_shape_fn((clusters.len(), 3), |(k, c)| f64::from(clusters[k].position_q6[c]));
         prop_assert_eq!(found, centroids);
         prop_assert_eq!(run.iterations, iterations);
     }
@@ -125,7 +125,7 @@ proptest! {
         prop_assert!(d >= scatter - slack && d <= scatter + n as f64 * 3.0 / 16_384.0 + slack, "{} {}", d, scatter);
         // (e): no pixel is farther from the queries than the farthest cell mean, and a cell's diagonal.
         let farthest = |points: &mut dyn Iterator<Item = [f64; 3]>| points.map(|p| distance2(&p, &queries[nearest(&p)])).fold(0.0, f64::max).sqrt();
-        let of_cells = farthest(&mut found.iter().map(|p| p.rgb_q6.map(|v| f64::from(v) / 64.0)));
+        let of_cells = farthest(&mut found.iter().map(|p| p.position_q6.map(|v| f64::from(v) / 64.0)));
         let of_pixels = farthest(&mut px.iter().copied());
         prop_assert!(of_pixels <= of_cells + 7.0 * 3f64.sqrt() + 0.02);
     }

@@ -13,7 +13,7 @@ use heapless::Vec;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cluster {
     /// Centroid in 1/64 levels, or where it lies in CIELAB ([`crate::color::Space::Cielab`]), if that is the space of the clustering.
-    pub rgb_q6: Q6,
+    pub position_q6: Q6,
     /// Identity over frames; [`Cluster::NEW`] until it has one.
     pub id: u32,
     /// Pixels of the points assigned to it by the last sweep.
@@ -24,9 +24,9 @@ impl Cluster {
     /// The id of a cluster that has just opened.
     pub const NEW: u32 = u32::MAX;
 
-    /// A cluster that has just opened at `rgb_q6`.
-    pub const fn new(rgb_q6: Q6) -> Cluster {
-        Cluster { rgb_q6, id: Cluster::NEW, weight: 0 }
+    /// A cluster that has just opened at `position_q6`.
+    pub const fn new(position_q6: Q6) -> Cluster {
+        Cluster { position_q6, id: Cluster::NEW, weight: 0 }
     }
 }
 
@@ -35,7 +35,7 @@ pub type Clusters = Vec<Cluster, CLUSTERS_MAX>;
 
 /// The centroids of clusters, prepared for the nearest-centroid loop.
 pub(super) fn targets_of(clusters: &Clusters) -> Targets {
-    targets(clusters.iter().map(|c| c.rgb_q6))
+    targets(clusters.iter().map(|c| c.position_q6))
 }
 
 /// The cost of `points` with `clusters`: the sum of weighted squared distances, in 1/4096 squared levels.
@@ -43,7 +43,7 @@ pub fn cost_q12(points: &[Point], clusters: &Clusters) -> u64 {
     let mut cost = 0;
     for_each_nearest(
         points,
-        |p| p.rgb_q6,
+        |p| p.position_q6,
         &targets_of(clusters),
         |_, p, _, distance2| {
             cost += u64::from(p.weight()) * u64::from(distance2);
@@ -56,7 +56,7 @@ pub fn cost_q12(points: &[Point], clusters: &Clusters) -> u64 {
 pub fn assign(points: &[Point], clusters: &Clusters, assign: &mut [u8]) {
     for_each_nearest(
         points,
-        |p| p.rgb_q6,
+        |p| p.position_q6,
         &targets_of(clusters),
         |i, _, nearest, _| {
             if let Some(label) = assign.get_mut(i) {
@@ -71,7 +71,7 @@ pub fn beyond_px(points: &[Point], clusters: &Clusters, lambda2_q12: u32) -> u64
     let mut pixels = 0;
     for_each_nearest(
         points,
-        |p| p.rgb_q6,
+        |p| p.position_q6,
         &targets_of(clusters),
         |_, p, _, distance2| {
             pixels += if distance2 > lambda2_q12 { u64::from(p.weight()) } else { 0 };

@@ -28,7 +28,7 @@ struct Window {
     /// Places among the cells.
     at: [u32; WINDOW],
     /// Means in 1/64 levels, channel by channel.
-    rgb_q6: [[i32; WINDOW]; 3],
+    position_q6: [[i32; WINDOW]; 3],
     /// Squared distances of the means to the nearest centroid, in 1/4096 squared levels.
     distance2_q12: [u32; WINDOW],
     /// Estimated numbers of pixels beyond lambda; 0 once covered.
@@ -88,11 +88,11 @@ impl Cover {
             start = self.fill(&mut window, cells, start, clusters);
             while clusters.len() < self.clusters_max {
                 let Some(seed) = self.farthest_supported(&mut window) else { break };
-                let rgb_q6 = self.mean_of_ball(cells, &window, seed);
-                if clusters.push(Cluster::new(rgb_q6)).is_err() {
+                let position_q6 = self.mean_of_ball(cells, &window, seed);
+                if clusters.push(Cluster::new(position_q6)).is_err() {
                     break;
                 }
-                self.cover(&mut window, cells, rgb_q6);
+                self.cover(&mut window, cells, position_q6);
             }
         }
         clusters.len() - before
@@ -142,8 +142,9 @@ impl Cover {
             }
         }
         for (cluster, _) in clusters.iter_mut().zip(to_hold).filter(|c| c.1 && c.0.id != Cluster::NEW) {
-            if let Some(old) = before.iter().find(|old| old.id == cluster.id && old.rgb_q6 != cluster.rgb_q6) {
-                cluster.rgb_q6 = old.rgb_q6;
+            if let Some(old) = before.iter().find(|old| old.id == cluster.id && old.position_q6 != cluster.position_q6)
+            {
+                cluster.position_q6 = old.position_q6;
                 moved = true;
             }
         }
@@ -157,14 +158,14 @@ impl Cover {
         let targets = targets_of(clusters);
         for_each_beyond(
             rest,
-            |p| p.rgb_q6,
+            |p| p.position_q6,
             &targets,
             self.none2_q12,
             |i, p, nearest, distance2_q12| {
                 let far_px = self.far_px(p.weight(), distance2_q12);
                 if far_px > 0
                     && next == cells.len()
-                    && !window.push((start + i) as u32, p.rgb_q6, distance2_q12, far_px, nearest as u8)
+                    && !window.push((start + i) as u32, p.position_q6, distance2_q12, far_px, nearest as u8)
                 {
                     next = start + i;
                 }
@@ -192,18 +193,18 @@ impl Cover {
     /// The mean of the far cells that support a far cell.
     fn mean_of_ball(&self, cells: &[Point], window: &Window, seed: usize) -> Q6 {
         let cell = |&at: &u32| cells.get(at as usize).copied().unwrap_or_default();
-        let center = window.at.get(seed).map(cell).unwrap_or_default().rgb_q6;
+        let center = window.at.get(seed).map(cell).unwrap_or_default().position_q6;
         let far = window.at.iter().zip(&window.far_px).take(window.len).filter(|far| *far.1 > 0).map(|far| cell(far.0));
-        let near = far.filter(|p| distance2_q12(p.rgb_q6, center) <= self.support2_q12);
+        let near = far.filter(|p| distance2_q12(p.position_q6, center) <= self.support2_q12);
         near.fold(Features::ZERO, |sum, p| sum.plus(&p.features)).mean_q6()
     }
 
     /// Lowers the distances of far cells to those of a new centroid.
-    fn cover(&self, window: &mut Window, cells: &[Point], rgb_q6: Q6) {
+    fn cover(&self, window: &mut Window, cells: &[Point], position_q6: Q6) {
         let far = window.at.iter().zip(&mut window.distance2_q12).zip(&mut window.far_px).take(window.len);
         for ((&at, distance2), far_px) in far {
             let Some(p) = cells.get(at as usize) else { continue };
-            *distance2 = (*distance2).min(distance2_q12(p.rgb_q6, rgb_q6));
+            *distance2 = (*distance2).min(distance2_q12(p.position_q6, position_q6));
             *far_px = self.far_px(p.weight(), *distance2);
         }
     }
@@ -212,7 +213,7 @@ impl Cover {
 impl Window {
     const EMPTY: Window = Window {
         at: [0; WINDOW],
-        rgb_q6: [[0; WINDOW]; 3],
+        position_q6: [[0; WINDOW]; 3],
         distance2_q12: [0; WINDOW],
         far_px: [0; WINDOW],
         nearest: [0; WINDOW],
@@ -221,13 +222,13 @@ impl Window {
     };
 
     /// Adds a far cell. Returns false if there is no room.
-    fn push(&mut self, at: u32, rgb_q6: Q6, distance2_q12: u32, far_px: u32, nearest: u8) -> bool {
+    fn push(&mut self, at: u32, position_q6: Q6, distance2_q12: u32, far_px: u32, nearest: u8) -> bool {
         let i = self.len;
         if i >= WINDOW {
             return false;
         }
         (self.at[i], self.distance2_q12[i], self.far_px[i], self.nearest[i]) = (at, distance2_q12, far_px, nearest);
-        for (channel, level) in self.rgb_q6.iter_mut().zip(rgb_q6) {
+        for (channel, level) in self.position_q6.iter_mut().zip(position_q6) {
             channel[i] = i32::from(level);
         }
         self.len += 1;
@@ -237,7 +238,7 @@ impl Window {
     /// Estimated far pixels in the ball around a far cell.
     fn support_px(&self, seed: usize, support2_q12: u32) -> u32 {
         let Some(seed) = Some(seed).filter(|&seed| seed < WINDOW) else { return 0 };
-        let [r, g, b] = &self.rgb_q6;
+        let [r, g, b] = &self.position_q6;
         let center = [r[seed], g[seed], b[seed]];
         // Whole lanes: places behind the last far cell have no pixels.
         let len = self.len.next_multiple_of(8).min(WINDOW);
@@ -258,7 +259,7 @@ pub fn open_at<'f>(missed: impl Iterator<Item = &'f Features>, params: Params, c
         let mean = params.space.of_q6(features.mean_q6());
         let opened = clusters.get(before..).unwrap_or(&[]);
         let covered =
-            opened.iter().any(|c| 4 * u64::from(distance2_q12(c.rgb_q6, mean)) <= u64::from(params.lambda2_q12()));
+            opened.iter().any(|c| 4 * u64::from(distance2_q12(c.position_q6, mean)) <= u64::from(params.lambda2_q12()));
         if !covered && clusters.len() < params.clusters_max.min(CLUSTERS_MAX) {
             let _ = clusters.push(Cluster::new(mean));
         }

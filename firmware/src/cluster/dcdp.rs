@@ -114,7 +114,7 @@ fn centroid(sum: &[u64; 4]) -> Q6 {
 fn add(sum: &mut [u64; 4], p: &Point) {
     let w = u64::from(p.weight());
     sum[0] += w;
-    for (s, c) in sum[1..].iter_mut().zip(p.rgb_q6) {
+    for (s, c) in sum[1..].iter_mut().zip(p.position_q6) {
         *s += w * u64::from(c);
     }
 }
@@ -130,7 +130,7 @@ fn sweep(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], 
     }
     for_each_nearest(
         points,
-        |p| p.rgb_q6,
+        |p| p.position_q6,
         &targets_of(clusters),
         |i, p, nearest, distance2| {
             if let Some(label) = assign.get_mut(i) {
@@ -157,7 +157,7 @@ fn sweep(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], 
 fn open_at(points: &[Point], j: usize, clusters: &mut Clusters, assign: &mut [u8], sums: &mut Sums) {
     let (Some(p), Some(a)) = (points.get(j), assign.get_mut(j)) else { return };
     let new = clusters.len();
-    if clusters.push(Cluster::new(p.rgb_q6)).is_err() {
+    if clusters.push(Cluster::new(p.position_q6)).is_err() {
         return;
     }
     let mut alone = [0; 4];
@@ -185,7 +185,7 @@ fn recentre(clusters: &mut Clusters, sums: &Sums, assign: &mut [u8]) {
         if sum[0] == 0 {
             return false;
         }
-        (c.rgb_q6, c.weight) = (centroid(&sum), sum[0] as u32);
+        (c.position_q6, c.weight) = (centroid(&sum), sum[0] as u32);
         kept += 1;
         true
     });
@@ -237,7 +237,7 @@ mod tests {
             prop_assert!(run.converged && !clusters.is_empty());
             let (mut cost, mut sums) = (0u64, [[0; 4]; CLUSTERS_MAX]);
             for (x, &a) in points.iter().zip(&assign) {
-                let d = |k: usize| distance2_q12(x.rgb_q6, clusters[k].rgb_q6);
+                let d = |k: usize| distance2_q12(x.position_q6, clusters[k].position_q6);
                 let nearest = (0..clusters.len()).min_by_key(|&k| d(k)).unwrap();
                 prop_assert_eq!(usize::from(a), nearest);
                 cost += u64::from(d(nearest)) * u64::from(x.weight());

@@ -93,7 +93,7 @@ fn sweep(points: &[Point], clusters: &Clusters, assign: &mut [u8], sums: &mut Cl
     let mut changed = 0;
     for_each_nearest(
         points,
-        |p| p.rgb_q6,
+        |p| p.position_q6,
         &targets_of(clusters),
         |i, p, nearest, _| {
             if let Some(label) = assign.get_mut(i) {
@@ -125,13 +125,13 @@ fn recentre(clusters: &mut Clusters, sums: &mut ClusterSums) {
             *slot = sum;
         }
         kept += 1;
-        (c.rgb_q6, c.weight) = (sum.mean_q6(), sum.weight());
+        (c.position_q6, c.weight) = (sum.mean_q6(), sum.weight());
         true
     });
 }
 
 /// The cost of the clusters' pixels, in 1/4096 squared levels.
 fn cost_of_sums_q12(clusters: &Clusters, sums: &ClusterSums, squares: u64) -> u64 {
-    let saved: i64 = clusters.iter().zip(sums).map(|(c, sum)| sum.saved_q12(c.rgb_q6)).sum();
+    let saved: i64 = clusters.iter().zip(sums).map(|(c, sum)| sum.saved_q12(c.position_q6)).sum();
     (4096 * squares as i64 - saved).max(0) as u64
 }

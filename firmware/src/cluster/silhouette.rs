@@ -108,7 +108,7 @@ impl<'p> Groups<'p> {
         let others = self.clusters.get(own).map_or(0, |c| c.1.saturating_sub(1));
         let Some(inside) = (self.sum_q7(p, own) * 16).checked_div(others) else { return Some(0) };
         let others = self.clusters.iter().enumerate().map(|(k, c)| (k != own && c.1 > 0).then_some(c.2));
-        let far = |mean: Option<Q6>| mean.map_or(u32::MAX, |mean| root(distance2_q12(p.rgb_q6, mean) * 4));
+        let far = |mean: Option<Q6>| mean.map_or(u32::MAX, |mean| root(distance2_q12(p.position_q6, mean) * 4));
         let mut means_q7: Vec<u32, CLUSTERS_MAX> = gather(others.map(far));
         let mut nearest_q11 = None;
         while let Some((k, &mean)) = means_q7.iter().enumerate().min_by_key(|m| m.1) {
@@ -134,7 +134,7 @@ impl<'p> Groups<'p> {
 fn distance_q7(p: &Point, q: &Point, inside_q12: u32) -> u64 {
     // Each variance is below 2^30, so the sum is below 2^32.
     let spread = (p.spread_q12() >> 4) + (q.spread_q12() >> 4) + (inside_q12 >> 3);
-    let mean2 = distance2_q12(p.rgb_q6, q.rgb_q6) + 9 * spread;
+    let mean2 = distance2_q12(p.position_q6, q.position_q6) + 9 * spread;
     u64::from(root(mean2.min((1 << 30) - 1) * 4))
 }
 

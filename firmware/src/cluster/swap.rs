@@ -88,9 +88,9 @@ fn heavier_first(sums: &ClusterSums, i: usize, j: usize) -> (usize, usize) {
 fn exchange(clusters: &mut Clusters, sums: &ClusterSums, cuts: &[Cut], (s, i, j): Exchange) {
     let (Some(&cut), Some(a), Some(b)) = (cuts.get(s), sums.get(i), sums.get(j)) else { return };
     let (stays, goes) = heavier_first(sums, i, j);
-    for (place, rgb_q6) in [(stays, a.plus(b).mean_q6()), (goes, cut.part), (s, cut.rest)] {
+    for (place, position_q6) in [(stays, a.plus(b).mean_q6()), (goes, cut.part), (s, cut.rest)] {
         if let Some(c) = clusters.get_mut(place) {
-            c.rgb_q6 = rgb_q6;
+            c.position_q6 = position_q6;
         }
     }
     if let Some(c) = clusters.get_mut(goes) {
@@ -114,7 +114,7 @@ fn best(clusters: &Clusters, cuts: &[Cut], rejected: &[Exchange], is_needed: &[b
         || clusters.iter().enumerate().zip(is_needed).filter(|(_, needed)| !**needed).map(|(cluster, _)| cluster);
     for (i, a) in mergeable() {
         for (j, b) in mergeable().filter(|(j, _)| *j > i) {
-            let loss = ward_q12((a.rgb_q6, a.weight), (b.rgb_q6, b.weight)) as i64;
+            let loss = ward_q12((a.position_q6, a.weight), (b.position_q6, b.weight)) as i64;
             let free = costly.iter().find(|&&(_, s)| s != i && s != j && !rejected.contains(&(s, i, j)));
             let Some(&(gain, s)) = free else { continue };
             // Sweeps raise the gain and lower the loss, so a swap is worth a try if twice its gain covers its loss.
@@ -131,10 +131,11 @@ fn best(clusters: &Clusters, cuts: &[Cut], rejected: &[Exchange], is_needed: &[b
 fn cuts(points: &[Point], clusters: &Clusters, assign: &[u8]) -> [Cut; CLUSTERS_MAX] {
     // Sums of w dx dx, dy dy, dz dz, dx dy, dx dz, dy dz, in 1/64 squared levels.
     let mut moments = [[0i64; 6]; CLUSTERS_MAX];
-    let away = |p: &Point, c: Q6| -> [i32; 3] { core::array::from_fn(|i| i32::from(p.rgb_q6[i]) - i32::from(c[i])) };
+    let away =
+        |p: &Point, c: Q6| -> [i32; 3] { core::array::from_fn(|i| i32::from(p.position_q6[i]) - i32::from(c[i])) };
     for (p, &a) in points.iter().zip(assign) {
         let (Some(m), Some(c)) = (moments.get_mut(usize::from(a)), clusters.get(usize::from(a))) else { continue };
-        let [x, y, z] = away(p, c.rgb_q6).map(|v| v >> 3);
+        let [x, y, z] = away(p, c.position_q6).map(|v| v >> 3);
         for (m, product) in m.iter_mut().zip([x * x, y * y, z * z, x * y, x * z, y * z]) {
             *m += i64::from(product) * i64::from(p.weight());
         }
@@ -147,7 +148,7 @@ fn cuts(points: &[Point], clusters: &Clusters, assign: &[u8]) -> [Cut; CLUSTERS_
     for (p, &a) in points.iter().zip(assign) {
         let k = usize::from(a);
         let (Some(part), Some(c), Some(axis)) = (parts.get_mut(k), clusters.get(k), axes.get(k)) else { continue };
-        let along: i32 = away(p, c.rgb_q6).iter().zip(axis).map(|(d, v)| d * v).sum();
+        let along: i32 = away(p, c.position_q6).iter().zip(axis).map(|(d, v)| d * v).sum();
         if along > 0 {
             *part = part.plus(&p.features);
         }
@@ -161,7 +162,7 @@ fn cuts(points: &[Point], clusters: &Clusters, assign: &[u8]) -> [Cut; CLUSTERS_
         // The rest's mean, from the whole's and the part's.
         let mean = part.mean_q6();
         let rest = core::array::from_fn(|i| {
-            let whole = u64::from(c.rgb_q6[i]) * u64::from(c.weight);
+            let whole = u64::from(c.position_q6[i]) * u64::from(c.weight);
             let part = u64::from(mean[i]) * u64::from(part.weight());
             (whole.saturating_sub(part) / u64::from(rest_weight.max(1))).min(u64::from(LEVEL_Q6_MAX)) as u16
         });
@@ -208,12 +209,14 @@ mod tests {
     }
 
     fn started(points: &[Point], k: usize) -> Clusters {
-        points.iter().step_by(points.len().div_ceil(k)).map(|p| Cluster::new(p.rgb_q6)).collect()
+        points.iter().step_by(points.len().div_ceil(k)).map(|p| Cluster::new(p.position_q6)).collect()
     }
 
     /// The definition: every pixel to its nearest centroid, in floats.
     fn cost(points: &[Point], clusters: &Clusters) -> f64 {
-        let near = |p: &Point| clusters.iter().map(|c| crate::color::distance2_q12(p.rgb_q6, c.rgb_q6)).min().unwrap();
+        let near = |p: &Point| {
+            clusters.iter().map(|c| crate::color::distance2_q12(p.position_q6, c.position_q6)).min().unwrap()
+        };
         points.iter().map(|p| f64::from(near(p)) * f64::from(p.weight())).sum()
     }
 
@@ -223,7 +226,7 @@ mod tests {
 
     /// r^2 + g^2 + b^2 over a point's pixels, which are of one colour.
     fn saved_black(p: &Point) -> u64 {
-        p.rgb_q6.iter().map(|&v| (u64::from(v) >> 6).pow(2)).sum::<u64>() * u64::from(p.weight())
+        p.position_q6.iter().map(|&v| (u64::from(v) >> 6).pow(2)).sum::<u64>() * u64::from(p.weight())
     }
 
     proptest! {
@@ -239,8 +242,8 @@ mod tests {
                     return Ok(());
                 }
                 let now: f64 = points.iter().zip(&assign).map(|(p, &a)| {
-                    let c = clusters[usize::from(a)].rgb_q6;
-                    f64::from(crate::color::distance2_q12(p.rgb_q6, c)) * f64::from(p.weight())
+                    let c = clusters[usize::from(a)].position_q6;
+                    f64::from(crate::color::distance2_q12(p.position_q6, c)) * f64::from(p.weight())
                 }).sum();
                 prop_assert_eq!(swept.cost_q12 as f64, now);
                 prop_assert!(now <= before, "{} to {}", before, now);
@@ -295,7 +298,7 @@ mod tests {
         let mut clusters: Clusters =
             [[10 * 64, 640, 640], [12 * 64, 640, 640], [6_400, 0, 6_400]].map(Cluster::new).into_iter().collect();
         swap(&points, &mut clusters, &mut [0; 4], TRIES_MAX, 0, |_| 0);
-        let mut found: Vec<Q6> = clusters.iter().map(|c| c.rgb_q6).collect();
+        let mut found: Vec<Q6> = clusters.iter().map(|c| c.position_q6).collect();
         found.sort_unstable();
         assert_eq!(found, [[0, 0, 12_800], [11 * 64, 640, 640], [12_800, 0, 0]]);
     }
@@ -309,14 +312,15 @@ mod tests {
         points.extend(near.map(|px| Point::pixel(px, 100)));
         points.extend(pair.map(|px| Point::pixel(px, 50)));
         points.extend(blues.map(|px| Point::pixel(px, 1_000)));
-        let mut clusters: Clusters = points[..6].iter().map(|p| Cluster::new(p.rgb_q6)).collect();
-        let is_lost =
-            |c: &Clusters| c.iter().all(|c| crate::color::distance2_q12(c.rgb_q6, points[0].rgb_q6) > 1_920 * 1_920);
+        let mut clusters: Clusters = points[..6].iter().map(|p| Cluster::new(p.position_q6)).collect();
+        let is_lost = |c: &Clusters| {
+            c.iter().all(|c| crate::color::distance2_q12(c.position_q6, points[0].position_q6) > 1_920 * 1_920)
+        };
         swap(&points, &mut clusters, &mut [0; 7], 2, 0, |c| u64::from(is_lost(c)));
         assert!(!is_lost(&clusters));
         // Two rejected swaps would end the search: the second must not be the lone pixel with its other neighbour.
         for blue in &points[5..] {
-            assert!(clusters.iter().any(|c| c.rgb_q6 == blue.rgb_q6), "{clusters:?}");
+            assert!(clusters.iter().any(|c| c.position_q6 == blue.position_q6), "{clusters:?}");
         }
     }
 
@@ -326,7 +330,7 @@ mod tests {
         let points: Vec<Point> = (0..4u16)
             .map(|i| {
                 let mut p = Point::ZERO;
-                (p.rgb_q6, p.features) = ([10 + i, 10, 10], Features([0, 0, 0, 1]));
+                (p.position_q6, p.features) = ([10 + i, 10, 10], Features([0, 0, 0, 1]));
                 p
             })
             .collect();

@@ -29,7 +29,7 @@ pub fn exact_colors(frame: &Frame<'_>, table: &mut [Features], points: &mut [Poi
         }
         *slot = Features::ZERO;
     }
-    points.get_mut(..len)?.sort_unstable_by_key(|p| (p.key, p.rgb_q6));
+    points.get_mut(..len)?.sort_unstable_by_key(|p| (p.key, p.position_q6));
     colors
 }
 
@@ -94,7 +94,7 @@ mod tests {
             let mut want: BTreeMap<[u16; 3], u32> = BTreeMap::new();
             colors.iter().for_each(|c| *want.entry(crate::color::q6(*c)).or_default() += 1);
             let points = found(&colors);
-            prop_assert_eq!(points.iter().map(|p| (p.rgb_q6, p.weight())).collect::<BTreeMap<_, _>>(), want);
+            prop_assert_eq!(points.iter().map(|p| (p.position_q6, p.weight())).collect::<BTreeMap<_, _>>(), want);
             let reversed: std::vec::Vec<[u8; 3]> = colors.iter().rev().copied().collect();
             prop_assert_eq!(found(&reversed), points);
         }

@@ -26,7 +26,7 @@ pub fn lightweight(cells: &[Point], size: usize, points: &mut [Point], rng: &mut
     let Some(scratch) = points.get_mut(..cells.len()) else { return Drawn::default() };
     let mut spread = 0;
     for (p, cell) in scratch.iter_mut().zip(cells) {
-        *p = Point { spread_q12: distance2_q12(cell.rgb_q6, mean), ..*cell };
+        *p = Point { spread_q12: distance2_q12(cell.position_q6, mean), ..*cell };
         spread += u64::from(p.spread_q12) * u64::from(p.weight());
     }
     let weight = u64::from(features.weight());
@@ -49,7 +49,7 @@ pub fn sensitivity(cells: &[Point], size: usize, lambda_q6: u32, points: &mut [P
     while seeds < CLUSTERS_MAX as u64 && cost > 16 * lambda2 * seeds * (u64::from(seeds.max(1).ilog2()) + 2) {
         cost = 0;
         for p in scratch.iter_mut() {
-            let distance2 = distance2_q12(p.rgb_q6, seed.rgb_q6);
+            let distance2 = distance2_q12(p.position_q6, seed.position_q6);
             if distance2 < p.spread_q12 {
                 (p.spread_q12, p.key) = (distance2, seeds as u16);
             }

@@ -67,7 +67,7 @@ mod tests {
     fn costs(rgb: &[u8], points: &[Point], queries: &[Q6]) -> (f64, f64) {
         let near = |x: Q6| queries.iter().map(|&q| distance2_q12(x, q)).min().unwrap();
         let px = rgb.chunks(3).map(|p| near([p[0], p[1], p[2]].map(|v| u16::from(v) << 6)));
-        let pt = points.iter().map(|p| f64::from(near(p.rgb_q6)) * f64::from(p.weight()));
+        let pt = points.iter().map(|p| f64::from(near(p.position_q6)) * f64::from(p.weight()));
         (px.map(f64::from).sum(), pt.sum())
     }
 
@@ -111,7 +111,7 @@ mod tests {
             prop_assert_eq!(points.iter().map(|p| p.weight() as usize).sum::<usize>(), n);
             let (low, high) = (points.iter().map(|p| p.weight()).min(), points.iter().map(|p| p.weight()).max());
             prop_assert!(high.unwrap() - low.unwrap() <= 1);
-            prop_assert!(points.windows(2).all(|w| w[0].rgb_q6 < w[1].rgb_q6), "different, in the frame's order");
+            prop_assert!(points.windows(2).all(|w| w[0].position_q6 < w[1].position_q6), "different, in the frame's order");
         }
     }
 
@@ -125,8 +125,11 @@ mod tests {
         for seed in 0..400 {
             let mut points = vec![Point::default(); cells.len()];
             let drawn = lightweight(&cells, 60, &mut points, &mut Xoshiro256PlusPlus::seed_from_u64(seed));
-            let far =
-                points[..drawn.points].iter().filter(|p| p.rgb_q6 == [255 * 64, 0, 0]).map(Point::weight).sum::<u32>();
+            let far = points[..drawn.points]
+                .iter()
+                .filter(|p| p.position_q6 == [255 * 64, 0, 0])
+                .map(Point::weight)
+                .sum::<u32>();
             assert!(far > 0, "one in sixty is not to be missed, if it is far");
             weight += f64::from(far) / 400.0;
         }
@@ -141,7 +144,7 @@ mod tests {
         for _ in 0..8_000 {
             let mut points = [Point::default(); 5];
             uniform(&frame, 5, &mut points, &mut [0; 20], &mut [], &mut rng);
-            points.iter().for_each(|p| seen[usize::from(p.rgb_q6[0] >> 6)] += 1);
+            points.iter().for_each(|p| seen[usize::from(p.position_q6[0] >> 6)] += 1);
         }
         assert!(seen.iter().all(|n| (1_850..2_150).contains(n)), "{seen:?}");
     }
@@ -153,7 +156,7 @@ mod tests {
                 let rgb = [levels; 3].repeat(w * h);
                 let (points, drawn) = draw_frame(w, h, &rgb);
                 assert_eq!(drawn, Drawn { points: 1, scatter_q12: Some(0) });
-                assert_eq!((points[0].weight() as usize, points[0].rgb_q6), (w * h, [u16::from(levels) * 64; 3]));
+                assert_eq!((points[0].weight() as usize, points[0].position_q6), (w * h, [u16::from(levels) * 64; 3]));
             }
         }
     }

@@ -133,7 +133,7 @@ fn merged(sisters: &[Point], key: u16) -> Point {
     let mut parent = Point::of(features, key, 0);
     let mut apart = 0;
     for p in sisters {
-        let distance2 = distance2_q12(p.rgb_q6, parent.rgb_q6);
+        let distance2 = distance2_q12(p.position_q6, parent.position_q6);
         apart += (u64::from(distance2) + u64::from(p.spread_q12)) * u64::from(p.weight());
     }
     parent.spread_q12 = (apart / u64::from(features.weight().max(1))) as u32;

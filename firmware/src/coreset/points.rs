@@ -12,7 +12,7 @@ pub struct Point {
     /// Sums over the pixels that it represents.
     pub(crate) features: Features,
     /// Their mean in 1/64 levels, or where it lies in CIELAB ([`Space::Cielab`]), if that is the space of the clustering.
-    pub rgb_q6: Q6,
+    pub position_q6: Q6,
     /// The Morton key of its cell at its level, behind a leading 1 that tells the level: 3 bits a level.
     pub(super) key: u16,
     /// Mean squared distance of its cells to it, in 1/4096 squared levels: 0 for a single cell.
@@ -32,7 +32,7 @@ pub struct Drawn {
 
 impl Point {
     /// No pixels, for memory that is static.
-    pub const ZERO: Point = Point { features: Features::ZERO, rgb_q6: [0; 3], key: 0, spread_q12: 0 };
+    pub const ZERO: Point = Point { features: Features::ZERO, position_q6: [0; 3], key: 0, spread_q12: 0 };
 
     /// Number of pixels that it represents.
     #[inline]
@@ -47,7 +47,7 @@ impl Point {
 
     /// The same point for another number of pixels, all at its mean.
     pub(super) fn standing_for(&self, pixels: u32) -> Point {
-        let [r, g, b] = self.rgb_q6.map(|v| ((u64::from(v) * u64::from(pixels) + 32) >> 6) as u32);
+        let [r, g, b] = self.position_q6.map(|v| ((u64::from(v) * u64::from(pixels) + 32) >> 6) as u32);
         Point { features: Features([r, g, b, pixels]), spread_q12: 0, ..*self }
     }
 
@@ -57,7 +57,7 @@ impl Point {
         if space == Space::Rgb {
             return *self;
         }
-        Point { rgb_q6: space.of_q6(self.rgb_q6), ..*self }.standing_for(self.weight())
+        Point { position_q6: space.of_q6(self.position_q6), ..*self }.standing_for(self.weight())
     }
 
     /// The Morton key of the histogram cell that this point is.
@@ -69,13 +69,13 @@ impl Point {
     /// The point of these sums, under a key.
     #[inline]
     pub(super) fn of(features: Features, key: u16, spread_q12: u32) -> Point {
-        Point { features, rgb_q6: features.mean_q6(), key, spread_q12 }
+        Point { features, position_q6: features.mean_q6(), key, spread_q12 }
     }
 
     /// A point anywhere on the grid, for tests.
     #[cfg(test)]
-    pub(crate) fn at(rgb_q6: Q6, weight: u32) -> Point {
-        Point { rgb_q6, features: Features([0, 0, 0, weight]), ..Point::default() }
+    pub(crate) fn at(position_q6: Q6, weight: u32) -> Point {
+        Point { position_q6, features: Features([0, 0, 0, weight]), ..Point::default() }
     }
 
     /// `weight` pixels of one colour.
@@ -87,14 +87,14 @@ impl Point {
 /// The exact cost of moving every pixel to its point, in 1/4096 squared levels; `squares` is the sum of
 /// r^2 + g^2 + b^2 over the pixels that `points` represent.
 pub fn scatter_q12(points: &[Point], squares: u64) -> u64 {
-    let saved: i64 = points.iter().map(|p| p.features.saved_q12(p.rgb_q6)).sum();
+    let saved: i64 = points.iter().map(|p| p.features.saved_q12(p.position_q6)).sum();
     (4096 * squares as i64 - saved).max(0) as u64
 }
 
 /// The sum of squares with which the cost of `points` at themselves is 0. The sums of points are rounded where they are not
 /// those of pixels: near black they may save less than nothing.
 pub(crate) fn squares(points: &[Point]) -> u64 {
-    points.iter().map(|p| p.features.saved_q12(p.rgb_q6)).sum::<i64>().max(0) as u64 >> 12
+    points.iter().map(|p| p.features.saved_q12(p.position_q6)).sum::<i64>().max(0) as u64 >> 12
 }
 
 /// A random number below `n` (0 for 0). 2^64 is no multiple of `n` but far larger, so the bias is below 2^-40.

@@ -99,7 +99,7 @@ fn place(points: &[Point], left: &mut u64, share: impl Fn(&Point) -> u64) -> usi
 }
 
 fn weighted(p: &Point, seed: &Point) -> u64 {
-    u64::from(distance2_q12(p.rgb_q6, seed.rgb_q6)) * u64::from(p.weight())
+    u64::from(distance2_q12(p.position_q6, seed.position_q6)) * u64::from(p.weight())
 }
 
 /// The cost of a leaf: the sum of weighted squared distances to its seed, which is its first point.
@@ -123,8 +123,9 @@ fn part(leaf: &mut [Point], new: usize) -> usize {
     let (Some(&old), Some(&seed)) = (leaf.first(), leaf.last()) else { return 0 };
     let mut stay = 0;
     for i in 0..last {
-        let stays =
-            leaf.get(i).is_some_and(|p| distance2_q12(p.rgb_q6, old.rgb_q6) <= distance2_q12(p.rgb_q6, seed.rgb_q6));
+        let stays = leaf.get(i).is_some_and(|p| {
+            distance2_q12(p.position_q6, old.position_q6) <= distance2_q12(p.position_q6, seed.position_q6)
+        });
         if stays {
             exchange(leaf, i, stay);
             stay += 1;

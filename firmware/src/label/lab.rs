@@ -94,7 +94,12 @@ impl Pass<'_, '_> {
         table.fill(SHARED);
         let bits = coreset::bits(table.len()).unwrap_or(5);
         let mut farthest2 = 0;
-        for_each_nearest(cells, |p| p.rgb_q6, &self.targets, |_, _, _, distance2| farthest2 = distance2.max(farthest2));
+        for_each_nearest(
+            cells,
+            |p| p.position_q6,
+            &self.targets,
+            |_, _, _, distance2| farthest2 = distance2.max(farthest2),
+        );
         // A cell that may have the farthest pixel is not wholly decided, nor is one with pixels beyond lambda.
         let limit_q6 = farthest2.isqrt().saturating_sub(MEAN_SLACK_Q6);
         let within2 = self.lambda2_q12.min(limit_q6 * limit_q6);
@@ -125,7 +130,7 @@ impl Pass<'_, '_> {
                 {
                     *slot = label as u8;
                     let each_q12 =
-                        u64::from(distance2_q12(cell.rgb_q6, centroid)) + scatter_q12(corners, inside_q12, bits);
+                        u64::from(distance2_q12(cell.position_q6, centroid)) + scatter_q12(corners, inside_q12, bits);
                     self.found.sse_q12 += each_q12 * u64::from(cell.weight());
                 }
             }

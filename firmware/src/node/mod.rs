@@ -139,7 +139,7 @@ impl<'a> Node<'a> {
         let (from, to) = (self.settings.space, settings.space);
         if from != to {
             let moved = |point: Q6| to.of_q6(from.rgb_at(point));
-            self.clusters.iter_mut().for_each(|c| c.rgb_q6 = moved(c.rgb_q6));
+            self.clusters.iter_mut().for_each(|c| c.position_q6 = moved(c.position_q6));
             self.identity.move_points(moved);
             self.colours.clear();
         }
@@ -235,7 +235,7 @@ impl<'a> Node<'a> {
         let mut clusters = Clusters::new();
         let mut points = self.sample.points(&mut self.ws);
         clustering::start_cold(&mut points, &self.settings, params, &mut clusters, Start::First);
-        clusters.iter_mut().for_each(|c| c.rgb_q6 = params.space.rgb_at(c.rgb_q6));
+        clusters.iter_mut().for_each(|c| c.position_q6 = params.space.rgb_at(c.position_q6));
         Ok(clusters)
     }
 
@@ -291,7 +291,7 @@ impl<'a> Node<'a> {
         let mut passes = 0;
         loop {
             *colours = name_colours(params.space, clusters, colours);
-            let centroids: Vec<Q6, CLUSTERS_MAX> = gather(clusters.iter().map(|c| c.rgb_q6));
+            let centroids: Vec<Q6, CLUSTERS_MAX> = gather(clusters.iter().map(|c| c.position_q6));
             let mut far = FarPixels::new(ws.histogram);
             let labelled = match params.space {
                 Space::Rgb => label(frame, &centroids, params.lambda_q6, ws.row, ws.labels, &mut far),
@@ -344,11 +344,11 @@ type Colours = Vec<(Q6, Q6), CLUSTERS_MAX>;
 /// what pixels are labelled by. A centroid that was one already stays, to the bit.
 fn name_colours(space: Space, clusters: &mut Clusters, before: &Colours) -> Colours {
     gather(clusters.iter_mut().map(|c| {
-        if let Some(known) = before.iter().find(|known| known.1 == c.rgb_q6) {
+        if let Some(known) = before.iter().find(|known| known.1 == c.position_q6) {
             return *known;
         }
-        let rgb_q6 = space.rgb_at(c.rgb_q6);
-        c.rgb_q6 = space.of_q6(rgb_q6);
-        (rgb_q6, c.rgb_q6)
+        let rgb_q6 = space.rgb_at(c.position_q6);
+        c.position_q6 = space.of_q6(rgb_q6);
+        (rgb_q6, c.position_q6)
     }))
 }

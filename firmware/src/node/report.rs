@@ -92,9 +92,9 @@ impl Node<'_> {
         cluster::assign(points.coreset, &self.clusters, assign);
         let (mut sum_q12, mut cost_q12, mut pixels) = (0, 0, 0);
         for (p, &label) in points.coreset.iter().zip(assign.iter()) {
-            let centroid = self.clusters.get(usize::from(label))?.rgb_q6;
-            sum_q12 += u64::from(space.de00_q12(p.rgb_q6, centroid)) * u64::from(p.weight());
-            cost_q12 += u64::from(distance2_q12(p.rgb_q6, centroid)) * u64::from(p.weight());
+            let centroid = self.clusters.get(usize::from(label))?.position_q6;
+            sum_q12 += u64::from(space.de00_q12(p.position_q6, centroid)) * u64::from(p.weight());
+            cost_q12 += u64::from(distance2_q12(p.position_q6, centroid)) * u64::from(p.weight());
             pixels += u64::from(p.weight());
         }
         let mean_q12 = (sum_q12 + pixels / 2).checked_div(pixels)?;

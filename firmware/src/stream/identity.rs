@@ -40,7 +40,7 @@ impl Identity {
 
     /// Moves the clusters that have gone to another space.
     pub fn move_points(&mut self, moved: impl Fn(Q6) -> Q6) {
-        self.gone.iter_mut().for_each(|c| c.rgb_q6 = moved(c.rgb_q6));
+        self.gone.iter_mut().for_each(|c| c.position_q6 = moved(c.position_q6));
     }
 
     /// Gives every new cluster an id. `previous` are the clusters of the frame before; `reach2_q12` is the squared distance
@@ -63,7 +63,7 @@ impl Identity {
             gather(previous.iter().chain(&self.gone).filter(is_free).copied());
         // The nearest free old cluster of each new one; only those whose choice was taken choose again.
         let nearest = |c: &Cluster, free: &[Cluster]| {
-            let choices = free.iter().map(|old| (distance2_q12(c.rgb_q6, old.rgb_q6), old.id));
+            let choices = free.iter().map(|old| (distance2_q12(c.position_q6, old.position_q6), old.id));
             let within = choices.filter(|(distance2, _)| *distance2 <= reach2_q12);
             if c.id == Cluster::NEW { within.min() } else { None }
         };
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     fn clusters(of: &[(u32, u16)]) -> Clusters {
-        of.iter().map(|&(id, red)| Cluster { rgb_q6: [red, 0, 0], id, weight: 1 }).collect()
+        of.iter().map(|&(id, red)| Cluster { position_q6: [red, 0, 0], id, weight: 1 }).collect()
     }
 
     fn ids(clusters: &Clusters) -> Vec<u32, 8> {

@@ -23,7 +23,7 @@ pub fn merge_close(points: &[Point], assign: &mut [u8], clusters: &mut Clusters,
         let merged = weighted_mean(a, b);
         let covered = points.iter().zip(assign.iter()).all(|(p, &label)| {
             let label = usize::from(label);
-            (label != i && label != j) || distance2_q12(p.rgb_q6, merged) <= reach2_q12
+            (label != i && label != j) || distance2_q12(p.position_q6, merged) <= reach2_q12
         });
         if !covered {
             beyond = pair;
@@ -32,7 +32,7 @@ pub fn merge_close(points: &[Point], assign: &mut [u8], clusters: &mut Clusters,
         // The heavier one's identity stays.
         let id = if a.weight >= b.weight { a.id } else { b.id };
         if let Some(c) = clusters.get_mut(i) {
-            *c = Cluster { rgb_q6: merged, id, weight: a.weight.saturating_add(b.weight) };
+            *c = Cluster { position_q6: merged, id, weight: a.weight.saturating_add(b.weight) };
         }
         remove(clusters, j);
         for label in assign.iter_mut() {
@@ -59,7 +59,7 @@ fn remove(clusters: &mut Clusters, place: usize) {
 fn closest_pair(clusters: &Clusters, reach2_q12: u32, beyond: (u32, usize, usize)) -> Option<(u32, usize, usize)> {
     let pairs = clusters.iter().enumerate().flat_map(|(i, a)| {
         let later = clusters.iter().enumerate().skip(i + 1);
-        later.map(move |(j, b)| (distance2_q12(a.rgb_q6, b.rgb_q6), i, j))
+        later.map(move |(j, b)| (distance2_q12(a.position_q6, b.position_q6), i, j))
     });
     pairs.filter(|p| p.0 <= reach2_q12 && (beyond.2 == 0 || *p > beyond)).min()
 }
@@ -68,7 +68,7 @@ fn weighted_mean(a: Cluster, b: Cluster) -> Q6 {
     let (wa, wb) = (u64::from(a.weight), u64::from(b.weight));
     let w = (wa + wb).max(1);
     let mut mean = [0; 3];
-    for ((m, x), y) in mean.iter_mut().zip(a.rgb_q6).zip(b.rgb_q6) {
+    for ((m, x), y) in mean.iter_mut().zip(a.position_q6).zip(b.position_q6) {
         *m = ((wa * u64::from(x) + wb * u64::from(y) + w / 2) / w) as u16;
     }
     mean
@@ -82,7 +82,7 @@ pub fn drop_redundant(points: &[Point], assign: &[u8], clusters: &mut Clusters, 
         let own = usize::from(label);
         let Some(needed) = needed.get_mut(own).filter(|n| !**n) else { continue };
         let others = clusters.iter().enumerate().filter(|&(k, _)| k != own);
-        *needed = others.map(|(_, c)| distance2_q12(p.rgb_q6, c.rgb_q6)).all(|d| d > reach2_q12);
+        *needed = others.map(|(_, c)| distance2_q12(p.position_q6, c.position_q6)).all(|d| d > reach2_q12);
     }
     let idle = clusters.iter().zip(needed).enumerate().filter(|(_, (_, needed))| !needed);
     if let Some((k, _)) = idle.min_by_key(|(_, (c, _))| c.weight)
@@ -99,7 +99,7 @@ pub fn join_cheapest(clusters: &mut Clusters, is_kept: impl Fn(&Clusters) -> boo
     for _ in 0..MERGE_TRIES {
         let pairs = clusters.iter().enumerate().flat_map(|(i, a)| {
             let later = clusters.iter().enumerate().skip(i + 1);
-            later.map(move |(j, b)| (ward_q12((a.rgb_q6, a.weight), (b.rgb_q6, b.weight)), i, j))
+            later.map(move |(j, b)| (ward_q12((a.position_q6, a.weight), (b.position_q6, b.weight)), i, j))
         });
         let next = pairs.filter(|pair| after.is_none_or(|after| *pair > after)).min();
         let Some((_, i, j)) = next else { return false };
@@ -108,7 +108,7 @@ pub fn join_cheapest(clusters: &mut Clusters, is_kept: impl Fn(&Clusters) -> boo
         let mut merged = clusters.clone();
         if let Some(c) = merged.get_mut(i) {
             let id = if a.weight >= b.weight { a.id } else { b.id };
-            *c = Cluster { rgb_q6: weighted_mean(a, b), id, weight: a.weight.saturating_add(b.weight) };
+            *c = Cluster { position_q6: weighted_mean(a, b), id, weight: a.weight.saturating_add(b.weight) };
         }
         remove(&mut merged, j);
         if is_kept(&merged) {
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn clusters(of: &[(u32, u16, u32)]) -> Clusters {
-        of.iter().map(|&(id, red, weight)| Cluster { rgb_q6: [red, 0, 0], id, weight }).collect()
+        of.iter().map(|&(id, red, weight)| Cluster { position_q6: [red, 0, 0], id, weight }).collect()
     }
 
     fn ids(c: &Clusters) -> heapless::Vec<u32, 8> {
@@ -140,7 +140,7 @@ mod tests {
             let mut assign = [0, 0, 1, 2];
             merge_close(&points, &mut assign, &mut c, 150 * 150);
             assert_eq!(ids(&c).as_slice(), &[1, 3]);
-            assert_eq!((c[0].rgb_q6[0], c[0].weight, assign), (100, 3, [0, 0, 0, 1]));
+            assert_eq!((c[0].position_q6[0], c[0].weight, assign), (100, 3, [0, 0, 0, 1]));
             let mut c = clusters(&[(1, 50, 2), (2, 100, 1), (3, 2_000, 1)]);
             merge_close(&points, &mut [0, 0, 1, 2], &mut c, reach * reach);
             // The merged centroid is at 67: the point at 200 is 133 away and uncovered at either reach.
@@ -172,7 +172,7 @@ mod tests {
         };
         assert_eq!(joined(&|_| true), (true, heapless::Vec::from_array([1, 3, 4])), "1 and 2 cost least as one");
         // Something needs 2, as the cover may: the next pair merges instead.
-        let needs_2 = |c: &Clusters| c.iter().any(|c| c.rgb_q6[0] == 100);
+        let needs_2 = |c: &Clusters| c.iter().any(|c| c.position_q6[0] == 100);
         assert_eq!(joined(&needs_2), (true, heapless::Vec::from_array([1, 2, 4])));
         assert_eq!(joined(&|_| false), (false, heapless::Vec::from_array([1, 2, 3, 4])), "nothing may merge");
     }

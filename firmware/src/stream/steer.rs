@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn light_clusters_are_dropped_but_never_all_of_them() {
-        let of = |id, weight| Cluster { rgb_q6: [0; 3], id, weight };
+        let of = |id, weight| Cluster { position_q6: [0; 3], id, weight };
         let mut clusters: Clusters = [of(1, 3), of(2, 30)].into_iter().collect();
         drop_light(&mut clusters, 5);
         assert_eq!(clusters.iter().map(|c| c.id).collect::<heapless::Vec<_, 4>>().as_slice(), &[2]);
