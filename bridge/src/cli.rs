@@ -34,7 +34,7 @@ pub enum MetricsCommand {
     Run(RunFlags),
     /// Change a running device: space, lambda, coreset size, method, rate of censuses.
     Cmd(CmdFlags),
-    /// Say what of journal, store, page, disk and clock works, what does not, and what to type.
+    /// Check journal, store, page, disk and clock, and print what does not work and what to type.
     Doctor(MetricsFlags),
     /// Print one line a frame as they come.
     Tail(TailFlags),
@@ -51,7 +51,7 @@ pub enum MetricsCommand {
     /// The store as a whole.
     #[command(subcommand)]
     Store(StoreCommand),
-    /// Say whether the configuration is sound, and what is wrong if not.
+    /// Check the configuration, and print what is wrong in it.
     CheckConfig(MetricsFlags),
     /// Print the configuration in force and where each value came from.
     PrintConfig(MetricsFlags),

@@ -5,7 +5,7 @@
 
 use std::fmt::{Display, Write};
 
-/// What `/metrics` says it is.
+/// The content type of `/metrics`.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// How a family behaves.

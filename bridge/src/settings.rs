@@ -29,7 +29,7 @@ pub struct Key {
     pub name: &'static str,
     /// What its value must be.
     pub shape: Shape,
-    /// What it is if nobody says.
+    /// Its value if it is not set.
     pub default: &'static str,
     /// What it means, in a sentence.
     pub help: &'static str,
@@ -38,7 +38,7 @@ pub struct Key {
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody said.
+    /// It is not set.
     Default,
     /// A file.
     File(String),

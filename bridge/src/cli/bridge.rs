@@ -26,9 +26,9 @@ pub struct Bridge {
 pub enum BridgeCommand {
     /// Relay until stopped.
     Run(BridgeFlags),
-    /// Say what of broker, journal, disk and clock works, what does not, and what to type.
+    /// Check broker, journal, disk and clock, and print what does not work and what to type.
     Doctor(BridgeFlags),
-    /// Say whether the configuration is sound, and what is wrong if not.
+    /// Check the configuration, and print what is wrong in it.
     CheckConfig(BridgeFlags),
     /// Print the configuration in force and where each value came from.
     PrintConfig(BridgeFlags),
@@ -99,7 +99,7 @@ pub struct ReplayFlags {
     /// All of them.
     #[arg(long, conflicts_with_all = ["reason", "device"])]
     pub all: bool,
-    /// Say what would become of them, and write nothing.
+    /// Print what would become of them, and write nothing.
     #[arg(long)]
     pub dry_run: bool,
 }

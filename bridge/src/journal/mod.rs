@@ -37,7 +37,7 @@ pub enum Topic {
     Census,
     /// Parts of clustered pictures, and originals.
     Video,
-    /// Windows, losses, and what devices say of themselves.
+    /// Windows, losses, and the status of devices.
     Status,
     /// Events that begin and end.
     Event,
@@ -117,7 +117,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// What tells this record from one that lies at the same offset of a topic that was made anew.
+    /// What distinguishes this record from one at the same offset of a topic that was made anew.
     pub fn mark(&self) -> String {
         let e = &self.entry;
         let of = |name| e.header(name).unwrap_or("-");
@@ -159,7 +159,7 @@ pub enum JournalError {
 pub struct Rebalance {
     /// What it read so far is another member's now, or may be. This came before what is assigned.
     pub is_revoked: bool,
-    /// What it is to read from now on, once [`Reader::start`] has said where to begin.
+    /// What it is to read from now on, once [`Reader::start`] was called with where to begin.
     pub assigned: Option<Vec<(String, i32)>>,
 }
 
@@ -205,10 +205,10 @@ pub trait Reader: Send {
 
 /// A journal, opened.
 pub trait Journal: Send + Sync {
-    /// Its identity: another id is another journal, and all must be said again.
+    /// Its identity: another id is another journal, to which everything must be sent again.
     fn id(&self) -> JournalId;
 
-    /// Takes an entry into its queue at once; the future gives its word, or why not.
+    /// Takes an entry into its queue at once. The future ends when the entry is confirmed, or with why it is not.
     fn append(&self, entry: Arc<Entry>) -> BoxFuture<'static, Result<(), JournalError>>;
 
     /// Whether it answers, waiting at most `wait`. Blocks.
@@ -384,7 +384,7 @@ fn open_as(config: &JournalConfig, append: bool) -> Result<Arc<dyn Journal>, Fai
     }
 }
 
-/// What else a person can do about a cluster that cannot be reached, unless the error says what to put right.
+/// What else a person can do about a cluster that cannot be reached, unless the error names what to put right.
 fn alternatives(error: &JournalError) -> &'static str {
     match error {
         JournalError::Away(what) if !names_settings(what) => {

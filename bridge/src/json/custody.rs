@@ -6,7 +6,7 @@ use firmware::custody::Window;
 use firmware::wire::Loss;
 use serde::{Deserialize, Serialize};
 
-/// What a window says of one stream.
+/// One stream of a window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamJson {
     /// The stream, in decimal.
@@ -22,7 +22,7 @@ pub struct StreamJson {
 /// A window: what the edge holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowJson {
-    /// The boot that said it, in decimal.
+    /// The boot that published it, in decimal.
     pub boot: String,
     /// Counts that boot's windows.
     pub n: u64,

@@ -31,7 +31,7 @@ pub struct EventJson {
     pub change: String,
     /// The first measure of its condition in that frame; none if the frame had no such value.
     pub value: Option<f64>,
-    /// `off`, `steady` or `blinking` from now on; none if blinking is not told from steady.
+    /// `off`, `steady` or `blinking` from now on; none if the event does not distinguish blinking from steady.
     #[serde(default)]
     pub pattern: Option<String>,
     /// How often a second it blinks; none if it does not.

@@ -132,7 +132,7 @@ impl ReportJson {
         serde_json::from_slice::<ReportJson>(bytes).ok().map(ReportJson::as_written_now)
     }
 
-    /// The report in the words of the present version. Older ones wrote a certificate of 0 where the method gives none, and
+    /// The report as the present version writes it. Older ones wrote a certificate of 0 where the method gives none, and
     /// called the refinement `mse` `swap`.
     pub fn as_written_now(mut self) -> ReportJson {
         let is_certified = Method::ALL.iter().any(|m| m.word() == self.method && m.is_certified());

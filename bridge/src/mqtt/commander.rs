@@ -43,7 +43,7 @@ const KEYS: [(&str, &str); 5] = [
 pub struct Link {
     /// Why there is no connection.
     pub broker: Option<String>,
-    /// Why the bridge relays nothing, as far as the broker says.
+    /// Why the bridge relays nothing, as far as its status says.
     pub bridge: Option<String>,
 }
 
@@ -68,7 +68,7 @@ pub enum CommandError {
     /// It is offline.
     #[error("device {0} is offline; a command is not kept for it. Send it again when the device is back")]
     Offline(String),
-    /// It has said nothing.
+    /// It has sent no status.
     #[error("device {0} has not answered within 10 s")]
     Silent(String),
 }
@@ -107,8 +107,9 @@ impl Commander {
         options.set_keep_alive(KEEP_ALIVE).set_max_packet_size(STATUS_BYTES_MAX, STATUS_BYTES_MAX);
         let (client, events) = AsyncClient::new(options, OUTBOUND_MAX);
         let statuses = broadcast::channel(STATUSES_MAX).0;
-        let (said, link) = watch::channel(None);
-        let poller = Poller { client: client.clone(), site: site.to_owned(), statuses: statuses.clone(), said };
+        let (link_sender, link) = watch::channel(None);
+        let poller =
+            Poller { client: client.clone(), site: site.to_owned(), statuses: statuses.clone(), link: link_sender };
         let poller = tokio::spawn(poller.run(events, url.clone()));
         Ok(Commander { client, site: site.to_owned(), statuses, link, turn: tokio::sync::Mutex::default(), poller })
     }
@@ -118,7 +119,7 @@ impl Commander {
         self.link.clone()
     }
 
-    /// Sends a command, and waits for what the device says of it.
+    /// Sends a command, and waits for the device's answer.
     ///
     /// # Errors
     /// [`CommandError`].
@@ -230,7 +231,7 @@ struct Poller {
     client: AsyncClient,
     site: String,
     statuses: broadcast::Sender<Status>,
-    said: watch::Sender<Option<Link>>,
+    link: watch::Sender<Option<Link>>,
 }
 
 impl Poller {
@@ -259,7 +260,7 @@ impl Poller {
                 Ok(_) => {}
                 Err(e) => {
                     let why = format!("{url}: {}", host::broker::fault(&e, &peer, std::mem::take(&mut was_connected)));
-                    let is_news = self.said.borrow().as_ref().is_none_or(|l| l.broker.as_ref() != Some(&why));
+                    let is_news = self.link.borrow().as_ref().is_none_or(|l| l.broker.as_ref() != Some(&why));
                     if is_news {
                         log::warn!("MQTT: {why}; trying again");
                     }
@@ -273,7 +274,7 @@ impl Poller {
     }
 
     fn change(&self, change: impl FnOnce(&mut Link)) {
-        self.said.send_if_modified(|link| {
+        self.link.send_if_modified(|link| {
             let mut now = link.clone().unwrap_or_default();
             change(&mut now);
             let is_new = link.as_ref() != Some(&now);

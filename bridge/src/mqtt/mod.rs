@@ -7,7 +7,7 @@ pub mod commander;
 use crate::settings::Url;
 use rumqttc::{MqttOptions, TlsConfiguration, Transport};
 
-/// How a client called `id` connects: user, password and TLS as the URL says.
+/// How a client called `id` connects: with the user, password and TLS of the URL.
 ///
 /// # Errors
 /// A sentence, if a certificate cannot be read.
@@ -22,7 +22,7 @@ pub fn options(url: &Url, id: String) -> Result<MqttOptions, String> {
     Ok(options)
 }
 
-/// Where the bridge of a site says whether it is there.
+/// The topic in which the bridge of a site publishes its status.
 pub fn status_topic(site: &str) -> String {
     format!("hueflow/{site}/bridge/status")
 }

@@ -25,7 +25,7 @@ const START: Duration = Duration::from_secs(5);
 /// # Errors
 /// [`Failure::Io`] if the port is taken, [`Failure::Unavailable`] if it does not answer.
 pub fn start(port: u16) -> Result<u16, Failure> {
-    // rumqttd does not say which port it got, so one is chosen for it.
+    // rumqttd does not report which port it got, so one is chosen for it.
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .map_err(|e| Failure::io(&format!("mqtt: port {port} of 127.0.0.1"), e))?;
     let listen = free.local_addr().map_err(|e| Failure::io("mqtt", e))?;

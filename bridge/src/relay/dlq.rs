@@ -20,13 +20,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const BATCH_MAX: usize = 256;
-/// Letters whose word from the journal is waited for together.
+/// Letters whose confirmations by the journal are waited for together.
 const PENDING_MAX: usize = 128;
 const WAIT: Duration = Duration::from_millis(200);
-/// A journal that answers and says nothing for so long has no more (retention may have taken its end).
+/// A journal that answers and delivers nothing for this long has no more (retention may have removed its last entries).
 const SILENCE: Duration = Duration::from_secs(4);
 
-/// A dead letter, as `list` says it.
+/// A dead letter, as `list` prints it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Letter {
     /// When it came.
@@ -252,14 +252,14 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Waits for the journal's word.
+    /// Waits for the journal's confirmations.
     fn settle(&mut self) -> Result<(), Failure> {
         if self.pending.is_empty() {
             return Ok(());
         }
         let runtime = tokio::runtime::Handle::try_current().map_err(|e| Failure::io("runtime", e))?;
-        for word in runtime.block_on(join_all(self.pending.drain(..))) {
-            match word {
+        for result in runtime.block_on(join_all(self.pending.drain(..))) {
+            match result {
                 Ok(()) => self.tally.replayed += 1,
                 Err(JournalError::Refused(_)) => *self.tally.dead.entry("refused".to_owned()).or_default() += 1,
                 Err(e) => return Err(Failure::Unavailable(e.to_string())),
@@ -291,7 +291,7 @@ fn read_existing(journal: &dyn Journal, topic: Topic, stop: &AtomicBool) -> Resu
     Ok(there)
 }
 
-/// Shows `each` the entries of the wanted places (a local journal is one place), up to where they end now, until it says no.
+/// Shows `each` the entries of the wanted places (a local journal is one place), up to where they end now, until it returns false.
 fn walk(
     journal: &dyn Journal,
     wanted: impl Fn(&str) -> bool,

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Listens; gives the address, and the task that answers until `stop` says so.
+/// Listens. Returns the address, and the task that answers until `stop` is true.
 ///
 /// # Errors
 /// [`Failure::Io`] if the address is taken.

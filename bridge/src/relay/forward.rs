@@ -29,11 +29,11 @@ use tokio::sync::{mpsc, watch};
 pub const INFLIGHT_MAX: usize = 2_048;
 /// The bytes of their values and of their payloads, which are kept for a dead letter; the last one may go past it.
 pub const INFLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Deliveries and words of the journal that are taken in one turn, before the others have theirs.
+/// Deliveries, or confirmations of the journal, that are taken in one turn, before the other queues have theirs.
 const TURN_MAX: usize = 64;
 /// Pictures on their way to the journal; the rest waits in its device's slot, or is replaced there by a newer one.
 pub const PICTURES_INFLIGHT_MAX: usize = 8;
-/// Devices that are answered. Those past it are journalled but hear nothing: they keep their records.
+/// Devices that are answered. Records of further devices are journalled, but those devices get no acks and keep their records.
 pub const DEVICES_MAX: usize = 4_096;
 /// Topics with a retained message that is no record, of which each is named in the log. Past it they are only counted.
 const RETAINED_NAMED_MAX: usize = 64;
@@ -41,13 +41,13 @@ const RETAINED_NAMED_MAX: usize = 64;
 const ALTERNATIONS_WARN: u32 = 3;
 /// How often due acks are looked for.
 const TICK: Duration = Duration::from_millis(20);
-/// How long a clean stop waits for the journal's word.
+/// How long a clean stop waits for the journal's confirmations.
 const STOP: Duration = Duration::from_secs(2);
 
 // Entries go into the journal's queue at once, in order.
 const _: () = assert!(INFLIGHT_MAX + PICTURES_INFLIGHT_MAX <= QUEUE_ENTRIES_MAX);
 
-/// What went through.
+/// What was relayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Records journalled.
@@ -76,7 +76,7 @@ struct Device {
     /// The boot before the present one, and how often the two have alternated.
     before: u64,
     alternations: u32,
-    /// The ack must be said again: it may have been lost with a connection.
+    /// The ack must be published again: it may have been lost with a connection.
     stale: bool,
 }
 
@@ -150,7 +150,7 @@ impl Relay {
         self
     }
 
-    /// Relays until `stop` says so, or the wire ends.
+    /// Relays until `stop` is true, or the wire ends.
     ///
     /// # Errors
     /// [`Failure::Unavailable`] if the journal's client has failed for good: nothing is lost, start again.
@@ -213,7 +213,7 @@ impl Relay {
         }
     }
 
-    /// Takes the journal's words that are there, likewise.
+    /// Takes the journal's confirmations that are there, likewise.
     fn settle_ready(&mut self, first: Appended) -> Result<(), Failure> {
         self.settle(first)?;
         for _ in 1..TURN_MAX {
@@ -270,7 +270,7 @@ impl Relay {
     }
 
     /// Leaves a retained message alone that cannot be read. An edge retains windows and statuses only, never a record, and
-    /// the broker sends a retained message again with each subscription: a dead letter each time would say nothing new.
+    /// the broker sends a retained message again with each subscription: a dead letter each time would add no information.
     fn leave_retained(&mut self, topic: String, entry: &Entry, token: Token) {
         self.counters.retained_unreadable += 1;
         self.stats.retained_unreadable.add(1);
@@ -433,11 +433,11 @@ mod tests {
     fn two_edges_of_one_name_are_noticed_and_a_restart_is_none() {
         let receiver = Receiver::new(JournalId::new());
         let mut d = Device { receiver, window: None, before: 0, alternations: 0, stale: false };
-        let mut hear = |boot, n| {
+        let mut notice = |boot, n| {
             d.notice(WindowId { boot, n }, "pi");
             d.alternations
         };
-        assert_eq!([hear(2, 1), hear(2, 2), hear(8, 1), hear(8, 2), hear(4, 1)], [0; 5]);
-        assert_eq!([hear(6, 1), hear(4, 2), hear(6, 2), hear(4, 3)], [0, 1, 2, 3]);
+        assert_eq!([notice(2, 1), notice(2, 2), notice(8, 1), notice(8, 2), notice(4, 1)], [0; 5]);
+        assert_eq!([notice(6, 1), notice(4, 2), notice(6, 2), notice(4, 3)], [0, 1, 2, 3]);
     }
 }

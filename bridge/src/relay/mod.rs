@@ -29,8 +29,8 @@ const PROBE: Duration = Duration::from_secs(2);
 const PROBE_ANSWER: Duration = Duration::from_secs(4);
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(10);
-/// Reasons that are told apart until it answers.
-const SAID_MAX: usize = 8;
+/// Different reasons that are logged until it answers; each once.
+const LOGGED_MAX: usize = 8;
 
 /// Relays until a signal comes.
 ///
@@ -90,7 +90,7 @@ async fn relay(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
         prober.abort();
         let _ = prober.await;
     }
-    // Keep reading, so that the farewell is not stuck behind deliveries.
+    // Read on, so that the last status is not stuck behind deliveries.
     tokio::spawn(async move { while queues.inbound.recv().await.is_some() {} });
     if let Some(mqtt) = Arc::into_inner(mqtt) {
         mqtt.stop().await;
@@ -100,8 +100,8 @@ async fn relay(config: BridgeConfig, standby: bool) -> Result<(), Failure> {
 
 /// Opens the journal, however long it takes.
 async fn open(config: &BridgeConfig) -> Arc<dyn Journal> {
-    // Each reason is said once.
-    let (mut wait, mut said) = (RETRY_MIN, Vec::new());
+    // Each reason is logged once.
+    let (mut wait, mut logged) = (RETRY_MIN, Vec::new());
     loop {
         let journal = config.journal.clone();
         let opened = tokio::task::spawn_blocking(move || journal::open(&journal)).await;
@@ -109,9 +109,9 @@ async fn open(config: &BridgeConfig) -> Arc<dyn Journal> {
             Ok(Ok(journal)) => return journal,
             Ok(Err(e)) => {
                 let e = e.to_string();
-                if said.len() < SAID_MAX && !said.contains(&e) {
+                if logged.len() < LOGGED_MAX && !logged.contains(&e) {
                     log::warn!("{e}; trying again until it answers");
-                    said.push(e);
+                    logged.push(e);
                 }
             }
             Err(e) => log::error!("{e}"),

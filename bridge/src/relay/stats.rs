@@ -1,7 +1,7 @@
 //! Counters and health of the relay, for `/metrics` and `/healthz`.
 //!
-//! The relay, the MQTT connection and the prober of the journal count here at each event. Atomics hold the counters, and a map
-//! the reasons of dead letters, of which there is a fixed number. Nothing here decides anything for the relay.
+//! The relay, the MQTT connection and the prober of the journal count each of their events here. The counters are atomics; a
+//! map has the number of dead letters for each reason, of which there is a fixed number. The relay reads none of it.
 
 use crate::clock;
 use crate::prom::{Kind, Prom, seconds};
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Entries on their way whose journal gives no word for so long are a fault.
+/// It is a fault if entries are in flight and the journal has confirmed none for this long.
 const STALLED_US: u64 = 30_000_000;
 
 /// A counter.
@@ -22,7 +22,7 @@ impl Count {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Sets it: a gauge.
+    /// Sets the value, for a gauge.
     pub fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);
     }
@@ -54,15 +54,15 @@ pub struct Stats {
     pub journal_errors: Count,
     /// Retained messages that cannot be read, which were left alone.
     pub retained_unreadable: Count,
-    /// Deliveries whose word from the journal is outstanding.
+    /// Deliveries that the journal has not confirmed yet.
     pub in_flight: Count,
     /// Devices that are answered.
     pub devices: Count,
     /// Connections to the broker.
     pub connections: Count,
     last_record_us: Count,
-    /// When the journal last gave its word, or got the first of what is in flight.
-    moved_us: Count,
+    /// When the journal last confirmed an entry, or was given the first of those in flight.
+    progress_us: Count,
     dead: Mutex<BTreeMap<String, u64>>,
     connected: AtomicBool,
     journal: AtomicBool,
@@ -74,44 +74,47 @@ fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Stats {
-    /// A record is in its topic.
+    /// Counts a record that is in its topic.
     pub fn record(&self) {
         self.records.add(1);
         self.last_record_us.set(clock::now_us());
     }
 
-    /// A dead letter is in its topic.
+    /// Counts a dead letter that is in its topic.
     pub fn dead_letter(&self, reason: &str) {
         *locked(&self.dead).entry(reason.to_owned()).or_default() += 1;
     }
 
-    /// So many deliveries wait for the journal's word; `moved` if it just gave one.
-    pub fn waiting(&self, n: usize, moved: bool) {
-        if moved || self.in_flight.get() == 0 {
-            self.moved_us.set(clock::steady_us());
+    /// Sets the number of deliveries that wait for the journal's confirmation. `has_progress`: one was confirmed just now.
+    pub fn waiting(&self, n: usize, has_progress: bool) {
+        if has_progress || self.in_flight.get() == 0 {
+            self.progress_us.set(clock::steady_us());
         }
         self.in_flight.set(n as u64);
     }
 
-    /// The broker answers.
+    /// Notes that the broker has accepted the connection.
     pub fn connected(&self) {
         self.connections.add(1);
         self.connected.store(true, Ordering::Relaxed);
     }
 
-    /// The broker is away, or refuses.
+    /// Notes that the connection to the broker ended or was refused, and why.
     pub fn disconnected(&self, fault: &str) {
         fault.clone_into(&mut locked(&self.mqtt_fault));
         self.connected.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the journal answers.
+    /// Notes whether the journal answers.
     pub fn journal(&self, reachable: bool) {
         self.journal_errors.add(u64::from(!reachable));
         self.journal.store(reachable, Ordering::Relaxed);
     }
 
-    /// Whether all is well, and what is not.
+    /// Returns the faults of broker and journal, one in a line.
+    ///
+    /// # Errors
+    /// The faults, if there is any.
     pub fn health(&self) -> Result<(), String> {
         let mut faults = Vec::new();
         if !self.connected.load(Ordering::Relaxed) {
@@ -121,7 +124,7 @@ impl Stats {
         if !self.journal.load(Ordering::Relaxed) {
             faults.push("journal: does not answer".to_owned());
         }
-        let stalled = clock::steady_us().saturating_sub(self.moved_us.get());
+        let stalled = clock::steady_us().saturating_sub(self.progress_us.get());
         if self.in_flight.get() > 0 && stalled > STALLED_US {
             faults.push(format!("journal: has acknowledged nothing for {} s", stalled / 1_000_000));
         }
@@ -159,7 +162,7 @@ impl Stats {
         p.each(Counter, "dead_letters_total", "Dead letters journalled, by reason.", "reason", dead);
         let again = self.connections.get().saturating_sub(1);
         p.one(Counter, "mqtt_reconnects_total", "Connections to the broker after the first.", again);
-        p.one(Gauge, "records_in_flight", "Deliveries that wait for the journal's word.", self.in_flight.get());
+        p.one(Gauge, "records_in_flight", "Deliveries that wait for the journal's confirmation.", self.in_flight.get());
         p.one(Gauge, "devices", "Devices that are answered.", self.devices.get());
         p.one(Gauge, "mqtt_connected", "1 while the broker answers.", flag(&self.connected));
         p.one(Gauge, "journal_reachable", "1 while the journal answers.", flag(&self.journal));

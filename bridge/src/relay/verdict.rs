@@ -32,7 +32,7 @@ pub enum ValueFormat {
     Postcard,
 }
 
-/// What the journal's word will mean.
+/// What the journal's confirmation of an entry will mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// That record of the device is settled.

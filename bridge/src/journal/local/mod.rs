@@ -132,7 +132,7 @@ impl Journal for LocalJournal {
         let Some(queue) = self.queue.clone() else {
             return futures::future::ready(Err(JournalError::Fatal("opened for reading".to_owned()))).boxed();
         };
-        let (done, word) = oneshot::channel();
+        let (done, confirmed) = oneshot::channel();
         // Into the queue at once, so that entries keep the order in which they were given.
         let full = match queue.try_send((entry, done)) {
             Ok(()) => None,
@@ -143,7 +143,7 @@ impl Journal for LocalJournal {
             if let Some(waiting) = full {
                 queue.send(waiting).await.map_err(|_| gone())?;
             }
-            word.await.map_err(|_| gone())
+            confirmed.await.map_err(|_| gone())
         }
         .boxed()
     }

@@ -1,7 +1,7 @@
 //! Reads the local journal in the order of its positions.
 //!
 //! Inputs are the file, over a connection of its own, and where to begin. It looks for new entries only when another
-//! connection has changed the file. As the one member of a group it waits to be told where to begin.
+//! connection has changed the file. As the one member of a group it waits until it is given where to begin.
 
 use super::{PLACE, away, end};
 use crate::journal::{BATCH_BYTES_MAX, Batch, Entry, JournalError, Marks, Offsets, Reader, Rebalance, Record, Topic};
@@ -39,9 +39,9 @@ impl LocalReader {
 /// The one member of a group on a local journal, as long as it has the lock.
 struct Member {
     _lock: File,
-    /// It waits to be told where to begin.
+    /// It waits until it is given where to begin.
     is_waiting: bool,
-    /// It has said so.
+    /// It has asked for that.
     is_told: bool,
 }
 

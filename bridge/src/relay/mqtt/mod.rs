@@ -38,8 +38,8 @@ const CUSTODY_INFLIGHT_MAX: usize = INFLIGHT_MAX as usize / 2;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
-/// Reasons without a connection that are told apart between two connections.
-const SAID_MAX: usize = 8;
+/// Different reasons that are logged between two connections; each once.
+const LOGGED_MAX: usize = 8;
 /// How long the socket may take for acks.
 const WRITE: Duration = Duration::from_secs(5);
 /// How long a clean stop may take.
@@ -67,7 +67,7 @@ pub struct Delivery {
     pub token: Token,
 }
 
-/// What the poller tells the relay.
+/// What the poller sends to the relay.
 #[derive(Debug)]
 pub enum Inbound {
     /// A connection is there, subscribed anew: what was published before may be lost.
@@ -95,7 +95,7 @@ pub trait Wire: Send + Sync {
     /// [`Full`].
     fn publish_ack(&self, device: &str, bytes: &[u8]) -> Result<(), Full>;
 
-    /// Says whether the journal can be reached.
+    /// Publishes whether the journal can be reached.
     fn journal(&self, reachable: bool);
 }
 
@@ -151,7 +151,7 @@ impl Mqtt {
         let skipped = Arc::new(AtomicU64::new(0));
         let (epoch, stopping) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (acks, unanswered) = (Arc::new(Acks::default()), Arc::new(AtomicUsize::new(0)));
-        let (journal, said) = watch::channel(false);
+        let (journal, reachable) = watch::channel(false);
         let (up, connected) = watch::channel(0u64);
         let own = format!("{:016x}", rand::random::<u64>());
         let poller = Poller {
@@ -169,21 +169,21 @@ impl Mqtt {
             stats: stats.clone(),
         };
         let poller = tokio::spawn(poller.run(events, url.clone()));
-        tokio::spawn(announce(client.clone(), site.to_owned(), own, said, connected));
+        tokio::spawn(announce(client.clone(), site.to_owned(), own, reachable, connected));
         let mqtt = Mqtt { client, site: site.to_owned(), epoch, acks, unanswered, journal, stopping, poller };
         Ok((mqtt, Queues { inbound, pictures, skipped }))
     }
 
-    /// Says `offline` and closes the connection.
+    /// Publishes `offline` and closes the connection.
     pub async fn stop(self) {
         self.stopping.store(true, Ordering::Relaxed);
-        let farewell = async {
+        let leave = async {
             let offline = r#"{"state":"offline"}"#;
             let _ = self.client.publish(status_topic(&self.site), QoS::AtLeastOnce, true, offline).await;
             let _ = self.client.disconnect().await;
             let _ = self.poller.await;
         };
-        let _ = tokio::time::timeout(STOP, farewell).await;
+        let _ = tokio::time::timeout(STOP, leave).await;
     }
 }
 
@@ -258,8 +258,8 @@ struct Poller {
 impl Poller {
     async fn run(self, mut events: EventLoop, url: Url) {
         let (mut backoff, mut connected) = (BACKOFF_MIN, false);
-        // Each reason is said once between two connections.
-        let mut said: Vec<String> = Vec::new();
+        // Each reason is logged once between two connections.
+        let mut logged: Vec<String> = Vec::new();
         loop {
             let mut event = events.poll().await;
             // Those still in the client's queue are left out: they are in what is kept free.
@@ -277,7 +277,7 @@ impl Poller {
                         if ack.session_present { ", session resumed" } else { "" }
                     );
                     (backoff, connected) = (BACKOFF_MIN, true);
-                    said.clear();
+                    logged.clear();
                     self.stats.connected();
                     self.epoch.fetch_add(1, Ordering::AcqRel);
                     if self.connected().await.is_err() {
@@ -307,9 +307,9 @@ impl Poller {
                     self.acks.forget();
                     let fault = fault(&e, &url, &self.site, std::mem::take(&mut connected));
                     self.stats.disconnected(&format!("{url}: {fault}"));
-                    if said.len() < SAID_MAX && !said.contains(&fault) {
+                    if logged.len() < LOGGED_MAX && !logged.contains(&fault) {
                         log::warn!("MQTT: {url}: {fault}; trying again");
-                        said.push(fault);
+                        logged.push(fault);
                     }
                     let jitter = rand::rng().random_range(0.5..1.5);
                     tokio::time::sleep(backoff.mul_f64(jitter)).await;

@@ -30,7 +30,7 @@ pub enum ProbeError {
     Odd(String),
 }
 
-/// How long each step of a look may take, and how long a broker that has nothing more to say is listened to.
+/// How long each step of a look may take, and how long a broker that sends nothing more is waited for.
 const LOOK: (Duration, Duration) = (Duration::from_secs(4), Duration::from_millis(400));
 
 /// Whether a bridge is online for the site, asked under a name of its own so that it is not pushed off.
@@ -75,7 +75,7 @@ pub async fn probe_broker(url: &Url, site: &str) -> Result<bool, ProbeError> {
 /// How long a standby that has connected waits for the active bridge's retained status before it takes it for gone.
 const ABSENT: Duration = Duration::from_secs(5);
 
-/// Returns when no other bridge is active for the site: its status says `offline`, or is that of `own`, or there is none.
+/// Returns when no other bridge is active for the site: its status is `offline`, or that of `own`, or there is none.
 ///
 /// # Errors
 /// [`Failure::Config`] if a certificate cannot be read.
@@ -84,8 +84,8 @@ pub async fn wait_for_absence(url: &Url, site: &str, own: Option<&str>) -> Resul
     let mut options = options(url, id).map_err(Failure::Config)?;
     options.set_keep_alive(KEEP_ALIVE);
     let (client, mut events) = AsyncClient::new(options, 4);
-    let (mut standing_by, mut connected, mut said) = (false, false, false);
-    // A broker that is away says nothing about the active bridge, and one that has forgotten its status may yet hear from it.
+    let (mut standing_by, mut connected, mut is_logged) = (false, false, false);
+    // A broker that is away gives no information about the active bridge, and one that has lost the status may yet get it again.
     let mut deadline = None;
     loop {
         let event = match deadline {
@@ -114,7 +114,7 @@ pub async fn wait_for_absence(url: &Url, site: &str, own: Option<&str>) -> Resul
             }
             Ok(_) => {}
             Err(e) => {
-                if !std::mem::replace(&mut said, true) {
+                if !std::mem::replace(&mut is_logged, true) {
                     log::warn!("MQTT: {url}: {}; trying again", fault(&e, url, site, connected));
                 }
                 (deadline, connected) = (None, false);
@@ -126,9 +126,9 @@ pub async fn wait_for_absence(url: &Url, site: &str, own: Option<&str>) -> Resul
         log::info!("the active bridge of site {site} is gone: taking over");
     }
     let _ = client.try_disconnect();
-    let _ = tokio::time::timeout(FAREWELL, async { while events.poll().await.is_ok() {} }).await;
+    let _ = tokio::time::timeout(CLOSE, async { while events.poll().await.is_ok() {} }).await;
     Ok(())
 }
 
 /// How long saying goodbye may take.
-const FAREWELL: Duration = Duration::from_millis(500);
+const CLOSE: Duration = Duration::from_millis(500);
