@@ -1,4 +1,4 @@
-//! Why a Kafka cluster cannot be reached, in librdkafka's words and with what to do.
+//! Why a Kafka cluster cannot be reached: librdkafka's text, and what to do.
 //!
 //! librdkafka reports reasons only to a client context, which passes them on here; errors then name the reason instead of a
 //! time that has passed. Reasons that a person must act on are logged. No password comes in here: librdkafka does not
@@ -7,7 +7,7 @@
 use super::JournalError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What librdkafka said last of why it cannot connect. All clients of a journal share it.
+/// The last reason that librdkafka gave for not connecting. All clients of a journal share it.
 #[derive(Clone, Default)]
 pub(super) struct LastFault(Arc<Mutex<Option<Reason>>>);
 
@@ -15,12 +15,12 @@ pub(super) struct LastFault(Arc<Mutex<Option<Reason>>>);
 struct Reason {
     text: String,
     advice: &'static str,
-    /// librdkafka says it of a connection that it saw fail, not of one that ended somehow.
+    /// librdkafka reports it of a connection that it saw fail, not of one that ended in another way.
     sure: bool,
 }
 
 impl LastFault {
-    /// Keeps an error; it is logged where a person must mend it, and is not what was said last.
+    /// Keeps an error. It is logged if a person must mend it and it is not the same as the last one.
     pub(super) fn error(&self, text: &str) {
         let reason = Reason::new(text, true);
         let mut last = self.lock();
@@ -79,7 +79,7 @@ pub(crate) fn names_settings(error: &str) -> bool {
     ["journal.password_file", "journal.ca_file", "journal.cert_file", "kafka+ssl://"].iter().any(|k| error.contains(k))
 }
 
-/// What a person can do about what librdkafka says; nothing for what passes by itself.
+/// What a person can do about librdkafka's error; nothing for what passes by itself.
 fn advice(text: &str) -> &'static str {
     let has = |words: &[&str]| words.iter().any(|w| text.contains(w));
     if has(&["SASL authentication error", "Authentication failed", "mechanism handshake failed"]) {
@@ -106,29 +106,37 @@ mod tests {
 
     #[test]
     fn what_librdkafka_says_is_kept_once_and_comes_with_what_to_do() {
-        let said = LastFault::default();
+        let last_fault = LastFault::default();
         let refused = "h:1/bootstrap: Connect to h:1 failed: Connection refused (after 2ms in state CONNECT)";
-        said.error(refused);
+        last_fault.error(refused);
         assert!(
-            !said.is_final()
-                && said.away("x").to_string().ends_with("x: h:1/bootstrap: Connect to h:1 failed: Connection refused")
+            !last_fault.is_final()
+                && last_fault
+                    .away("x")
+                    .to_string()
+                    .ends_with("x: h:1/bootstrap: Connect to h:1 failed: Connection refused")
         );
         let wrong = "h:1/bootstrap: SASL authentication error: Authentication failed (after 3ms in state AUTH_REQ)";
-        said.error(wrong);
-        said.hint("[thrd:h:1/bootstrap]: h:1/bootstrap: Disconnected (after 1ms in state UP)");
-        let text = said.away("x").to_string();
+        last_fault.error(wrong);
+        last_fault.hint("[thrd:h:1/bootstrap]: h:1/bootstrap: Disconnected (after 1ms in state UP)");
+        let text = last_fault.away("x").to_string();
         assert!(
-            said.is_final() && text.contains("SASL authentication error") && text.contains("journal.password_file")
+            last_fault.is_final()
+                && text.contains("SASL authentication error")
+                && text.contains("journal.password_file")
         );
-        said.forget();
-        assert_eq!(said.away("x"), JournalError::Away("x".to_owned()));
-        said.hint(
+        last_fault.forget();
+        assert_eq!(last_fault.away("x"), JournalError::Away("x".to_owned()));
+        last_fault.hint(
             "[thrd:h:1/bootstrap]: h:1/bootstrap: Disconnected: connection closed by peer (after 1ms in state UP)",
         );
-        let text = said.away("x").to_string();
-        assert!(!said.is_final() && text.contains(": h:1/bootstrap: Disc") && text.contains("kafka+ssl://"), "{text}");
-        said.error(refused);
-        assert!(!said.away("x").to_string().contains("kafka+ssl://"), "what is sure is said instead");
+        let text = last_fault.away("x").to_string();
+        assert!(
+            !last_fault.is_final() && text.contains(": h:1/bootstrap: Disc") && text.contains("kafka+ssl://"),
+            "{text}"
+        );
+        last_fault.error(refused);
+        assert!(!last_fault.away("x").to_string().contains("kafka+ssl://"), "a known reason is named instead");
         for (text, key) in [
             (
                 "SSL handshake failed: error: certificate verify failed: broker certificate could not be verified",

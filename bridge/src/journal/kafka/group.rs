@@ -15,14 +15,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The context of a consumer.
 pub(super) struct Watch {
-    said: LastFault,
+    last_fault: LastFault,
     /// What has changed, with full names of topics.
     change: Mutex<Rebalance>,
 }
 
 impl Watch {
-    pub(super) fn new(said: LastFault) -> Watch {
-        Watch { said, change: Mutex::default() }
+    pub(super) fn new(last_fault: LastFault) -> Watch {
+        Watch { last_fault, change: Mutex::default() }
     }
 
     /// What has changed since the last call.
@@ -37,11 +37,11 @@ impl Watch {
 
 impl ClientContext for Watch {
     fn error(&self, error: KafkaError, reason: &str) {
-        ClientContext::error(&self.said, error, reason);
+        ClientContext::error(&self.last_fault, error, reason);
     }
 
     fn log(&self, level: RDKafkaLogLevel, fac: &str, text: &str) {
-        ClientContext::log(&self.said, level, fac, text);
+        ClientContext::log(&self.last_fault, level, fac, text);
     }
 }
 

@@ -35,8 +35,8 @@ use std::time::{Duration, Instant};
 const QUEUE_KIB_MAX: usize = 64 * 1024;
 /// How long the cluster has to answer a question.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How often it is looked whether the answer is one that no waiting makes better.
-const GLANCE: Duration = Duration::from_millis(250);
+/// How often the last fault is read meanwhile, to end early if it is one that waiting does not mend.
+const FAULT_POLL: Duration = Duration::from_millis(250);
 /// How long a refused entry waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 /// How long a member of a group may be silent before its partitions go to others: what Kafka allows at least by default, since
@@ -53,7 +53,7 @@ pub struct KafkaJournal {
     connection: Connection,
     /// None in a journal that is opened for reading.
     appender: Option<Appender>,
-    said: LastFault,
+    last_fault: LastFault,
 }
 
 impl KafkaJournal {
@@ -74,10 +74,10 @@ impl KafkaJournal {
             .set("reconnect.backoff.max.ms", "2000")
             .set_log_level(RDKafkaLogLevel::Info);
         secure(&mut client, cluster, &config.access);
-        let said = LastFault::default();
+        let last_fault = LastFault::default();
         let fatal = |e: KafkaError| JournalError::Fatal(e.to_string());
-        let connection = Connection::new(&client, &said).map_err(fatal)?;
-        let cluster = greet(&connection, &said)?;
+        let connection = Connection::new(&client, &last_fault).map_err(fatal)?;
+        let cluster = cluster_id(&connection, &last_fault)?;
         let id = JournalId::try_from(format!("{cluster}:{}", config.prefix).as_str())
             .map_err(|_| JournalError::Fatal("cluster id and prefix are too long together".to_owned()))?;
         let topics = TOPICS.map(|t| {
@@ -85,16 +85,16 @@ impl KafkaJournal {
             (of(false), of(true))
         });
         let prefix = config.prefix.clone();
-        let mut journal = KafkaJournal { id, prefix, topics, client, connection, appender: None, said };
+        let mut journal = KafkaJournal { id, prefix, topics, client, connection, appender: None, last_fault };
         if append {
             let survey = journal.prepare(config)?;
-            let appender = Appender::new(&journal.client, &journal.said, survey.message_bytes_max);
+            let appender = Appender::new(&journal.client, &journal.last_fault, survey.message_bytes_max);
             journal.appender = Some(appender.map_err(fatal)?);
         }
         Ok(journal)
     }
 
-    /// A consumer that reads whatever it is assigned, from where it is told.
+    /// A consumer that reads the partitions that it is assigned, from given offsets.
     fn consumer(&self, group: &str) -> Result<BaseConsumer<Watch>, JournalError> {
         self.client
             .clone()
@@ -111,16 +111,16 @@ impl KafkaJournal {
             .set("heartbeat.interval.ms", (SESSION.as_millis() / 4).to_string())
             // Topics that are made later are noticed so soon.
             .set("topic.metadata.refresh.interval.ms", "5000")
-            .create_with_context(Watch::new(self.said.clone()))
+            .create_with_context(Watch::new(self.last_fault.clone()))
             .map_err(|e| JournalError::Fatal(e.to_string()))
     }
 
     /// Makes the topics that are missing, and logs what puts records at risk.
     fn prepare(&self, config: &JournalConfig) -> Result<Survey, JournalError> {
         let admin: AdminClient<LastFault> =
-            self.client.create_with_context(self.said.clone()).map_err(|e| JournalError::Fatal(e.to_string()))?;
+            self.client.create_with_context(self.last_fault.clone()).map_err(|e| JournalError::Fatal(e.to_string()))?;
         let names = names(&self.prefix);
-        let metadata = self.connection.metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
+        let metadata = self.connection.metadata(None, ANSWER).map_err(|e| self.last_fault.away(e))?;
         let there: Vec<&str> = metadata.topics().iter().map(|t| t.name()).collect();
         let retention = (i64::from(config.retention_days) * 86_400_000).to_string();
         let missing: Vec<NewTopic<'_>> = names
@@ -182,14 +182,14 @@ impl Journal for KafkaJournal {
     fn reachable(&self, wait: Duration) -> bool {
         let answers = self.connection.metadata(Some(&format!("{}metrics", self.prefix)), wait).is_ok();
         if answers {
-            self.said.forget();
+            self.last_fault.forget();
         }
         answers
     }
 
     fn reader(&self, from: &Offsets) -> Result<Box<dyn Reader>, JournalError> {
         let consumer = self.consumer("hueflow-metrics")?;
-        Ok(Box::new(KafkaReader::new(consumer, self.said.clone(), self.prefix.clone(), from.clone())))
+        Ok(Box::new(KafkaReader::new(consumer, self.last_fault.clone(), self.prefix.clone(), from.clone())))
     }
 
     fn member(&self, group: &str) -> Result<Box<dyn Reader>, JournalError> {
@@ -197,11 +197,13 @@ impl Journal for KafkaJournal {
         let names = names(&self.prefix);
         let topics: Vec<&str> = names.iter().map(|(name, ..)| name.as_str()).collect();
         consumer.subscribe(&topics).map_err(|e| JournalError::Fatal(e.to_string()))?;
-        Ok(Box::new(KafkaReader::new(consumer, self.said.clone(), self.prefix.clone(), Offsets::new()).in_group()))
+        Ok(Box::new(
+            KafkaReader::new(consumer, self.last_fault.clone(), self.prefix.clone(), Offsets::new()).in_group(),
+        ))
     }
 
     fn end(&self) -> Result<Offsets, JournalError> {
-        let metadata = self.connection.metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
+        let metadata = self.connection.metadata(None, ANSWER).map_err(|e| self.last_fault.away(e))?;
         let mut offsets = Offsets::new();
         for (place, partition) in partitions(&metadata, &self.prefix) {
             let topic = format!("{}{place}", self.prefix);
@@ -234,16 +236,16 @@ fn secure(client: &mut ClientConfig, cluster: &Cluster, access: &Access) {
     }
 }
 
-/// Waits for the cluster to say who it is. Ends early where no waiting helps.
-fn greet(connection: &Connection, said: &LastFault) -> Result<String, JournalError> {
+/// Waits for the cluster's id. Ends early after a fault that waiting does not mend.
+fn cluster_id(connection: &Connection, last_fault: &LastFault) -> Result<String, JournalError> {
     let until = Instant::now() + ANSWER;
     loop {
-        if let Some(cluster) = connection.cluster_id(GLANCE) {
-            said.forget();
+        if let Some(cluster) = connection.cluster_id(FAULT_POLL) {
+            last_fault.forget();
             return Ok(cluster);
         }
-        if said.is_final() || Instant::now() >= until {
-            return Err(said.away(format!("no answer within {} s", ANSWER.as_secs())));
+        if last_fault.is_final() || Instant::now() >= until {
+            return Err(last_fault.away(format!("no answer within {} s", ANSWER.as_secs())));
         }
     }
 }
@@ -251,14 +253,14 @@ fn greet(connection: &Connection, said: &LastFault) -> Result<String, JournalErr
 impl ClientContext for LastFault {
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            return; // Why is said before.
+            return; // The reason was logged before.
         }
         LastFault::error(self, reason);
     }
 
     fn log(&self, level: RDKafkaLogLevel, fac: &str, text: &str) {
         match level {
-            // A broker that hangs up is said here alone.
+            // That a broker closed the connection is logged here alone.
             RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Debug if fac == "FAIL" => {
                 self.hint(text)
             }

@@ -29,7 +29,7 @@ const REJOIN: Duration = Duration::from_secs(3);
 /// Reads on from where it stands, all partitions of ours.
 pub struct KafkaReader {
     consumer: BaseConsumer<Watch>,
-    said: LastFault,
+    last_fault: LastFault,
     prefix: String,
     next: Offsets,
     assigned: Vec<(String, i32)>,
@@ -43,13 +43,13 @@ pub struct KafkaReader {
 /// The state of a member of a group.
 #[derive(Default)]
 struct Group {
-    /// What has changed and was not told yet.
+    /// What has changed and was not returned yet.
     change: Rebalance,
     /// What the group has assigned.
     owned: Vec<(String, i32)>,
-    /// [`Reader::start`] has said where to begin.
+    /// [`Reader::start`] was called with where to begin.
     is_started: bool,
-    /// Places that are read from their beginning, and were not told yet.
+    /// Places that are read from their beginning, and were not returned yet.
     restarted: Vec<String>,
     /// Reading pauses.
     is_paused: bool,
@@ -59,9 +59,9 @@ struct Group {
 
 impl KafkaReader {
     /// One that begins at `next`, and at the beginning of what is not in it.
-    pub fn new(consumer: BaseConsumer<Watch>, said: LastFault, prefix: String, next: Offsets) -> KafkaReader {
+    pub fn new(consumer: BaseConsumer<Watch>, last_fault: LastFault, prefix: String, next: Offsets) -> KafkaReader {
         let (assigned, marks) = (Vec::new(), Marks::new());
-        KafkaReader { consumer, said, prefix, next, assigned, looked: None, marks, group: None }
+        KafkaReader { consumer, last_fault, prefix, next, assigned, looked: None, marks, group: None }
     }
 
     /// The same as a member of the consumer's group.
@@ -111,7 +111,7 @@ impl KafkaReader {
             return Ok(None);
         }
         self.looked = Some(Instant::now());
-        let metadata = self.consumer.fetch_metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
+        let metadata = self.consumer.fetch_metadata(None, ANSWER).map_err(|e| self.last_fault.away(e))?;
         Ok(Some(partitions(&metadata, &self.prefix)))
     }
 
@@ -186,7 +186,7 @@ impl KafkaReader {
             {
                 Polled::Foreign
             }
-            Some(Err(e)) => Polled::Failed(self.said.away(e)),
+            Some(Err(e)) => Polled::Failed(self.last_fault.away(e)),
         }
     }
 
@@ -323,7 +323,7 @@ impl Reader for KafkaReader {
         if let Err(e) = self.consumer.unassign() {
             log::warn!("Kafka: {e}");
         }
-        // By then the group has told a member that was thought dead that it has nothing any more.
+        // By then a member that was taken for dead has learned from the group that it has no partitions any more.
         let (owned, rejoin_at) = (std::mem::take(&mut group.owned), Some(Instant::now() + REJOIN));
         let change = Rebalance { is_revoked: false, assigned: Some(owned.clone()) };
         *group = Group { change, owned, rejoin_at, ..Group::default() };

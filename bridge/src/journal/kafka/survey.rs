@@ -1,7 +1,7 @@
 //! A survey of a Kafka cluster: which of the topics it has, which settings put records at risk, and who cannot be reached.
 //!
 //! Inputs are the cluster's metadata and the topics' settings. Nothing is made or changed. A broker counts as reachable if
-//! the address that it advertises accepts a TCP connection; that a cluster answers its bootstrap address says nothing of it.
+//! the address that it advertises accepts a TCP connection; a cluster may answer at its bootstrap address and yet advertise others that do not.
 
 use super::{ANSWER, KafkaJournal, away, block_on, names};
 use crate::journal::JournalError;
@@ -73,7 +73,7 @@ impl KafkaJournal {
     /// # Errors
     /// [`JournalError::Away`] if the cluster does not answer.
     pub fn survey(&self) -> Result<Survey, JournalError> {
-        let metadata = self.connection.metadata(None, ANSWER).map_err(|e| self.said.away(e))?;
+        let metadata = self.connection.metadata(None, ANSWER).map_err(|e| self.last_fault.away(e))?;
         let is_single = metadata.brokers().len() == 1 && metadata.brokers().iter().all(|b| is_loopback(b.host()));
         let names = names(&self.prefix);
         let (existing, missing): (Vec<_>, Vec<_>) =
@@ -96,7 +96,7 @@ impl KafkaJournal {
             return Ok(());
         }
         let admin: AdminClient<LastFault> =
-            self.client.create_with_context(self.said.clone()).map_err(|e| JournalError::Fatal(e.to_string()))?;
+            self.client.create_with_context(self.last_fault.clone()).map_err(|e| JournalError::Fatal(e.to_string()))?;
         let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
         let resources: Vec<ResourceSpecifier<'_>> = existing.iter().map(|n| ResourceSpecifier::Topic(n)).collect();
         let described = match block_on(admin.describe_configs(&resources, &options))? {
