@@ -122,6 +122,22 @@ fetch_std() {
   rm -rf "$dir"
 }
 
+# with_progress WHAT COMMAND...: runs the command and prints every half minute how long it has run: downloads, and compilers of
+# large libraries, print nothing for minutes.
+with_progress() {
+  local what=$1 start=$SECONDS beat status=0
+  shift
+  (
+    trap 'kill "$pause" 2>/dev/null; exit' TERM
+    while sleep 30 & pause=$!; wait "$pause"; do echo "$what: $((SECONDS - start)) s so far" >&2; done
+  ) &
+  beat=$!
+  "$@" || status=$?
+  kill "$beat" 2>/dev/null || true
+  wait "$beat" 2>/dev/null || true
+  return "$status"
+}
+
 # Installs what was found missing, all in one go.
 install_missing() {
   [ ${#missing[@]} -gt 0 ] || return 0
@@ -132,8 +148,9 @@ install_missing() {
     echo "this is not a Debian-like machine: please install ${missing[*]} by hand" >&2
     return 69
   fi
-  $sudo apt-get update -qq >&2
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+  with_progress "updating the lists of packages" $sudo apt-get update -qq >&2
+  with_progress "installing packages" $sudo env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -q --no-install-recommends "${missing[@]}" >&2
   missing=()
 }
 

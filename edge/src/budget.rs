@@ -3,6 +3,7 @@
 //! A configuration and the size of a frame give bytes, part by part. Nothing is measured here: a test compares the sum
 //! with what the program really has.
 
+use crate::camera::{masked, reference, regions};
 use crate::config::{Config, Video, ViewChoice};
 use crate::memory::capacity;
 use crate::parcel::{ORIGINAL_WIDTH_PX_MAX, PARCELS_MAX, Parcel};
@@ -55,7 +56,13 @@ impl Budget {
             parts: [
                 ("program", PROGRAM_BYTES),
                 ("stacks", STACKS_BYTES),
-                ("camera", camera(&config.source, config.ask, before(config, pixels)) + copy(config, pixels)),
+                (
+                    "camera",
+                    camera(&config.source, config.ask, before(config, pixels))
+                        + copy(config, pixels)
+                        + outlines(config, size)
+                        + reference::bytes_max(&config.reference, (size.width, size.height)) as u64,
+                ),
                 ("clustering", (memory.total_bytes() + watch_bytes(config.regions.len(), config.colours.len())) as u64),
                 ("displays", displays(config, size)),
                 ("sending", sending(config, pixels, size.width as u64)),
@@ -105,6 +112,12 @@ fn before(config: &Config, pixels: u64) -> u64 {
 fn copy(config: &Config, pixels: u64) -> u64 {
     let may = config.transform.turns_by_copy() || config.transform.crop.is_some();
     if may { 3 * pixels } else { 0 }
+}
+
+/// The spans of masks and regions.
+fn outlines(config: &Config, size: Size) -> u64 {
+    let regions = config.regions.iter().map(|region| region.polygon.as_slice());
+    (masked::bytes_max(&config.masks, size.height) + regions::bytes_max(regions, size.height)) as u64
 }
 
 /// The size that the configuration asks for, after crop and rotation.
@@ -238,6 +251,52 @@ mod tests {
         }
         let text = plain.to_string();
         assert!(text.contains("MiB at 640x480 (program 7.0, stacks 0.8, camera 0.9, clustering"), "{text}");
+    }
+
+    #[test]
+    fn masks_regions_and_a_reference_have_no_more_bytes_than_planned_and_not_much_less() {
+        // A comb: each row through its teeth has as many spans as its corners allow.
+        let comb: String = (0..8)
+            .map(|n| f64::from(n) / 8.0)
+            .flat_map(|x| [(x, 0.9), (x + 0.01, 0.1), (x + 0.02, 0.9), (x + 0.03, 0.95)])
+            .map(|(x, y)| format!("[{x}, {y}],"))
+            .collect();
+        let boxes = |n: usize, more: &str| format!("{{rect = [0.{n}, 0.2, 0.05, 0.5]{more}}},");
+        let with = |n: usize, more: &dyn Fn(usize) -> String, first: &str| {
+            let rest: String = (1..n).map(|n| boxes(n, &more(n))).collect();
+            format!("[{{polygon = [{comb}]{first}}},{rest}]")
+        };
+        let (plain, named) = (|_| String::new(), |n| format!(", name = 'r{n}'"));
+        let coloured = |n| format!(", rgb = '#{n}0{n}0{n}0'");
+        let (mask, region, patches) =
+            (with(3, &plain, ""), with(9, &named, ", name = 'r'"), with(9, &coloured, ", rgb = '#808080'"));
+        let config = config(&[("mask", &mask), ("region", &region), ("reference.patches", &patches)]);
+        for (width, height) in [(64, 48), (640, 480), (1280, 720)] {
+            let rgb = vec![90; 3 * width * height];
+            let frame = firmware::frame::Frame::rgb(width, height, &rgb).unwrap();
+            let mut masker = masked::Masker::new(&config.masks);
+            let mut divider = regions::Divider::new(&config.regions);
+            let mut calibrator = reference::Calibrator::new(&config.reference, 0);
+            masker.fit((width, height));
+            divider.fit((width, height));
+            assert!(calibrator.see(&frame).unwrap().is_some());
+            let size = Size { width, height };
+            for (what, real, planned) in [
+                ("outlines", masker.bytes() + divider.bytes(), outlines(&config, size)),
+                ("reference", calibrator.bytes(), reference::bytes_max(&config.reference, (width, height)) as u64),
+            ] {
+                let real = real as u64;
+                assert!(real <= planned && planned <= 4 * real, "{what} at {width}x{height}: {real} of {planned}");
+            }
+            let without = Config { masks: Vec::new(), regions: Vec::new(), ..config.clone() };
+            let camera = |config: &Config| Budget::new(config, size).part("camera");
+            assert!(camera(&config) >= camera(&without) + (masker.bytes() + divider.bytes()) as u64);
+            let without = Config { reference: Default::default(), ..config.clone() };
+            let own = calibrator.bytes() - size_of::<firmware::reference::Reference>();
+            assert!(camera(&config) >= camera(&without) + own as u64);
+        }
+        let none = Config::check(Raw::default()).unwrap();
+        assert_eq!(outlines(&none, Size { width: 640, height: 480 }), 0);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use args::{ClusterArgs, DoctorArgs, LearnArgs, PrintArgs, RunArgs, SizeArgs};
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Live colour clustering at the edge.
 #[derive(Debug, Parser)]
@@ -86,6 +87,7 @@ fn run(command: Command) -> Result<(), Failure> {
                 drain_only: args.drain_only,
                 quiet: args.quiet,
                 log_frames: args.log_frames,
+                picture_wait: args.picture_wait_ms.map(Duration::from_millis),
             };
             if args.quiet {
                 log::set_max_level(log::LevelFilter::Warn);

@@ -1,7 +1,7 @@
 //! A local page of metrics for Prometheus: `/metrics`, off unless `metrics.listen` names an address.
 //!
-//! One thread serves one client at a time. What it tells is read when it is asked for: counters, the state of each child, and
-//! the machine's vitals. Anyone who reaches the address can read it, so it is on loopback unless told otherwise.
+//! One thread serves one client at a time. Counters, the state of each child and the machine's vitals are read for each request.
+//! Anyone who can reach the address can read the page, so the address is on loopback by default.
 
 use crate::counters::{Counters, get};
 use crate::event::EventSpec;
@@ -76,6 +76,11 @@ pub fn page(
         ("frames_refused_total", "Frames whose records were refused: the disk was full.", get(&c.refused)),
         ("frames_saturated_total", "Frames with more colours than clusters are possible.", get(&c.saturated)),
         ("frames_with_missed_colours_total", "Frames with a colour that the palette misses.", get(&c.missing)),
+        (
+            "frames_uncorrected_total",
+            "Frames whose colours were not corrected because a reference patch was clipped, hidden or far from its colour.",
+            get(&c.uncorrected),
+        ),
         ("records_evicted_total", "Records that a full spool gave up, each declared lost.", get(&c.evicted)),
         ("records_damaged_total", "Records found damaged, each declared lost.", get(&c.damaged)),
         (
@@ -228,6 +233,7 @@ mod tests {
     use super::*;
     use crate::event::EventState;
     use crate::health::Child;
+    use firmware::reference::{Correct, Fault, Outcome};
     use firmware::wire::{NamedShare, RegionShare};
     use std::io::{Read, Write as _};
 
@@ -242,6 +248,10 @@ mod tests {
     #[test]
     fn a_scraper_gets_every_metric_once_with_help_type_and_value() {
         let counters = Counters { frames: 7.into(), held: 3.into(), ..Counters::default() };
+        for outcome in [Outcome::Fault(Fault::Clipped, 0), Outcome::Done(Correct::Gain), Outcome::Fault(Fault::Far, 1)]
+        {
+            counters.see_correction(Some(outcome));
+        }
         let camera = Child::alone("camera", "file:a \"b\"\\c");
         camera.waiting("gone");
         let display = Child::alone("display", "kms");
@@ -261,6 +271,7 @@ mod tests {
             page(&counters, (&watched.0, &watched.1, &events), &[camera.report(), display.report()], &vitals, true);
         for line in [
             "hueflow_edge_frames_total 7",
+            "hueflow_edge_frames_uncorrected_total 2",
             "hueflow_edge_records_held 3",
             "hueflow_edge_clock_synchronised 1",
             "hueflow_edge_temperature_celsius 48.5",

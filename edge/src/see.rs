@@ -289,7 +289,7 @@ impl See {
                 shot.original.extend_from_slice(frame.row(y, &mut work.row));
             }
         }
-        self.slots.put(&work.pictures, PUT_WAIT_MAX);
+        self.slots.put(&work.pictures, self.options.picture_wait.unwrap_or(PUT_WAIT_MAX));
     }
 
     /// The parcel that came back last, so that few are in use where few are needed. None: custody has ended.

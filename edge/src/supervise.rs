@@ -296,6 +296,7 @@ impl Supervisor {
             (get(&c.late), "late"),
             (get(&c.saturated), "saturated"),
             (get(&c.missing), "with missed colours"),
+            (get(&c.uncorrected), "not corrected by the reference"),
             (slots.given(), "pictures made for display"),
             (get(&c.pictures_sent), "pictures sent"),
             (get(&c.pictures_unsent), "pictures not sent"),

@@ -1,7 +1,7 @@
 //! Allocations: in the long run See and Show take no memory for a frame.
 //!
-//! Every allocation of this process is counted; a folder stands for a screen. Send is not counted: records are its business,
-//! and a broker's pace decides what it holds.
+//! Inputs are configurations; every allocation of this process is counted, and a folder stands for a screen. Send is not counted:
+//! what it holds depends on the broker.
 
 // A test that cannot go on shall say where.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -37,10 +37,10 @@ const WARM_UP: u64 = 100;
 const FRAMES: u64 = 1000;
 /// Frames after these, so that the end of the stream, which takes a census, is not counted.
 const AFTER: u64 = 10;
-/// See, Show, who takes the parcels, and the test's own.
+/// See, Show, the thread that takes the parcels, and the test's own.
 const THREADS: usize = 4;
 
-/// One test at a time: the counts are the whole process's.
+/// Held by each test from its start: the counts are the whole process's.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn config(words: &[(&str, Value)]) -> Config {
@@ -51,7 +51,7 @@ fn config(words: &[(&str, Value)]) -> Config {
     Config::check(raw).unwrap()
 }
 
-/// A screen of 320x240 in a folder, looked at as `config` says.
+/// A screen of 320x240 in a folder, with the rotation of `config`.
 fn screen(dir: &Path, config: &Config) -> Framebuffer {
     let sysfs = dir.join("sys/screen");
     std::fs::create_dir_all(&sysfs).unwrap();
@@ -63,7 +63,7 @@ fn screen(dir: &Path, config: &Config) -> Framebuffer {
     Framebuffer::open_as_described_in(&dir.join("screen"), &dir.join("sys"), look).unwrap()
 }
 
-/// Runs See and Show, and gives what the process took and gave back in [`FRAMES`] frames after [`WARM_UP`].
+/// Runs See and Show. Returns what the process allocated and freed in [`FRAMES`] frames after [`WARM_UP`].
 fn count(config: &Config, dir: &Path) -> Stats {
     let stop = Arc::new(AtomicBool::new(false));
     let slots = Arc::new(Slots::new([Child::alone("display", "test")]));
@@ -79,10 +79,10 @@ fn count(config: &Config, dir: &Path) -> Stats {
     let mut panel = screen(dir, config);
     std::thread::scope(|threads| {
         let slots = &slots;
-        // In place of Send: it only gives the parcels back.
+        // Stands for Send: it only returns the parcels.
         let counted = threads.spawn(move || {
             let (mut before, mut between) = (Stats::default(), None);
-            // All that there are are under way once, as behind a slow disk.
+            // All parcels are in use at once, as with a slow disk.
             let held: Vec<_> = (0..PARCELS_MAX).map_while(|_| full.blocking_recv()).collect();
             held.into_iter().for_each(|parcel| empties.try_send(parcel).unwrap());
             while let Some(parcel) = full.blocking_recv() {
@@ -121,18 +121,22 @@ fn count(config: &Config, dir: &Path) -> Stats {
     })
 }
 
-/// Nothing for a frame. A thread that has to wait for the first time takes a few bytes for that, once for all.
+/// Asserts that no frame took memory. A thread that waits for the first time allocates a few bytes for that, once.
 fn assert_nothing(what: &str, stats: Stats) {
     println!("{what}, {FRAMES} frames: {stats:?}");
     assert!(stats.allocations <= THREADS && stats.bytes_allocated <= 1024, "{what}: {stats:?}");
     assert_eq!((stats.reallocations, stats.deallocations), (0, 0), "{what}: {stats:?}");
 }
 
-#[test]
-fn a_thousand_synthetic_frames_take_no_memory() {
-    let _alone = ALONE.lock().unwrap();
+/// Runs a synthetic scene with these words too, and asserts that its frames take no memory. The view and the pictures are those
+/// that take most; there is no census, which takes room where it is larger than any before.
+fn assert_takes_nothing(what: &str, more: &[(&str, Value)]) {
     let dir = tempfile::tempdir().unwrap();
-    // The view and the pictures that take most; a census takes room where it is larger than any before.
+    assert_nothing(what, count(&scene(more), dir.path()));
+}
+
+/// A synthetic scene as fast as it can be, with these words in place of its own.
+fn scene(more: &[(&str, Value)]) -> Config {
     let words = [
         ("camera.source", "synthetic:160x120@30".into()),
         ("camera.fast", true.into()),
@@ -140,40 +144,37 @@ fn a_thousand_synthetic_frames_take_no_memory() {
         ("send.census_every", 0.into()),
         ("send.video", "all".into()),
     ];
+    config(&[&words, more].concat())
+}
+
+#[test]
+fn a_thousand_synthetic_frames_take_no_memory() {
+    let _alone = ALONE.lock().unwrap();
     for method in ["octree", "uniform", "sensitivity", "streamkm", "lightweight"] {
-        let mut words = words.to_vec();
-        words.push(("clustering.method", method.into()));
-        assert_nothing(method, count(&config(&words), dir.path()));
+        assert_takes_nothing(method, &[("clustering.method", method.into())]);
     }
 }
 
 #[test]
 fn a_thousand_frames_with_sixteen_regions_and_colours_take_no_memory() {
     let _alone = ALONE.lock().unwrap();
-    let dir = tempfile::tempdir().unwrap();
     let tables = |of: &dyn Fn(i64) -> String| format!("[{}]", (0..16).map(of).collect::<Vec<_>>().join(","));
     let region = |n| format!("{{name = 'r{n}', rect = [{}, 0.1, 0.3, 0.8]}}", n as f64 / 32.0);
     let colour = |n| format!("{{name = 'c{n}', rgb = '#{:06x}', tolerance = 12}}", n * 0x0F_1E_2D % 0x01_00_00_00);
     let words = [
-        ("camera.source", "synthetic:160x120@30".into()),
-        ("camera.fast", true.into()),
-        ("send.census_every", 0.into()),
-        ("send.video", "all".into()),
-        ("display.view", "side-by-side".into()),
         ("mask", "[{rect = [0.4, 0.4, 0.1, 0.1]}]".into()),
         ("region", tables(&region).into()),
         ("colour", tables(&colour).into()),
     ];
-    let config = config(&words);
-    assert_eq!((config.regions.len(), config.colours.len()), (16, 16));
-    assert_nothing("regions", count(&config, dir.path()));
+    let scene = scene(&words);
+    assert_eq!((scene.regions.len(), scene.colours.len()), (16, 16));
+    assert_takes_nothing("regions", &words);
 }
 
 #[test]
 fn a_thousand_frames_with_sixteen_events_take_no_memory() {
     let _alone = ALONE.lock().unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    // Half of them tell blinking apart. None begins so soon: a record takes memory of custody, not of See.
+    // Half of them distinguish blinking. None begins so soon: a record takes memory of custody, not of See.
     let event = |n: i64| {
         let blink = if n % 2 == 0 { ", blink = {}" } else { "" };
         format!(
@@ -181,23 +182,18 @@ fn a_thousand_frames_with_sixteen_events_take_no_memory() {
         )
     };
     let words = [
-        ("camera.source", "synthetic:160x120@30".into()),
-        ("camera.fast", true.into()),
-        ("send.census_every", 0.into()),
         ("region", "[{name = 'r', rect = [0.1, 0.1, 0.5, 0.5]}]".into()),
         ("colour", "[{name = 'c', rgb = '#20c040', tolerance = 30}]".into()),
         ("event", format!("[{}]", (0..16).map(event).collect::<Vec<_>>().join(",")).into()),
     ];
-    let config = config(&words);
-    assert_eq!(config.events.len(), 16);
-    assert_nothing("events", count(&config, dir.path()));
+    assert_eq!(scene(&words).events.len(), 16);
+    assert_takes_nothing("events", &words);
 }
 
 #[test]
 fn a_thousand_frames_with_a_reference_take_no_memory() {
     let _alone = ALONE.lock().unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    // A row of patches on the scene's moving background: any colours that it may be brought to.
+    // A row of patches on the scene's moving background, with any colours that they can be corrected to.
     let patch = |n: i64| {
         let [r, g, b] = [120 + 13 * (n % 3), 120 + 17 * (n % 4), 150 - 19 * (n % 5)];
         format!("{{rect = [{}, 0.0, 0.04, 0.05], rgb = '#{r:02x}{g:02x}{b:02x}'}}", n as f64 / 24.0)
@@ -205,42 +201,24 @@ fn a_thousand_frames_with_a_reference_take_no_memory() {
     let patches = format!("[{}]", (0..24).map(patch).collect::<Vec<_>>().join(","));
     for correct in ["off", "gain", "matrix"] {
         let words = [
-            ("camera.source", "synthetic:160x120@30".into()),
-            ("camera.fast", true.into()),
-            ("send.census_every", 0.into()),
-            ("send.video", "all".into()),
-            ("display.view", "side-by-side".into()),
             ("mask", "[{rect = [0.4, 0.4, 0.1, 0.1]}]".into()),
             ("reference.patches", patches.clone().into()),
             ("reference.correct", correct.into()),
         ];
-        let config = config(&words);
-        let mut calibrator = Calibrator::new(&config.reference, TIME_CONSTANT_US);
-        let mut camera = open_camera(&config, &Arc::default(), &Child::alone("camera", "test")).unwrap();
+        let scene = scene(&words);
+        let mut calibrator = Calibrator::new(&scene.reference, TIME_CONSTANT_US);
+        let mut camera = open_camera(&scene, &Arc::default(), &Child::alone("camera", "test")).unwrap();
         assert!(camera.advance(&AtomicBool::new(false)).unwrap());
         let outcome = calibrator.see(&camera.frame().unwrap()).unwrap();
-        assert_eq!(
-            outcome,
-            Correct::from_word(correct).map(Outcome::Done),
-            "the patches are such that there is something to do"
-        );
-        assert_nothing(correct, count(&config, dir.path()));
+        assert_eq!(outcome, Correct::from_word(correct).map(Outcome::Done), "the patches decide a correction");
+        assert_takes_nothing(correct, &words);
     }
 }
 
 #[test]
 fn a_thousand_frames_in_cielab_take_no_memory() {
     let _alone = ALONE.lock().unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let words = [
-        ("camera.source", "synthetic:160x120@30".into()),
-        ("camera.fast", true.into()),
-        ("clustering.space", "cielab".into()),
-        ("send.census_every", 0.into()),
-        ("send.video", "all".into()),
-        ("display.view", "side-by-side".into()),
-    ];
-    assert_nothing("cielab", count(&config(&words), dir.path()));
+    assert_takes_nothing("cielab", &[("clustering.space", "cielab".into())]);
 }
 
 #[test]
@@ -256,34 +234,20 @@ fn a_thousand_frames_of_a_clip_take_no_memory() {
         let chroma: Vec<u8> = (0..2 * 80 * 60).map(|i| (90 + (i / 40 + n) % 70) as u8).collect();
         clip.write_all(&[luma, chroma].concat()).unwrap();
     }
-    let source = format!("y4m:{}", path.display());
-    let config = config(&[
-        ("camera.source", source.into()),
-        ("camera.fast", true.into()),
-        ("display.view", "side-by-side".into()),
-        ("send.video", "all".into()),
-        ("send.census_every", 0.into()),
-    ]);
-    assert_nothing("y4m", count(&config, dir.path()));
+    assert_takes_nothing("y4m", &[("camera.source", format!("y4m:{}", path.display()).into())]);
 }
 
 #[test]
 fn a_thousand_cropped_and_turned_frames_take_no_memory() {
     let _alone = ALONE.lock().unwrap();
-    let dir = tempfile::tempdir().unwrap();
     for (rotate, flip) in [(90, "horizontal"), (0, "vertical")] {
         let words = [
-            ("camera.source", "synthetic:160x120@30".into()),
-            ("camera.fast", true.into()),
             ("camera.crop", "11,7,101x99".into()),
             ("camera.rotate", rotate.into()),
             ("camera.flip", flip.into()),
             ("display.rotate", (rotate + 180).into()),
-            ("display.view", "side-by-side".into()),
-            ("send.census_every", 0.into()),
-            ("send.video", "all".into()),
         ];
-        assert_nothing("turned", count(&config(&words), dir.path()));
+        assert_takes_nothing("turned", &words);
     }
 }
 
@@ -292,14 +256,8 @@ fn a_decoder_of_jpegs_gives_back_what_it_takes() {
     let _alone = ALONE.lock().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/clip/big-buck-bunny.mjpeg");
-    let config = config(&[
-        ("camera.source", format!("file:{clip}").into()),
-        ("camera.fast", true.into()),
-        ("camera.loop", true.into()),
-        ("send.census_every", 0.into()),
-        ("display.view", "side-by-side".into()),
-    ]);
-    let stats = count(&config, dir.path());
+    let scene = scene(&[("camera.source", format!("file:{clip}").into()), ("camera.loop", true.into())]);
+    let stats = count(&scene, dir.path());
     println!("mjpeg, {FRAMES} frames: {stats:?}");
     let kept = stats.bytes_allocated as i64 - stats.bytes_deallocated as i64;
     // Between two frames the decoder has nothing; what differs is where in a frame the clip's reader was.

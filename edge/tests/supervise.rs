@@ -379,7 +379,8 @@ fn a_display_that_hangs_does_not_stop_clustering() {
     std::fs::create_dir(&pictures).unwrap();
     let fifo = pictures.join("000002.png.new");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let args = "--source synthetic:64x48@30 --log-frames --frames 8 --display";
+    // Two seconds are long for a picture of this size, also on a busy machine: none before the FIFO is skipped.
+    let args = "--source synthetic:64x48@30 --log-frames --frames 8 --picture-wait-ms 2000 --display";
     let mut edge = Edge::start(run(args).arg(format!("png:{}", pictures.display())));
     edge.wait_for("frame 7:");
     let (status, log) = edge.end();

@@ -43,6 +43,37 @@ echo "GUEST stall ended with $?"
 cat /tmp/stall.log
 rm /run/systemd/timesync/synchronized
 
+# A lamp that is switched on and off, each time when the edge has seen the last change.
+cat >/tmp/events.toml <<END
+[[colour]]
+name = "red-lamp"
+rgb = "#fe0000"
+tolerance = 15
+[[event]]
+name = "lamp"
+when = "share(red-lamp, picture) > 0.5"
+END
+changes=$(fact changes) black=5 red=7
+latency 10.0.2.2 "$port" hueflow/test/events/event "$changes" >/tmp/latency.log &
+latency=$!
+wait_until "the subscriber" grep -q subscribed /tmp/latency.log
+control /dev/video0 "Test Pattern" $black
+edge events --config /tmp/events.toml --source 'v4l2:vivid?width=640&height=360&fps=40&format=YUYV' --video off --log-frames &
+edge=$!
+wait_until "a frame" grep -q 'frame 3:' /tmp/events.log
+seen() { [ "$(grep -c 'event lamp \(begins\|ends\)' /tmp/events.log)" = "$1" ]; }
+for n in $(seq 1 "$changes"); do
+  if [ $((n % 2)) = 1 ]; then pattern=$red; else pattern=$black; fi
+  control /dev/video0 "Test Pattern" $pattern
+  wait_until "change $n" seen "$n"
+done
+wait $latency
+echo "GUEST speed: $(grep events /tmp/latency.log)"
+kill -INT $(pidof hueflow-edge)
+wait $edge
+echo "GUEST events ended with $?"
+control /dev/video0 "Test Pattern" 0
+
 feed_bars 4
 edge mjpg --source "v4l2:bars?width=640&height=360&format=MJPG" --frames 60
 echo "GUEST mjpg ended with $?"

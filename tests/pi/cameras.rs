@@ -3,7 +3,7 @@
 //! The cameras are vivid, the kernel's test camera, and a loopback camera that is fed with JPEGs. Colours may differ only
 //! by what cutting luma and chroma to eight bits costs. The guest's console is left for reading.
 
-use crate::{GUEST_LIMIT, line};
+use crate::{GUEST_LIMIT, line, say_figures};
 use harness::guest::{Guest, Setup};
 use harness::media::{self, BARS};
 use harness::services::{Kafka, Mosquitto};
@@ -22,6 +22,8 @@ const LEVELS: u8 = 4;
 const SHARE_MIN: f64 = 0.05;
 /// Seconds between the frames of the camera under a step that stalls.
 const STALL_PERIOD_S: u64 = 1;
+/// How often the lamp is switched on or off. The p99 of so few is the slowest.
+const CHANGES: u64 = 60;
 /// After it is plugged in again, the picture is to be back within this.
 const BACK_SECONDS_MAX: f64 = 5.0;
 
@@ -87,7 +89,7 @@ fn a_pis_cameras_are_clustered_into_kafka_and_one_that_was_unplugged_comes_back_
 
     let bars = house.path("bars");
     media::bars(&bars, 640, 360, 8);
-    let facts = [("mqtt", mosquitto.port.to_string())];
+    let facts = [("mqtt", mosquitto.port.to_string()), ("changes", CHANGES.to_string())];
     let setup = Setup { job: "cameras.sh", facts: &facts, files: Some(&bars), ..Setup::default() };
     let mut guest = Guest::boot(house.dir(), &setup);
     let console = guest.wait(GUEST_LIMIT);
@@ -118,9 +120,14 @@ fn a_pis_cameras_are_clustered_into_kafka_and_one_that_was_unplugged_comes_back_
     ended("busy", 0);
     line(&console, "another program is using it");
 
-    let ledger = house.settled_ledger(6, LEDGER_LIMIT);
+    let ledger = house.settled_ledger(7, LEDGER_LIMIT);
     ended("stall", 0);
     no_frame_is_of_the_stall(&house, line(&console, "GUEST stalled from"));
+    ended("events", 0);
+    let changes = house.query("SELECT change FROM events WHERE device = 'events' ORDER BY seq");
+    let expected: Vec<&str> = (0..CHANGES).map(|n| if n % 2 == 0 { "begin" } else { "end" }).collect();
+    assert_eq!(changes, expected);
+    say_figures("vivid and a lamp", &console);
     let records = kafka.consume("metrics", "%k %s\n");
     for device in ["yuyv", "nv12", "rgb3", "mjpg"] {
         let count =

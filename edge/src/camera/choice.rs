@@ -1,7 +1,7 @@
-//! Choice: which of a camera's modes serves best what is asked, and what its bytes then mean.
+//! Choice: the mode of a camera that is nearest to the request, and the meaning of its bytes.
 //!
-//! Inputs are what a device reports of itself; results are a mode, a layout, a YCbCr variant, and words for a node that is not
-//! a camera for us. A format that is not known is never chosen. This file has no side effects.
+//! Inputs are a device's reports; results are a mode, a layout, a YCbCr variant, and a description of a node that is not a usable
+//! camera. Unknown formats are never chosen. This file has no side effects.
 
 use super::ask::Ask;
 use firmware::frame::{Layout, Yuv};
@@ -9,10 +9,10 @@ use firmware::frame::{Layout, Yuv};
 /// Formats that can be read, the best first: cheap to convert and rich in colour, then compressed, then grey.
 pub const FORMATS: [[u8; 4]; 10] =
     [*b"YUYV", *b"NV12", *b"YU12", *b"UYVY", *b"NV21", *b"RGB3", *b"BGR3", *b"MJPG", *b"JPEG", *b"GREY"];
-/// A rate may fall short by this share: 29.97 is 30.
+/// A rate may be lower by this share: 29.97 counts as 30.
 const RATE_SLACK: f64 = 0.01;
 
-/// One way in which a camera can deliver.
+/// A mode of a camera.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mode {
     /// Pixel format.
@@ -25,16 +25,16 @@ pub struct Mode {
     pub fps_max: f64,
 }
 
-/// How a format's bytes are read.
+/// How the bytes of a format are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
-    /// As they lie.
+    /// Uncompressed, in this layout.
     Raw(Layout),
-    /// By a JPEG decoder.
+    /// Decoded as JPEG.
     Jpeg,
 }
 
-/// How a format is read, if it can be.
+/// How a format is read; none if it is not supported.
 pub fn coding(fourcc: [u8; 4]) -> Option<Coding> {
     Some(match &fourcc {
         b"YUYV" => Coding::Raw(Layout::Yuyv),
@@ -109,7 +109,7 @@ fn planes(layout: Layout, (width, height): (usize, usize), stride: usize) -> [(u
     }
 }
 
-/// Moves a frame's rows together, so that they have no padding, and cuts what is left behind them. The frame must be whole.
+/// Removes the padding of a frame's rows and the bytes after the last row. The frame must be complete.
 pub fn unpad_in_place(layout: Layout, size: (usize, usize), stride: usize, frame: &mut Vec<u8>) {
     let (mut from, mut to) = (0, 0);
     for (rows, padded, plain) in planes(layout, size, stride) {
@@ -123,7 +123,7 @@ pub fn unpad_in_place(layout: Layout, size: (usize, usize), stride: usize, frame
     frame.truncate(to);
 }
 
-/// Copies a frame without the padding of its rows. False: the bytes end before the frame does.
+/// Copies a frame without the padding of its rows. Returns false if the bytes end before the frame does.
 pub fn unpad(layout: Layout, (width, height): (usize, usize), stride: usize, from: &[u8], to: &mut Vec<u8>) -> bool {
     let row = layout.row_bytes(width);
     let stride = stride.max(row);
@@ -144,7 +144,7 @@ pub fn unpad(layout: Layout, (width, height): (usize, usize), stride: usize, fro
     true
 }
 
-/// What a video node is to us.
+/// The role of a video node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// A camera that can be used.
@@ -157,11 +157,11 @@ pub enum Role {
     Metadata,
     /// A codec, an image processor or an output.
     Converter,
-    /// It delivers pictures in no format that can be read.
+    /// It delivers pictures, but in no supported format.
     Unreadable,
 }
 
-/// What decides a node's role.
+/// The properties that decide a node's role.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Abilities {
     /// It captures pictures, in one plane of memory.
@@ -170,11 +170,11 @@ pub struct Abilities {
     pub captures_planes: bool,
     /// Raw Bayer is among its formats, or may be.
     pub bayer: bool,
-    /// It does so by streaming.
+    /// It captures by streaming.
     pub streams: bool,
     /// It delivers metadata.
     pub metadata: bool,
-    /// One of its formats can be read.
+    /// One of its formats is supported.
     pub readable: bool,
 }
 
@@ -183,7 +183,7 @@ pub fn role(driver: &str, can: Abilities) -> Role {
     let csi = ["unicam", "rp1-cfe", "rp1-csi2", "bcm2835-unicam"].iter().any(|d| driver.starts_with(d));
     let pi_converter = ["bcm2835-codec", "bcm2835-isp", "pispbe", "rpi-hevc-dec"].iter().any(|d| driver.starts_with(d));
     match can {
-        // An HDMI grabber behind CSI has finished pictures only.
+        // An HDMI grabber behind CSI delivers finished pictures only.
         Abilities { captures: true, streams: true, readable: true, bayer: false, .. } if csi => Role::Camera,
         _ if csi => Role::RawSensor,
         _ if pi_converter => Role::Converter,

@@ -1,8 +1,8 @@
-//! A live source that may go away and come back: opened, read, lost, waited for, opened again.
+//! A live source that may disappear and return: it is opened, read, lost and opened again.
 //!
-//! A [`Feed`] knows one kind of device; [`Live`] makes a source of it that goes on as long as the run does. Its first
-//! opening is tried again like every other one: a device that is absent, busy or broken at the start may come right.
-//! What is wrong is said to the source's [`Child`], and lost frames are counted.
+//! The input is a [`Feed`], which reads one kind of device; the result is [`Live`], a source that lasts as long as the run. Every
+//! failed attempt to open the device is repeated, also the first one, because a device may be absent, busy or broken only at the
+//! start. Failures are reported to the source's [`Child`], and lost frames are counted.
 
 use super::{Picture, Source, SourceError};
 use crate::health::Child;
@@ -10,46 +10,46 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Wait before the second attempt: long enough for a device that resets itself, too short for a person to notice.
+/// Pause before the second attempt: long enough for a device that resets itself, too short for a person to notice.
 const RETRY_MIN: Duration = Duration::from_millis(500);
-/// Longest wait between attempts: a camera that is plugged in again gives pictures soon, also where nothing hints at it.
+/// Longest pause between attempts: a camera that is plugged in again delivers pictures soon, even without a hint of the system.
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// How often, while waiting, the stop flag and the feed's hint are looked at.
+/// How often the stop flag and the feed's hint are checked during a pause.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Opening takes less than this, or the driver hangs: a UVC camera takes up to 5 s to answer.
+/// A driver that takes longer than this to open a device hangs: a UVC camera takes up to 5 s to answer.
 const OPEN_LIMIT: Duration = Duration::from_secs(60);
-/// A frame takes less than this beside its periods, or the driver hangs: a feed gives up by itself after 15 s.
+/// A driver that takes longer than this for a frame, in addition to its periods, hangs: a feed gives up after 15 s.
 const FRAME_LIMIT: Duration = Duration::from_secs(60);
-/// Of a slow camera, so many periods more: a feed waits for four, and frames may be damaged.
+/// Periods that are added to the limit for a slow camera: a feed waits for four, and frames may be damaged.
 const FRAME_PERIODS: f64 = 8.0;
 
 /// One kind of live device.
 pub trait Feed: Send {
-    /// What to call it in messages.
+    /// Its name in messages.
     fn name(&self) -> String;
 
-    /// Opens it; after this [`Feed::next`] gives frames. Gives the rate that was agreed on.
+    /// Opens the device, so that [`Feed::next`] returns frames. Returns the device's rate.
     ///
     /// # Errors
     /// [`SourceError`].
     fn open(&mut self) -> Result<f64, SourceError>;
 
-    /// Waits for the next frame. Gives how many were lost just before it.
+    /// Waits for the next frame. Returns the number of frames that were lost just before it.
     ///
     /// # Errors
-    /// What happened, in words; the feed is then to be closed.
+    /// What happened, in words; the caller then closes the feed.
     fn next(&mut self) -> Result<u64, String>;
 
-    /// Lets go of the device. The last picture stays.
+    /// Closes the device. The last picture stays.
     fn close(&mut self);
 
-    /// The last whole picture.
+    /// The last complete picture.
     fn picture(&self) -> Option<Picture<'_>>;
 
-    /// When it was captured, if the device says: microseconds since the Unix epoch.
+    /// When it was captured, if the device reports that: microseconds since the Unix epoch.
     fn captured_at_us(&self) -> Option<u64>;
 
-    /// A number that changes when another try is worth while at once.
+    /// A number that changes when another attempt should be made at once.
     fn hint(&self) -> u64 {
         0
     }
@@ -63,16 +63,16 @@ pub struct Live<F: Feed> {
     rate: f64,
     is_open: bool,
     lost: u64,
-    /// When the last frame came; none before the first.
+    /// When the last frame arrived; none before the first.
     last: Option<Instant>,
     wait: Duration,
-    /// The next attempt waits: something failed since the last frame, and one attempt was made at once.
+    /// The next attempt is delayed, because one immediate attempt has failed since the last frame.
     is_wait_due: bool,
     hint: u64,
 }
 
 impl<F: Feed> Live<F> {
-    /// A source that opens the feed when its first frame is asked for.
+    /// A source that opens the feed when its first frame is requested.
     pub fn start(feed: F, stop: Arc<AtomicBool>) -> Live<F> {
         let child = Child::alone("camera", feed.name());
         let hint = feed.hint();
@@ -84,13 +84,13 @@ impl<F: Feed> Live<F> {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Tries until the feed is open; false if stopped meanwhile.
+    /// Tries until the feed is open. Returns false if the run was stopped.
     fn open(&mut self) -> bool {
         while !self.is_stopped() {
             if self.is_wait_due {
                 let from = Instant::now();
                 while !self.is_stopped() && from.elapsed() < self.wait && self.feed.hint() == self.hint {
-                    // Looking for a device that is away counts as alive.
+                    // Searching for an absent device is a sign of life.
                     self.child.heartbeat(Some(OPEN_LIMIT));
                     std::thread::sleep(LOOK_EVERY);
                 }
@@ -119,14 +119,14 @@ impl<F: Feed> Live<F> {
         FRAME_LIMIT + Duration::try_from_secs_f64(FRAME_PERIODS / self.rate).unwrap_or_default()
     }
 
-    /// Counts what is lost before a frame that has come.
+    /// Counts the frames that were lost before one that has arrived.
     fn arrived(&mut self, gap: bool, lost: u64) {
         let away = self.last.map(|last| last.elapsed().as_secs_f64());
         self.lost += match away.filter(|_| gap) {
             Some(away) => {
                 log::info!("{} is back after {away:.1} s", self.feed.name());
                 self.child.recovered();
-                // While it was away it would have given so many.
+                // The frames that it would have delivered while it was absent.
                 ((away * self.rate) as u64).saturating_sub(1)
             }
             None => lost,
@@ -302,7 +302,7 @@ mod tests {
             let child = health.add("camera", "scripted");
             let mut live = scripted(&[Some(0), Some(0)], 0, 3);
             live.feed.refusal = refusal;
-            // Its hint rests, so that each attempt waits its time.
+            // Its hint does not change, so each attempt waits for its full pause.
             live.feed.rests = true;
             live.hint = 0;
             live.wait = Duration::from_millis(1);

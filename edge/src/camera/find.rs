@@ -1,18 +1,18 @@
-//! Find: which of a machine's cameras a description means, and which one is the camera that was unplugged.
+//! Find: selects one of a machine's cameras by a description, and recognises a camera that was unplugged.
 //!
-//! Inputs are the description and what each camera reports of itself; the result is one of them. A camera that comes back is
-//! known by where it is connected; its card name counts only if no other camera has that name. This file has no side effects.
+//! Inputs are the description and the report of each camera; the result is one of them. A camera that returns is recognised by the
+//! place where it is connected; its card name counts only if no other camera has that name. This file has no side effects.
 
 use std::path::{Path, PathBuf};
 
-/// What a camera is known by.
+/// The properties that identify a camera.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// What its maker calls it; two of the same model have the same.
+    /// The card name from its maker; cameras of one model have the same.
     pub card: String,
     /// Where it is connected, such as `usb-0000:01:00.0-1.3`.
     pub bus: String,
-    /// Which of the device's nodes it is: some cameras have a second one for infrared.
+    /// The number among the device's nodes: some cameras have a second node for infrared.
     pub index: u32,
 }
 
@@ -25,10 +25,10 @@ pub struct Known {
     pub has_twin: bool,
 }
 
-/// A node and what it reported.
+/// A node and its report.
 pub type Found = (PathBuf, Identity);
 
-/// The camera that `word` means: a card's name, or a part of it in either case. None if there is none.
+/// The camera that `word` names: a card name or a part of it, upper or lower case. None if there is none.
 pub fn by_name<'a>(word: &str, cameras: &'a [Found]) -> Option<&'a Path> {
     let wanted = word.to_lowercase();
     let exact = cameras.iter().find(|(_, i)| i.card == word);

@@ -1,7 +1,7 @@
-//! Locks: exposure, white balance and gain held where they are told, on the cameras that can be told.
+//! Locks: fixed exposure, white balance and gain of cameras that have these controls.
 //!
-//! Inputs are what is wanted, and a camera's controls; the result is what was set, and a warning that names what cannot be. Only
-//! controls that somebody asked for are changed. A camera without a control still gives pictures.
+//! Inputs are the configured values and a camera's controls; results are the values that were set, and a warning for those that
+//! cannot be set. Only configured controls are changed. A camera without a control still delivers pictures.
 
 pub use crate::spec::locks::{Lock, Locks};
 
@@ -20,16 +20,16 @@ pub struct Control {
     pub items: Vec<i64>,
 }
 
-/// Sets a control, or says why not.
+/// Sets a control, or returns why that failed.
 pub type Set<'a> = dyn FnMut(u32, i64) -> Result<(), String> + 'a;
 
-/// One of the three.
+/// Exposure, white balance or gain.
 struct Kind {
     name: &'static str,
     unit: &'static str,
-    /// The control that switches the automatic on and off.
+    /// The control that switches the automatic mode on and off.
     auto: u32,
-    /// Its values for on, the best first, and for off.
+    /// The control's values for on, the best first, and for off.
     on: &'static [i64],
     off: i64,
     /// The control with the value.
@@ -37,13 +37,13 @@ struct Kind {
 }
 
 const KINDS: [Kind; 3] = [
-    // A menu: automatic, manual, shutter priority, aperture priority, which is what most USB cameras call automatic.
+    // A menu: automatic, manual, shutter priority, aperture priority. Most USB cameras call their automatic mode aperture priority.
     Kind { name: "exposure", unit: " (of 100 us)", auto: 0x009a_0901, on: &[0, 3], off: 1, value: 0x009a_0902 },
     Kind { name: "white balance", unit: " K", auto: 0x0098_090c, on: &[1], off: 0, value: 0x0098_091a },
     Kind { name: "gain", unit: "", auto: 0x0098_0912, on: &[1], off: 0, value: 0x0098_0913 },
 ];
 
-/// What can be locked, as [`lockable`] finds it.
+/// A control that can be locked, from [`lockable`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lockable {
     /// Exposure, white balance or gain.
@@ -52,9 +52,9 @@ pub struct Lockable {
     pub min: i64,
     /// Greatest value.
     pub max: i64,
-    /// What it is set to, if the device says.
+    /// Its present value, if the device reports it.
     pub now: Option<i64>,
-    /// The camera can also find it by itself.
+    /// The camera has an automatic mode for it.
     pub auto: bool,
 }
 
@@ -66,7 +66,7 @@ impl Lockable {
     }
 }
 
-/// What a camera with these controls can have locked; `now` reads a control.
+/// The controls among these that can be locked; `now` reads a control.
 pub fn lockable(controls: &[Control], now: impl Fn(u32) -> Option<i64>) -> Vec<Lockable> {
     let has = |id: u32| controls.iter().find(|c| c.id == id);
     let one = |kind: &Kind| {
@@ -76,16 +76,16 @@ pub fn lockable(controls: &[Control], now: impl Fn(u32) -> Option<i64>) -> Vec<L
     KINDS.iter().filter_map(one).collect()
 }
 
-/// What became of it, in words.
+/// The results, in words.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// What was set.
     pub done: Vec<String>,
-    /// What could not be, or not as it was asked for.
+    /// What was not set, or not to the configured value.
     pub refused: Vec<String>,
 }
 
-/// Sets what is wanted, as far as the camera has it.
+/// Sets the configured values, as far as the camera has the controls.
 pub fn apply(wanted: &Locks, controls: &[Control], set: &mut Set<'_>) -> Outcome {
     let mut outcome = Outcome::default();
     for (kind, lock) in KINDS.iter().zip([wanted.exposure, wanted.white_balance, wanted.gain]) {
@@ -121,7 +121,7 @@ fn fixed(
     let Kind { name, unit, .. } = kind;
     let control = controls.iter().find(|c| c.id == kind.value);
     let Control { id, min, max, step, .. } = control.ok_or(format!("its {name} cannot be locked"))?;
-    // While it is automatic, the value is not heeded, or refused.
+    // In the automatic mode the value is ignored or refused.
     if controls.iter().any(|c| c.id == kind.auto) {
         set(kind.auto, kind.off).map_err(|e| format!("{name}: switching the automatic off: {e}"))?;
     }
@@ -142,7 +142,7 @@ mod tests {
         Control { id, min, max, step, items: items.to_vec() }
     }
 
-    /// As USB cameras have them: the automatic exposure is called aperture priority.
+    /// The controls of a USB camera, whose automatic exposure is called aperture priority.
     fn usb() -> Vec<Control> {
         vec![
             control(0x009a_0901, 0, 3, 1, &[1, 3]),

@@ -1,14 +1,14 @@
-//! Masks on a source's pictures: the pixels that nobody may see leave the frame here, before anything reads it.
+//! Masks on a source's pictures: removes masked pixels from a frame before anything reads it.
 //!
-//! Inputs are polygons and frames, results are frames with a mask. The spans are made once for each size of a picture and
-//! kept; a frame takes no memory. Without masks nothing is done.
+//! Inputs are polygons and frames, results are frames with a mask. The spans are computed once for each size of a picture, so a
+//! frame takes no memory. Without masks a frame is returned unchanged.
 
 use super::SourceError;
 use crate::spec::Mask;
 use firmware::frame::polygon::{Size, Vertex, outside};
 use firmware::frame::{Frame, FrameError, Span, SpanMap};
 
-/// Masks, and the spans that they leave visible in pictures of one size.
+/// Masks, and the visible spans in pictures of one size.
 #[derive(Debug, Default)]
 pub struct Masker {
     masks: Vec<Mask>,
@@ -18,7 +18,7 @@ pub struct Masker {
 }
 
 impl Masker {
-    /// One that has seen no frame.
+    /// A masker without spans.
     pub fn new(masks: &[Mask]) -> Masker {
         Masker { masks: masks.to_vec(), ..Masker::default() }
     }
@@ -38,7 +38,12 @@ impl Masker {
         }
     }
 
-    /// The frame without the masked pixels. [`Masker::fit`] must have seen its size.
+    /// Bytes that its spans take.
+    pub fn bytes(&self) -> usize {
+        self.ends.capacity() * size_of::<u32>() + self.spans.capacity() * size_of::<Span>()
+    }
+
+    /// The frame without the masked pixels. [`Masker::fit`] must have been called with its size.
     ///
     /// # Errors
     /// [`SourceError::Malformed`] if the masks leave no pixel.
@@ -55,6 +60,16 @@ impl Masker {
             other => other.into(),
         })
     }
+}
+
+/// Bytes that the spans of these masks take at most in pictures of `height` rows. In each row each pair of corners makes one span,
+/// leaving them out makes one more, and a vector that grows doubles its capacity. Without masks nothing is taken.
+pub fn bytes_max(masks: &[Mask], height: usize) -> usize {
+    if masks.is_empty() {
+        return 0;
+    }
+    let row_spans = masks.iter().map(|mask| mask.polygon.len() / 2).sum::<usize>() + 1;
+    2 * height * (size_of::<u32>() + row_spans * size_of::<Span>())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Cameras and clips: where frames come from, one after the other, numbered, stamped and in time.
+//! Cameras and clips: sources of numbered frames with time stamps, at a source's rate.
 //!
 //! [`Camera::open`] takes a [`SourceSpec`] and gives borrowed frames, at the source's rate or as fast as they are asked
 //! for. A live source that is absent is waited for ([`feed`]); no frame of a clip is skipped: late frames are counted.
@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-/// What a program says that was built without the feature `camera`.
+/// The error of a program that was built without the feature `camera`.
 pub const NO_CAMERA: &str = "this hueflow-edge was built without V4L2 cameras; the Debian packages have them, and so has \
                              cargo build --release -p hueflow-edge --features camera (libclang-dev is needed for that). \
                              What works here: rpicam:, or a camera through a pipe: \
@@ -46,19 +46,19 @@ const STANDARD_INPUT: &str = "-";
 /// The system's error for a device that is gone.
 #[cfg(feature = "camera")]
 const ENODEV: i32 = 19;
-/// Longest sleep before the stop flag is looked at again: a stop is noticed without a delay that a person sees.
+/// Longest sleep between two checks of the stop flag, so that a person notices no delay.
 const NAP_MAX: Duration = Duration::from_millis(50);
-/// A file on a disk or a network share gives the next picture within this, or its reader hangs.
+/// A reader of a file on a disk or a network share that takes longer than this for a picture hangs.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 
 /// How a source is played.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Play {
-    /// As fast as frames are asked for.
+    /// Without waiting for the source's rate.
     pub fast: bool,
     /// From the beginning again at the end; frame numbers go on.
     pub rewind: bool,
-    /// What a live source is asked for.
+    /// The request to a live source.
     pub ask: Ask,
     /// Crop, rotation and flip of every picture.
     pub transform: transform::Transform,
@@ -101,12 +101,12 @@ fn open_v4l2(_: &str, _: Ask, _: &Arc<AtomicBool>) -> Result<Box<dyn Source>, So
     Err(SourceError::Missing(NO_CAMERA.into()))
 }
 
-/// Returns true for standard input, a FIFO, a socket or a character device: what may be silent for ever.
+/// Returns true for standard input, a FIFO, a socket or a character device, which may never deliver data.
 fn is_pipe(path: &Path) -> bool {
     path == Path::new(STANDARD_INPUT) || std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
 }
 
-/// How long the source may take for a picture before it is taken to hang. None: a pipe may be silent for ever.
+/// How long the source may take for a picture before it is considered hung. None for a pipe, which may never deliver data.
 fn read_limit(spec: &SourceSpec) -> Option<Duration> {
     match spec {
         SourceSpec::StandardInput => None,
@@ -132,10 +132,10 @@ pub struct Camera {
 
 impl Camera {
     /// Opens the source that `spec` names; `seed` is for sources that draw, `stop` for those that wait. A live source is
-    /// opened with the first frame, and waited for then. `child` is told how it does.
+    /// opened with the first frame, and waited for then. `child` receives its state.
     ///
     /// # Errors
-    /// [`SourceError`] for what cannot come right by waiting.
+    /// [`SourceError`] for failures that waiting cannot resolve.
     pub fn open(
         spec: &SourceSpec,
         seed: u64,
@@ -168,7 +168,7 @@ impl Camera {
         })
     }
 
-    /// Frames say from now on what `clock` says of this machine's clock.
+    /// From now on, frames have the state of this machine's clock from `clock`.
     pub fn stamp_by(&mut self, clock: &Arc<Clock>) {
         self.clock = Arc::clone(clock);
     }
@@ -178,7 +178,7 @@ impl Camera {
     /// # Errors
     /// [`SourceError`].
     pub fn advance(&mut self, stop: &AtomicBool) -> Result<bool, SourceError> {
-        // First the time, then the picture: one that was fetched is one that is given.
+        // Waits before fetching, so that every fetched picture is returned.
         if !self.keep_pace(stop) {
             return Ok(false);
         }
@@ -186,7 +186,7 @@ impl Camera {
         match self.fetch() {
             Ok(true) => {}
             Ok(false) => return Ok(false),
-            // A stop may have stopped the source too: that is no failure.
+            // A stop may also have ended the source, which is not a failure.
             Err(_) if stop.load(Ordering::Relaxed) => return Ok(false),
             Err(error) => return Err(error),
         }
@@ -218,7 +218,7 @@ impl Camera {
         self.source.advance()
     }
 
-    /// Sleeps until the frame is due; false if stopped meanwhile.
+    /// Sleeps until the frame is due. Returns false if the run was stopped.
     fn keep_pace(&mut self, stop: &AtomicBool) -> bool {
         let Some(pace) = &mut self.pace else { return !stop.load(Ordering::Relaxed) };
         loop {
@@ -239,7 +239,7 @@ impl Camera {
     /// The frame fetched last.
     ///
     /// # Errors
-    /// [`SourceError::Frame`] if it cannot be used; none was fetched: [`FrameError::Empty`].
+    /// [`SourceError::Frame`] if it cannot be used, with [`FrameError::Empty`] before the first frame.
     pub fn frame(&self) -> Result<Frame<'_>, SourceError> {
         self.divider.frame(self.masker.frame(self.transformed()?)?)
     }
@@ -248,13 +248,13 @@ impl Camera {
         self.transformer.frame(untransformed(self.source.as_ref(), self.stamp)?)
     }
 
-    /// The camera with parts of its pictures that nobody may see.
+    /// The camera with masks.
     #[must_use]
     pub fn masked(self, masks: &[Mask]) -> Camera {
         Camera { masker: masked::Masker::new(masks), ..self }
     }
 
-    /// The camera with parts of its pictures that are reported by themselves.
+    /// The camera with regions.
     #[must_use]
     pub fn divided(self, regions: &[Region]) -> Camera {
         Camera { divider: regions::Divider::new(regions), ..self }
@@ -270,7 +270,7 @@ impl Camera {
         self.source.lost()
     }
 
-    /// Frames that came more than a frame's time late.
+    /// Frames that were more than a period late.
     pub fn late(&self) -> u64 {
         self.pace.as_ref().map_or(0, Pace::late)
     }

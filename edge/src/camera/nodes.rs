@@ -1,4 +1,4 @@
-//! Nodes: the video nodes of this machine, named, so that a person can pick one and the program can find it again.
+//! Nodes: the video nodes of this machine with stable names, by which a person and the program select one.
 //!
 //! Inputs are the names in `/dev`, `/dev/v4l` and `/sys/class/video4linux`, which are only read; results are paths, and tables
 //! for a person or a program. No device is opened here.
@@ -7,31 +7,31 @@ use super::choice::{Mode, Role};
 use super::locks::Lockable;
 use std::path::{Path, PathBuf};
 
-/// Where stable names of cameras are.
+/// The folders with stable names of cameras.
 const NAMES_DIRS: [&str; 2] = ["/dev/v4l/by-id", "/dev/v4l/by-path"];
-/// Sizes that a person is shown of each format.
+/// Most sizes of a format in the table for a person.
 const SIZES_SHOWN: usize = 12;
 
-/// A video node and what it says of itself.
+/// A video node and its report.
 #[derive(Debug, Clone)]
 pub struct Node {
     /// Such as `/dev/video0`.
     pub path: PathBuf,
     /// Its stable names.
     pub names: Vec<PathBuf>,
-    /// What its maker calls it.
+    /// The card name from its maker.
     pub card: String,
     /// The kernel's driver.
     pub driver: String,
     /// Where it is connected.
     pub bus: String,
-    /// What it is to us.
+    /// Its role.
     pub role: Role,
     /// All its pixel formats, with the driver's description.
     pub formats: Vec<([u8; 4], String)>,
-    /// Its modes in the formats that can be read.
+    /// Its modes in supported formats.
     pub modes: Vec<Mode>,
-    /// What can be locked.
+    /// The controls that can be locked.
     pub locks: Vec<Lockable>,
 }
 
@@ -47,7 +47,7 @@ pub fn paths() -> Vec<PathBuf> {
     numbers.iter().map(|n| PathBuf::from(format!("/dev/video{n}"))).collect()
 }
 
-/// Which of its device's nodes this is, from 0: some cameras have one for colour and another for infrared.
+/// The number among its device's nodes, from 0: some cameras have one node for colour and another for infrared.
 pub fn index(path: &Path) -> u32 {
     let real = path.canonicalize().unwrap_or_else(|_| path.into());
     let name = real.file_name().unwrap_or_default();
@@ -64,7 +64,7 @@ pub fn names(path: &Path) -> Vec<PathBuf> {
     names
 }
 
-/// The node that `word` names by its path, its number, or its name in `/dev/v4l`; none: it may be a card's name.
+/// The node that `word` names by its path, its number, or its name in `/dev/v4l`. None if `word` may be a card name.
 pub fn named(word: &str) -> Option<PathBuf> {
     if word.starts_with('/') {
         return Some(word.into());

@@ -1,14 +1,14 @@
 //! When the next frame of a source without a pace of its own is due.
 //!
-//! A clip is played at its rate, a synthetic scene at the one that is asked for. Frames have a schedule, so that small
-//! delays do not add up; none is skipped. Time is an argument: nothing here sleeps.
+//! The inputs are a rate and times, the result is when each frame is due. A clip has its own rate, a synthetic scene the requested
+//! one. Frames have a schedule, so that small delays do not add up; none is skipped. Nothing here sleeps or reads a clock.
 
 use std::time::{Duration, Instant};
 
-/// Pictures a second of a still that is repeated. It does not change, so more would be the same report again; this is as
-/// often as pictures are sent by default (`send.video = "latest:5"`), and a changed setting shows within a fifth of a second.
+/// Pictures a second of a repeated still. More would only repeat the report. This is the default rate of sent pictures
+/// (`send.video = "latest:5"`), and a changed setting shows within a fifth of a second.
 pub const STILL_LOOP_FPS: f64 = 5.0;
-/// Behind by more than this, the schedule starts again instead of being caught up with in a burst of frames.
+/// A schedule that is later than this starts again, which avoids a burst of frames.
 const LATE_MAX: Duration = Duration::from_secs(1);
 
 /// A schedule of frames.
@@ -27,7 +27,7 @@ impl Pace {
         Some(Pace { period, start: None, in_schedule: 0, late: 0 })
     }
 
-    /// From one frame to the next.
+    /// The time from one frame to the next.
     pub fn period(&self) -> Duration {
         self.period
     }
@@ -37,7 +37,7 @@ impl Pace {
         *self.start.get_or_insert(now) + self.period * self.in_schedule
     }
 
-    /// The frame is given at `now`: the one after it is next. Counts it if it is late.
+    /// Advances the schedule by the frame that is returned at `now`, and counts it if it is late.
     pub fn given(&mut self, now: Instant) {
         let behind = now.saturating_duration_since(self.due(now));
         self.in_schedule += 1;
@@ -47,7 +47,7 @@ impl Pace {
         }
     }
 
-    /// Frames that came more than a period late.
+    /// Frames that were more than a period late.
     pub fn late(&self) -> u64 {
         self.late
     }
@@ -57,7 +57,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Frames within `length` if each takes `work`.
+    /// The number of frames within `length` if each takes `work`.
     fn frames(fps: f64, length: Duration, work: Duration) -> (u32, u64) {
         let (mut pace, start) = (Pace::new(fps).unwrap(), Instant::now());
         let (mut now, mut frames) = (start, 0);

@@ -1,22 +1,22 @@
-//! Colours of a source's pictures corrected by patches of known colour.
+//! Reference: corrects the colours of a source's pictures by patches of known colour.
 //!
-//! Inputs are the configured reference and frames; results are frames with a correction, which clustering, labels and named colours
-//! see, and which the original picture does not have. Why a frame is not corrected is logged once for each reason. Memory is taken
-//! once for each size of a picture. Without a reference nothing is done.
+//! Inputs are the configured reference and frames; results are frames with a correction, which applies to clustering, labels and named
+//! colours, and not to the original picture. Each reason why a frame is not corrected is logged once. Memory is taken once for each
+//! size of a picture. Without a reference a frame is returned unchanged.
 
 use super::SourceError;
-use super::regions::Divider;
+use super::regions::{self, Divider};
 use crate::spec::{ReferenceSpec, Region};
 use firmware::color::Lab;
 use firmware::frame::Frame;
 use firmware::limits::PATCHES_MAX;
 use firmware::reference::{Correct, Fault, Outcome, Reference};
 
-/// In so long the correction goes 63 % of the way to what the light asks for. Lamps on mains and a camera's search for its exposure
-/// are faster than this, clouds and evenings slower.
+/// The time in which the correction covers 63 % of a change of the light. The flicker of lamps on mains and a camera's search for its
+/// exposure are faster than this, clouds and evenings slower.
 pub const TIME_CONSTANT_US: u64 = 2_000_000;
 
-/// A reference and its patches' places.
+/// A reference, and its patches in pictures of one size.
 #[derive(Debug)]
 pub struct Calibrator {
     places: Divider,
@@ -36,7 +36,7 @@ struct Logged {
 }
 
 impl Calibrator {
-    /// One that has seen no frame. With a time constant of 0 every frame is corrected by itself.
+    /// A calibrator without a correction. With a time constant of 0 every frame is corrected by its own patches alone.
     pub fn new(spec: &ReferenceSpec, time_constant_us: u64) -> Calibrator {
         let places: Vec<Region> = spec.patches.iter().map(|patch| patch.region.clone()).collect();
         let colours: Vec<Lab> = spec.patches.iter().map(|patch| patch.colour).collect();
@@ -51,7 +51,7 @@ impl Calibrator {
         }
     }
 
-    /// Measures the patches of the next frame. Returns what becomes of it; none without a reference.
+    /// Measures the patches of the next frame. Returns the kind of its correction, or the fault; none without a reference.
     ///
     /// # Errors
     /// None in practice.
@@ -66,6 +66,11 @@ impl Calibrator {
             self.log(outcome, frame.stamp.number);
         }
         Ok(self.outcome)
+    }
+
+    /// Bytes that it has taken: the correction's tables, the patches' spans and a row.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.reference) + self.places.bytes() + self.row.capacity()
     }
 
     /// The frame that was seen last, corrected.
@@ -95,6 +100,13 @@ impl Calibrator {
             }
         }
     }
+}
+
+/// Bytes that a [`Calibrator`] takes at most for pictures of this size. One without patches has the correction's tables too.
+pub fn bytes_max(spec: &ReferenceSpec, (width, height): (usize, usize)) -> usize {
+    let row = if spec.patches.is_empty() { 0 } else { 3 * width };
+    let outlines = spec.patches.iter().map(|patch| patch.region.polygon.as_slice());
+    size_of::<Reference>() + regions::bytes_max(outlines, height) + row
 }
 
 /// Why a frame is not corrected, in words.

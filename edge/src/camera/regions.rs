@@ -1,11 +1,11 @@
 //! Regions of a source's pictures: the parts that a report has shares of.
 //!
-//! Inputs are outlines and frames, results are frames with regions. The spans are made once for each size of a picture and
-//! kept; a frame takes no memory. Without regions nothing is done.
+//! Inputs are outlines and frames, results are frames with regions. The spans are computed once for each size of a picture, so a
+//! frame takes no memory. Without regions a frame is returned unchanged.
 
 use super::SourceError;
 use crate::spec::Region;
-use firmware::frame::polygon::{Size, inside};
+use firmware::frame::polygon::{Size, Vertex, inside};
 use firmware::frame::{Frame, FrameError, RegionMap, Span};
 
 /// Regions, and their spans in pictures of one size.
@@ -18,7 +18,7 @@ pub struct Divider {
 }
 
 impl Divider {
-    /// One that has seen no frame.
+    /// A divider without spans.
     pub fn new(regions: &[Region]) -> Divider {
         Divider { regions: regions.to_vec(), ..Divider::default() }
     }
@@ -39,7 +39,7 @@ impl Divider {
         }
     }
 
-    /// The frame with its regions. [`Divider::fit`] must have seen its size.
+    /// The frame with its regions. [`Divider::fit`] must have been called with its size.
     ///
     /// # Errors
     /// None in practice.
@@ -47,14 +47,26 @@ impl Divider {
         if self.regions.is_empty() { Ok(frame) } else { Ok(frame.with_regions(self.map()?)?) }
     }
 
-    /// The regions in pictures of the size that [`Divider::fit`] has seen last.
+    /// Bytes that its spans take.
+    pub fn bytes(&self) -> usize {
+        self.ends.capacity() * size_of::<u32>() + self.spans.capacity() * size_of::<Span>()
+    }
+
+    /// The regions in pictures of the last size of [`Divider::fit`].
     ///
     /// # Errors
-    /// It has seen none.
+    /// [`Divider::fit`] was not called.
     pub fn map(&self) -> Result<RegionMap<'_>, FrameError> {
         let (width, height) = self.size.unwrap_or_default();
         RegionMap::new(width, height, &self.ends, &self.spans)
     }
+}
+
+/// Bytes that the spans of these outlines take at most in pictures of `height` rows. In each row each pair of corners makes one
+/// span, and a vector that grows doubles its capacity.
+pub fn bytes_max<'a>(outlines: impl Iterator<Item = &'a [Vertex]>, height: usize) -> usize {
+    let row_bytes = |outline: &[Vertex]| size_of::<u32>() + outline.len() / 2 * size_of::<Span>();
+    2 * height * outlines.map(row_bytes).sum::<usize>()
 }
 
 #[cfg(test)]

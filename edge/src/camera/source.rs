@@ -1,7 +1,7 @@
-//! What every source of frames has in common: the trait [`Source`], the picture that it lends, and its errors.
+//! The interface of every source of frames: the trait [`Source`], the picture that it lends, and its errors.
 //!
-//! A source fetches one picture at a time into its own memory and lends it until the next one is fetched. It numbers and
-//! stamps nothing: `Camera` does that.
+//! A source fetches one picture at a time into its own memory and lends it until the next one is fetched. `Camera` adds
+//! numbers and time stamps.
 
 use crate::exit::{Failure, Reason};
 use crate::health::Child;
@@ -10,12 +10,12 @@ use firmware::frame::{FrameError, Layout, Yuv};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A picture as a source holds it.
+/// A picture in a source's memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Picture<'a> {
-    /// How its bytes lie.
+    /// The layout of its bytes.
     pub layout: Layout,
-    /// Which YCbCr, where it is YCbCr.
+    /// The YCbCr variant, used only with a YCbCr layout.
     pub yuv: Yuv,
     /// Pixels in a row.
     pub width: usize,
@@ -27,10 +27,10 @@ pub struct Picture<'a> {
 
 /// A camera or a clip.
 pub trait Source: Send {
-    /// Fetches the next picture; false at the end. After an error or the end the last whole picture is still there.
+    /// Fetches the next picture; false at the end. After an error or the end the last complete picture is kept.
     ///
     /// # Errors
-    /// [`SourceError`]; the source is then of no more use.
+    /// [`SourceError`]; the source cannot be used after it.
     fn advance(&mut self) -> Result<bool, SourceError>;
 
     /// The picture fetched last.
@@ -39,13 +39,13 @@ pub trait Source: Send {
     /// Pictures a second; none for stills.
     fn rate(&self) -> Option<f64>;
 
-    /// Back to the first picture.
+    /// Returns to the first picture.
     ///
     /// # Errors
-    /// [`SourceError`], also where there is no way back (standard input).
+    /// [`SourceError`], also for a source that cannot be read again (standard input).
     fn rewind(&mut self) -> Result<(), SourceError>;
 
-    /// Whether it has a pace of its own, which nobody else keeps.
+    /// Returns true if the source sets the pace, so that the caller need not wait.
     fn is_live(&self) -> bool {
         false
     }
@@ -55,21 +55,21 @@ pub trait Source: Send {
         0
     }
 
-    /// Takes the child to which the source tells its state, if it has one of its own: live sources do.
+    /// Takes the child to which a live source reports its state.
     fn watched_by(&mut self, child: Arc<Child>) {
         drop(child);
     }
 
-    /// When the last picture was captured, if the source says: microseconds since the Unix epoch.
+    /// When the last picture was captured, if the source reports that: microseconds since the Unix epoch.
     fn captured_at_us(&self) -> Option<u64> {
         None
     }
 }
 
-/// Why there is no frame.
+/// An error of a source.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The specification is not one.
+    /// The specification cannot be parsed.
     #[error(transparent)]
     Spec(#[from] SpecError),
     /// It does not exist or may not be read.
@@ -80,10 +80,10 @@ pub enum SourceError {
         /// Why.
         error: std::io::Error,
     },
-    /// There is no such device now; there may be one later.
+    /// The device is absent now.
     #[error("{0}")]
     Absent(String),
-    /// Something that is needed to read it is not installed.
+    /// A program that is needed to read it is not installed.
     #[error("{0}")]
     Missing(String),
     /// Reading failed.
@@ -102,7 +102,7 @@ pub enum SourceError {
         /// The frame, from 0.
         frame: u64,
     },
-    /// What was read is not what it should be.
+    /// The data are not valid.
     #[error("{what}: {why}")]
     Malformed {
         /// What was read.
@@ -127,7 +127,7 @@ impl From<SourceError> for Failure {
     }
 }
 
-/// Refuses a picture of a size that no frame may have, before memory is taken for it.
+/// Refuses a picture whose size no frame may have, before memory is taken for it.
 pub(super) fn check_size(width: usize, height: usize) -> Result<(), SourceError> {
     use firmware::limits::{PIXELS_MAX, WIDTH_PX_MAX};
     if width == 0 || height == 0 {

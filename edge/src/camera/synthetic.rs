@@ -1,6 +1,6 @@
 //! A seeded scene that moves: discs and bars of several colours over a gradient, with a little noise.
 //!
-//! It gives RGB pictures without end from one buffer. Seed and frame number alone decide a picture.
+//! Inputs are a seed and a size; results are RGB pictures without end, in one buffer. Seed and frame number alone decide a picture.
 
 use super::{Picture, Source, SourceError, check_size};
 use firmware::frame::{Layout, Yuv};
@@ -8,7 +8,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
 const SHAPES: usize = 7;
-/// Colours far enough apart to be found as clusters of their own.
+/// Colours that are far enough apart to become separate clusters.
 const COLOURS: [[u8; 3]; SHAPES] =
     [[214, 40, 40], [38, 112, 212], [247, 198, 58], [44, 160, 90], [240, 240, 235], [20, 20, 28], [150, 70, 170]];
 

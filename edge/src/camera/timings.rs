@@ -10,14 +10,14 @@ use std::process::{Command, Output, Stdio};
 /// The program.
 pub const PROGRAM: &str = "v4l2-ctl";
 
-/// What became of it.
+/// The result of setting the timings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
-    /// The node has no such timings: it is no grabber.
+    /// The node has no timings, so it is not a grabber.
     NotNeeded,
     /// The grabber follows its signal, such as `1920x1080 at 60.00 frames a second`.
     Followed(String),
-    /// There is no signal that can be used, and what to do about it.
+    /// There is no usable signal, with what to do.
     None(String),
     /// `v4l2-ctl` is not installed.
     Unknown,
@@ -57,7 +57,7 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// What the answer to the question says: timings, or the kernel's error.
+/// The timings, or the kernel's error, from the program's answer.
 fn found(answer: &str) -> Signal {
     let value = |name: &str| {
         let line = answer.lines().find_map(|l| l.trim().strip_prefix(name))?;
@@ -81,7 +81,7 @@ fn found(answer: &str) -> Signal {
     ];
     match errors.iter().find(|(error, _)| answer.contains(error)) {
         Some((_, why)) => Signal::None((*why).to_owned()),
-        // ENOTTY and ENODATA: no such thing here, or not at this input.
+        // ENOTTY and ENODATA: the node or its input has no timings.
         None => Signal::NotNeeded,
     }
 }
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    /// A program that answers as `script` says, and keeps what it was called with.
+    /// A program that answers as `script` does and records its arguments.
     fn stand_in(script: &str) -> (tempfile::TempDir, String) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(PROGRAM);

@@ -34,7 +34,7 @@ pub struct Transformer {
 }
 
 impl Transformer {
-    /// One that has seen no frame.
+    /// A transformer without a buffer.
     pub fn new(transform: Transform) -> Transformer {
         Transformer { transform, ..Transformer::default() }
     }
@@ -47,7 +47,7 @@ impl Transformer {
         self.copied = None;
         match self.transform.view(frame) {
             Ok(_) if !self.transform.turns_by_copy() => {}
-            // The rows above and below are left out without a copy; the columns are left out with it.
+            // The rows are cropped without a copy, the columns by the copy.
             Ok(view) => self.copy(view, 0, view.width())?,
             Err(FrameError::SplitChroma) => {
                 let crop = self.transform.crop.ok_or(FrameError::SplitChroma)?;
@@ -59,7 +59,7 @@ impl Transformer {
         Ok(())
     }
 
-    /// The transformed frame; `frame` is the one that was taken last.
+    /// The transformed frame. `frame` must be the one of the last [`Transformer::take`].
     ///
     /// # Errors
     /// As [`Transformer::take`].

@@ -103,6 +103,9 @@ pub(super) struct RunArgs {
     /// Log every frame
     #[arg(long)]
     pub(super) log_frames: bool,
+    /// How long to wait for a display that wants every frame, for tests of displays that hang
+    #[arg(long, value_name = "MS", hide = true)]
+    pub(super) picture_wait_ms: Option<u64>,
 }
 
 #[derive(Debug, Args)]

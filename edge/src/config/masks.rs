@@ -21,12 +21,11 @@ impl Raw {
 
 #[cfg(test)]
 mod tests {
+    use super::super::check_text::config;
     use super::super::{Config, Raw};
-    use std::path::Path;
 
     fn masks(toml: &str) -> Result<usize, String> {
-        let raw = Raw::of_toml(toml, Path::new("edge.toml")).map_err(|e| e.to_string())?;
-        Config::check(raw).map(|config| config.masks.len()).map_err(|e| e.to_string())
+        config(toml).map(|config| config.masks.len())
     }
 
     #[test]
@@ -54,10 +53,10 @@ mod tests {
     #[test]
     fn what_is_printed_reads_back() {
         let toml = "[[mask]]\nrect = [0.25, 0.0, 0.5, 1.0]\n[camera]\nfps = 10";
-        let config = Config::check(Raw::of_toml(toml, Path::new("edge.toml")).unwrap()).unwrap();
-        for printed in [config.print(), config.print_all()] {
-            let again = Config::check(Raw::of_toml(&printed, Path::new("printed")).unwrap()).unwrap();
-            assert_eq!((again.masks, again.ask.fps), (config.masks.clone(), 10.0), "{printed}");
+        let masked = config(toml).unwrap();
+        for printed in [masked.print(), masked.print_all()] {
+            let again = config(&printed).unwrap();
+            assert_eq!((again.masks, again.ask.fps), (masked.masks.clone(), 10.0), "{printed}");
         }
         let mut raw = Raw::default();
         let variable = toml::Value::String("[{rect = [0, 0, 0.5, 0.5]}]".into());

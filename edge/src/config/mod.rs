@@ -322,4 +322,6 @@ impl Raw {
 }
 
 #[cfg(test)]
+pub mod check_text;
+#[cfg(test)]
 mod tests;

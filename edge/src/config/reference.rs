@@ -57,16 +57,11 @@ fn names(regions: &[Region]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::check_text::{assert_refused, config};
     use super::super::{Config, Origin};
     use super::*;
     use firmware::color::Lab;
-    use std::path::Path;
     use toml::Value;
-
-    fn config(toml: &str) -> Result<Config, String> {
-        let raw = Raw::of_toml(toml, Path::new("edge.toml")).map_err(|e| e.to_string())?;
-        Config::check(raw).map_err(|e| e.to_string())
-    }
 
     const SOUND: &str = "
         [[region]]
@@ -109,7 +104,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_key_value_and_range() {
-        for (from, to, words) in [
+        let cases = [
             ("\"gain\"", "\"auto\"", ["reference.correct", "\"auto\"", "off, gain or matrix"]),
             ("\"gain\"", "\"matrix\"", ["reference.correct", "at least 6", "there are 2"]),
             (
@@ -132,10 +127,8 @@ mod tests {
             ),
             ("rect = [0.2, 0, 0.1, 0.1]", "rect = [0.2, 0, 2, 0.1]", ["reference.patches", "0.2", "from 0 to 1"]),
             ("correct = \"gain\"", "mode = \"gain\"", ["reference.mode", "gain", "reference.correct"]),
-        ] {
-            let why = config(&SOUND.replace(from, to)).unwrap_err();
-            assert!(SOUND.contains(from) && words.iter().all(|word| why.contains(word)), "{to}: {why}");
-        }
+        ];
+        assert_refused(SOUND, &cases);
         let without = config("[reference]\ncorrect = \"gain\"").unwrap_err();
         assert!(without.contains("at least 1") && without.contains("edge.toml"), "{without}");
         let nowhere = config("[reference]\npatches = [{ region = \"card\", lab = [50, 0, 0] }]").unwrap_err();

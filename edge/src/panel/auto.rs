@@ -1,8 +1,8 @@
-//! Auto: which display to use when the configuration does not say.
+//! Auto: chooses a display when the configuration names none.
 //!
-//! Inputs are what surrounds the program and a function that opens a display. The result is the first display that opens; the
-//! log says which it is and why not those before it. The environment's variables that name a desktop and systemd's list of
-//! sessions are read. Without any the edge still clusters and sends.
+//! Inputs are the program's surroundings and a function that opens a display. The result is the first display that opens; the log
+//! names it, and why those before it did not open. The variables that name a desktop and systemd's list of sessions are read. If no
+//! display opens, the edge still clusters and sends.
 
 use super::{Panel, PanelError};
 use crate::spec::DisplaySpec;
@@ -14,25 +14,25 @@ const FRAMEBUFFER: &str = "/dev/fb0";
 /// Where systemd describes the sessions of a machine, readable by everyone.
 const SESSIONS_DIR: &str = "run/systemd/sessions";
 
-/// What surrounds the program.
+/// The program's surroundings, as far as they decide on a display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Around {
     /// The configuration describes an attached display.
     pub spi: bool,
     /// A desktop to open a window on.
     pub desktop: bool,
-    /// Another session's desktop has the screen; this process, a service perhaps, cannot draw on it.
+    /// The desktop of another session has the screen; this process, for example a service, cannot draw on it.
     pub covered: bool,
     /// A person at a terminal.
     pub terminal: bool,
 }
 
-/// Why a screen that a desktop has cannot be used, and what helps.
+/// Why the screen cannot be used while a desktop has it, and what to do.
 const COVERED: &str = "a desktop has the screen, and a service cannot draw on a desktop: start hueflow-edge in the desktop's \
                        session, boot to the console (sudo raspi-config nonint do_boot_behaviour B1), or use preview or spi";
 
-/// Returns true if a desktop has the screen of the machine whose files are under `root`, or will have it when the machine has
-/// started: a program that takes the screen before it does keeps the desktop from starting.
+/// Returns true if a desktop has the screen of the machine whose files are under `root`, or takes it later while the machine
+/// starts. A program that takes the screen earlier keeps the desktop from starting.
 pub fn has_desktop(root: &Path) -> bool {
     has_session(&root.join(SESSIONS_DIR))
         || will_start(&root.join("etc/systemd/system"), &root.join("usr/lib/systemd/system"))
@@ -58,7 +58,7 @@ fn will_start(enabled: &Path, shipped: &Path) -> bool {
 }
 
 impl Around {
-    /// What surrounds this process, `spi` being what the configuration says.
+    /// The surroundings of this process. `spi`: the configuration describes an attached display.
     pub(super) fn here(spi: bool) -> Around {
         let set = |variable| std::env::var_os(variable).is_some_and(|v| !v.is_empty());
         let desktop = set("DISPLAY") || set("WAYLAND_DISPLAY");
@@ -70,10 +70,10 @@ impl Around {
         }
     }
 
-    /// The displays in the order in which they are tried, each with why it is not tried at all.
+    /// The displays in the order in which they are tried. A display that is not tried has a reason.
     fn candidates(self) -> [(DisplaySpec, Option<&'static str>); 6] {
         let unless = |there: bool, why| (!there).then_some(why);
-        // A desktop draws over the framebuffer, and lets no one else set a mode, so there only a window is seen.
+        // A desktop draws over the framebuffer and is the only program that may set a mode, so only a window is visible.
         let screen = match self {
             Around { desktop: true, .. } => Some("the desktop has the screen"),
             Around { covered: true, .. } => Some(COVERED),
@@ -83,7 +83,7 @@ impl Around {
             (DisplaySpec::Spi, unless(self.spi, "spi.board names none")),
             (DisplaySpec::Window, unless(self.desktop, "there is no desktop")),
             (DisplaySpec::Kms(None), screen),
-            // One reason for both is enough.
+            // The same reason applies to both, so it is given once.
             (DisplaySpec::Framebuffer(FRAMEBUFFER.into()), screen.map(|_| "as kms")),
             (DisplaySpec::Terminal, unless(self.terminal, "this is not run from one")),
             (DisplaySpec::Preview(None), None),
@@ -91,16 +91,16 @@ impl Around {
     }
 }
 
-/// The displays that are tried, in order, by someone at a terminal.
+/// The displays that are tried for a person at a terminal, in order.
 pub fn order(spi: bool, desktop: bool, covered: bool) -> impl Iterator<Item = DisplaySpec> {
     let around = Around { spi, desktop, covered, terminal: true };
     around.candidates().into_iter().filter(|(_, never)| never.is_none()).map(|(spec, _)| spec)
 }
 
-/// Opens the first display that works, and logs which it is and why.
+/// Opens the first display that works, and logs its name and why others did not open.
 ///
 /// # Errors
-/// [`PanelError::Unavailable`] with the reasons of all of them.
+/// [`PanelError::Unavailable`] with every display's reason.
 pub(super) fn open(
     around: Around,
     mut open: impl FnMut(&DisplaySpec) -> Result<Option<Box<dyn Panel>>, PanelError>,
@@ -139,7 +139,7 @@ fn choose<P>(
 mod tests {
     use super::*;
 
-    /// What is chosen where only `work` can be opened, and why not the others.
+    /// The display that is chosen if only `work` can be opened, and why the others are not.
     fn chosen(around: Around, work: &[&str]) -> (Option<String>, String) {
         let mut open = |spec: &DisplaySpec| match work.contains(&spec.to_string().as_str()) {
             true => Ok(Some(())),

@@ -1,8 +1,7 @@
-//! Canvas: a picture in memory that anything of embedded-graphics can be drawn on.
+//! Canvas: a picture in memory, a draw target of embedded-graphics.
 //!
-//! Drawing happens upright, and the canvas keeps the pixels as the device shows them: rotated and flipped by its [`Turn`].
-//! Results are `0x00RRGGBB` words in the device's order, row by row. Memory grows only with the size of the device. Drawing
-//! never fails: what lies outside is not drawn.
+//! Inputs are upright drawings. Results are `0x00RRGGBB` words in the device's order, row by row, rotated and flipped by a [`Turn`].
+//! Memory grows only with the size of the device. Drawing never fails: pixels outside of the canvas are dropped.
 
 use crate::turn::{Steps, Turn};
 use embedded_graphics::pixelcolor::Rgb888;
@@ -29,13 +28,13 @@ impl Canvas {
         Canvas { width, height, turn: Turn::default(), pixels: vec![0; width * height] }
     }
 
-    /// The same picture, shown with `turn` from the next drawing on.
+    /// The same picture with another turn, which applies to later drawings.
     #[must_use]
     pub fn turned(self, turn: Turn) -> Canvas {
         Canvas { turn, ..self }
     }
 
-    /// Another size of the device, black again; nothing happens if it is the same.
+    /// Changes the size of the device and makes the picture black. The same size changes nothing.
     pub fn resize(&mut self, width: usize, height: usize) {
         if (width, height) != (self.width, self.height) {
             (self.width, self.height) = (width, height);
@@ -155,7 +154,7 @@ impl DrawTarget for Canvas {
         let steps = self.steps();
         let first = steps.at(visible.top_left.x as usize, visible.top_left.y as usize);
         let last = steps.at(corner.x as usize, corner.y as usize);
-        // A rectangle stays one when it is turned, and these two stay opposite corners.
+        // A turned rectangle is a rectangle with the same two opposite corners.
         let (x, y) = ((first % width).min(last % width), (first / width).min(last / width));
         let (right, bottom) = ((first % width).max(last % width), (first / width).max(last / width));
         for row in y..=bottom {
@@ -172,7 +171,7 @@ mod tests {
     use super::*;
     use crate::turn::tests::{all, oracle};
 
-    /// The plain way: pixel by pixel.
+    /// The reference: pixel by pixel.
     fn plainly(canvas: &mut Canvas, area: &Rectangle, colors: impl Iterator<Item = Rgb888>) {
         canvas.draw_iter(area.points().zip(colors).map(|(p, c)| Pixel(p, c))).unwrap();
     }

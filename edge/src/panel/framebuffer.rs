@@ -1,8 +1,8 @@
-//! Framebuffer: the kernel's own picture, `/dev/fb0` and its like, of 16, 24 or 32 bits a pixel.
+//! Framebuffer: a device of the kernel such as `/dev/fb0`, with 16, 24 or 32 bits a pixel.
 //!
-//! Inputs are pictures, results are writes of the whole screen: some kernels do not show a write of one row. The device's
-//! description under `/sys/class/graphics` is read; its mode is kept as it is found, and no ioctl is made. The order of colours
-//! follows from the driver, as no description has it.
+//! Inputs are pictures, results are writes of the whole screen, because some kernels do not show a write of one row. The device's
+//! description under `/sys/class/graphics` is read. The mode is not changed, and no ioctl is made. The order of colours follows from
+//! the driver's name, because the description does not have it.
 
 use super::canvas::Canvas;
 use super::look::Look;
@@ -15,17 +15,17 @@ use std::path::{Path, PathBuf};
 
 /// Where the kernel describes its framebuffers.
 const SYSFS: &str = "/sys/class/graphics";
-/// No screen is larger: 8K.
+/// The longest side of a screen: 8K.
 const SIDE_MAX: usize = 8192;
 
-/// How a pixel lies in memory, the lowest byte first.
+/// The layout of a pixel in memory, lowest byte first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Depth {
     /// Red 5 bits, green 6, blue 5.
     Rgb565,
     /// Blue, green, red.
     Rgb888,
-    /// Blue, green, red, nothing.
+    /// Blue, green, red, unused.
     Xrgb8888,
 }
 
@@ -39,29 +39,28 @@ impl Depth {
     }
 }
 
-/// What the screen is like.
+/// The screen's geometry and pixel layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Geometry {
     width: usize,
     height: usize,
-    /// From one row to the next; the end of a row may be unused.
+    /// Bytes from one row to the next; the end of a row may be unused.
     stride_bytes: usize,
     depth: Depth,
-    /// Red has blue's place, and blue red's.
+    /// Red and blue are swapped.
     red_first: bool,
 }
 
-/// Whether red has blue's place, by the driver that `dir` names. Only two drivers have another order than the usual one: the
-/// firmware's own on older Raspberry Pi systems, unless it was told to swap them, and the boot loader's (`simple`), which says so
-/// in the device tree.
+/// Returns true if the driver that `dir` names has red and blue swapped. Two drivers may: the firmware's own on older Raspberry Pi
+/// systems, unless it is configured otherwise, and the boot loader's (`simple`), whose device tree has the order.
 ///
 /// # Errors
-/// The order is one that cannot be drawn.
+/// The driver's order is not supported.
 fn red_first(dir: &Path) -> Result<bool, String> {
     let read =
         |path: PathBuf| std::fs::read_to_string(path).map(|text| text.trim_matches(['\0', '\n', ' ']).to_owned());
     let text = |name: &str| read(dir.join(name));
-    // The folder's name may be a link, its parent's is none.
+    // The folder itself may be a link; its parent is not.
     let module = dir.parent().unwrap_or(dir).join("../../module/bcm2708_fb/parameters/fbswap");
     match text("name").unwrap_or_default().as_str() {
         "BCM2708 FB" => Ok(read(module).is_ok_and(|swap| swap == "0" || swap == "N")),
@@ -75,7 +74,7 @@ fn red_first(dir: &Path) -> Result<bool, String> {
 }
 
 impl Geometry {
-    /// Reads `virtual_size`, `bits_per_pixel`, `stride` and, for the part that is visible, `mode`.
+    /// Reads `virtual_size`, `bits_per_pixel`, `stride` and, for the size of the visible part, `mode`.
     fn read(dir: &Path) -> Result<Geometry, String> {
         let text = |name: &str| {
             let path = dir.join(name);
@@ -86,8 +85,8 @@ impl Geometry {
         let number = |name: &str| text(name).and_then(|t| t.parse::<usize>().map_err(|_| odd(name, &t)));
         let size = text("virtual_size")?;
         let (mut width, mut height) = pair(&size, ',').ok_or_else(|| odd("virtual_size", &size))?;
-        // `U:640x480p-60`. A second page behind the first one is part of the virtual size, and never seen.
-        // `modes` are those that could be set. A driver that does not say its mode has one page.
+        // `U:640x480p-60`. The virtual size may include a second page, which is never visible.
+        // `modes` lists modes that could be set. A driver without `mode` has one page.
         let mode = text("mode").unwrap_or_default();
         let mode = mode.split_once(':').and_then(|(_, m)| m.split(['p', 'i', 'd']).next());
         if let Some((w, h)) = mode.and_then(|m| pair(m, 'x')) {
@@ -114,7 +113,7 @@ fn pair(text: &str, between: char) -> Option<(usize, usize)> {
     Some((a.trim().parse().ok()?, b.trim().parse().ok()?))
 }
 
-/// What the folder of a framebuffer in sysfs says of it, in words.
+/// A description of a framebuffer in words, from its folder in sysfs.
 ///
 /// # Errors
 /// Why it cannot be used.
@@ -138,7 +137,7 @@ impl Framebuffer {
     /// Opens a device.
     ///
     /// # Errors
-    /// [`PanelError::Unavailable`], which says what to do about it.
+    /// [`PanelError::Unavailable`] with what to do.
     pub fn open(device: &Path, look: Look) -> Result<Framebuffer, PanelError> {
         Framebuffer::open_as_described_in(device, Path::new(SYSFS), look)
     }
@@ -150,7 +149,7 @@ impl Framebuffer {
     pub fn open_as_described_in(device: &Path, sysfs: &Path, look: Look) -> Result<Framebuffer, PanelError> {
         let unavailable = |why| PanelError::Unavailable { name: "fb", why };
         let file = File::options().write(true).open(device).map_err(|e| unavailable(advice(device, &e)))?;
-        // `/dev/fb/0` and links such as `/dev/fb-lcd` have the name of what they lead to.
+        // `/dev/fb/0` and links such as `/dev/fb-lcd` are described under the name of their target.
         let real = device.canonicalize().unwrap_or_else(|_| device.into());
         let name = real.file_name().ok_or_else(|| unavailable(format!("{} is no device", device.display())))?;
         let geometry = Geometry::read(&sysfs.join(name)).map_err(unavailable)?;
@@ -166,7 +165,7 @@ impl Framebuffer {
     }
 }
 
-/// What went wrong, and what helps.
+/// An error of the system, with what to do.
 fn advice(device: &Path, error: &io::Error) -> String {
     let device = device.display();
     match error.kind() {
@@ -180,12 +179,12 @@ fn advice(device: &Path, error: &io::Error) -> String {
     }
 }
 
-/// The word `0x00RRGGBB`, or `0x00BBGGRR` if red is to have blue's place.
+/// The word `0x00RRGGBB`, or `0x00BBGGRR` if red and blue are swapped.
 fn in_order(word: u32, red_first: bool) -> u32 {
     if red_first { word.swap_bytes() >> 8 } else { word }
 }
 
-/// The canvas as the screen has it. What is behind a row's last pixel stays as it is.
+/// Converts the canvas to the screen's format. Bytes after a row's last pixel are not changed.
 fn convert(canvas: &Canvas, geometry: &Geometry, screen: &mut [u8]) {
     let rows = canvas.words().chunks_exact(geometry.width).zip(screen.chunks_exact_mut(geometry.stride_bytes));
     for (words, row) in rows {
@@ -279,7 +278,7 @@ mod tests {
     fn only_the_visible_page_is_drawn() {
         let (dir, device) = fake("8,8", "32", "32");
         std::fs::write(dir.path().join("sys/fb7/mode"), "U:8x4p-60\n").unwrap();
-        // Those that could be set do not count.
+        // Modes that could be set are ignored.
         std::fs::write(dir.path().join("sys/fb7/modes"), "U:4x2p-60\nU:8x4p-60\n").unwrap();
         open(&dir, &device).unwrap().show(&shot()).unwrap();
         assert_eq!(std::fs::read(&device).unwrap().len(), 8 * 4 * 4);

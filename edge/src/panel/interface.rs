@@ -1,16 +1,16 @@
-//! What every display has in common: the trait [`Panel`], what someone there may want, and its errors.
+//! The interface of every display: the trait [`Panel`], the wishes of a person at the display, and errors.
 //!
-//! A panel draws the pictures that it is given. It decides neither what is shown (`firmware::view` does) nor what happens
-//! after an error (`crate::show` does).
+//! Inputs of a panel are pictures, results are wishes. `firmware::view` decides what is drawn, and `crate::show` decides what happens
+//! after an error.
 
 use crate::exit::{Failure, Reason};
 use crate::slot::Shot;
 use std::path::PathBuf;
 
-/// What someone at the display wants.
+/// A wish of a person at the display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
-    /// To see more.
+    /// To continue.
     GoOn,
     /// To end the stream.
     Stop,
@@ -21,21 +21,21 @@ pub trait Panel {
     /// Shows a picture.
     ///
     /// # Errors
-    /// [`PanelError`]; the panel is then of no more use.
+    /// [`PanelError`]; the panel cannot be used after it.
     fn show(&mut self, shot: &Shot) -> Result<(), PanelError>;
 
-    /// Looks after keys and window sizes, many times a second.
+    /// Reads keys and window sizes. Called many times a second.
     ///
     /// # Errors
     /// As [`Panel::show`].
     fn tend(&mut self) -> Result<Wish, PanelError>;
 
-    /// Whether it leaves no room for lines on the terminal.
+    /// Returns true if it leaves no room for lines on the terminal.
     fn fills_terminal(&self) -> bool {
         false
     }
 
-    /// Whether no frame may be skipped.
+    /// Returns true if no frame may be skipped.
     fn wants_every_frame(&self) -> bool {
         false
     }
@@ -44,7 +44,7 @@ pub trait Panel {
 /// Why a display cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PanelError {
-    /// This program or this configuration can never show anything there.
+    /// This program or configuration can never use the display.
     #[error("display {name} cannot be used: {why}")]
     Impossible {
         /// Which.
@@ -52,7 +52,7 @@ pub enum PanelError {
         /// Why not, and what to change.
         why: String,
     },
-    /// It is not there now.
+    /// The display is absent now.
     #[error("display {name} cannot be opened: {why}")]
     Unavailable {
         /// Which.
@@ -60,7 +60,7 @@ pub enum PanelError {
         /// Why not.
         why: String,
     },
-    /// It was there, and is there no more.
+    /// The display was open and has gone.
     #[error("display {name} is gone: {why}")]
     Lost {
         /// Which.
@@ -79,7 +79,7 @@ pub enum PanelError {
 }
 
 impl PanelError {
-    /// Returns true if trying again is of no use.
+    /// Returns true if another attempt cannot succeed.
     pub fn is_final(&self) -> bool {
         matches!(self, PanelError::Impossible { .. })
     }

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 /// Where the kernel's cards are.
 const DIR: &str = "/dev/dri";
-/// Larger modes are passed over if there is a smaller one: every pixel is drawn by the processor.
+/// Larger modes are skipped if there is a smaller one, because the processor draws every pixel.
 const MODE_PIXELS_MAX: usize = 1920 * 1200;
 /// How long a page flip may take. The slowest mode has 24 pictures a second; a screen that was switched off has none.
 const FLIP_LIMIT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
@@ -43,7 +43,7 @@ impl AsFd for Card {
 impl drm::Device for Card {}
 impl drm::control::Device for Card {}
 
-/// What a screen is driven by, as found on a card.
+/// The connector, encoder and mode of a screen, as found on a card.
 struct Output {
     connector: connector::Handle,
     name: String,
@@ -57,12 +57,12 @@ struct Page {
     framebuffer: framebuffer::Handle,
 }
 
-/// How a finished page comes to the screen.
+/// How a finished page is brought to the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// At the next vertical blank; the kernel reports when it is done.
     Flip,
-    /// At once; drivers that keep a copy are told that it has changed.
+    /// At once. Drivers that keep a copy are notified of the change.
     Set,
 }
 
@@ -71,7 +71,7 @@ pub struct Kms {
     card: Card,
     path: PathBuf,
     output: Output,
-    /// What the screen showed before.
+    /// The screen's state before it was taken over.
     before: Option<crtc::Info>,
     pages: Vec<Page>,
     /// The page that is drawn next.
@@ -136,7 +136,7 @@ fn find_output(card: &Card, resources: &ResourceHandles) -> Result<Output, Strin
     let probe = |handle: &connector::Handle| card.get_connector(*handle, true).ok();
     let connectors: Vec<connector::Info> = resources.connectors().iter().filter_map(probe).collect();
     let in_state = |state| connectors.iter().find(|c| c.state() == state && !c.modes().is_empty());
-    // Some analogue outputs cannot know whether something is connected.
+    // Some analogue outputs cannot detect a connection.
     let found = in_state(connector::State::Connected).or_else(|| in_state(connector::State::Unknown));
     let connector = found.ok_or_else(|| match connectors.len() {
         0 => "it drives no screen".to_owned(),
@@ -154,7 +154,7 @@ fn find_output(card: &Card, resources: &ResourceHandles) -> Result<Output, Strin
     Ok(Output { connector: connector.handle(), name, crtc, mode: *mode })
 }
 
-/// A mode, as far as it decides.
+/// The properties of a mode that the choice depends on.
 #[derive(Debug, Clone, Copy)]
 struct Offer {
     pixels: usize,
@@ -177,7 +177,7 @@ fn choose(offers: &[Offer]) -> Option<usize> {
         return Some(wanted);
     }
     let mut smaller: Vec<usize> = (0..offers.len()).filter(|&i| offers[i].pixels <= MODE_PIXELS_MAX).collect();
-    // Drivers list modes of the same size from the best rate on.
+    // Drivers list modes of one size by rate, the best first.
     smaller.sort_by_key(|&i| std::cmp::Reverse(offers[i].pixels));
     Some(smaller.first().copied().unwrap_or(wanted))
 }
@@ -205,7 +205,7 @@ impl Kms {
         let (width, height) = output.mode.size();
         let before = card.get_crtc(output.crtc).ok();
         let canvas = Canvas::new(usize::from(width), usize::from(height)).turned(look.turn);
-        // From here on, dropping the panel frees what has been taken.
+        // From here on, dropping the panel frees its resources.
         let mut kms = Kms {
             card,
             path,
@@ -251,7 +251,7 @@ impl Kms {
         let Output { crtc, connector, mode, .. } = self.output;
         self.card.set_crtc(crtc, Some(page.framebuffer), (0, 0), &[connector], Some(mode))?;
         let (width, height) = mode.size();
-        // Drivers that show the buffer itself have nothing to do here, and say so by an error.
+        // Drivers that show the buffer itself return an error here, which is ignored.
         let _ = self.card.dirty_framebuffer(page.framebuffer, &[ClipRect::new(0, 0, width, height)]);
         Ok(())
     }
@@ -306,7 +306,7 @@ impl Kms {
     }
 }
 
-/// The canvas as XRGB8888 with rows of `pitch` bytes. What is behind a row's last pixel stays as it is.
+/// Converts the canvas to XRGB8888 with rows of `pitch` bytes. Bytes after a row's last pixel are not changed.
 fn copy(canvas: &Canvas, pitch: usize, to: &mut [u8]) {
     for (words, row) in canvas.words().chunks_exact(canvas.width().max(1)).zip(to.chunks_mut(pitch.max(1))) {
         for (px, &word) in row.as_chunks_mut::<4>().0.iter_mut().zip(words) {
@@ -328,7 +328,7 @@ impl Panel for Kms {
 
 impl Drop for Kms {
     fn drop(&mut self) {
-        // A screen that is gone has nothing to be restored.
+        // A screen that is gone cannot be restored.
         let _ = self.settle();
         let Output { crtc, connector, .. } = self.output;
         if let Some(before) = &self.before {

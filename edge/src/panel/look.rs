@@ -1,11 +1,11 @@
-//! Look: what every display is told about the pictures that it shows.
+//! Look: how a display shows pictures.
 //!
-//! A [`Look`] is made from the configuration and handed to each panel when it is opened. It has no side effects.
+//! The input is the configuration; the result is a [`Look`], which each panel gets when it is opened. It has no side effects.
 
 use crate::spec::ViewChoice;
 use crate::turn::Turn;
 
-/// Which picture is shown, and how it is turned.
+/// The view and the turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
     /// The clustered picture alone, or the original beside it.

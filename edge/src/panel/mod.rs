@@ -1,7 +1,7 @@
 //! Displays: where a picture is shown.
 //!
-//! Each display is a [`Panel`] in a module of its own; [`open`] opens the one that the configuration names. What is drawn
-//! is decided by `firmware::view`; when a display that failed is tried again, by `crate::show`.
+//! Each display is a [`Panel`] in a module of its own; [`open`] opens the one that the configuration names. `firmware::view` decides
+//! what is drawn, and `crate::show` decides when a display that failed is tried again.
 
 pub mod auto;
 pub mod canvas;

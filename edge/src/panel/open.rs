@@ -1,7 +1,7 @@
 //! Opens the display that a [`DisplaySpec`] names.
 //!
-//! One call opens one display; for `auto` it is the first that works. Whether and when a display that cannot be opened is
-//! tried again is decided by `crate::show`.
+//! One call opens one display; for `auto` it is the first that works. `crate::show` decides whether and when a display that cannot be
+//! opened is tried again.
 
 use super::look::Look;
 use super::{Panel, PanelError, auto, framebuffer, png, preview, terminal};

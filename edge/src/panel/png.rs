@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes one PNG; a file is there whole or under another name.
+/// Writes one PNG under a temporary name and renames it, so that a file of the final name is complete.
 ///
 /// # Errors
 /// Those of the disk.
@@ -25,7 +25,7 @@ pub fn write(path: &Path, width: u32, height: u32, color: ::png::ColorType, data
     std::fs::rename(new, path)
 }
 
-/// One PNG into anything.
+/// Writes one PNG to `out`.
 ///
 /// # Errors
 /// Those of `out`.
@@ -63,7 +63,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// Makes the directory if it is not there.
+    /// Creates the directory if it does not exist.
     ///
     /// # Errors
     /// [`PanelError::Disk`].

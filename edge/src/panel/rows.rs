@@ -1,28 +1,28 @@
-//! Rows: which part of a picture differs from what the glass already shows.
+//! Rows: the part of a picture that differs from what the display already shows.
 //!
-//! The input is a picture; the result is runs of rows, 16 bits a pixel, that must be sent. The memory of what is shown is
-//! allocated once. A row that has not changed is sent only between two that have, where a run of its own would cost more.
+//! The input is a picture; the result is the runs of rows, 16 bits a pixel, that must be sent. The memory of the shown picture is
+//! allocated once. Unchanged rows are sent only between changed ones, where starting another run would cost more.
 
 use super::canvas::Canvas;
 
-/// So many unchanged rows between two changed ones are sent too: a run begins with three commands.
+/// At most this many unchanged rows between two changed ones are sent too, because a run begins with three commands.
 const GAP_ROWS_MAX: usize = 2;
 
-/// So many runs a picture; the last one has all that is left.
+/// Most runs of a picture; the last one has all remaining rows.
 const RUNS_MAX: usize = 64;
 
 /// What is shown.
 #[derive(Debug, Default)]
 pub struct Rows {
     shown: Vec<u16>,
-    /// Nothing is known of what is shown.
+    /// The display's contents are unknown.
     fresh: bool,
     /// Rows sent so far.
     sent: u64,
 }
 
 impl Rows {
-    /// A glass that shows anything.
+    /// A display whose contents are unknown.
     pub fn new(width: usize, height: usize) -> Rows {
         Rows { shown: vec![0; width * height], fresh: true, sent: 0 }
     }
@@ -32,10 +32,10 @@ impl Rows {
         self.sent
     }
 
-    /// Gives `send` each run that must be sent: its first row, and its pixels.
+    /// Calls `send` with each run that must be sent: its first row and its pixels.
     ///
     /// # Errors
-    /// Those of `send`; everything is sent next time then.
+    /// Those of `send`; the whole picture is sent next time.
     pub fn update<E>(
         &mut self,
         canvas: &Canvas,
@@ -52,7 +52,7 @@ impl Rows {
             let full = runs.is_full();
             match runs.last_mut() {
                 Some((_, last)) if full || row - *last <= GAP_ROWS_MAX + 1 => *last = row,
-                // There is room: it is not full.
+                // It is not full, so there is room.
                 _ => drop(runs.push((row, row))),
             }
         }
@@ -65,7 +65,7 @@ impl Rows {
     }
 }
 
-/// Makes `shown` what `words` are; whether that changed anything.
+/// Copies `words` to `shown`. Returns true if that changed anything.
 fn take_row(shown: &mut [u16], words: &[u32]) -> bool {
     let mut changed = false;
     for (shown, &word) in shown.iter_mut().zip(words) {
@@ -111,7 +111,7 @@ mod tests {
         runs(&mut rows, &canvas);
         paint(&mut canvas, &[0, 5, 8, 19], Rgb888::RED);
         assert_eq!(runs(&mut rows, &canvas), [(0, 3), (5, 12), (19, 3)]);
-        // A change that 16 bits do not show is none.
+        // A change below the precision of 16 bits does not count.
         paint(&mut canvas, &[5], Rgb888::new(255, 3, 7));
         assert_eq!(runs(&mut rows, &canvas), []);
     }

@@ -1,8 +1,8 @@
 //! Terminal: the picture in half blocks, two pixels a character, in true colour.
 //!
 //! Inputs are pictures; results are characters on the terminal of this process, and a wish to stop when Esc or q is pressed. The
-//! terminal is opened by itself, as standard output is for data, and gets back its state at the end. Rotation and flip turn the
-//! picture; palette and caption are text and stay upright.
+//! terminal is opened separately, because standard output is for data, and its state is restored at the end. Rotation and flip apply
+//! to the picture; palette and caption are text and stay upright.
 
 use super::canvas::Canvas;
 use super::look::Look;
@@ -18,7 +18,7 @@ use std::io::{Read, Write};
 
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[2J";
 const LEAVE: &[u8] = b"\x1b[0m\x1b[?25h\x1b[?1049l";
-/// The mark of an edge that is offline, and how to end it.
+/// The mark of an edge that is offline, and the keys that end it.
 const OFFLINE: &str = " offline ";
 const HINT: &str = "  (Esc ends)";
 const ESC: u8 = 0x1b;
@@ -35,7 +35,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Takes the terminal over.
+    /// Takes over the terminal.
     ///
     /// # Errors
     /// [`PanelError::Unavailable`] where there is none.
@@ -48,7 +48,7 @@ impl Terminal {
         let before = termios::tcgetattr(&tty).map_err(|e| unavailable(e.into()))?;
         let mut raw = before.clone();
         raw.make_raw();
-        // Line ends and Ctrl-C go on working; reading returns at once, with whatever was typed.
+        // Line ends and Ctrl-C still work; reading returns at once with the characters typed so far.
         raw.output_modes |= before.output_modes;
         raw.local_modes |= termios::LocalModes::ISIG;
         raw.special_codes[SpecialCodeIndex::VMIN] = 0;
@@ -74,7 +74,7 @@ impl Panel for Terminal {
             self.size = (columns, rows);
             self.out.extend_from_slice(b"\x1b[0m\x1b[2J");
         }
-        // The palette and the caption are text here; the picture has the other rows, two pixels each.
+        // Palette and caption are lines of text; the picture has the other lines, two pixels high each.
         self.canvas.resize(columns, (rows - 2) * 2);
         picture(&mut self.canvas, self.look.view, shot);
         self.out.extend_from_slice(b"\x1b[H");
@@ -103,7 +103,7 @@ impl Drop for Terminal {
     }
 }
 
-/// The caption, the mark of an edge that is offline, and how to end it, as far as there is room.
+/// The caption, the mark of an edge that is offline, and the keys that end it, as far as they fit.
 fn words(shot: &Shot, columns: usize, out: &mut Vec<u8>) {
     let mark = if shot.is_offline && columns > OFFLINE.len() { OFFLINE } else { "" };
     let text = caption(&shot.report, shot.fps_tenths, columns - mark.len());
@@ -134,7 +134,7 @@ fn picture(canvas: &mut Canvas, view: ViewChoice, shot: &Shot) {
     let halves = if view == ViewChoice::SideBySide { 2 } else { 1 };
     let (room_w, room_h) = canvas.upright();
     let room_w = room_w / halves;
-    // Fit: the smaller of the two scales, in whole pixels.
+    // The smaller of the two scales fits, in whole pixels.
     let (w, h) = if room_w * height <= room_h * width {
         (room_w, (room_w * height / width).max(1))
     } else {

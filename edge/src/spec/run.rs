@@ -1,8 +1,10 @@
-//! What the command line of `run` says about one run: when to end, and what to log.
+//! Options of one run that are only on the command line: when to end, what to log, and how long to wait for a display.
 //!
-//! These are no configuration keys: a service has none of them.
+//! These are plain values without side effects. They are no configuration keys, because a service needs none of them.
 
-/// When to end and what to log.
+use std::time::Duration;
+
+/// When to end, what to log, and how long to wait for a display.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RunOptions {
     /// Frames after which to end.
@@ -15,4 +17,6 @@ pub struct RunOptions {
     pub quiet: bool,
     /// Log every frame.
     pub log_frames: bool,
+    /// How long to wait for a display that wants every frame; none: `slot::PUT_WAIT_MAX`.
+    pub picture_wait: Option<Duration>,
 }

@@ -1,8 +1,7 @@
-//! Container: what a picture's file must keep that its decoder does not check.
+//! Container: checks of picture files that the decoders do not make.
 //!
-//! Each function walks the headers of one format and gives a sentence on what is wrong. They see to it that a file which
-//! ends too early is refused, that no decoder is given what would make it panic, and that none decodes what it would read
-//! inexactly. No pixel is decoded here.
+//! Each function reads the headers of one format and returns an error in words. A file that ends too early is refused, and so are
+//! files that make a decoder panic or that it would decode inexactly. No pixel is decoded here.
 
 /// First bytes of a PNG.
 pub const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
@@ -27,7 +26,7 @@ pub fn check_png(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// A WebP says how long it is.
+/// Checks the length in a WebP's header.
 pub fn check_webp(bytes: &[u8]) -> Result<(), String> {
     let truncated = || "the WebP is truncated: it has fewer bytes than it says".to_owned();
     let length = bytes.get(4..8).and_then(|b| <[u8; 4]>::try_from(b).ok()).ok_or_else(truncated)?;

@@ -1,8 +1,8 @@
 //! Ffmpeg: any video that an installed ffmpeg decodes, from a file or a pipe.
 //!
-//! ffprobe says what the stream is, then ffmpeg delivers its frames through a pipe, each once: as the stream's own planes
-//! where the core can read them, else as RGB. The child processes end with the source. ffmpeg's complaints become the
-//! error if it fails, and a warning if it does not.
+//! ffprobe describes the stream, and ffmpeg delivers each frame once through a pipe: as the stream's own planes if the core can read
+//! them, otherwise as RGB. The child processes end with the source. ffmpeg's messages become the error if it fails, otherwise a
+//! warning.
 
 use super::input::Input;
 use super::pam::Pam;
@@ -17,13 +17,13 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 
-/// Bytes of ffmpeg's complaints that are kept for our own error.
+/// Bytes of ffmpeg's messages that are kept for the error.
 const COMPLAINT_BYTES_MAX: u64 = 2048;
-/// Names that promise a picture.
+/// Extensions of picture files.
 const PICTURE_EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "gif", "bmp", "webp", "tif", "tiff"];
 /// Bytes of ffprobe's report that are read; it has about 300.
 const REPORT_BYTES_MAX: u64 = 64 * 1024;
-/// First bytes of a pipe that ffprobe is shown. ffmpeg itself probes as many.
+/// First bytes of a pipe that ffprobe reads: as many as ffmpeg probes by itself.
 const PROBE_BYTES: usize = 5_000_000;
 
 /// A video.
@@ -37,7 +37,7 @@ pub struct Ffmpeg {
     frames: Frames,
 }
 
-/// What comes out of ffmpeg.
+/// The output of ffmpeg.
 enum Frames {
     Planes(Y4m<ChildStdout>),
     Rgb(Pam<ChildStdout>),
@@ -100,7 +100,7 @@ impl Ffmpeg {
         Ok(Ffmpeg { what, path, stream, child, complaint: Some(complaint), frames })
     }
 
-    /// How ffmpeg ended: nothing to say, or its complaint.
+    /// Waits for the end of ffmpeg. Returns its message if it failed.
     fn end(&mut self) -> Result<(), SourceError> {
         let status = self.child.wait().map_err(|error| SourceError::Read { what: "ffmpeg".into(), error })?;
         let why = self.complaint.take().and_then(|c| c.join().ok()).unwrap_or_default();
@@ -130,7 +130,7 @@ impl Source for Ffmpeg {
         match read {
             Ok(true) => Ok(true),
             Ok(false) => self.end().map(|()| false),
-            // A frame that cannot be used is our error; a stream that breaks off is ffmpeg's, and it says why.
+            // A frame that cannot be used has an error of its own; for a stream that ends early, ffmpeg's message is the error.
             Err(error @ SourceError::Malformed { .. }) => Err(error),
             Err(error) => self.end().and(Err(error)),
         }
@@ -161,13 +161,13 @@ impl Source for Ffmpeg {
 
 impl Drop for Ffmpeg {
     fn drop(&mut self) {
-        // It may be in the middle of the video: the frames are of no use to anyone any more.
+        // It may be in the middle of the video, whose remaining frames are not needed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A path as ffmpeg takes it, whatever its name begins with.
+/// A path in ffmpeg's syntax, for names that begin with any character.
 fn of_ffmpeg(path: &Path) -> OsString {
     [std::ffi::OsStr::new("file:"), path.as_os_str()].into_iter().collect()
 }
@@ -184,7 +184,7 @@ fn command(program: &str, path: Option<&OsString>) -> Command {
         Some(path) => command.arg(path).stdin(Stdio::null()),
         None => command.arg("pipe:0").stdin(Stdio::piped()),
     };
-    // Ctrl-C is for us; the child ends when we no longer read.
+    // Ctrl-C is handled by this process; the child ends when its output is closed.
     command.process_group(0).stdout(Stdio::piped());
     command
 }
@@ -207,7 +207,7 @@ fn probe(what: &str, path: Option<&OsString>, head: Vec<u8>) -> Result<Stream, S
         .spawn()
         .map_err(|e| not_started(what, "ffprobe", &e))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // It may have seen enough before the end.
+        // It may stop reading before the end.
         std::thread::spawn(move || stdin.write_all(&head));
     }
     let complaint = listen(&mut child);
@@ -224,7 +224,7 @@ fn probe(what: &str, path: Option<&OsString>, head: Vec<u8>) -> Result<Stream, S
     }
 }
 
-/// What is said of content that neither the decoders of pictures nor ffmpeg know.
+/// The error for content that neither the decoders of pictures nor ffmpeg can read.
 fn not_readable(what: &str, complaint: &str) -> String {
     let extension = Path::new(what).extension().map(|e| e.to_ascii_lowercase());
     let is_named_picture = extension.is_some_and(|e| PICTURE_EXTENSIONS.iter().any(|p| e == *p));
@@ -236,7 +236,7 @@ fn not_readable(what: &str, complaint: &str) -> String {
     format!("{is}; ffmpeg says: {complaint}")
 }
 
-/// What ffmpeg says, without the addresses of its parts: `[png @ 0x55...] Invalid` is `png: Invalid`.
+/// ffmpeg's message without addresses: `[png @ 0x55...] Invalid` becomes `png: Invalid`.
 fn without_addresses(text: &str) -> String {
     let plain = |line: &str| match line.strip_prefix('[').and_then(|l| l.split_once("] ")) {
         Some((part, rest)) => format!("{}: {rest}", part.split_once(" @ ").map_or(part, |(name, _)| name)),
@@ -248,19 +248,19 @@ fn without_addresses(text: &str) -> String {
 /// Feeds a pipe into ffmpeg until one of them ends.
 fn feed(mut stdin: impl Write + Send + 'static, mut input: Input) {
     std::thread::spawn(move || {
-        // ffmpeg says itself what it misses, and one that has ended wants no more.
+        // ffmpeg reports missing data itself, and an ended ffmpeg needs no more.
         let _ = std::io::copy(&mut input, &mut stdin);
     });
 }
 
-/// Collects the beginning of a child's complaints.
+/// Collects the beginning of a child's messages.
 fn listen(child: &mut Child) -> JoinHandle<String> {
     let stderr = child.stderr.take();
     std::thread::spawn(move || {
         let mut text = Vec::new();
         if let Some(mut stderr) = stderr {
             let _ = stderr.by_ref().take(COMPLAINT_BYTES_MAX).read_to_end(&mut text);
-            // Whatever else it says must not stop it from working.
+            // The rest is read and dropped, so that the child does not block.
             let _ = std::io::copy(&mut stderr, &mut std::io::sink());
         }
         without_addresses(&String::from_utf8_lossy(&text))

@@ -1,7 +1,7 @@
-//! Input: the bytes of a file, a FIFO, a pipe or standard input, with its first bytes to look at beforehand.
+//! Input: the bytes of a file, a FIFO, a pipe or standard input, of which the first can be read in advance.
 //!
-//! [`Input::open`] never seeks and opens nothing twice, so a pipe is as good as a file. Reading from what may stay silent
-//! ends when the stop flag is set. Only a regular file can be read from the beginning again.
+//! The input is a path, the result is a reader. [`Input::open`] never seeks and opens nothing twice, so pipes work like files. Reading
+//! from a silent pipe ends when the stop flag is set. Only a regular file can be read from the beginning again.
 
 use crate::camera::SourceError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The name of standard input as a path.
 pub const STANDARD_INPUT: &str = "-";
-/// While a pipe is silent, the stop flag is looked at this often.
+/// The stop flag is checked this often while a pipe is silent.
 const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// Bytes to be decoded.
@@ -24,7 +24,7 @@ const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 pub struct Input {
     what: String,
     path: Option<PathBuf>,
-    /// Read already, and looked at; `at` of them are consumed.
+    /// Bytes that were read in advance; `at` of them are consumed.
     head: Vec<u8>,
     at: usize,
     file: File,
@@ -32,7 +32,7 @@ pub struct Input {
 }
 
 impl Input {
-    /// Opens `path`; `-` is standard input. Does not wait for a FIFO's writer: reading does, until `stop` is set.
+    /// Opens `path`; `-` is standard input. Opening does not wait for a FIFO's writer; reading does, until `stop` is set.
     ///
     /// # Errors
     /// [`SourceError::Open`], also for a directory.
@@ -60,7 +60,7 @@ impl Input {
         let mut options = OpenOptions::new();
         options.read(true);
         if !kind.is_file() {
-            // To open a FIFO would wait for its writer.
+            // Opening a FIFO would wait for its writer.
             options.custom_flags(OFlags::NONBLOCK.bits() as i32);
         }
         let file = options.open(path).map_err(refuse)?;
@@ -68,7 +68,7 @@ impl Input {
         Ok(Input { what: path.display().to_string(), path: path_again, head: Vec::new(), at: 0, file, stop })
     }
 
-    /// What it is called in messages.
+    /// Its name in messages.
     pub fn what(&self) -> &str {
         &self.what
     }
@@ -96,7 +96,7 @@ impl Input {
         Ok(&self.head[self.at..end])
     }
 
-    /// All that is left of it.
+    /// The remaining bytes.
     ///
     /// # Errors
     /// [`SourceError::Read`], [`SourceError::Malformed`] if it is more than `bytes_max`.
@@ -127,7 +127,7 @@ impl Input {
     fn fetch(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let Some(stop) = &self.stop else { return self.file.read(buf) };
         while !stop.load(Ordering::Relaxed) {
-            // A FIFO that nobody has opened for writing yet is silent, not at its end.
+            // A FIFO that has had no writer yet is silent, not at its end.
             match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&LOOK_EVERY)) {
                 Ok(0) | Err(rustix::io::Errno::INTR) => continue,
                 Ok(_) => {}

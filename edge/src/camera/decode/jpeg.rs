@@ -1,6 +1,6 @@
 //! JPEG: one picture from its bytes to RGB, by libjpeg-turbo. The one door to `turbojpeg`.
 //!
-//! What comes out is what `djpeg` with its defaults writes, on every architecture: the accurate integer transform, smooth
+//! The input is a JPEG, the result is the output of `djpeg` with its defaults, on every architecture: the accurate integer transform, smooth
 //! upsampling of chroma, CMYK multiplied out. Frames without Huffman tables take those of the standard (Annex K.3). Any
 //! warning of the decoder refuses the picture, because it stands for pixels that are not in the file; so does a scan that is
 //! missing, about which the decoder is silent. The exceptions are bytes too many in front of the end marker, and scan

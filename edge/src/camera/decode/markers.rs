@@ -1,7 +1,7 @@
-//! Markers: what a JPEG's headers say, without decoding it.
+//! Markers: reads a JPEG's headers without decoding it.
 //!
-//! Finds the Exif data, mends scan parameters that webcams leave zero, and checks that every coefficient of every component
-//! has its scan. Damaged headers give nothing here: the decoder says what is wrong with them.
+//! The input is a JPEG. Results are the Exif data, scan parameters in place of those that webcams leave zero, and a check that every
+//! coefficient of every component has a scan. Damaged headers are ignored here, because the decoder reports them.
 
 use std::borrow::Cow;
 

@@ -11,9 +11,9 @@ use super::split::{Found, Splitter};
 use super::still::turn;
 use crate::camera::{Picture, Source, SourceError};
 
-/// Frames a second of a `.mjpeg`, which does not say.
+/// Frames a second of a `.mjpeg`, which has no rate.
 pub const RATE: f64 = 30.0;
-/// What a picture is called that the next one interrupts.
+/// The error of a picture that the next one interrupts.
 const INTERRUPTED: &str = "it ends before its end marker";
 
 /// A file or pipe of JPEGs.
@@ -22,12 +22,12 @@ pub struct Mjpeg {
     input: Splitter<Input>,
     current: Rgb,
     spare: Rgb,
-    /// Sound pictures so far.
+    /// Undamaged pictures so far.
     frames: u64,
     /// Damaged pictures since the clip was opened, and of the present round.
     lost: u64,
     lost_now: u64,
-    /// What was wrong with the first one of this round.
+    /// The error of the first damaged picture of this round.
     first_damage: Option<String>,
     is_still: bool,
 }

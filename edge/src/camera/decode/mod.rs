@@ -1,8 +1,8 @@
-//! Decode: files and pipes with pictures in them, by what their first bytes say.
+//! Decode: files and pipes with pictures, whose format follows from their first bytes.
 //!
-//! [`open`] looks at the first bytes and gives the source that can read the rest; the name decides only whether JPEGs are a
-//! clip. Nothing seeks, so a pipe is as good as a file. Every decoder gives the exact colours of its format, or an error
-//! that names the file and the reason: never half a picture. Only videos need an installed ffmpeg.
+//! The input is a path, the result of [`open`] is a source that reads its format; the name decides only whether JPEGs are a clip.
+//! Nothing seeks, so pipes work like files. Every decoder returns the exact colours of its format, or an error that names the file and
+//! the reason, and never a part of a picture. Only videos need an installed ffmpeg.
 
 mod container;
 mod ffmpeg;
@@ -28,11 +28,11 @@ use std::sync::atomic::AtomicBool;
 use still::{Kind, Still};
 use y4m::Y4m;
 
-/// First bytes that tell every format from the others.
+/// Number of first bytes that distinguish the formats.
 const HEAD_BYTES: usize = 32;
 
-/// Opens a file, a FIFO or standard input (`-`). `fps` is the rate of pictures that do not say theirs, and makes JPEGs laid
-/// end to end a clip whatever the name is. While a pipe is silent, `stop` ends it.
+/// Opens a file, a FIFO or standard input (`-`). `fps` is the rate of pictures without one, and makes concatenated JPEGs
+/// a clip under any name. While a pipe is silent, `stop` ends it.
 ///
 /// # Errors
 /// [`SourceError`].

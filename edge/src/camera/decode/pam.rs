@@ -1,6 +1,6 @@
 //! Pam: RGB pictures from a stream of PAM pictures (netpbm's portable arbitrary map), as ffmpeg writes them.
 //!
-//! Each picture says its size and whether it has opacity, so a stream may change its size. Two pictures are kept in memory.
+//! The header of each picture has its size and whether it has opacity, so the size may change within a stream. Two pictures are kept in memory.
 //! A picture that is not whole is an error that names it.
 
 use super::rgb::{Rgb, check_px, malformed};
@@ -22,7 +22,7 @@ pub struct Pam<R> {
 }
 
 impl<R: Read> Pam<R> {
-    /// Of a stream that is called `what` in errors.
+    /// Reads a stream whose name in errors is `what`.
     pub fn new(what: String, input: R) -> Pam<R> {
         let input = BufReader::with_capacity(READ_BYTES, input);
         Pam { what, input, raw: Vec::new(), current: Rgb::default(), spare: Rgb::default(), frames: 0 }

@@ -1,15 +1,15 @@
-//! Probe: what ffprobe says of a video, and how ffmpeg then has to deliver it.
+//! Probe: ffprobe's report on a video, and the format in which ffmpeg delivers it.
 //!
-//! [`Stream::of_json`] reads ffprobe's report, and [`Stream::delivery`] decides without touching anything: planes that the
-//! core can read are passed on untouched, and everything else becomes RGB through ffmpeg's accurate conversion. Matrix and
+//! The input is ffprobe's report for [`Stream::of_json`], the result is that of [`Stream::delivery`]: planes that the core can read are
+//! passed on unchanged, and all other formats become RGB by ffmpeg's accurate conversion. There are no side effects. Matrix and
 //! range are those of the stream's tags; without tags a picture of at least [`BT709_LINES_MIN`] lines has BT.709's matrix.
 
 use serde::Deserialize;
 
-/// Untagged video of so many lines and more is high definition, and that has BT.709's matrix.
+/// Untagged video of at least this many lines is high definition, which has BT.709's matrix.
 const BT709_LINES_MIN: u32 = 720;
 
-/// What is asked of ffprobe.
+/// The properties that ffprobe reports.
 pub const ENTRIES: &str = "stream=pix_fmt,width,height,color_space,color_range,avg_frame_rate,r_frame_rate";
 
 #[derive(Debug, Deserialize)]
@@ -35,7 +35,7 @@ pub struct Stream {
     r_frame_rate: Option<String>,
 }
 
-/// How ffmpeg hands the frames over.
+/// How ffmpeg delivers the frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
     /// As planes in a Y4M stream.
@@ -44,7 +44,7 @@ pub enum Delivery {
         pix_fmt: String,
         /// The matrix is BT.709's, else BT.601's.
         is_bt709: bool,
-        /// The range that the stream's tags say.
+        /// The range in the stream's tags.
         is_full: Option<bool>,
     },
     /// As RGB, with opacity if the stream has it, in a stream of PAM pictures.
@@ -72,7 +72,7 @@ impl Stream {
         parse(&self.avg_frame_rate).or_else(|| parse(&self.r_frame_rate)).unwrap_or(25.0)
     }
 
-    /// How ffmpeg has to deliver it.
+    /// How ffmpeg must deliver it.
     pub fn delivery(&self) -> Delivery {
         let is_full = match self.color_range.as_deref() {
             Some("pc") => Some(true),

@@ -1,4 +1,4 @@
-//! Rgb: a decoded picture, and the limits that every picture keeps.
+//! Rgb: a decoded picture, and the limits of every picture.
 //!
 //! Decoders write whole pictures of three bytes a pixel into an [`Rgb`], whose buffer is used again for the next one.
 //! Pixels with transparency are composed on [`BACKGROUND`]. A picture that no frame may hold is refused by its header,
@@ -44,7 +44,7 @@ impl Rgb {
     }
 }
 
-/// Refuses a picture that no frame may hold. Gives the sentence without the file's name.
+/// Refuses a picture that no frame may hold. The error does not have the file's name.
 pub fn check_px(width: usize, height: usize) -> Result<(), String> {
     match check_size(width, height) {
         Ok(()) => Ok(()),

@@ -1,7 +1,7 @@
 //! Split: a stream of JPEGs laid end to end, cut into pictures by their markers.
 //!
-//! Reads any stream into one buffer, which holds a picture at a time and is used again. A picture that the next one
-//! interrupts, because its end marker or more is missing, costs itself alone. Nothing is decoded here.
+//! The input is any stream; results are pictures, one at a time in a buffer that is used again. If the next picture interrupts one,
+//! because its end marker or more is missing, only the interrupted picture is lost. Nothing is decoded here.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -11,7 +11,7 @@ pub const JPEG_BYTES_MAX: usize = 64 << 20;
 /// Bytes of one read.
 const READ_BYTES: usize = 64 * 1024;
 
-/// What comes next in the stream.
+/// The next part of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
     /// A picture from its start to its end marker: [`Splitter::bytes`].
@@ -20,7 +20,7 @@ pub enum Found {
     Interrupted,
     /// The stream ends in the middle of a picture.
     Cut,
-    /// There is no picture any more.
+    /// There are no more pictures.
     End,
 }
 
@@ -57,7 +57,7 @@ impl<R: Read> Splitter<R> {
         &self.buffer[self.picture.clone()]
     }
 
-    /// Lets the search for the next picture begin inside of the one found last, at its byte `at`.
+    /// Starts the search for the next picture inside of the last one, at its byte `at`.
     pub fn resume_at(&mut self, at: usize) {
         self.next = self.next.min(self.picture.start + at);
     }

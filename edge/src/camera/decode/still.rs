@@ -22,7 +22,7 @@ pub const FILE_BYTES_MAX: usize = PIXELS_MAX * 12;
 const DECODER_BYTES_MAX: u64 = 2 * 8 * PIXELS_MAX as u64;
 /// Frames of an animation that are decoded in advance; each is as large as the picture.
 const FRAMES_AHEAD: usize = 1;
-/// Milliseconds of a frame that states none, as browsers have it.
+/// Milliseconds of a frame without a duration, as in browsers.
 const FRAME_MS: u32 = 100;
 
 /// A format of still pictures.
@@ -105,7 +105,7 @@ impl Still {
         Still::new(what, kind, input.read_all(FILE_BYTES_MAX)?.into(), asked)
     }
 
-    /// The same of bytes in memory, which are called `what` in errors.
+    /// The same for bytes in memory, whose name in errors is `what`.
     ///
     /// # Errors
     /// [`SourceError::Malformed`].
@@ -160,7 +160,7 @@ impl Source for Still {
 /// A picture, the end of them, or why there is no other.
 type Message = Result<Option<Step>, String>;
 
-/// What is said of a decoder that panicked.
+/// The error of a decoder that panicked.
 const NO_ANSWER: &str = "the decoder failed; please report this file";
 
 /// Decodes on a thread of its own, which ends when the receiver is dropped: decoders borrow what they read, and an
@@ -170,7 +170,7 @@ fn start(kind: Kind, bytes: &Arc<[u8]>) -> Receiver<Message> {
     let bytes = bytes.clone();
     std::thread::spawn(move || {
         let mut is_wanted = |step: Step| sender.send(Ok(Some(step))).is_ok();
-        // If nobody listens any more, the rest is not wanted.
+        // A closed channel means that the rest is not needed.
         let _ = sender.send(decode(kind, &bytes, &mut is_wanted).map(|()| None));
     });
     receiver

@@ -25,7 +25,7 @@ struct Head {
     height: usize,
     rate: f64,
     layout: Layout,
-    /// What `XCOLORRANGE` says.
+    /// The range in `XCOLORRANGE`.
     full: Option<bool>,
 }
 
@@ -43,7 +43,7 @@ pub struct Y4m<R: Read + Send = Box<dyn Read + Send>> {
 }
 
 impl Y4m<Input> {
-    /// From a file, a FIFO or standard input (`-`); while a pipe is silent, `stop` ends it.
+    /// Reads a file, a FIFO or standard input (`-`). `stop` ends the wait for a silent pipe.
     ///
     /// # Errors
     /// [`SourceError`].
@@ -54,7 +54,7 @@ impl Y4m<Input> {
 }
 
 impl<R: Read + Send> Y4m<R> {
-    /// From anything that can be read; `what` names it in errors.
+    /// Reads any reader; `what` is its name in errors.
     ///
     /// # Errors
     /// [`SourceError::Malformed`] if it does not begin with a header that can be used.
@@ -70,13 +70,13 @@ impl<R: Read + Send> Y4m<R> {
         Ok(Y4m { what, input, head, yuv, line, current: Vec::new(), spare: vec![0; bytes], frames: 0 })
     }
 
-    /// Says what is known of the YCbCr: whether it has the matrix of BT.709, and the range if the stream does not say it.
+    /// Sets what the caller knows of the YCbCr: whether it has the matrix of BT.709, and the range of a stream without one.
     pub fn assume(&mut self, is_bt709: bool, is_full: Option<bool>) {
         self.head.full = self.head.full.or(is_full);
         self.yuv = yuv(is_bt709, self.head.full.unwrap_or(false));
     }
 
-    /// Frames a second, as the header says.
+    /// Frames a second, from the header.
     pub fn rate(&self) -> f64 {
         self.head.rate
     }

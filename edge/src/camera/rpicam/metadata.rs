@@ -6,14 +6,14 @@
 
 use std::collections::VecDeque;
 
-/// Records that wait for their picture, at most; a picture has at most a few ahead of it. The oldest goes.
+/// Most records that wait for their picture; a picture is at most a few records late. The oldest is dropped.
 const RECORDS_MAX: usize = 64;
 /// Longer lines are cut: the values that are read are short, some that are not have a number for each part of the picture.
 const LINE_BYTES_MAX: usize = 256;
-/// A longer gap between two pictures is a new beginning, not a loss.
+/// A longer gap between two pictures is a restart, not a loss.
 const GAP_FRAMES_MAX: f64 = 10_000.0;
 
-/// What is known of a picture.
+/// The metadata of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Record {
     /// When its first row was exposed: nanoseconds since the machine was started, suspensions included.
@@ -23,7 +23,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Pictures between `last` and this one that never came.
+    /// Pictures that were lost between `last` and this one.
     pub fn lost_since(&self, last: &Record) -> u64 {
         let (Some(now), Some(before), Some(us)) = (self.sensor_ns, last.sensor_ns, self.duration_us) else { return 0 };
         let frames = now.saturating_sub(before) as f64 / (us.max(1) * 1000) as f64;
@@ -31,7 +31,7 @@ impl Record {
     }
 }
 
-/// Reads the text as it comes.
+/// Parses the text in pieces of any size.
 #[derive(Debug, Default)]
 pub struct Reader {
     line: Vec<u8>,
@@ -44,7 +44,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// One with room for all it may hold.
+    /// A reader with memory for all that it may hold.
     pub fn new() -> Reader {
         Reader {
             line: Vec::with_capacity(LINE_BYTES_MAX),
@@ -53,7 +53,7 @@ impl Reader {
         }
     }
 
-    /// Takes the next bytes.
+    /// Parses the next bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if byte != b'\n' {
@@ -87,7 +87,7 @@ impl Reader {
         }
     }
 
-    /// The record of picture `number`, counted from 0, if it has come; those before it are dropped.
+    /// The record of picture `number`, counted from 0, if it has arrived. Records before it are dropped.
     pub fn take(&mut self, number: u64) -> Option<Record> {
         while self.gone < number && self.done.pop_front().is_some() {
             self.gone += 1;

@@ -1,6 +1,6 @@
-//! Rpicam: a Raspberry Pi's CSI camera, through the program that knows how to expose it.
+//! Rpicam: a Raspberry Pi's CSI camera, through `rpicam-vid`, which controls its exposure.
 //!
-//! Inputs are what is asked of the camera and the options of [`Options`]. Results are full-range YCbCr 4:2:0 pictures as
+//! Inputs are the request to the camera and its [`Options`]. Results are full-range YCbCr 4:2:0 pictures as
 //! `rpicam-vid` writes them to its standard output, without the padding of their rows, and for each its capture time and the
 //! pictures lost before it, from the program's metadata. The one child process ends with the source. A picture that is cut off is
 //! not used.
@@ -24,19 +24,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// The program.
 const PROGRAM: &str = "rpicam-vid";
-/// Where the program finds the pipe for its metadata: it reads nothing, so its standard input can be written to instead.
+/// The program's path of the pipe for its metadata. The program does not read its standard input, so that serves as the pipe.
 const METADATA: [&str; 4] = ["--metadata", "/dev/stdin", "--metadata-format", "txt"];
-/// How long a picture may take; the program itself starts the camera again after some seconds.
+/// How long a picture may take; the program restarts the camera by itself after some seconds.
 const FRAME_LIMIT: Duration = Duration::from_secs(15);
-/// How long the metadata of a picture may come after it. It is written at once.
+/// How late the metadata of a picture may be. The program writes it at once.
 const RECORD_LIMIT: Duration = Duration::from_millis(100);
-/// After so many pictures in a row without metadata, none are waited for: the program writes none.
+/// After this many pictures in a row without metadata, the program is taken to write none.
 const RECORDS_MISSED_MAX: u32 = 3;
-/// A capture time further in the past is of another clock.
+/// A capture time that is further in the past is from another clock.
 const AGE_MAX: Duration = Duration::from_secs(60);
-/// While the pipes are silent, the stop flag is looked at this often.
+/// The stop flag is checked this often while the pipes are silent.
 const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-/// Of what the program says, the last bytes are kept.
+/// The number of last bytes of the program's messages that are kept.
 const WORDS_BYTES_MAX: usize = 2048;
 
 /// A camera behind `rpicam-vid`.
@@ -45,7 +45,7 @@ pub struct Rpicam {
     options: Options,
     program: String,
     stride_bytes: usize,
-    /// The program knows how to write metadata, as far as is known.
+    /// False after the program was found to write no metadata.
     has_metadata: bool,
     stop: Arc<AtomicBool>,
     running: Option<Running>,
@@ -145,7 +145,7 @@ impl Rpicam {
 }
 
 impl Running {
-    /// Waits a little; whether the pipe of pictures can be read. What came by the other pipes is taken.
+    /// Waits for a short time and reads the other pipes. Returns true if the pipe of pictures can be read.
     fn wait(&mut self) -> Result<bool, String> {
         let mut fds: heapless::Vec<PollFd<'_>, 3> = heapless::Vec::new();
         let pictures = PollFd::new(&self.pictures, PollFlags::IN);
@@ -182,7 +182,7 @@ impl Running {
         }
     }
 
-    /// The metadata of the picture that was just read. It may come a moment after it.
+    /// The metadata of the picture that was just read. It may arrive a moment later than the picture.
     fn record(&mut self) -> Option<Record> {
         let (number, since) = (self.number, Instant::now());
         self.number += 1;
@@ -204,7 +204,7 @@ impl Running {
         }
     }
 
-    /// Takes what the program says, for its last words.
+    /// Reads the program's messages, of which the last bytes become its error.
     fn listen(&mut self) {
         let mut bytes = [0; 1024];
         let n = self.words.as_mut().map_or(0, |w| w.read(&mut bytes).unwrap_or(0));
@@ -217,7 +217,7 @@ impl Running {
     }
 
     fn last_words(&mut self, at: usize) -> String {
-        // Its end of the pipe is closed: it has said what it had to say.
+        // The program has closed its end of the pipe.
         while self.words.is_some() && self.said.len() < WORDS_BYTES_MAX {
             self.listen();
         }
@@ -294,7 +294,7 @@ impl Feed for Rpicam {
 
     fn close(&mut self) {
         if let Some(mut running) = self.running.take() {
-            // One that has ended already is no failure.
+            // A process that has already ended is not a failure.
             let _ = running.child.kill();
             let _ = running.child.wait();
         }
@@ -324,7 +324,7 @@ mod tests {
     use crate::camera::feed::Live;
     use std::os::unix::fs::PermissionsExt;
 
-    /// A program that behaves as `script` says.
+    /// A program that runs `script`.
     fn stand_in(script: &str) -> (tempfile::TempDir, String) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(PROGRAM);
@@ -340,7 +340,7 @@ mod tests {
         Rpicam::new(own, ask, Arc::clone(stop))
     }
 
-    /// A camera as a Raspberry Pi 5 has it.
+    /// A camera with the rows of a Raspberry Pi 5.
     fn start(program: &str, description: &str) -> Result<Live<Rpicam>, SourceError> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut camera = parsed(description, &stop)?;

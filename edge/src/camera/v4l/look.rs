@@ -1,7 +1,7 @@
-//! Look: what each video node is, and what it offers.
+//! Look: queries the role and the modes of each video node.
 //!
-//! Inputs are nodes in `/dev`, results are their names, formats, sizes, rates and controls. Devices are opened and asked, and
-//! nothing of them is changed. What a driver reports may make the crate `v4l` panic; such a node is reported as silent.
+//! Inputs are nodes in `/dev`, results are their names, formats, sizes, rates and controls. Devices are opened and queried, and
+//! none is changed. What a driver reports may make the crate `v4l` panic; such a node is reported as silent.
 
 use super::guarded;
 use crate::camera::ask::Ask;
@@ -21,7 +21,7 @@ use v4l::video::Capture;
 /// `errno` of a device that is in use.
 const EBUSY: i32 = 16;
 
-/// What a camera reports, with the place of the node among those of its device.
+/// A camera's report, with the number of the node among those of its device.
 pub(super) fn identify(path: &Path) -> Option<Identity> {
     let caps = guarded(|| Device::with_path(path).and_then(|d| d.query_caps()).ok())??;
     let index = nodes::index(path);
@@ -33,7 +33,7 @@ pub(super) fn cameras() -> Vec<Found> {
     nodes::paths().into_iter().filter_map(|p| identify(&p).map(|i| (p, i))).collect()
 }
 
-/// The cameras that can be read instead of one that cannot, in words.
+/// The usable cameras, in words, for the error of one that is not usable.
 pub(super) fn others(not: &Path) -> String {
     let readable = |path: &PathBuf| {
         let node = guarded(|| Device::with_path(path).and_then(|d| look(path, &d, None)))?.ok()?;
@@ -43,7 +43,7 @@ pub(super) fn others(not: &Path) -> String {
     if found.is_empty() { String::new() } else { format!("; cameras that can be read: {}", found.join(", ")) }
 }
 
-/// What a node is and offers; with `ask`, sizes near those that are asked for, and no controls.
+/// A node's role and modes. With `ask`, only sizes near the requested ones, and no controls.
 pub(super) fn look(path: &Path, device: &Device, ask: Option<&Ask>) -> io::Result<Node> {
     let Capabilities { driver, card, bus, capabilities: has, .. } = device.query_caps()?;
     let formats: Vec<([u8; 4], String)> = if has.contains(Flags::VIDEO_CAPTURE) {
@@ -120,7 +120,7 @@ fn modes(device: &Device, formats: &[[u8; 4]], ask: Option<&Ask>) -> Vec<Mode> {
             }
         }
         if sizes.is_empty() {
-            // A driver that does not list sizes is asked for what is wanted, and says what it gives.
+            // A driver that does not list sizes is asked for the wanted one, and returns the one that it uses.
             let now = device.format().map(|f| (f.width, f.height)).ok();
             sizes.extend(ask.map(|a| (a.width, a.height)).or(now));
         }
@@ -138,7 +138,7 @@ fn modes(device: &Device, formats: &[[u8; 4]], ask: Option<&Ask>) -> Vec<Mode> {
     modes
 }
 
-/// All video nodes that can be asked, and for the others why not.
+/// All video nodes that can be queried, and for the others why they cannot.
 pub fn list() -> (Vec<Node>, Vec<(PathBuf, String)>) {
     let (mut nodes, mut silent) = (Vec::new(), Vec::new());
     for path in nodes::paths() {
@@ -152,7 +152,7 @@ pub fn list() -> (Vec<Node>, Vec<(PathBuf, String)>) {
     (nodes, silent)
 }
 
-/// An error with what a person can do about it.
+/// An error with what to do.
 pub(super) fn advised(error: io::Error) -> io::Error {
     let advice = match error.raw_os_error() {
         Some(EBUSY) => "another program is using it (fuser -v names that program)",

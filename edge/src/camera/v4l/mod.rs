@@ -1,9 +1,10 @@
-//! V4L: a camera of the kernel's, by the one door to `v4l`.
+//! V4L: a camera of the kernel. The one door to `v4l`.
 //!
-//! Inputs are a camera's path, number, stable name or card name, and what is asked of it. Results are its pictures without
-//! padding, with the YCbCr variant, the time and the losses that the driver reports, and what each video node is. Of several
-//! pictures that wait, the newest is taken; if the driver had no room for a newer one, the next is waited for. A picture that the driver marked as damaged is not used. A stream that failed is
-//! not tried again: after one time-out or interruption this crate's stream is dead, so it is dropped and the device opened anew.
+//! Inputs are a camera's path, number, stable name or card name, and a request. Results are its pictures without
+//! padding, with the YCbCr variant, the time and the losses that the driver reports, and the role of each video
+//! node. Of several waiting pictures the newest is taken; if the driver had no room for a newer one, the next one is awaited. A picture
+//! that the driver marked as damaged is not used. The stream of the crate `v4l` cannot be used after a time-out or an interruption, so
+//! it is dropped and the device is opened again.
 
 mod look;
 mod open;
@@ -28,14 +29,14 @@ use v4l::buffer::{Flags as BufferFlags, Metadata};
 use v4l::io::traits::{CaptureStream, Stream as _};
 use v4l::prelude::MmapStream;
 
-/// How long any other frame may take, unless four frames take longer.
+/// How long each later frame may take, unless four periods are longer.
 const FRAME_LIMIT: Duration = Duration::from_secs(2);
-/// Damaged frames in a row after which the camera is opened anew.
+/// Damaged frames in a row after which the camera is opened again.
 const DAMAGED_MAX: u64 = 100;
-/// A larger jump of the driver's frame numbers is a new beginning, not a loss.
+/// A larger jump of the driver's frame numbers is a restart, not a loss.
 const JUMP_MAX: u32 = 10_000;
 
-/// `poll`'s bit for something to be read.
+/// The bit of `poll` for readable data.
 const POLLIN: i16 = 1;
 
 /// A V4L2 camera.
@@ -54,7 +55,7 @@ pub struct V4l {
     spare_rgb: Rgb,
 }
 
-/// What device and program agreed on.
+/// The mode that the driver has accepted.
 #[derive(Debug, Clone, Copy)]
 struct Agreed {
     coding: Coding,
@@ -83,7 +84,7 @@ impl V4l {
         }
     }
 
-    /// Where the camera is now.
+    /// The camera's present path.
     fn find(&self) -> Result<PathBuf, SourceError> {
         let named = nodes::named(&self.word);
         if let Some(path) = named.clone().filter(|p| p.exists()) {
@@ -96,7 +97,7 @@ impl V4l {
         let found = match (&self.known, &named) {
             (Some(known), _) => find::again(known, &cameras),
             (None, None) => find::by_name(&self.word, &cameras),
-            // Not by a part of the name: this is a path or a number.
+            // A path or a number never matches a part of a name.
             (None, Some(_)) => cameras.iter().find(|(_, i)| i.card == self.word).map(|(path, _)| path.as_path()),
         };
         found.map(Path::to_path_buf).ok_or_else(|| match (&self.known, named) {
@@ -111,7 +112,7 @@ impl V4l {
         })
     }
 
-    /// One frame of the stream, as it is, to `spare`; false: it was damaged.
+    /// Copies one frame of the stream to `spare`. Returns false if it was damaged.
     fn take(&mut self) -> Result<(bool, Metadata), String> {
         let (Some(stream), Some(agreed)) = (&mut self.stream, self.agreed) else { return Err("not open".into()) };
         let handle = stream.handle();
@@ -129,10 +130,10 @@ impl V4l {
             if !is_stale(waited, age(meta), agreed.rate) {
                 break (bytes, meta);
             }
-            // Every buffer is with the driver again, so the next picture is a new one.
+            // The driver has every buffer again, so the next picture is a new one.
             (most, waited) = (0, 0);
         };
-        // Some drivers leave 0 there, others the whole buffer.
+        // Some drivers report 0 bytes, others the whole buffer.
         let used = Some(meta.bytesused as usize).filter(|n| (1..=bytes.len()).contains(n)).unwrap_or(bytes.len());
         let whole = !meta.flags.contains(BufferFlags::ERROR)
             && match agreed.coding {
@@ -164,7 +165,7 @@ impl Feed for V4l {
         })?;
         log::info!("camera {} ({}): {words}", identity.card, path.display());
         (self.stream, self.agreed, self.sequence) = (Some(stream), Some(agreed), None);
-        // Once there was a second one, the name alone is never enough again.
+        // After a second camera of this name was seen, the name alone no longer identifies the camera.
         let has_twin = find::has_twin(&identity, &cameras()) || self.known.as_ref().is_some_and(|k| k.has_twin);
         if has_twin && self.known.is_none() && nodes::named(&self.word).is_none() {
             let Identity { card, bus, .. } = &identity;
@@ -183,7 +184,7 @@ impl Feed for V4l {
                     let jump = meta.sequence.wrapping_sub(last).wrapping_sub(1);
                     lost += u64::from(if jump < JUMP_MAX { jump } else { 0 });
                 }
-                // The first frame may have taken long, the others may not.
+                // Only the first frame may take long.
                 None => {
                     let rate = self.agreed.map_or(0.0, |a| a.rate).max(0.01);
                     if let Some(stream) = &mut self.stream {
@@ -248,7 +249,7 @@ fn let_go(mut stream: MmapStream<'static>) {
     }
 }
 
-/// Runs what this crate may panic in: it unwraps what drivers say. None: it did.
+/// Runs a call of the crate `v4l`, which panics on unexpected answers of drivers. Returns none if it panicked.
 fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
@@ -262,15 +263,15 @@ fn explain(error: &io::Error) -> String {
     }
 }
 
-/// Whether the newest of `waited` pictures is older than it need be. A driver that has filled every buffer but the one in use
-/// drops what comes after, however long the program stalls. A camera that gives a picture each time it is asked is not waited
-/// for: its picture is younger than one and a half periods of its `rate`, in pictures a second.
+/// Returns true if the newest of `waited` pictures is stale. A driver that has filled every buffer but the one in use drops all later
+/// pictures, however long the program stalls. The picture of a camera that delivers one for each request is not stale: it is younger
+/// than one and a half periods of its `rate`, in pictures a second.
 fn is_stale(waited: u32, age: Option<Duration>, rate: f64) -> bool {
     let fresh = Duration::from_secs_f64(1.5 / rate.max(0.01));
     waited >= BUFFERS - 1 && age.is_none_or(|age| age > fresh)
 }
 
-/// How long ago it was captured; none if its time stamp is of a clock of the driver's own.
+/// The time since it was captured; none if its time stamp is from a clock of the driver.
 fn age(meta: &Metadata) -> Option<Duration> {
     if !meta.flags.contains(BufferFlags::TIMESTAMP_MONOTONIC) {
         return None;
@@ -299,7 +300,7 @@ mod tests {
             (4, None, 30.0, true),
             // The step takes three periods each time; the last picture came a moment ago.
             (3, ms(30), 30.0, false),
-            // In the dark a webcam gives fewer pictures than it says.
+            // In the dark a webcam delivers fewer pictures than its rate.
             (0, ms(140), 30.0, false),
             (2, ms(5_000), 30.0, false),
             (3, ms(1_400), 1.0, false),

@@ -1,7 +1,7 @@
-//! Open: a camera made ready to stream as it was asked for.
+//! Open: prepares a camera for streaming as requested.
 //!
-//! Inputs are a node and what is asked of it. The node's signal is followed, its format, rate and locks are set, and the result
-//! is a stream with what device and program agreed on. Errors say what a person can do.
+//! Inputs are a node and a request. A grabber's timings, the format, the rate and the locks are set, and the result is a stream with
+//! the mode that the driver has accepted. Errors name what to do.
 
 use super::Agreed;
 use super::look::{advised, controls, look, others};
@@ -21,12 +21,12 @@ use v4l::prelude::{Device, MmapStream};
 use v4l::video::Capture;
 use v4l::video::capture::Parameters;
 
-/// Buffers that the driver fills in turn.
+/// Number of buffers that the driver fills in turn.
 pub(super) const BUFFERS: u32 = 4;
 /// How long the first frame may take: some cameras measure the light first.
 const FIRST_LIMIT: Duration = Duration::from_secs(5);
 
-/// A stream, what was agreed on, what the camera is known by, and a line for the log.
+/// A stream, its mode, the camera's identity, and a line for the log.
 pub(super) type SetUp = (MmapStream<'static>, Agreed, Identity, String);
 
 /// Opens the camera at `path`.
@@ -51,7 +51,7 @@ pub(super) fn set_up(path: &Path, ask: &Ask) -> Result<SetUp, SourceError> {
     })?;
     let mut format = device.format().map_err(refuse)?;
     (format.width, format.height, format.fourcc) = (mode.width, mode.height, FourCC::new(&mode.fourcc));
-    // Else the driver keeps those of the format before.
+    // Otherwise the driver keeps the values of the previous format.
     (format.stride, format.size) = (0, 0);
     let got = device.set_format(&format).map_err(refuse)?;
     let Some(coding) = coding(got.fourcc.repr) else {
@@ -83,7 +83,7 @@ fn set_rate(device: &Device, fps: f64) -> Option<f64> {
     (got.numerator > 0).then(|| f64::from(got.denominator) / f64::from(got.numerator))
 }
 
-/// Makes a grabber follow its signal.
+/// Sets a grabber's timings to those of its signal.
 fn follow_signal(path: &Path, driver: &str, card: &str) -> Result<(), SourceError> {
     if !timings::may_have(driver) {
         return Ok(());
@@ -102,7 +102,7 @@ fn follow_signal(path: &Path, driver: &str, card: &str) -> Result<(), SourceErro
     Ok(())
 }
 
-/// Locks what is to be locked, each time that the camera is opened: one that was unplugged has forgotten it.
+/// Sets the configured locks each time the camera is opened, because an unplugged camera loses them.
 fn hold_still(device: &Device, wanted: &Locks, card: &str) {
     if !wanted.any() {
         return;

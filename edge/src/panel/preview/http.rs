@@ -1,6 +1,7 @@
-//! The preview's clients: each gets the page, the newest picture, or pictures until it goes.
+//! HTTP of the preview: the page, the newest picture, or a stream of pictures.
 //!
-//! Each client has a thread, and there are at most `CLIENTS_MAX` of them. Requests are read by [`crate::http`].
+//! Inputs are requests, which [`crate::http`] reads; results are answers. Each client has a thread, and there are at most
+//! `CLIENTS_MAX` of them.
 
 use super::{CLIENT_LIMIT, CLIENTS_MAX, IDLE_EVERY, Picture, Shared, Taken};
 use crate::http::{answer, head, is_meant};
@@ -30,7 +31,7 @@ pub(super) fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             if latest.clients >= CLIENTS_MAX {
                 latest.refused += 1;
                 drop(latest);
-                // So small that it never waits: the socket's own buffer takes it.
+                // It fits into the socket's buffer, so this does not wait.
                 let _ = answer(&mut stream, "503 Too many", "text/plain", b"Too many are watching; try again.\n");
                 continue;
             }
@@ -38,7 +39,7 @@ pub(super) fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         }
         let own = Arc::clone(shared);
         let served = Builder::new().name("preview-client".into()).spawn(move || {
-            // A client that goes away is no failure.
+            // A client that disconnects is not a failure.
             let _ = serve(&mut stream, &own);
             own.lock().clients -= 1;
         });
@@ -80,11 +81,11 @@ fn serve(stream: &mut TcpStream, shared: &Shared) -> io::Result<()> {
     }
 }
 
-/// The newest picture, as exact as it is.
+/// The newest picture as a PNG, without loss.
 fn now(stream: &mut TcpStream, shared: &Shared) -> io::Result<()> {
     let (mut picture, mut body) = (Picture::default(), Vec::new());
     let seen = shared.lock().number;
-    // A picture that is being made right now is worth waiting for; else the last one is the newest.
+    // Waits for a picture that is being made. Otherwise the last one is the newest.
     let patience = if seen == 0 { CLIENT_LIMIT } else { IDLE_EVERY };
     match shared.take(seen, patience, &mut picture) {
         Taken::Picture(_) => {
@@ -95,7 +96,7 @@ fn now(stream: &mut TcpStream, shared: &Shared) -> io::Result<()> {
     }
 }
 
-/// Pictures until the client goes: as many as it takes, always the newest.
+/// Sends pictures until the client disconnects: always the newest, at the client's pace.
 fn flow(stream: &mut TcpStream, shared: &Shared) -> io::Result<()> {
     stream.write_all(
         b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=next\r\nCache-Control: no-store\r\n\
@@ -113,7 +114,7 @@ fn flow(stream: &mut TcpStream, shared: &Shared) -> io::Result<()> {
         encoder
             .encode(&picture.rgb, picture.width, picture.height, jpeg_encoder::ColorType::Rgb)
             .map_err(io::Error::other)?;
-        // The line that ends a picture goes with it: browsers show it only then.
+        // The boundary is sent with the picture, because browsers show a picture only when its boundary has arrived.
         stream.write_all(format!("Content-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", jpeg.len()).as_bytes())?;
         stream.write_all(&jpeg)?;
         stream.write_all(b"\r\n--next\r\n")?;

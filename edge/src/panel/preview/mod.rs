@@ -1,8 +1,9 @@
 //! Preview: a small page with the live picture, for a machine without a display.
 //!
-//! Inputs are pictures; results go to browsers: `/` the page, `/stream` as JPEGs, `/now.png` the newest one exactly, `/number` how
-//! many there were, `/places` where the frame stands in the picture, for drawing regions. One socket listens, on the loopback unless told otherwise, with at most [`CLIENTS_MAX`] threads. No client is
-//! waited for: each takes the newest picture when it is ready for one, and what it missed is counted.
+//! Inputs are pictures; results are answers to browsers: `/` is the page, `/stream` a stream of JPEGs, `/now.png` the newest picture
+//! without loss, `/number` the number of pictures so far, and `/places` the maps from the shown picture to the frame, for drawing
+//! regions. One socket listens, on the loopback by default, with at most [`CLIENTS_MAX`] threads. The panel waits for no client: each
+//! takes the newest picture when it is ready, and the pictures that it misses are counted.
 
 mod http;
 mod place;
@@ -20,23 +21,23 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Who is connected at once, at most; others are told to come back.
+/// Most clients at once; others get an answer that asks them to try again later.
 pub const CLIENTS_MAX: usize = 8;
-/// How long a client may take to ask, or to take what it asked for.
+/// How long a client may take to send its request, or to receive the answer.
 const CLIENT_LIMIT: Duration = Duration::from_secs(5);
-/// A picture that nobody waits for is drawn this often.
+/// Pictures are drawn this often while no client waits for one.
 const IDLE_EVERY: Duration = Duration::from_secs(1);
 /// Smaller pictures are enlarged to this width, larger ones reduced to the next.
 const WIDTH_MIN: usize = 320;
 const WIDTH_MAX: usize = 1920;
 
-/// What Show and the clients share.
+/// State that Show and the clients share.
 #[derive(Debug, Default)]
 struct Latest {
     canvas: Canvas,
-    /// Where the frame stands in the newest picture.
+    /// The maps from the newest picture to the frame.
     place: Option<Place>,
-    /// Pictures so far; 0: none yet.
+    /// Number of pictures so far.
     number: u64,
     clients: usize,
     /// Clients that wait for a picture.
@@ -112,10 +113,10 @@ pub struct Preview {
 }
 
 impl Preview {
-    /// Listens at `said`, or at [`crate::spec::display::PREVIEW_ADDRESS`] where that is empty; port 0 takes a free one.
+    /// Listens at `said`, or at [`crate::spec::display::PREVIEW_ADDRESS`] if it is empty. Port 0 takes a free one.
     ///
     /// # Errors
-    /// [`PanelError::Unavailable`] where that address cannot be had.
+    /// [`PanelError::Unavailable`] if the address cannot be bound.
     pub fn open(said: &str, look: Look) -> Result<Preview, PanelError> {
         let unavailable = |why: String| PanelError::Unavailable { name: "preview", why };
         let wanted = preview_address(said).ok_or_else(|| unavailable(format!("{said} is no HOST:PORT")))?;
@@ -135,19 +136,19 @@ impl Preview {
         Ok(Preview { shared, address, accepts: Some(accepts), look, canvas, drawn: None })
     }
 
-    /// Where it listens.
+    /// The address that it listens at.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Clients that were turned away because there were too many, and pictures that those let in did not take.
+    /// Clients that were refused because there were too many, and pictures that connected clients missed.
     pub fn counts(&self) -> (u64, u64) {
         let latest = self.shared.lock();
         (latest.refused, latest.missed)
     }
 }
 
-/// A canvas on which the frame is as large as it is, if it is neither tiny nor huge.
+/// A canvas that shows the frame in its own size, unless that is very small or very large.
 fn size(shot: &Shot, view: ViewChoice) -> (usize, usize) {
     let halves = if view == ViewChoice::SideBySide { 2 } else { 1 };
     let (w, h) = ((shot.report.width as usize).max(1) * halves, (shot.report.height as usize).max(1));
@@ -185,7 +186,7 @@ impl Drop for Preview {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.changed.notify_all();
-        // The thread waits for a client: be one.
+        // The thread waits for a client, so one connects.
         let mut own = self.address;
         if own.ip().is_unspecified() {
             own.set_ip(if own.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
@@ -266,7 +267,7 @@ mod tests {
     #[test]
     fn the_stream_goes_on_and_a_client_that_does_not_read_holds_nobody_up() {
         let mut preview = open();
-        // It asks, and never reads.
+        // It sends a request and never reads.
         let _lazy = ask(&preview, "/stream", "127.0.0.1");
         let address = preview.address();
         let reads = std::thread::spawn(move || {
@@ -298,7 +299,7 @@ mod tests {
         let _one_more = ask(&preview, "/stream", "localhost");
         show_until(&mut preview, &shot(), |p| p.counts().0 == 1);
         drop(clients);
-        // Their places are free again once their threads have noticed.
+        // Their places are free when their threads have noticed the end.
         let mut answered = false;
         show_until(&mut preview, &shot(), |p| {
             answered = answered || p.shared.lock().clients == 0;

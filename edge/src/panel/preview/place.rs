@@ -1,7 +1,7 @@
-//! Place: which point of the frame a point of the shown picture is, for whoever draws a region on the preview.
+//! Place: maps from points of the shown picture to points of the frame, for drawing regions on the preview.
 //!
-//! Inputs are the size of the shown picture, the view and the turn, and the frame's size. The result is an affine map for each
-//! picture that is shown, as JSON. It has no side effects.
+//! Inputs are the size of the shown picture, the view, the turn and the frame's size. The result is an affine map for each picture
+//! that is shown, as JSON. There are no side effects.
 
 use crate::panel::look::Look;
 use crate::spec::ViewChoice;
@@ -11,7 +11,7 @@ use embedded_graphics::primitives::Rectangle;
 use firmware::view::{View, places};
 use std::fmt::Write;
 
-/// What is shown, and how.
+/// The shown picture: its size, view, turn and frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub look: Look,
@@ -53,7 +53,7 @@ impl Place {
 fn map(turn: Turn, (width, height): (usize, usize), place: Rectangle) -> Map {
     let (left, top) = (f64::from(place.top_left.x), f64::from(place.top_left.y));
     let (w, h) = (f64::from(place.size.width.max(1)), f64::from(place.size.height.max(1)));
-    // The turn backwards: first the flip, then the rotation.
+    // The inverse of the turn: first the flip, then the rotation.
     let (u, v) = match turn.flip {
         Flip::None => ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]),
         Flip::Horizontal => ([-1.0, 0.0, 1.0], [0.0, 1.0, 0.0]),

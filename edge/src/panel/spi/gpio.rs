@@ -1,7 +1,7 @@
 //! GPIO: lines by the names that the kernel gives them, on whichever chip has them.
 //!
-//! Inputs are names, results are lines that are driven as long as they are held. Chips in `/dev` are opened; a line that another
-//! program uses is not taken. Errors say which names there are.
+//! Inputs are names, results are lines that are driven as long as they are held. Chips in `/dev` are opened. A line that another
+//! program uses is an error. Errors list the known names.
 
 use super::wire::Line;
 use embedded_hal::digital::PinState;
@@ -9,7 +9,7 @@ use linux_embedded_hal::CdevPin;
 use linux_embedded_hal::gpio_cdev::{self, LineHandle, LineRequestFlags};
 use std::io;
 
-/// Who the kernel says has the lines.
+/// The name by which the kernel lists the user of the lines.
 const CONSUMER: &str = "hueflow-edge";
 
 impl Line for LineHandle {
@@ -18,7 +18,7 @@ impl Line for LineHandle {
     }
 }
 
-/// The line of that name on whichever chip has it, driven to `high`.
+/// The line of that name on any chip, driven to `high`.
 pub(super) fn take_line(name: &str, high: bool) -> Result<LineHandle, String> {
     let mut seen = Seen::default();
     for chip in gpio_chips() {
@@ -42,15 +42,15 @@ pub(super) fn take_line(name: &str, high: bool) -> Result<LineHandle, String> {
     Err(seen.advice(name))
 }
 
-/// The line of that name on whichever chip has it, driven to a level, for those who drive pins by `embedded-hal`.
+/// The line of that name on any chip, driven to a level, as a pin of `embedded-hal`.
 ///
 /// # Errors
-/// Why it cannot be had, and which lines there are.
+/// Why the line cannot be used, and the names of all lines.
 pub fn output_pin(name: &str, level: PinState) -> Result<CdevPin, String> {
     CdevPin::new(take_line(name, level == PinState::High)?).map_err(|e| format!("GPIO line {name}: {e}"))
 }
 
-/// The names of all GPIO lines, each with who uses it, and the chips that refuse to say.
+/// The names of all GPIO lines with their users, and the chips that cannot be read.
 pub fn line_names() -> (Vec<(String, Option<String>)>, Vec<String>) {
     let (mut names, mut refused) = (Vec::new(), Vec::new());
     for path in gpio_chips() {
@@ -74,7 +74,7 @@ fn gpio_chips() -> Vec<std::path::PathBuf> {
     chips
 }
 
-/// What was met on the way to a line that was not found.
+/// The lines and errors that were seen during an unsuccessful search.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) names: Vec<String>,
@@ -96,13 +96,13 @@ impl Seen {
     }
 }
 
-/// Pulls the chip's reset line; it wakes up when the line is high again.
+/// Resets the chip by its reset line, which is high afterwards.
 pub(super) fn reset(name: &str) -> Result<LineHandle, String> {
     let mut line = take_line(name, true)?;
     let failed = |e: io::Error| format!("GPIO line {name}: {e}");
     for high in [false, true] {
         line.set(high).map_err(failed)?;
-        // The longest that any of the controllers asks for.
+        // The longest time that a data sheet of a supported controller requires.
         std::thread::sleep(std::time::Duration::from_millis(120));
     }
     Ok(line)

@@ -30,7 +30,7 @@ use wire::{BUFSIZ, Bus, Line, Wire, bus, chunk_bytes};
 /// Sends whole rows: the first one's number, how many pixels a row has, the pixels.
 type Glass = Box<dyn FnMut(u16, u16, &[u16]) -> io::Result<()>>;
 
-/// Wakes the controller up.
+/// Initialises the controller.
 fn wake<B: Bus + 'static, L: Line + 'static>(board: &Board, wire: Wire<B, L>) -> Result<Glass, String> {
     match board.controller {
         Controller::Ili9341 => wake_model(ILI9341Rgb565, board, wire),
@@ -83,15 +83,15 @@ pub struct Attached {
     look: Look,
     canvas: Canvas,
     rows: Rows,
-    /// The light stays on as long as the lines are held.
+    /// Held because the backlight is on as long as the lines are held.
     _lines: [Option<LineHandle>; 2],
 }
 
 impl Attached {
-    /// Opens bus and lines, resets the display, and lights it.
+    /// Opens bus and lines, resets the display and switches the backlight on.
     ///
     /// # Errors
-    /// [`PanelError::Unavailable`], which says what to do about it.
+    /// [`PanelError::Unavailable`] with what to do.
     pub fn open(board: &Board, look: Look) -> Result<Attached, PanelError> {
         let unavailable = |why| PanelError::Unavailable { name: "spi", why };
         let bus = bus(board).map_err(unavailable)?;
@@ -152,7 +152,7 @@ mod tests {
     use std::io::ErrorKind;
     use std::rc::Rc;
 
-    /// A controller that reads the wire as the real ones do: windows and pixels.
+    /// A controller that decodes the bus as real ones do: windows and pixels.
     #[derive(Debug, Default)]
     struct Chip {
         is_data: bool,
@@ -161,7 +161,7 @@ mod tests {
         columns: (u16, u16),
         rows: (u16, u16),
         at: (u16, u16),
-        /// Bytes of a pixel that is not whole yet.
+        /// Bytes of an incomplete pixel.
         part: Vec<u8>,
         /// 18 bits a pixel, in three bytes.
         wide: bool,
@@ -255,7 +255,7 @@ mod tests {
             let (mut attached, chip) = attach(&board, 4096);
             attached.show(&shot()).unwrap();
             let (width, height) = board.turned();
-            // Turned by a quarter, the chip's columns are the glass's rows.
+            // After a quarter turn, the chip's columns are the display's rows.
             let (left, top) = if name == "st7735" { (1, 2) } else { (0, 0) };
             let chip = chip.0.borrow();
             assert_eq!(chip.pixels.len(), usize::from(width) * usize::from(height), "{name}");

@@ -1,7 +1,7 @@
-//! Wire: the bus to a display, and the line that tells data from commands.
+//! Wire: the bus to a display, and the line that selects data or command.
 //!
 //! Inputs are a controller's commands and pixels; results are writes to spidev no longer than the kernel takes, each of whole
-//! pixels. The select line is the kernel's. The buffer of a write is allocated once.
+//! pixels. The kernel drives the chip select line. The buffer of a write is allocated once.
 
 use super::super::board::Board;
 use linux_embedded_hal::SpidevDevice;
@@ -10,11 +10,11 @@ use mipidsi::interface::{Interface, InterfaceKind};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-/// Where spidev says how long a write may be.
+/// The file with the longest write of spidev.
 pub(super) const BUFSIZ: &str = "/sys/module/spidev/parameters/bufsiz";
-/// What it says unless it was told otherwise.
+/// The default of spidev.
 const BUFSIZ_DEFAULT: usize = 4096;
-/// Longer writes gain nothing more.
+/// Longer writes are not faster.
 const CHUNK_BYTES_MAX: usize = 65536;
 
 /// Bytes on the bus.
@@ -33,11 +33,11 @@ pub(super) trait Line {
     fn set(&mut self, high: bool) -> io::Result<()>;
 }
 
-/// The bus, and the line that tells data from commands.
+/// The bus, and the line that selects data or command.
 pub(super) struct Wire<B, L> {
     bus: B,
     data: L,
-    /// Where the line is; nobody knows at first.
+    /// The line's level; unknown at first.
     is_data: Option<bool>,
     chunk: Vec<u8>,
     pub(super) chunk_bytes: usize,
@@ -99,7 +99,7 @@ impl<B: Bus, L: Line> Interface for Wire<B, L> {
     }
 }
 
-/// How long a write may be.
+/// The longest write in bytes.
 pub(super) fn chunk_bytes(parameter: &Path) -> usize {
     let said = std::fs::read_to_string(parameter).ok().and_then(|text| text.trim().parse().ok());
     said.unwrap_or(BUFSIZ_DEFAULT)
@@ -107,7 +107,7 @@ pub(super) fn chunk_bytes(parameter: &Path) -> usize {
 
 /// Opens and configures the bus of a board.
 pub(super) fn bus(board: &Board) -> Result<SpidevDevice, String> {
-    // Opened like any file first: that error says most.
+    // Opened as a file first, because that error is the most precise.
     std::fs::File::options().read(true).write(true).open(&board.device).map_err(|e| bus_advice(&board.device, &e))?;
     let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", board.device);
     let mut bus = SpidevDevice::open(&board.device).map_err(|e| failed(&e))?;
@@ -122,7 +122,7 @@ pub(super) fn bus(board: &Board) -> Result<SpidevDevice, String> {
     Ok(bus)
 }
 
-/// What went wrong with the bus, and what helps.
+/// An error of the bus, with what to do.
 pub(super) fn bus_advice(device: &str, error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => format!(

@@ -1,11 +1,11 @@
 //! Window: a desktop window, X11 or Wayland, in a process of its own.
 //!
 //! Inputs are pictures, which are drawn at the window's size and written to the process; the result is a wish to stop when Esc
-//! is pressed or the window is closed. The window opens no larger than the screen, whose size the kernel tells. Without a
-//! desktop this panel is unavailable and says so. A process of its own, because Xlib ends the process when its X server goes
-//! away, and no handler can prevent that: here it ends [`surface`], and the panel reports that the window is gone.
+//! is pressed or the window is closed. The window opens no larger than the screen, whose size is read from the kernel. Without a
+//! desktop the panel is unavailable. The process is separate because Xlib ends its process when the X server goes away, and no handler
+//! can prevent that. Then [`surface`] ends, and the panel reports that the window is gone.
 //!
-//! What goes through the two pipes, all numbers 4 bytes, least significant first:
+//! The messages in the two pipes, with numbers of 4 bytes, least significant first:
 //!
 //! | to the process | from the process |
 //! |---|---|
@@ -24,45 +24,45 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// The window's size before anyone drags it.
+/// The window's initial size.
 const SIZE: (usize, usize) = (960, 720);
-/// A side-by-side window is wider.
+/// The initial size of a side-by-side window, which is wider.
 const SIZE_SIDE_BY_SIDE: (usize, usize) = (1280, 560);
-/// Where the kernel describes screens.
+/// The folder in which the kernel describes screens.
 const SCREENS_DIR: &str = "/sys/class/drm";
-/// Parts of the screen that are left to the desktop's bars and the window's own frame, in 1/16 of its width and height.
+/// The part of the screen that is left for the desktop's bars and the window's frame, in 1/16 of its width and height.
 const LEFT_FREE_16: usize = 2;
 /// The longest side of a picture: two 4K screens side by side.
 const SIDE_PX_MAX: usize = 8_192;
-/// Words that are written at once: as many as a pipe takes.
+/// Words of one write: the capacity of a pipe.
 const WORDS_AT_ONCE: usize = 16 << 10;
-/// This program, also after its file was replaced.
+/// This program, even if its file was replaced.
 const PROGRAM: &str = "/proc/self/exe";
 /// The command of this program that runs [`surface::run`].
 pub const COMMAND: &str = "window";
-/// The process's first byte if the window is open.
+/// The first byte from the process if the window is open.
 const OPEN: u8 = b'+';
-/// The longest text that says why a window does not open, in bytes.
+/// The longest error of a window that does not open, in bytes.
 const WHY_BYTES_MAX: u64 = 1_000;
 
-/// The window, as the run sees it.
+/// The window, from the side of the run.
 pub struct Desktop {
     process: Child,
     pictures: ChildStdin,
     answers: ChildStdout,
     look: Look,
     canvas: Canvas,
-    /// Words on their way into the pipe.
+    /// Words that are written to the pipe.
     bytes: Vec<u8>,
     /// The window's size, in pixels.
     size: (usize, usize),
 }
 
 impl Desktop {
-    /// Opens it.
+    /// Starts the process and opens its window.
     ///
     /// # Errors
-    /// [`PanelError::Unavailable`] where there is no desktop.
+    /// [`PanelError::Unavailable`] if there is no desktop.
     pub fn open(look: Look) -> Result<Desktop, PanelError> {
         let set = |variable| std::env::var_os(variable).is_some_and(|v| !v.is_empty());
         if !set("DISPLAY") && !set("WAYLAND_DISPLAY") {
@@ -76,7 +76,7 @@ impl Desktop {
 
     /// Starts the process and waits until its window is open.
     fn start(command: &mut Command, look: Look, size: (usize, usize)) -> Result<Desktop, PanelError> {
-        // What it has to say goes where this process's log goes.
+        // Standard error is inherited, so the process writes to the same log.
         let process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut process = process.map_err(|e| unavailable(format!("starting the window's process: {e}")))?;
         let (Some(pictures), Some(answers)) = (process.stdin.take(), process.stdout.take()) else {
@@ -117,7 +117,7 @@ impl Desktop {
         Ok(())
     }
 
-    /// The window ended: by Esc or its own button, which is no failure, or because something is wrong.
+    /// The error for a process that has ended without a wish to stop.
     fn lost(&mut self) -> PanelError {
         let how = match self.process.wait() {
             Ok(status) => status.to_string(),
@@ -134,7 +134,7 @@ impl Desktop {
 
 impl Drop for Desktop {
     fn drop(&mut self) {
-        // It may hang in a call to a desktop that does not answer; it keeps nothing that is worth waiting for.
+        // It may hang in a call to a desktop that does not answer. It has no state that must be kept.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -168,13 +168,13 @@ fn smallest_screen(dir: &Path) -> Option<(usize, usize)> {
         let read = |file: &str| std::fs::read_to_string(connector.join(file)).ok();
         let (status, modes) = (read("status")?, read("modes")?);
         let (width, height) = modes.lines().next().filter(|_| status.trim() == "connected")?.split_once('x')?;
-        // An interlaced mode ends in an i.
+        // The name of an interlaced mode ends in i.
         Some((width.parse().ok()?, height.trim_end_matches('i').parse().ok()?))
     });
     modes.min_by_key(|&(width, height): &(usize, usize)| width.saturating_mul(height))
 }
 
-/// The size, made smaller in both directions alike until the screen has room for it.
+/// The size, reduced with its aspect ratio until it fits the screen.
 fn fitted(size: (usize, usize), screen: (usize, usize)) -> (usize, usize) {
     let room = |side: usize| (side * (16 - LEFT_FREE_16) / 16).max(1);
     let (width, height) = (room(screen.0), room(screen.1));
@@ -193,7 +193,7 @@ impl Panel for Desktop {
         draw(&mut self.canvas, self.look.view, shot);
         match self.send() {
             Ok(()) => Ok(()),
-            // A person has closed it: the next look says so.
+            // The window was closed: the next call of `tend` returns the wish to stop.
             Err(_) if self.process.wait().is_ok_and(|status| status.success()) => Ok(()),
             Err(_) => Err(self.lost()),
         }
@@ -233,14 +233,14 @@ mod tests {
         assert_eq!(fitted(SIZE, (1, 1)), (1, 1));
     }
 
-    /// A shell stands for the process.
+    /// A shell script in place of the process.
     fn started(script: &str) -> Result<Desktop, PanelError> {
         Desktop::start(Command::new("sh").args(["-c", script]), Look::from(ViewChoice::Clustered), (4, 2))
     }
 
-    /// Takes a picture of 4x2, and answers that the window has 3x2.
+    /// Reads a picture of 4x2 and answers with a window of 3x2.
     const ANSWER: &str = r"head -c 40 >/dev/null; printf '\003\000\000\000\002\000\000\000'";
-    /// Takes the wanted size, and says that the window is open.
+    /// Reads the wanted size and answers that the window is open.
     const OPENED: &str = r"head -c 8 >/dev/null; printf '+\004\000\000\000\002\000\000\000'";
 
     #[test]

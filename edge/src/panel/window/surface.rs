@@ -1,8 +1,8 @@
 //! Surface: the process that has the desktop's window. The one door to `minifb`.
 //!
 //! Inputs are pictures on standard input, as [`super`] has them; the results are a window that shows the last one, and an
-//! answer on standard output for each. It ends well when Esc is pressed, when the window is closed, or when standard input
-//! ends. When the X server goes away Xlib ends it; when the compositor does, it ends with a failure. The run goes on without it.
+//! answer on standard output for each. It ends without a failure when Esc is pressed, the window is closed, or standard input ends.
+//! Xlib ends it when the X server goes away; it ends with a failure when the compositor goes away. The run continues without it.
 
 use super::{OPEN, SIDE_PX_MAX, read_size, write_size};
 use crate::exit::{Failure, Reason};
@@ -20,22 +20,22 @@ use std::time::Duration;
 
 /// The title of the window.
 const TITLE: &str = "Hueflow";
-/// Keys and the window are looked after this often: an Esc is noticed without a delay that a person sees.
+/// Keys and window events are handled this often, so that a person notices no delay.
 const TEND_EVERY: Duration = Duration::from_millis(20);
-/// Pictures on their way from standard input to the window: the next one comes when the last is answered.
+/// Pictures between standard input and the window: the run sends the next one after the answer to the last.
 const PICTURES_MAX: usize = 1;
 
-/// A compositor that does not answer within this time is gone or hangs.
+/// A compositor that does not answer within this time is taken to be gone.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
-/// A picture as it came.
+/// A picture as it was received.
 #[derive(Debug, Default)]
 struct Picture {
     size: (usize, usize),
     bytes: Vec<u8>,
 }
 
-/// Notices Esc however short it is pressed: between two looks at the keys it may be down and up again.
+/// Detects every press of Esc, even one that is shorter than the time between two polls of the keys.
 struct Keys {
     esc: Arc<AtomicBool>,
 }
@@ -50,12 +50,12 @@ impl InputCallback for Keys {
     }
 }
 
-/// Opens the window and shows what comes on standard input.
+/// Opens the window and shows the pictures from standard input.
 ///
 /// # Errors
 /// [`Failure`] if there is no desktop, or it goes away.
 pub fn run() -> Result<(), Failure> {
-    // The run decides about signals, and ends this process with standard input.
+    // The run handles signals and ends this process by closing standard input.
     signals::leave_to_parent()?;
     let failed = |e| Failure::io("the window's pipes", e);
     let (mut input, mut output) = (io::stdin(), take_output().map_err(failed)?);
@@ -66,7 +66,7 @@ pub fn run() -> Result<(), Failure> {
         Ok(window) => window,
         Err(error) => return output.write_all(error.to_string().as_bytes()).map_err(failed),
     };
-    // The run decides when there is a picture.
+    // The run sets the pace of pictures.
     window.set_target_fps(0);
     let esc = Arc::new(AtomicBool::new(false));
     window.set_input_callback(Box::new(Keys { esc: Arc::clone(&esc) }));
@@ -79,20 +79,20 @@ pub fn run() -> Result<(), Failure> {
         .map_err(failed)?;
     show(&mut window, &esc, &mut output, &shown, &back)?;
     if is_on_wayland && !window.is_open() && !answers_on_wayland() {
-        // `minifb` has a window closed by the compositor's end look as one that a person closed.
+        // `minifb` does not distinguish a window that a person closed from one whose compositor has gone.
         return Err(Failure::new(Reason::Unavailable, anyhow::anyhow!("the compositor went away")));
     }
     Ok(())
 }
 
-/// Takes standard output for the answers. Whatever else is printed, as `minifb` does, goes to standard error.
+/// Reserves standard output for the answers. Other output, such as that of `minifb`, is redirected to standard error.
 fn take_output() -> io::Result<File> {
     let output = io::stdout().as_fd().try_clone_to_owned()?;
     rustix::stdio::dup2_stdout(io::stderr())?;
     Ok(output.into())
 }
 
-/// Whether a compositor answers at the socket that the environment names.
+/// Returns true if a compositor answers at the socket that the environment names.
 fn answers_on_wayland() -> bool {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let Some(socket) = variable("WAYLAND_DISPLAY") else { return false };
@@ -100,7 +100,7 @@ fn answers_on_wayland() -> bool {
     answers(&Path::new(&variable("XDG_RUNTIME_DIR").unwrap_or_default()).join(socket)).unwrap_or(false)
 }
 
-/// Whether a compositor answers at `socket`. A socket may outlive the compositor for a moment.
+/// Returns true if a compositor answers at `socket`. A socket may exist for a moment after the compositor has ended.
 fn answers(socket: &Path) -> io::Result<bool> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
@@ -111,7 +111,7 @@ fn answers(socket: &Path) -> io::Result<bool> {
     Ok(stream.read(&mut [0])? == 1)
 }
 
-/// Shows pictures until somebody wants no more of them.
+/// Shows pictures until the window is closed or the input ends.
 fn show(
     window: &mut Window,
     esc: &AtomicBool,
@@ -127,7 +127,7 @@ fn show(
                 size = picture.size;
                 words.clear();
                 words.extend(picture.bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)));
-                // There is a place for the one picture that goes round.
+                // The channel has room for the one picture in use.
                 let _ = back.try_send(picture);
                 true
             }
@@ -147,7 +147,7 @@ fn show(
     Ok(())
 }
 
-/// Says how large the window is.
+/// Writes the window's size.
 fn answer(output: &mut impl Write, window: &Window) -> io::Result<()> {
     let (width, height) = window.get_size();
     write_size(output, (width.clamp(1, SIDE_PX_MAX), height.clamp(1, SIDE_PX_MAX)))?;
