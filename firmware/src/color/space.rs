@@ -144,33 +144,53 @@ const XYZ_OF_LEVEL_Q24: [[[u32; 4]; 256]; 3] = {
 
 /// The sum of two vectors.
 #[inline]
-fn plus([a, b, c, d]: [u32; 4], [e, f, g, h]: [u32; 4]) -> [u32; 4] {
+pub(crate) fn plus([a, b, c, d]: [u32; 4], [e, f, g, h]: [u32; 4]) -> [u32; 4] {
     // Written out: as a loop it is not always one vector addition.
     [a + e, b + f, c + g, d + h]
 }
 
-/// Where an 8-bit colour lies in CIELAB.
+/// X, Y and Z of a colour, each divided by that of the white point, in 1/2^24. The fourth is 0, so that it is one vector.
+pub(crate) type Xyz = [u32; 4];
+
+/// X, Y and Z of an 8-bit colour.
 #[inline]
-fn lab_of_rgb([r, g, b]: [u8; 3]) -> Q6 {
+pub(crate) fn xyz_of_rgb([r, g, b]: [u8; 3]) -> Xyz {
     let [of_r, of_g, of_b] = &XYZ_OF_LEVEL_Q24;
-    of_xyz(plus(plus(of_r[usize::from(r)], of_g[usize::from(g)]), of_b[usize::from(b)]))
+    plus(plus(of_r[usize::from(r)], of_g[usize::from(g)]), of_b[usize::from(b)])
 }
 
-/// Where a colour in 1/64 levels lies in CIELAB: X, Y and Z are interpolated between whole levels.
-fn lab_of_q6(rgb_q6: Q6) -> Q6 {
-    let channels = XYZ_OF_LEVEL_Q24.iter().zip(rgb_q6).map(|(of_level, level_q6)| {
-        let (level, rest) = (usize::from(level_q6 >> 6).min(255), u32::from(level_q6 & 63));
+/// What a level in 1/64 of each channel adds to X, Y and Z: interpolated between whole levels.
+#[inline]
+pub(crate) fn xyz_of_levels(rgb_q6: Q6) -> [Xyz; 3] {
+    core::array::from_fn(|channel| {
+        let (level, rest) = (usize::from(rgb_q6[channel] >> 6).min(255), u32::from(rgb_q6[channel] & 63));
+        let of_level = &XYZ_OF_LEVEL_Q24[channel];
         let (low, high) = (of_level[level], of_level[(level + 1).min(255)]);
         // Neighbours are less than 2^18 apart.
         core::array::from_fn(|n| low[n] + ((high[n] - low[n]) * rest + 32) / 64)
-    });
-    of_xyz(channels.fold([0; 4], plus))
+    })
+}
+
+/// Where an 8-bit colour lies in CIELAB.
+#[inline]
+fn lab_of_rgb(rgb: [u8; 3]) -> Q6 {
+    of_xyz(xyz_of_rgb(rgb))
+}
+
+/// Where a colour in 1/64 levels lies in CIELAB.
+fn lab_of_q6(rgb_q6: Q6) -> Q6 {
+    of_xyz(xyz_of_levels(rgb_q6).into_iter().fold([0; 4], plus))
 }
 
 /// Where a colour of these X, Y and Z lies in CIELAB.
 #[inline]
-fn of_xyz([x, y, z, _]: [u32; 4]) -> Q6 {
-    let [x, y, z] = [x, y, z].map(bent_q18);
+fn of_xyz([x, y, z, _]: Xyz) -> Q6 {
+    of_bent([x, y, z].map(bent_q18))
+}
+
+/// L, a and b by CIELAB's f of X, Y and Z in 1/2^18.
+#[inline(always)]
+pub(crate) fn of_bent([x, y, z]: [i32; 3]) -> Q6 {
     let q6 = |times: i32, v_q18: i32| (times * v_q18 + (1 << 11)) >> 12;
     // 116 f, 500 and 200 differences of f in 1/64 stay below 2^31 in 1/2^18.
     let l = q6(116, y) - (16 << 6);
@@ -180,12 +200,24 @@ fn of_xyz([x, y, z, _]: [u32; 4]) -> Q6 {
 }
 
 /// CIELAB's f, in 1/2^18.
-#[inline]
+#[inline(always)]
 fn bent_q18(t_q24: u32) -> i32 {
-    let (n, rest) = ((t_q24 >> 12) as usize, (t_q24 & 4_095) as i32);
+    let (low, high) = bent_steps(t_q24);
+    bent_between(low, high, t_q24)
+}
+
+/// The entries of [`BENT_Q16`] below and above.
+#[inline(always)]
+pub(crate) fn bent_steps(t_q24: u32) -> (i32, i32) {
     let at = |n: usize| i32::from(BENT_Q16[n.min(BENT_STEPS)]);
-    let low = at(n);
-    (1 << 15) + (((low << 12) + (at(n + 1) - low) * rest + (1 << 9)) >> 10)
+    let n = (t_q24 >> 12) as usize;
+    (at(n), at(n + 1))
+}
+
+/// CIELAB's f in 1/2^18, between these entries of [`BENT_Q16`].
+#[inline(always)]
+pub(crate) fn bent_between(low: i32, high: i32, t_q24: u32) -> i32 {
+    (1 << 15) + (((low << 12) + (high - low) * (t_q24 & 4_095) as i32 + (1 << 9)) >> 10)
 }
 
 /// The RGB colour at a point in CIELAB, by the inverse formulas, rounded.

@@ -11,6 +11,7 @@
 
 pub(crate) mod cells;
 mod count;
+mod lab;
 mod nearest;
 #[cfg(all(feature = "simd", target_arch = "aarch64"))]
 mod neon;
@@ -27,11 +28,12 @@ pub(crate) mod ycbcr;
 #[cfg(test)]
 pub(crate) use count::count_plain;
 pub(crate) use count::key5;
+pub(crate) use lab::LabBlock;
 pub(crate) use nearest::{LABEL_BLOCK_PX, Packed, Tally, Targets, for_each_beyond, for_each_nearest, targets};
 
 use crate::color::Features;
 use cells::{ColourKey, Packed16};
-use nearest::Block;
+use nearest::{BLOCK, Block};
 use ycbcr::{Halved, Matrix};
 
 /// Finds the nearest target of every colour of the block. False: this machine has no version here.
@@ -137,6 +139,17 @@ pub(crate) fn count<const BITS: u32, const CELLS: usize>(pixels: &[[u8; 3]], his
     count::count_plain::<BITS, CELLS>(pixels, hist)
 }
 
+/// Converts X, Y and Z of a block of colours to twice their coordinates in CIELAB.
+#[inline]
+fn convert(xyz_q24: &[[u32; BLOCK]; 3], block: &mut Block) {
+    #[cfg(all(feature = "simd", target_arch = "x86_64"))]
+    if x86::has_avx2() {
+        // SAFETY: the processor and the operating system have AVX2.
+        return unsafe { x86_cells::convert_avx2(xyz_q24, block) };
+    }
+    lab::convert_plain(xyz_q24, block);
+}
+
 /// Writes the key of each pixel and its packed form, as many as the shortest slice has.
 #[inline]
 pub(crate) fn split(pixels: &[[u8; 3]], keys: &mut [ColourKey], packed: &mut [Packed16]) {
@@ -238,7 +251,6 @@ fn pair([low, high]: [i16; 2]) -> i32 {
 
 #[cfg(all(test, feature = "simd"))]
 mod tests {
-    use super::nearest::BLOCK;
     use super::*;
     use crate::color::Q6;
 

@@ -1,9 +1,11 @@
-//! Keys and packed pixels with AVX2.
+//! Keys and packed pixels, and colours in CIELAB, with AVX2.
 //!
-//! Inputs are blocks of eight pixels; results equal those of [`super::cells::split_plain`] bit for bit. The function is
-//! called only if the machine has AVX2. The documentation of `kernel` explains why the unsafe code is sound.
+//! Inputs are blocks of eight pixels or of X, Y and Z; results equal those of [`super::cells::split_plain`] and
+//! [`super::lab::convert_plain`] bit for bit. The functions are called only if the machine has AVX2. The documentation of `kernel` explains why the unsafe code is sound.
 
 use super::cells::{ColourKey, IN_CELL_BITS, Packed16};
+use super::lab::convert_plain;
+use super::nearest::{BLOCK, Block};
 use core::arch::x86_64::*;
 
 /// Pixels of a block: one for each lane of 32 bits.
@@ -47,4 +49,10 @@ pub(super) fn split_avx2(
             _mm256_storeu_si256(to.add(1), halves[1]);
         }
     }
+}
+
+/// Converts X, Y and Z to twice the coordinates in CIELAB: the plain loops, compiled for AVX2. Requires AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) fn convert_avx2(xyz_q24: &[[u32; BLOCK]; 3], block: &mut Block) {
+    convert_plain(xyz_q24, block);
 }

@@ -3,17 +3,18 @@
 //! Inputs are those of [`super::label`], the frame's histogram cells in CIELAB, and a byte for each cell of the histogram.
 //! Results are the same, but for the cost: pixels of a cell that one cluster has wholly count at the mean of their cell, and with
 //! the scatter that pixels have in cells of this frame, which is known in RGB. Labels, numbers of pixels, pixels beyond lambda
-//! and the largest distance are exact: those of every pixel, converted by [`Space::of_rgb`]. A test compares them.
+//! and the largest distance are exact: those of every pixel, converted by [`crate::color::Space::of_rgb`]. A test compares them.
 //!
 //! A cluster has a cell wholly if it is nearest to all eight corners: the colours that are nearest to one centroid are a convex
 //! set. In CIELAB a cell's sides bend a little, so the corners are taken half a level outside of the cell.
 
 use super::{FarPixels, Labelled, NO_LABEL, count};
-use crate::color::{LEVEL_Q6_MAX, Q6, Space, distance2_q12};
+use crate::color::{LEVEL_Q6_MAX, Q6, Xyz, distance2_q12, plus, xyz_of_levels, xyz_of_rgb};
 use crate::coreset::{self, Point};
 use crate::frame::Frame;
 use crate::gather::gather;
-use crate::kernel::{Targets, for_each_nearest, key5, targets};
+use crate::kernel::cells::{ColourKey, IN_CELL_BITS};
+use crate::kernel::{LabBlock, Targets, for_each_nearest, split, targets};
 use crate::limits::CLUSTERS_MAX;
 use heapless::Vec;
 
@@ -21,8 +22,8 @@ use heapless::Vec;
 const SHARED: u8 = NO_LABEL;
 /// Cells of fewer pixels are decided pixel by pixel: eight corners cost as much as eight pixels.
 const WHOLE_PX_MIN: u32 = 8;
-/// Pixels and corners that are looked up at once.
-const BATCH: usize = 64;
+/// Pixels and corners that are converted at once.
+const BATCH: usize = LabBlock::LEN_MAX;
 /// Corners of a cell.
 const CORNERS: usize = 8;
 /// Edges between the cells of a channel, at most.
@@ -47,8 +48,8 @@ pub(crate) fn label_in_lab(
     let targets = targets(centroids.iter().copied());
     let found = Labelled { sse_q12: 0, max_distance2_q12: 0, pixels: [0; CLUSTERS_MAX], beyond_px: 0 };
     let lambda2_q12 = lambda_q6.saturating_mul(lambda_q6);
-    let mut pass = Pass { lambda2_q12, targets, found, far, pending: Vec::new() };
-    let drop_bits = pass.decide_cells(cells, inside_q12, centroids, table);
+    let mut pass = Pass { lambda2_q12, targets, found, far, block: LabBlock::EMPTY, waiting: Vec::new() };
+    let bits = pass.decide_cells(cells, inside_q12, centroids, table);
     let width = frame.width().max(1);
     for y in 0..frame.height() {
         let pixels = frame.counted_row(y, row).as_chunks::<3>().0;
@@ -60,11 +61,9 @@ pub(crate) fn label_in_lab(
         for columns in spans.iter().map(|span| span.columns()) {
             let at = start + columns.start;
             let pixels = pixels.get(columns).unwrap_or(&[]);
-            let Some(of_span) = labels.get_mut(at..at + pixels.len()) else { continue };
-            for (&rgb, label) in pixels.iter().zip(of_span) {
-                *label = table.get(key5(rgb) >> drop_bits).copied().unwrap_or(SHARED);
+            for (from, pixels) in (at..).step_by(BATCH).zip(pixels.chunks(BATCH)) {
+                pass.label_part(pixels, from, (table, bits), labels);
             }
-            pass.decide_shared(pixels, at, labels);
         }
     }
     pass.flush(labels);
@@ -76,20 +75,19 @@ pub(crate) fn label_in_lab(
     pass.found
 }
 
-/// A pixel that is decided by itself: its place, its colour, and where that lies.
-type Pending = (u32, [u8; 3], Q6);
-
 struct Pass<'f, 'h> {
     lambda2_q12: u32,
     targets: Targets,
     found: Labelled,
     far: &'f mut FarPixels<'h>,
-    pending: Vec<Pending, BATCH>,
+    /// Colours that wait for being decided by themselves.
+    block: LabBlock,
+    /// Their places and 8-bit colours.
+    waiting: Vec<(u32, [u8; 3]), BATCH>,
 }
 
 impl Pass<'_, '_> {
-    /// Writes the label of each cell that one cluster has wholly, and adds its cost. Returns how many bits of a pixel's key a
-    /// cell's key lacks.
+    /// Writes the label of each cell that one cluster has wholly, and adds its cost. Returns the bits a channel of the cells.
     fn decide_cells(&mut self, cells: &[Point], inside_q12: u64, centroids: &[Q6], table: &mut [u8]) -> u32 {
         table.fill(SHARED);
         let bits = coreset::bits(table.len()).unwrap_or(5);
@@ -108,96 +106,128 @@ impl Pass<'_, '_> {
         loop {
             let batch: Vec<&Point, { BATCH / CORNERS }> = gather(whole.by_ref());
             if batch.is_empty() {
-                return 3 * (5 - bits);
+                return bits;
             }
-            let corners: Vec<Q6, BATCH> = gather(batch.iter().flat_map(|cell| corners_of(cell.cell(), &edges)));
-            let mut nearest = [(0, 0); BATCH];
-            for_each_nearest(
-                &corners,
-                |&c| c,
-                &self.targets,
-                |i, _, label, distance2| {
-                    if let Some(slot) = nearest.get_mut(i) {
-                        *slot = (label, distance2);
-                    }
-                },
-            );
-            let corners = corners.as_chunks::<CORNERS>().0;
-            for ((cell, corners), nearest) in batch.iter().zip(corners).zip(nearest.as_chunks::<CORNERS>().0) {
-                let label = nearest[0].0;
-                if nearest.iter().all(|&(l, distance2)| l == label && distance2 <= within2)
-                    && let (Some(slot), Some(&centroid)) = (table.get_mut(cell.cell()), centroids.get(label))
+            for cell in &batch {
+                push_corners(levels_of(cell.cell()), &edges, &mut self.block);
+            }
+            self.block.find(&self.targets);
+            let found: Vec<(usize, u32), BATCH> = gather(self.block.found());
+            for ((n, cell), found) in batch.iter().enumerate().zip(found.as_chunks::<CORNERS>().0) {
+                let (label, place) = (found[0].0, place_of(levels_of(cell.cell()), bits));
+                if found.iter().all(|&(l, distance2)| l == label && distance2 <= within2)
+                    && let (Some(slot), Some(&centroid)) = (table.get_mut(place), centroids.get(label))
                 {
                     *slot = label as u8;
+                    let sides =
+                        [1, 2, 4].map(|corner| (self.block.point(CORNERS * n), self.block.point(CORNERS * n + corner)));
                     let each_q12 =
-                        u64::from(distance2_q12(cell.position_q6, centroid)) + scatter_q12(corners, inside_q12, bits);
+                        u64::from(distance2_q12(cell.position_q6, centroid)) + scatter_q12(sides, inside_q12, bits);
                     self.found.sse_q12 += each_q12 * u64::from(cell.weight());
                 }
             }
         }
     }
 
-    /// Decides the pixels of a span that have no label yet, or keeps them until there are more.
-    fn decide_shared(&mut self, pixels: &[[u8; 3]], start: usize, labels: &mut [u8]) {
-        for (from, pixels) in (start..).step_by(BATCH).zip(pixels.chunks(BATCH)) {
-            // Which pixels are shared is not predictable, so their places are listed without a branch.
-            let (mut places, mut len) = ([0; BATCH], 0);
-            for (n, label) in labels.iter().skip(from).take(pixels.len()).enumerate() {
-                places[len % BATCH] = n;
-                len += usize::from(*label == SHARED);
+    /// Labels at most [`BATCH`] pixels by their cells, and keeps those of shared cells until there are enough to decide.
+    fn label_part(&mut self, pixels: &[[u8; 3]], start: usize, (table, bits): (&[u8], u32), labels: &mut [u8]) {
+        let (mut keys, mut packed) = ([0; BATCH], [0; BATCH]);
+        split(pixels, &mut keys, &mut packed);
+        let Some(of_part) = labels.get_mut(start..start + pixels.len()) else { return };
+        let (places, len) = match (table.first_chunk::<{ 1 << 15 }>(), table.first_chunk::<{ 1 << 12 }>()) {
+            (Some(table), _) if bits == 5 => label_whole(&keys, |key| key >> IN_CELL_BITS, table, of_part),
+            (_, Some(table)) => label_whole(&keys, |key| place_of(levels_of_key(key), 4) as ColourKey, table, of_part),
+            _ => return,
+        };
+        for &n in places.iter().take(len) {
+            let Some(&rgb) = pixels.get(usize::from(n)) else { continue };
+            if self.block.len() == BATCH {
+                self.flush(labels);
             }
-            for &n in places.iter().take(len) {
-                let Some(&rgb) = pixels.get(n) else { continue };
-                let pixel = ((from + n) as u32, rgb, Space::Cielab.of_rgb(rgb));
-                if self.pending.push(pixel).is_err() {
-                    self.flush(labels);
-                    let _ = self.pending.push(pixel);
-                }
-            }
+            self.block.push(xyz_of_rgb(rgb));
+            // As many as the block has.
+            let _ = self.waiting.push(((start + usize::from(n)) as u32, rgb));
         }
     }
 
     /// Labels the pixels that wait.
     fn flush(&mut self, labels: &mut [u8]) {
-        let Pass { lambda2_q12, targets, found, far, pending } = self;
-        for_each_nearest(
-            pending,
-            |p| p.2,
-            targets,
-            |_, &(at, rgb, _), nearest, distance2| {
-                if let Some(label) = labels.get_mut(at as usize) {
-                    *label = nearest as u8;
-                }
-                found.sse_q12 += u64::from(distance2);
-                found.max_distance2_q12 = found.max_distance2_q12.max(distance2);
-                if distance2 > *lambda2_q12 {
-                    far.add(rgb);
-                }
-            },
-        );
-        pending.clear();
+        let Pass { lambda2_q12, targets, found, far, block, waiting } = self;
+        block.find(targets);
+        for (&(at, rgb), (nearest, distance2)) in waiting.iter().zip(block.found()) {
+            if let Some(label) = labels.get_mut(at as usize) {
+                *label = nearest as u8;
+            }
+            found.sse_q12 += u64::from(distance2);
+            found.max_distance2_q12 = found.max_distance2_q12.max(distance2);
+            if distance2 > *lambda2_q12 {
+                far.add(rgb);
+            }
+        }
+        waiting.clear();
     }
 }
 
-/// Half a level below each cell of a channel, and above the last, in 1/64 levels.
-fn edges(bits: u32) -> [u16; EDGES_MAX] {
+/// Gives pixels the labels of their cells, and lists the places of those in shared cells.
+#[inline]
+fn label_whole<const CELLS: usize>(
+    keys: &[ColourKey; BATCH],
+    place: impl Fn(ColourKey) -> ColourKey,
+    table: &[u8; CELLS],
+    labels: &mut [u8],
+) -> ([u8; BATCH], usize) {
+    // Which pixels are shared is not predictable, so their places are listed without a branch.
+    let (mut places, mut len) = ([0u8; BATCH], 0);
+    for ((n, &key), label) in (0..).zip(keys).zip(labels) {
+        *label = table[place(key) as usize % CELLS];
+        places[len % BATCH] = n;
+        len += usize::from(*label == SHARED);
+    }
+    (places, len)
+}
+
+/// What half a level below each cell of a channel, and above the last, adds to X, Y and Z, by channel.
+fn edges(bits: u32) -> [[Xyz; EDGES_MAX]; 3] {
     let side_q6 = (256 * 64) >> bits;
-    core::array::from_fn(|n| (n as u32 * side_q6).saturating_sub(32).min(u32::from(LEVEL_Q6_MAX)) as u16)
+    let level = |n: usize| (n as u32 * side_q6).saturating_sub(32).min(u32::from(LEVEL_Q6_MAX)) as u16;
+    let mut edges = [[Xyz::default(); EDGES_MAX]; 3];
+    for n in 0..EDGES_MAX {
+        for (edges, xyz) in edges.iter_mut().zip(xyz_of_levels([level(n); 3])) {
+            edges[n] = xyz;
+        }
+    }
+    edges
 }
 
 /// The mean squared distance in CIELAB of a cell's pixels to their mean, if each channel has a third of the scatter in RGB.
-fn scatter_q12(corners: &[Q6; CORNERS], inside_q12: u64, bits: u32) -> u64 {
-    let side2_q12: u64 = [1, 2, 4].into_iter().map(|n| u64::from(distance2_q12(corners[0], corners[n]))).sum();
+/// `sides` are the ends of three sides of the cell.
+fn scatter_q12(sides: [(Q6, Q6); 3], inside_q12: u64, bits: u32) -> u64 {
+    let side2_q12: u64 = sides.into_iter().map(|(one, other)| u64::from(distance2_q12(one, other))).sum();
     // Squared levels: a cell's side is 2^(8 - bits) levels.
     (inside_q12 * side2_q12 / 3) >> (12 + 2 * (8 - bits))
 }
 
-/// The corners of a cell, by its Morton key.
-fn corners_of(key: usize, edges: &[u16; EDGES_MAX]) -> [Q6; CORNERS] {
-    let channel = |shift: usize| (0..5).fold(0, |v, bit| v | (key >> (3 * bit + shift) & 1) << bit);
-    let cell = [channel(2), channel(1), channel(0)];
-    core::array::from_fn(|n| {
-        let at = |i: usize| edges.get(cell[i] + (n >> i & 1)).copied().unwrap_or(LEVEL_Q6_MAX);
-        Space::Cielab.of_q6([at(0), at(1), at(2)])
-    })
+/// A cell's place in each channel, by its Morton key.
+fn levels_of(key: usize) -> [usize; 3] {
+    [2, 1, 0].map(|shift| (0..5).fold(0, |v, bit| v | (key >> (3 * bit + shift) & 1) << bit))
+}
+
+/// The place in each channel of the cell of a colour, with four bits a channel.
+fn levels_of_key(key: ColourKey) -> [usize; 3] {
+    [11, 6, 1].map(|shift| (key >> (IN_CELL_BITS + shift)) as usize & 15)
+}
+
+/// A cell's place in the table.
+fn place_of([r, g, b]: [usize; 3], bits: u32) -> usize {
+    r << (2 * bits) | g << bits | b
+}
+
+/// Adds the corners of a cell.
+fn push_corners(levels: [usize; 3], edges: &[[Xyz; EDGES_MAX]; 3], block: &mut LabBlock) {
+    let [r, g, b]: [[Xyz; 2]; 3] = core::array::from_fn(|channel| {
+        [0, 1].map(|upper| edges[channel].get(levels[channel] + upper).copied().unwrap_or_default())
+    });
+    for n in 0..CORNERS {
+        block.push(plus(plus(r[n & 1], g[n >> 1 & 1]), b[n >> 2]));
+    }
 }
