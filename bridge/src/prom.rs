@@ -2,6 +2,9 @@
 //!
 //! [`Prom`] collects families by name (without prefix), help, labels and values, and gives the text of `/metrics`. Each family
 //! has its HELP and TYPE, and a label's value is escaped.
+//!
+//! The crate `prometheus-client` is not used: its text encoder writes OpenMetrics alone. That is another content type, ends with
+//! `# EOF`, and appends suffixes to names (`_total`, `_info`, units).
 
 use std::fmt::{Display, Write};
 

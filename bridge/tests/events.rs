@@ -133,8 +133,15 @@ fn events_are_stored_once_in_order_and_one_of_an_earlier_boot_is_over() {
     assert_eq!(active(&live, "lamp").as_deref(), Some("0"));
     take(&mut store, &batch(8, &[("event", event(10, 1, "lamp", Begin))]));
     assert_eq!(active(&live, "lamp").as_deref(), Some("1"));
+    // Of a device that is offline, nobody knows.
+    let status = |state: &str| format!("{{\"state\":\"{state}\",\"boot\":\"10\"}}").into_bytes();
+    take(&mut store, &batch(20, &[("status", status("offline"))]));
+    assert_eq!((active(&live, "lamp"), active(&live, "door")), (None, None));
+    assert!(!exposition::text(&live).contains("event_blink_hertz{"));
+    take(&mut store, &batch(21, &[("status", status("online"))]));
+    assert_eq!(active(&live, "lamp").as_deref(), Some("1"));
     // What comes late of the earlier boot changes nothing.
-    take(&mut store, &batch(9, &[("event", event(8, 4, "lamp", End))]));
+    take(&mut store, &batch(30, &[("event", event(8, 4, "lamp", End))]));
     assert_eq!(active(&live, "lamp").as_deref(), Some("1"));
     let db = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
     let rows =

@@ -21,6 +21,7 @@ mod both;
 mod common;
 mod exported;
 mod ground;
+mod histories;
 mod moved;
 mod observed;
 mod postgres_only;

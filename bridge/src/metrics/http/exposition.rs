@@ -1,6 +1,7 @@
 //! The text of `/metrics`, for Prometheus.
 //!
-//! [`text`] reads what [`Live`] knows at the moment and has no side effects. Each device is a label of its families.
+//! [`text`] reads what [`Live`] knows at the moment and has no side effects. Each device is a label of its families. An offline
+//! device has no sample of its events: whether they are active is not known.
 
 use super::live::Live;
 use crate::prom::{Kind, Prom, seconds};
@@ -35,12 +36,12 @@ pub fn text(live: &Live) -> String {
     let help = "Pixels of the device's last frame farther than lambda from their centroid.";
     p.each(Gauge, "beyond_pixels", help, "device", beyond);
     let events = || {
-        devices.iter().flat_map(|(name, d)| {
+        devices.iter().filter(|(_, d)| d.state != "offline").flat_map(|(name, d)| {
             d.named_events().map(move |(event, is_active)| (vec![name.clone(), event.event.clone()], event, is_active))
         })
     };
     let active = events().map(|(labels, _, is_active)| (labels, u8::from(is_active)));
-    let help = "1 while an event of the device is active.";
+    let help = "1 while an event of the device is active; none of a device that is offline.";
     p.labelled(Gauge, "event_active", help, &["device", "event"], active);
     let rates = events().filter(|(_, event, _)| event.pattern.is_some());
     let rates = rates.map(|(labels, event, is_active)| (labels, event.rate_hz.filter(|_| is_active).unwrap_or(0.0)));

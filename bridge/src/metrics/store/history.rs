@@ -1,17 +1,18 @@
 //! History: a device's numbers over a range of time, thinned to what a chart can show.
 //!
-//! A short range is read from the reports themselves and put into equal steps of time, each with mean, least and greatest; a
-//! long one, or one whose reports are deleted, comes from the roll-ups by minute or hour. There is no index by time: within a
+//! A short range comes from the reports themselves, which the database sums in equal steps of time, each with mean, least and
+//! greatest; a long one, or one whose reports are deleted, comes from the roll-ups by minute or hour. There is no index by time: within a
 //! stream the capture times rise with the sequence numbers, so the range's ends are found by bisection.
 
 use super::StoreError;
-use super::reader::{Numbers, REPORTS_MAX, Reader, StreamRange, Unit};
-use super::rollup::{HOUR_US, MINUTE_US};
+use super::reader::{REPORTS_MAX, Reader, StreamRange, Unit};
+use super::rollup::{HOUR_US, MINUTE_US, RollUp};
+use super::steps::{StepSums, Steps};
 use crate::json::PaletteJson;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Reports that are read for one history; with more the roll-ups are. At 30 frames a second this is 11 minutes.
+/// Reports that are summed for one history; with more the roll-ups are. At 30 frames a second this is 11 minutes.
 const ROWS_MAX: u64 = 20_000;
 /// Roll-ups by minute that are read at most: two and a half days. With more the hours are.
 const MINUTES_MAX: u64 = 3_600;
@@ -77,15 +78,6 @@ pub struct Stripe {
     pub colours: Vec<(String, f64)>,
 }
 
-/// What is summed of the reports of one step.
-#[derive(Default)]
-struct Sum {
-    point: HistoryPoint,
-    micros: [u64; 4],
-    silhouette: f64,
-    silhouettes: u64,
-}
-
 /// The history of a device from `from_ms` until before `to_ms`, in at most about `points` points.
 ///
 /// # Errors
@@ -110,23 +102,7 @@ pub fn history(
     let (unit, name, unit_us) =
         if is_short { (Unit::Minute, "minute", MINUTE_US) } else { (Unit::Hour, "hour", HOUR_US) };
     let sums = reader.roll_ups(device, unit, from_us / unit_us, to_us.div_ceil(unit_us))?;
-    let points = sums.into_iter().map(|(at, r)| {
-        let n = r.reports.max(1) as f64;
-        HistoryPoint {
-            t: at * (unit_us / 1000),
-            n: r.reports,
-            k: r.clusters_sum as f64 / n,
-            k_min: r.clusters_min,
-            k_max: r.clusters_max,
-            rms: r.rms_sum / n,
-            rms_max: r.rms_max,
-            missed: r.missed_sum,
-            total: r.micros_sum as f64 / n / 1000.0,
-            total_max: f64::from(r.micros_max) / 1000.0,
-            silhouette: (r.silhouettes > 0).then(|| r.silhouette_sum / r.silhouettes as f64),
-            ..HistoryPoint::default()
-        }
-    });
+    let points = sums.into_iter().map(|(at, r)| HistoryPoint::of(at * (unit_us / 1000), &r, None));
     Ok(History { unit: name, step_ms: unit_us / 1000, points: points.collect(), strip })
 }
 
@@ -161,50 +137,38 @@ fn from_reports(
     (from_us, to_us): (u64, u64),
     step_us: u64,
 ) -> Result<Vec<HistoryPoint>, StoreError> {
-    let mut steps: BTreeMap<u64, Sum> = BTreeMap::new();
+    let of = Steps { from_us, to_us, step_us };
+    let mut steps: BTreeMap<u64, StepSums> = BTreeMap::new();
     for part in parts {
-        for numbers in reader.numbers(part)? {
-            if (from_us..to_us).contains(&numbers.captured_at_us) {
-                steps.entry((numbers.captured_at_us - from_us) / step_us).or_default().add(&numbers);
-            }
+        for (step, sums) in reader.step_sums(part, &of)? {
+            steps.entry(step).or_default().add(&sums);
         }
     }
-    Ok(steps.into_iter().map(|(step, sum)| sum.point((from_us + step * step_us) / 1000)).collect())
+    let point =
+        |(step, s): (u64, StepSums)| HistoryPoint::of((from_us + step * step_us) / 1000, &s.sums, Some(s.stages_us));
+    Ok(steps.into_iter().map(point).collect())
 }
 
-impl Sum {
-    fn add(&mut self, r: &Numbers) {
-        let point = &mut self.point;
-        point.k_min = if point.n == 0 { r.clusters } else { point.k_min.min(r.clusters) };
-        point.k_max = point.k_max.max(r.clusters);
-        point.n += 1;
-        point.k += f64::from(r.clusters);
-        point.rms += r.rms;
-        point.rms_max = point.rms_max.max(r.rms);
-        point.missed += r.missed.map_or(0, u64::from);
-        let micros = [r.micros.coreset, r.micros.cluster, r.micros.label, r.micros.total].map(u64::from);
-        self.micros.iter_mut().zip(micros).for_each(|(sum, micros)| *sum += micros);
-        point.total_max = point.total_max.max(f64::from(r.micros.total) / 1000.0);
-        if let Some(silhouette) = r.silhouette_estimate {
-            self.silhouette += silhouette;
-            self.silhouettes += 1;
-        }
-    }
-
-    /// The means, at a time in milliseconds.
-    fn point(self, t: u64) -> HistoryPoint {
-        let n = self.point.n.max(1) as f64;
-        let [coreset, cluster, label, total] = self.micros.map(|sum| sum as f64 / n / 1000.0);
+impl HistoryPoint {
+    /// The means of what began at `t`, in milliseconds, with the sums of the stages' times in microseconds if they are known.
+    fn of(t: u64, sums: &RollUp, stages_us: Option<[u64; 3]>) -> HistoryPoint {
+        let n = sums.reports.max(1) as f64;
+        let stages_ms = stages_us.map(|stages| stages.map(|us| us as f64 / n / 1000.0));
         HistoryPoint {
             t,
-            k: self.point.k / n,
-            rms: self.point.rms / n,
-            coreset: Some(coreset),
-            cluster: Some(cluster),
-            label: Some(label),
-            total,
-            silhouette: (self.silhouettes > 0).then(|| self.silhouette / self.silhouettes as f64),
-            ..self.point
+            n: sums.reports,
+            k: sums.clusters_sum as f64 / n,
+            k_min: sums.clusters_min,
+            k_max: sums.clusters_max,
+            rms: sums.rms_sum / n,
+            rms_max: sums.rms_max,
+            missed: sums.missed_sum,
+            coreset: stages_ms.map(|[coreset, ..]| coreset),
+            cluster: stages_ms.map(|[_, cluster, _]| cluster),
+            label: stages_ms.map(|[.., label]| label),
+            total: sums.micros_sum as f64 / n / 1000.0,
+            total_max: f64::from(sums.micros_max) / 1000.0,
+            silhouette: (sums.silhouettes > 0).then(|| sums.silhouette_sum / sums.silhouettes as f64),
         }
     }
 }

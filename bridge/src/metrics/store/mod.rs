@@ -14,6 +14,7 @@ pub mod postgres;
 pub mod reader;
 pub mod rollup;
 pub mod sqlite;
+pub mod steps;
 pub mod transfer;
 pub mod url;
 

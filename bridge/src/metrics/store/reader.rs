@@ -5,6 +5,7 @@
 use super::StoreError;
 use super::ledger::Accounts;
 use super::rollup::RollUp;
+use super::steps::{StepSums, Steps};
 use crate::json::{LossJson, MicrosJson, PaletteJson, ReportJson};
 use crate::metrics::ingest::fold::{DeadLetter, EventChange};
 use crate::metrics::silhouette::census::{self, Colours};
@@ -123,23 +124,6 @@ pub struct StreamRange {
     pub last: u64,
 }
 
-/// What a history sums of a report.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Numbers {
-    /// Microseconds since the Unix epoch.
-    pub captured_at_us: u64,
-    /// Clusters.
-    pub clusters: u32,
-    /// Root of the mean squared distance.
-    pub rms: f64,
-    /// Colours that the palette misses, if the edge counted them.
-    pub missed: Option<u32>,
-    /// Stage times.
-    pub micros: MicrosJson,
-    /// The estimate, if there is one.
-    pub silhouette_estimate: Option<f64>,
-}
-
 /// The settings that a frame was clustered with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FrameSettings {
@@ -244,11 +228,11 @@ pub trait Reader: Send {
     /// [`StoreError`].
     fn captured_at_us(&self, sid: i64, seq: u64) -> Result<Option<u64>, StoreError>;
 
-    /// The numbers of all reports of a range, in order.
+    /// Sums over the reports of `range` that were captured within `steps`, for each step that has any, by the step's number.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn numbers(&self, range: &StreamRange) -> Result<Vec<Numbers>, StoreError>;
+    fn step_sums(&self, range: &StreamRange, steps: &Steps) -> Result<Vec<(u64, StepSums)>, StoreError>;
 
     /// Capture time (in microseconds since the Unix epoch) and palette of the first report of a range.
     ///

@@ -12,7 +12,7 @@ pub const MINUTE_US: u64 = 60_000_000;
 pub const HOUR_US: u64 = 60 * MINUTE_US;
 
 /// Largest RMS that is counted, in 8-bit levels: the distance from black to white is 442.
-const RMS_MAX: f64 = 442.0;
+pub(super) const RMS_MAX: f64 = 442.0;
 
 /// Sums over the reports of one device within one minute or hour.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
@@ -61,6 +61,30 @@ impl RollUp {
         if let Some(silhouette) = r.silhouette_estimate.filter(|s| (-1.0..=1.0).contains(s)) {
             self.silhouette_sum += silhouette;
             self.silhouettes += 1;
+        }
+    }
+
+    /// Adds the sums of other reports.
+    pub fn add_all(&mut self, other: &RollUp) {
+        if other.reports == 0 {
+            return;
+        }
+        self.clusters_min =
+            if self.reports == 0 { other.clusters_min } else { self.clusters_min.min(other.clusters_min) };
+        self.clusters_max = self.clusters_max.max(other.clusters_max);
+        self.rms_max = self.rms_max.max(other.rms_max);
+        self.micros_max = self.micros_max.max(other.micros_max);
+        self.rms_sum += other.rms_sum;
+        self.silhouette_sum += other.silhouette_sum;
+        for (sum, more) in [
+            (&mut self.reports, other.reports),
+            (&mut self.clusters_sum, other.clusters_sum),
+            (&mut self.missed_sum, other.missed_sum),
+            (&mut self.beyond_px_sum, other.beyond_px_sum),
+            (&mut self.micros_sum, other.micros_sum),
+            (&mut self.silhouettes, other.silhouettes),
+        ] {
+            *sum = sum.saturating_add(more);
         }
     }
 }

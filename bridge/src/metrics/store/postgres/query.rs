@@ -14,10 +14,11 @@ use crate::metrics::store::StoreError;
 use crate::metrics::store::ledger::Accounts;
 use crate::metrics::store::palette::palette;
 use crate::metrics::store::reader::{
-    CensusKey, CensusMissing, DeviceStream, FrameSettings, Known, LossRow, Numbers, Page, Point, REPORTS_MAX, Reader,
+    CensusKey, CensusMissing, DeviceStream, FrameSettings, Known, LossRow, Page, Point, REPORTS_MAX, Reader,
     StreamRange, Unit,
 };
 use crate::metrics::store::rollup::RollUp;
+use crate::metrics::store::steps::{StepSums, Steps, sums_sql};
 use crate::metrics::store::url::Database;
 use postgres::types::ToSql;
 use postgres::{Client, Row};
@@ -158,24 +159,8 @@ impl Reader for Query {
              micros_sum, micros_max, silhouette_sum, silhouettes FROM {table} WHERE device = $1 AND unit >= $2 AND unit < $3 \
              ORDER BY unit LIMIT {REPORTS_MAX}"
         );
-        let roll_up = |r: &Row| {
-            let sums = RollUp {
-                reports: uint(r, 1),
-                clusters_sum: uint(r, 2),
-                clusters_min: bits(r, 3),
-                clusters_max: bits(r, 4),
-                rms_sum: r.get(5),
-                rms_max: r.get(6),
-                missed_sum: uint(r, 7),
-                beyond_px_sum: uint(r, 8),
-                micros_sum: uint(r, 9),
-                micros_max: bits(r, 10),
-                silhouette_sum: r.get(11),
-                silhouettes: uint(r, 12),
-            };
-            (uint(r, 0), sums)
-        };
-        Ok(self.rows(&sql, &[&device, &int(from), &int(to)])?.iter().map(roll_up).collect())
+        let rows = self.rows(&sql, &[&device, &int(from), &int(to)])?;
+        Ok(rows.iter().map(|r| (uint(r, 0), roll_up(r, bits))).collect())
     }
 
     fn stream_ranges(&self, device: &str, most: u32) -> Result<Vec<StreamRange>, StoreError> {
@@ -195,19 +180,14 @@ impl Reader for Query {
         Ok(self.first(sql, &[&sid_of(sid), &int(seq)])?.map(|r| uint(&r, 0)))
     }
 
-    fn numbers(&self, range: &StreamRange) -> Result<Vec<Numbers>, StoreError> {
-        let sql = "SELECT captured_at_us, clusters, rms, missed, micros_coreset, micros_cluster, micros_label, micros_total, \
-                   silhouette_estimate FROM report_rows WHERE sid = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq";
-        let numbers = |r: &Row| Numbers {
-            captured_at_us: uint(r, 0),
-            clusters: bits(r, 1),
-            rms: r.get(2),
-            missed: r.get::<_, Option<i32>>(3).map(|x| x as u32),
-            micros: MicrosJson { coreset: bits(r, 4), cluster: bits(r, 5), label: bits(r, 6), total: bits(r, 7) },
-            silhouette_estimate: r.get(8),
-        };
-        let of: [&(dyn ToSql + Sync); 3] = [&sid_of(range.sid), &int(range.first), &int(range.last)];
-        Ok(self.rows(sql, &of)?.iter().map(numbers).collect())
+    fn step_sums(&self, range: &StreamRange, steps: &Steps) -> Result<Vec<(u64, StepSums)>, StoreError> {
+        let numbers = [range.first, range.last, steps.from_us, steps.to_us, steps.step_us].map(int);
+        let [first, last, from_us, to_us, step_us] = numbers;
+        let of: [&(dyn ToSql + Sync); 6] = [&sid_of(range.sid), &first, &last, &from_us, &to_us, &step_us];
+        // The query gives every count as a number of 64 bits.
+        let count = |r: &Row, i| u32::try_from(uint(r, i)).unwrap_or(u32::MAX);
+        let sums = |r: &Row| StepSums { sums: roll_up(r, count), stages_us: [13, 14, 15].map(|i| uint(r, i)) };
+        Ok(self.rows(&sums_sql('$'), &of)?.iter().map(|r| (uint(r, 0), sums(r))).collect())
     }
 
     fn first_palette(&self, range: &StreamRange) -> Result<Option<(u64, PaletteJson)>, StoreError> {
@@ -306,6 +286,24 @@ impl Reader for Query {
 /// A stream's number as PostgreSQL has it. One that it cannot have is no stream's.
 fn sid_of(sid: i64) -> i32 {
     i32::try_from(sid).unwrap_or(-1)
+}
+
+/// A roll-up from the second column on; `count` reads a count of 32 bits.
+fn roll_up(r: &Row, count: fn(&Row, usize) -> u32) -> RollUp {
+    RollUp {
+        reports: uint(r, 1),
+        clusters_sum: uint(r, 2),
+        clusters_min: count(r, 3),
+        clusters_max: count(r, 4),
+        rms_sum: r.get(5),
+        rms_max: r.get(6),
+        missed_sum: uint(r, 7),
+        beyond_px_sum: uint(r, 8),
+        micros_sum: uint(r, 9),
+        micros_max: count(r, 10),
+        silhouette_sum: r.get(11),
+        silhouettes: uint(r, 12),
+    }
 }
 
 fn census_key(device: &str, r: &Row) -> CensusKey {

@@ -13,10 +13,11 @@ use crate::metrics::store::StoreError;
 use crate::metrics::store::ledger::Accounts;
 use crate::metrics::store::palette::palette;
 use crate::metrics::store::reader::{
-    CensusKey, CensusMissing, DeviceStream, FrameSettings, Known, LossRow, Numbers, Page, Point, REPORTS_MAX, Reader,
+    CensusKey, CensusMissing, DeviceStream, FrameSettings, Known, LossRow, Page, Point, REPORTS_MAX, Reader,
     StreamRange, Unit,
 };
 use crate::metrics::store::rollup::RollUp;
+use crate::metrics::store::steps::{StepSums, Steps, sums_sql};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::path::Path;
 
@@ -163,23 +164,7 @@ impl Reader for Query {
              ORDER BY unit LIMIT {REPORTS_MAX}"
         );
         let mut rows = self.db.prepare_cached(&sql)?;
-        let rows = rows.query_map(params![device, int(from), int(to)], |r| {
-            let sums = RollUp {
-                reports: uint(r, 1)?,
-                clusters_sum: uint(r, 2)?,
-                clusters_min: r.get(3)?,
-                clusters_max: r.get(4)?,
-                rms_sum: r.get(5)?,
-                rms_max: r.get(6)?,
-                missed_sum: uint(r, 7)?,
-                beyond_px_sum: uint(r, 8)?,
-                micros_sum: uint(r, 9)?,
-                micros_max: r.get(10)?,
-                silhouette_sum: r.get(11)?,
-                silhouettes: uint(r, 12)?,
-            };
-            Ok((uint(r, 0)?, sums))
-        })?;
+        let rows = rows.query_map(params![device, int(from), int(to)], |r| Ok((uint(r, 0)?, roll_up(r)?)))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
@@ -200,22 +185,14 @@ impl Reader for Query {
         Ok(self.db.prepare_cached(sql)?.query_row(params![sid, int(seq)], |r| uint(r, 0)).optional()?)
     }
 
-    fn numbers(&self, range: &StreamRange) -> Result<Vec<Numbers>, StoreError> {
-        let sql = "SELECT captured_at_us, clusters, rms, missed, micros_coreset, micros_cluster, micros_label, micros_total, \
-                   silhouette_estimate FROM report_rows WHERE sid = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq";
-        let numbers = |r: &Row<'_>| {
-            let micros = MicrosJson { coreset: r.get(4)?, cluster: r.get(5)?, label: r.get(6)?, total: r.get(7)? };
-            Ok(Numbers {
-                captured_at_us: uint(r, 0)?,
-                clusters: r.get(1)?,
-                rms: r.get(2)?,
-                missed: r.get(3)?,
-                micros,
-                silhouette_estimate: r.get(8)?,
-            })
-        };
-        let mut rows = self.db.prepare_cached(sql)?;
-        let rows = rows.query_map(params![range.sid, int(range.first), int(range.last)], numbers)?;
+    fn step_sums(&self, range: &StreamRange, steps: &Steps) -> Result<Vec<(u64, StepSums)>, StoreError> {
+        let mut rows = self.db.prepare_cached(&sums_sql('?'))?;
+        let numbers = [range.first, range.last, steps.from_us, steps.to_us, steps.step_us].map(int);
+        let [first, last, from_us, to_us, step_us] = numbers;
+        let rows = rows.query_map(params![range.sid, first, last, from_us, to_us, step_us], |r| {
+            let stages_us = [uint(r, 13)?, uint(r, 14)?, uint(r, 15)?];
+            Ok((uint(r, 0)?, StepSums { sums: roll_up(r)?, stages_us }))
+        })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
@@ -305,6 +282,24 @@ impl Reader for Query {
         let parts: Vec<(u8, Vec<u8>)> = parts.collect::<rusqlite::Result<_>>()?;
         Ok(census::join(parts.iter().map(|(v, p)| (*v, p.as_slice())))?)
     }
+}
+
+/// A roll-up from the second column on.
+fn roll_up(r: &Row<'_>) -> rusqlite::Result<RollUp> {
+    Ok(RollUp {
+        reports: uint(r, 1)?,
+        clusters_sum: uint(r, 2)?,
+        clusters_min: r.get(3)?,
+        clusters_max: r.get(4)?,
+        rms_sum: r.get(5)?,
+        rms_max: r.get(6)?,
+        missed_sum: uint(r, 7)?,
+        beyond_px_sum: uint(r, 8)?,
+        micros_sum: uint(r, 9)?,
+        micros_max: r.get(10)?,
+        silhouette_sum: r.get(11)?,
+        silhouettes: uint(r, 12)?,
+    })
 }
 
 fn census_key(device: &str, r: &Row<'_>) -> rusqlite::Result<CensusKey> {
