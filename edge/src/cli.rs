@@ -33,15 +33,15 @@ enum Command {
     Learn(LearnArgs),
     /// The tutorial's formula for the size of a coreset, and what a small one guarantees.
     CoresetSize(SizeArgs),
-    /// Name every camera with its formats, sizes and rates, and say what each video node is.
+    /// List every camera with its formats, sizes and rates, and what each video node is.
     ListCameras {
         /// One JSON object a line and node
         #[arg(long)]
         json: bool,
     },
-    /// Say of this machine what works, what does not, and what to type; with --write, write a configuration for it.
+    /// Check this machine, and print what does not work and what to type; with --write, write a configuration for it.
     Doctor(Box<DoctorArgs>),
-    /// Check the configuration, and say how much memory it needs if it is right.
+    /// Check the configuration, and print how much memory it needs.
     CheckConfig(RunArgs),
     /// Print the configuration in force, and where each value came from: the main keys and what was changed.
     PrintConfig(PrintArgs),
@@ -127,7 +127,7 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// Prints the cameras; without any, says so.
+/// Prints the cameras, or that there are none.
 #[cfg(feature = "camera")]
 fn list_cameras(json: bool) -> Result<(), Failure> {
     use crate::camera::{nodes, v4l};

@@ -38,7 +38,7 @@ pub struct Job {
     pub labels: Option<PathBuf>,
     /// JSON instead of sentences.
     pub json: bool,
-    /// Parts of the pictures that nobody may see.
+    /// Parts of the pictures that are masked.
     pub masks: Vec<Mask>,
     /// Parts of the pictures that are reported by themselves.
     pub regions: Vec<Region>,
@@ -48,7 +48,7 @@ pub struct Job {
     pub reference: ReferenceSpec,
 }
 
-/// Does it. An input that cannot be read to its end is said, and the others are done.
+/// Clusters the inputs. One that cannot be read to its end is reported, and the others are done.
 ///
 /// # Errors
 /// [`Failure`]; what was printed and written before stays. If inputs failed, it has the reason of the first of them.
@@ -378,8 +378,8 @@ mod tests {
         let plain = "frame 0: 1 colours detected at lambda 0, DCDP took 7 iterations, rms 2.00, silhouette about undefined, 0.0 ms";
         assert_eq!(sentence(&line(&report, Vec::new(), Micros::default().into())), plain);
         (report.missed, report.beyond_px) = (Some(2), Some(3));
-        let said = sentence(&line(&report, Vec::new(), Micros::default().into()));
-        assert!(said.contains("7 iterations, 2 missed (3 pixels beyond lambda), rms"), "{said}");
+        let text = sentence(&line(&report, Vec::new(), Micros::default().into()));
+        assert!(text.contains("7 iterations, 2 missed (3 pixels beyond lambda), rms"), "{text}");
         (report.missed, report.beyond_px) = (None, None);
         let json = serde_json::to_value(line(&report, Vec::new(), Micros::default().into())).unwrap();
         assert!(json["missed"].is_null() && json["beyond_px"].is_null() && json["sweeps"] == 0);

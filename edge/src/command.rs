@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Commands that wait for See at most; beyond that the newest is refused.
 pub const COMMANDS_MAX: usize = 16;
-/// Refusals that the status tells of: the newest.
+/// Refusals that the status lists: the newest.
 const REFUSALS_MAX: usize = 8;
 /// The longest key or value that a refusal repeats, in bytes: the status is one MQTT message.
 const REPEATED_BYTES_MAX: usize = 80;
@@ -252,7 +252,7 @@ mod tests {
         assert!(c.snapshot);
         let s = c.apply(Settings::default());
         assert_eq!((s.lambda_q6, s.method, s.coreset_size), (800, Method::Uniform, 1000));
-        // Another space has a lambda of its own, unless the command says one.
+        // Another space has a lambda of its own, unless the command sets one.
         for (json, lambda) in [(&br#"{"space": "cielab"}"#[..], 18.0), (br#"{"lambda": 9, "space": "cielab"}"#, 9.0)] {
             let c = Command::parse(json).unwrap();
             let s = c.apply(Settings::default());

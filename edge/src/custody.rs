@@ -51,7 +51,7 @@ pub struct Shared {
 
 /// Custody under way.
 pub struct Custody {
-    /// Hears once when the spool is open and the sender is about to run, or why not.
+    /// Gets one message: that the spool is open and the sender is about to run, or why not.
     pub opened: Receiver<Result<(), Failure>>,
     /// The thread; it ends after the parcels have, when all is sent or left in the spool.
     pub thread: JoinHandle<Result<(), Failure>>,
@@ -215,9 +215,9 @@ mod tests {
         }
         spool.sync().unwrap();
         drop(spool);
-        let mut told = Vec::new();
-        Spool::open_with(dir.path(), limits(), 4, &mut |read, all| told.push((read, all))).unwrap();
-        assert!(told.len() >= 5, "{told:?}");
-        assert_eq!(told, (1..=told.len()).map(|n| (n, told.len())).collect::<Vec<_>>());
+        let mut progress = Vec::new();
+        Spool::open_with(dir.path(), limits(), 4, &mut |read, all| progress.push((read, all))).unwrap();
+        assert!(progress.len() >= 5, "{progress:?}");
+        assert_eq!(progress, (1..=progress.len()).map(|n| (n, progress.len())).collect::<Vec<_>>());
     }
 }

@@ -12,7 +12,7 @@ use std::fmt;
 pub struct Failure {
     /// Decides the exit code.
     pub reason: Reason,
-    /// Tells a person.
+    /// Prints it to standard error.
     pub cause: anyhow::Error,
 }
 

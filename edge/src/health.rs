@@ -76,7 +76,7 @@ pub struct Child {
 }
 
 impl Child {
-    /// A child that nobody watches, for callers without a supervisor.
+    /// A child without a supervisor, for callers that have none.
     pub fn alone(name: &'static str, what: impl Into<String>) -> Arc<Child> {
         Health::default().add(name, what)
     }

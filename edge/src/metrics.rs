@@ -144,19 +144,20 @@ impl Page {
                 (format!("{{{},state=\"{}\"}}", labels(c), state.word()), f64::from(u8::from(c.state == state)))
             })
         };
-        let told: Vec<(String, f64)> = children.iter().flat_map(state).collect();
-        self.labelled("child_state", "gauge", "The state of the camera, of each display and of custody.", &told);
+        let samples: Vec<(String, f64)> = children.iter().flat_map(state).collect();
+        self.labelled("child_state", "gauge", "The state of the camera, of each display and of custody.", &samples);
         let failures = |c: &ChildReport| (format!("{{{}}}", labels(c)), c.failures as f64);
-        let told: Vec<_> = children.iter().map(failures).collect();
+        let samples: Vec<_> = children.iter().map(failures).collect();
         self.labelled(
             "child_failures_total",
             "counter",
             "Failures of a child since the start, failed attempts to open it included.",
-            &told,
+            &samples,
         );
         let displays = children.iter().filter(|c| c.name == "display");
-        let told: Vec<_> = displays.map(|c| (format!("{{what=\"{}\"}}", escaped(&c.what)), c.skipped as f64)).collect();
-        self.labelled("pictures_skipped_total", "counter", "Pictures that a display had no time for.", &told);
+        let samples: Vec<_> =
+            displays.map(|c| (format!("{{what=\"{}\"}}", escaped(&c.what)), c.skipped as f64)).collect();
+        self.labelled("pictures_skipped_total", "counter", "Pictures that a display had no time for.", &samples);
     }
 
     /// The events after the last frame. Names need no escapes.
@@ -211,8 +212,8 @@ impl Page {
             [("now", now), ("since_start", since)]
                 .map(|(when, is_so)| (format!("{{kind=\"{kind}\",when=\"{when}\"}}"), f64::from(u8::from(is_so))))
         };
-        let told: Vec<_> = v.throttled.iter().flat_map(|t| t.kinds()).flat_map(of_kind).collect();
-        self.labelled("throttled", "gauge", "What the firmware of a Raspberry Pi says of power and heat.", &told);
+        let samples: Vec<_> = v.throttled.iter().flat_map(|t| t.kinds()).flat_map(of_kind).collect();
+        self.labelled("throttled", "gauge", "Power and heat flags of a Raspberry Pi's firmware.", &samples);
     }
 
     fn labelled(&mut self, name: &str, kind: &str, help: &str, values: &[(String, f64)]) {

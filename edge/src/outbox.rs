@@ -1,6 +1,6 @@
 //! Outbox: the edge's MQTT connection. The door to `rumqttc`.
 //!
-//! It publishes records, windows, pictures and the status, and tells what happens on the connection and what is said to
+//! It publishes records, windows, pictures and the status, and returns what happens on the connection and what is sent to
 //! us. A task of its own polls the socket (`connection`), so nothing here keeps it from being read. Nothing is queued: what
 //! does not fit into the few places towards the socket, or is larger than the broker takes, is refused and stays in the
 //! spool. A PUBACK only moves the socket; only the journal's ack settles a record.
@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 
 /// Places towards the socket; when they are taken, publishing is refused and goes on after progress.
 const REQUESTS_MAX: usize = 16;
-/// Publishes without PUBACK; mosquitto takes 20 of one client unless told otherwise.
+/// Publishes without PUBACK; mosquitto takes 20 of one client by default.
 const UNACKED_MAX: u16 = 20;
 /// Events that wait for Send; when they are taken, the socket is read later.
 const EVENTS_MAX: usize = 64;
@@ -71,13 +71,13 @@ impl State {
 /// What happens on the connection.
 #[derive(Debug)]
 pub enum Event {
-    /// It stands, and topics are subscribed to: say who and what we are.
+    /// It is established, and topics are subscribed to: the status is due.
     Connected,
     /// It is gone, or could not be made.
     Lost(String),
     /// The journal has something.
     Ack(Box<Ack>),
-    /// The bridge says whether the journal can be reached.
+    /// The bridge's status: whether the journal can be reached.
     Bridge {
         /// It can.
         reachable: bool,
@@ -90,7 +90,7 @@ pub enum Event {
     PacketLimit(Option<usize>),
     /// There may be room for more.
     Progress,
-    /// Goodbye was said.
+    /// The connection was closed as asked.
     Closed,
 }
 
@@ -189,10 +189,10 @@ impl Outbox {
         }
         secure(&mut options, mqtt)?;
         let (client, socket) = AsyncClient::new(options, REQUESTS_MAX);
-        let (tell, events) = mpsc::channel(EVENTS_MAX);
+        let (events_in, events) = mpsc::channel(EVENTS_MAX);
         let wire = Arc::<Wire>::default();
         let ends = (client.clone(), socket);
-        let connection = Connection::new(ends, tell, Arc::clone(&topics), mqtt.clone(), Arc::clone(&wire));
+        let connection = Connection::new(ends, events_in, Arc::clone(&topics), mqtt.clone(), Arc::clone(&wire));
         tokio::spawn(connection.run());
         Ok(Outbox { client, events, topics, wire, connected: false, state: State::Offline })
     }
@@ -207,7 +207,7 @@ impl Outbox {
         self.connected
     }
 
-    /// Works out the state from what is held; says when it changes.
+    /// Derives the state from what is held, and logs each change.
     pub fn settle(&mut self, held: u64, live_max: u64) {
         let state = match self.state {
             State::Stopping => State::Stopping,
@@ -283,7 +283,7 @@ impl Outbox {
         self.publish_on(topic.to_owned(), QoS::AtLeastOnce, true, payload)
     }
 
-    /// Says goodbye; [`Event::Closed`] follows when all that was published before is out.
+    /// Asks for the end; [`Event::Closed`] follows when all that was published before is out.
     ///
     /// # Errors
     /// [`Unsent`].
@@ -337,7 +337,7 @@ fn password(mqtt: &Mqtt) -> Result<String, Failure> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Over TLS, where the URL says so.
+/// Over TLS, if the URL has it.
 #[cfg(feature = "tls")]
 fn secure(options: &mut MqttOptions, mqtt: &Mqtt) -> Result<(), Failure> {
     if let Some(tls) = &mqtt.tls {

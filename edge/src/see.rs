@@ -62,7 +62,7 @@ pub struct See {
     pub custody: Option<ToCustody>,
     /// Set when the stream is to end.
     pub stop: Arc<AtomicBool>,
-    /// What the status line and the summary say.
+    /// Counters for the status line and the summary.
     pub counters: Arc<Counters>,
     /// This thread's state and signs of life.
     pub child: Arc<Child>,

@@ -24,7 +24,7 @@ use crate::spool::state::StreamState;
 use crate::spool::{Cadence, ReadError, Spool, Stamp, State};
 use firmware::custody::{Ack, Envelope, JournalId, Kind, Sender, SenderConfig};
 use firmware::wire::LossReason;
-use keep::Trouble;
+use keep::DiskFault;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,9 +42,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(3);
 const STOP_DRAIN_MAX: Duration = Duration::from_secs(3);
 /// Last words that were refused are tried again after this.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
-/// Reasons without a connection that are told apart between two connections.
+/// Different reasons that are logged between two connections; each once.
 const REASONS_LOGGED_MAX: usize = 8;
-/// Whatever is overdue, nothing is tried again sooner than this, unless progress is told.
+/// Whatever is overdue, nothing is tried again sooner than this, unless there is progress.
 const BUSY_PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// The status is published this often if nothing but its figures changes: temperature, backlog, frames.
@@ -73,7 +73,7 @@ pub struct SenderChannels {
     pub failed: Arc<AtomicBool>,
     /// Set when no more parcels come, though See may hang with its end of the channel.
     pub closed: Arc<AtomicBool>,
-    /// What the status line and the summary say.
+    /// Counters for the status line and the summary.
     pub counters: Arc<Counters>,
     /// The state of every child, for the `status` message.
     pub health: Arc<Health>,
@@ -96,8 +96,8 @@ pub struct Send {
     unrestored: Vec<u64>,
     config: status::Origins,
     names: status::Names,
-    greet: bool,
-    /// Why there was no connection since the last one: each reason is said once.
+    is_hello_due: bool,
+    /// Why there was no connection since the last one: each reason is logged once.
     logged_reasons: Vec<String>,
     /// Kinds of messages that were logged as too large for the broker.
     logged_too_large: Vec<String>,
@@ -119,8 +119,8 @@ pub struct Send {
     events: events::Waiting,
     /// Damaged records that are declared lost, and that the sender has no place for yet.
     given_up: BTreeSet<(u64, u64)>,
-    trouble: Trouble,
-    unreadable: Trouble,
+    disk_fault: DiskFault,
+    unreadable: DiskFault,
     /// When the last parcel was captured.
     stamp: Stamp,
     /// The journal has changed, and that is not on the disk yet.
@@ -165,7 +165,7 @@ impl Send {
             unrestored,
             config: config.origins.clone(),
             names: status::Names::of(config),
-            greet: false,
+            is_hello_due: false,
             logged_reasons: Vec::new(),
             logged_too_large: Vec::new(),
             stopped_at: None,
@@ -183,8 +183,8 @@ impl Send {
             }),
             events: events::Waiting::default(),
             given_up: BTreeSet::new(),
-            trouble: Trouble::default(),
-            unreadable: Trouble::default(),
+            disk_fault: DiskFault::default(),
+            unreadable: DiskFault::default(),
             stamp: Stamp::default(),
             unsaved: false,
             roomy: config.spool_bytes_max / 4,
@@ -285,8 +285,8 @@ impl Send {
         if !outbox.is_connected() {
             return;
         }
-        if self.greet {
-            self.greet = false;
+        if self.is_hello_due {
+            self.is_hello_due = false;
             self.publish_status("online");
             self.subject.iter_mut().for_each(|subject| subject.is_due = true);
         } else if self.status_published != self.changes() || Instant::now() >= self.status_due {
@@ -339,7 +339,7 @@ impl Send {
         match event {
             Event::Connected => {
                 log::info!("connected to the broker, {} records held", self.sender.held());
-                self.greet = true;
+                self.is_hello_due = true;
                 self.bridge_awaited = Some(Instant::now());
                 self.logged_reasons.clear();
                 self.sender.connected(self.now_us());
@@ -363,7 +363,7 @@ impl Send {
         }
     }
 
-    /// Says once a connection if no bridge answers: the site's name is wrong here or there, or no bridge runs.
+    /// Logs once a connection if no bridge answers: the site's name is wrong here or there, or no bridge runs.
     fn look_for_bridge(&mut self) {
         let is_missing = self.bridge_awaited.is_some_and(|since| since.elapsed() > BRIDGE_SILENCE);
         if !self.channels.counters.is_bridge_missing.swap(is_missing, Ordering::Relaxed) && is_missing {
@@ -387,7 +387,7 @@ impl Send {
         let (sender, unrestored) = (&self.sender, &self.unrestored);
         let floor = |s| if unrestored.contains(&s) { Some(0) } else { sender.floor(s) };
         keep::later(self.spool.trim(floor, |s| floor(s).is_some()));
-        // Full is said again only after it was clearly not.
+        // That it is full is logged again only after it was clearly not.
         if self.spool.bytes() < before && self.spool.has_room(self.roomy) {
             self.full_is_logged = false;
         }
@@ -402,7 +402,7 @@ impl Send {
             return;
         }
         match Command::parse(bytes) {
-            // See tells what becomes of it, and the next turn publishes that.
+            // See reports what becomes of it, and the next turn publishes that.
             Ok(command) => {
                 if self.channels.commands.try_send(command).is_err() {
                     let why = "too many commands wait already, or no camera runs";

@@ -1,4 +1,4 @@
-//! What systemd is told: ready, alive, more time to start, stopping. The only user of `sd-notify`.
+//! Messages to systemd: ready, alive, more time to start, stopping. The only user of `sd-notify`.
 //!
 //! The supervisor feeds the watchdog as long as every child is within the limit that it has set itself (`crate::health`).
 //! Without systemd, which names its socket in the environment, nothing happens here.
@@ -55,7 +55,7 @@ pub fn stopping() {
 }
 
 fn notify(what: NotifyState<'_>) {
-    // Without systemd this does nothing; with it, what could not be said will show.
+    // Without systemd this does nothing; with it, a failure shows in its log.
     if let Err(e) = sd_notify::notify(&[what]) {
         log::debug!("systemd does not listen: {e}");
     }

@@ -54,7 +54,7 @@ struct Screen {
 }
 
 impl Show {
-    /// Runs until the slots are closed and empty. `opened` hears when the display was tried once, or why it can never work:
+    /// Runs until the slots are closed and empty. `opened` gets a message when the display was tried once, or why it can never work:
     /// an impossible one, and a window or a terminal that a person typed where there is none. Those that a service has in
     /// its configuration may come later.
     pub fn run(self, opened: &SyncSender<Result<(), Failure>>) {
@@ -80,7 +80,7 @@ impl Screen {
         self.show.child.heartbeat(Some(PICTURE_LIMIT));
         if self.show.config.displays_are_typed() && self.show.spec.is_interactive() {
             self.panel = open(&self.show.spec)?;
-            self.tell();
+            self.publish_state();
             return Ok(());
         }
         self.open(Instant::now(), open)
@@ -103,10 +103,10 @@ impl Screen {
         }
     }
 
-    /// Lets go of the display. Nobody waits for a picture to be taken any more.
+    /// Closes the display. No thread waits for a picture to be taken any more.
     fn end(&mut self) {
         self.panel = None;
-        self.tell();
+        self.publish_state();
         self.show.child.ended(None);
     }
 
@@ -122,7 +122,7 @@ impl Screen {
             Ok(panel) => {
                 self.panel = panel;
                 self.show.child.starting();
-                self.tell();
+                self.publish_state();
             }
             Err(error) if error.is_final() => return Err(error),
             Err(error) => self.failed(now, &error),
@@ -130,8 +130,8 @@ impl Screen {
         Ok(())
     }
 
-    /// Says what the display is to See.
-    fn tell(&self) {
+    /// Publishes the display's state to See.
+    fn publish_state(&self) {
         let taker = self.panel.as_ref().map(|panel| Taker {
             wants_every_frame: panel.wants_every_frame(),
             fills_terminal: panel.fills_terminal(),
@@ -169,7 +169,7 @@ impl Screen {
 
     fn failed(&mut self, now: Instant, error: &PanelError) {
         self.panel = None;
-        self.tell();
+        self.publish_state();
         self.backoff.failed(now);
         self.show.child.waiting(&error.to_string());
     }

@@ -155,7 +155,7 @@ impl Supervisor {
                 Err(RecvTimeoutError::Timeout) => self.tick(),
             }
             if custody.is_some_and(|custody| custody.thread.is_finished()) {
-                // Without custody there is no run; its failure is told when it is joined. See may wait for a camera.
+                // Without custody there is no run; its failure is logged when it is joined. See may wait for a camera.
                 self.shared.stop.store(true, Ordering::Relaxed);
             }
             shown.retain(|display| {
@@ -354,9 +354,9 @@ where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
-    let (tell, ending) = sync_channel(1);
+    let (end, ending) = sync_channel(1);
     let run = move || {
-        let _ = tell.send(work());
+        let _ = end.send(work());
     };
     let thread = Builder::new().name(name.into()).spawn(run);
     thread.map(|_| ending).map_err(|e| Failure::io(format!("starting thread {name}"), e))

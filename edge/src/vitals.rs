@@ -7,13 +7,13 @@ use serde::Serialize;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Where a Raspberry Pi's kernel says whether it is throttled.
+/// The file in which a Raspberry Pi's kernel reports throttling.
 const THROTTLED: &str = "sys/devices/platform/soc/soc:firmware/get_throttled";
 /// Bits of the firmware's word on throttling, for now; 16 bits higher: since the start of the machine.
 const THROTTLED_BITS: [(u32, &str); 4] =
     [(0, "under_voltage"), (1, "frequency_capped"), (2, "throttled"), (3, "soft_temperature_limit")];
 
-/// What the firmware of a Raspberry Pi says of throttling.
+/// The throttling flags of a Raspberry Pi's firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Throttling(u32);
 
@@ -86,7 +86,7 @@ fn temperature_c(root: &Path) -> Option<f64> {
     zones.flatten().filter_map(of_zone).reduce(f64::max).map(|milli| milli / 1000.0)
 }
 
-/// From the kernel, or from `vcgencmd` where the kernel does not say.
+/// From the kernel, or from `vcgencmd` where the kernel does not report it.
 fn throttling(root: &Path) -> Option<Throttling> {
     if let Some(text) = text(root, THROTTLED) {
         return Throttling::parse(&text);

@@ -30,7 +30,7 @@ fn doctor_reports_a_name_that_two_edges_have_and_knows_its_own_edge() {
     let mut mosquitto = Mosquitto::start(house.dir());
     house.mqtt = mosquitto.url();
     let nobody = device(&house, "desk", &house.path("spool-desk"));
-    assert!(nobody.0 == 0 && nobody.1.contains("nobody has been here"), "{nobody:?}");
+    assert!(nobody.0 == 0 && nobody.1.contains("no edge has used this name"), "{nobody:?}");
 
     let args = ["--source", "synthetic:64x48@10", "--census-every", "0"];
     let mut desk = house.edge("desk", &args);

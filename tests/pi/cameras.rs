@@ -111,7 +111,7 @@ fn a_pis_cameras_are_clustered_into_kafka_and_one_that_was_unplugged_comes_back_
     line(&console, "ok       camera   /dev/video0 (vivid): ");
     line(&console, "640x360 at up to 40, as asked");
     line(&console, "ok       broker   10.0.2.2:");
-    line(&console, "ok       device   test/doctor: nobody has been here under this name");
+    line(&console, "ok       device   test/doctor: no edge has used this name yet");
     line(&console, "ok       written  /tmp/edge.toml");
     for device in ["yuyv", "nv12", "rgb3", "mjpg", "replug"] {
         ended(device, 0);

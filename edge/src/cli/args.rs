@@ -121,7 +121,7 @@ pub(super) struct PrintArgs {
 pub(super) struct DoctorArgs {
     #[command(flatten)]
     pub(super) run: RunArgs,
-    /// Write what was found, and what else is said here, to the configuration file
+    /// Write what was found, and what else is set here, to the configuration file
     #[arg(long)]
     pub(super) write: bool,
     /// With --write: overwrite the file; without, the new one is laid beside it as FILE.new
@@ -291,7 +291,7 @@ impl RunArgs {
 
 impl ClusterArgs {
     pub(super) fn job(self) -> Result<cluster::Job, Failure> {
-        // Files are clustered as the command line says, whatever this machine's camera is set to.
+        // Files are clustered by the command line's settings, whatever this machine's camera is set to.
         let mut raw = match &self.config {
             Some(file) => Raw::gather(Some(file), [])?,
             None => Raw::default(),

@@ -10,7 +10,7 @@ use toml::Value;
 pub struct Key {
     /// `section.key`.
     pub name: &'static str,
-    /// Its value when nobody says anything.
+    /// Its value when it is not set.
     pub default: fn() -> Value,
     /// What it may be, in words that follow "must be".
     pub range: &'static str,

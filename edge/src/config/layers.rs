@@ -103,12 +103,12 @@ impl From<ConfigError> for Failure {
     }
 }
 
-/// What the user said: every key that was named, with its value and origin. Not checked yet.
+/// What the user has set: every key that was given, with its value and origin. Not checked yet.
 #[derive(Debug, Clone, Default)]
 pub struct Raw(BTreeMap<String, (Value, Origin)>);
 
 impl Raw {
-    /// All layers but the flags. `file`: what `--config` says.
+    /// All layers but the flags. `file`: the path of `--config`.
     ///
     /// # Errors
     /// [`ConfigError`] for a file that cannot be read and for unknown keys.
@@ -135,7 +135,7 @@ impl Raw {
         Ok(raw)
     }
 
-    /// What `text` says, as if it were the file `path`.
+    /// The settings of `text`, as if it were the file `path`.
     ///
     /// # Errors
     /// [`ConfigError`] if it is not TOML, and for unknown keys.
@@ -161,7 +161,7 @@ impl Raw {
         Ok(())
     }
 
-    /// Says `key`; a later word beats an earlier one.
+    /// Sets `key`; a later value replaces an earlier one.
     ///
     /// # Errors
     /// [`ConfigError::Unknown`].
@@ -181,7 +181,7 @@ impl Raw {
         Ok(())
     }
 
-    /// Returns true if a flag says `key`.
+    /// Returns true if a flag sets `key`.
     pub(super) fn is_typed(&self, key: &str) -> bool {
         self.0.get(key).is_some_and(|(_, origin)| matches!(origin, Origin::Flag(_)))
     }

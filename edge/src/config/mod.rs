@@ -88,7 +88,7 @@ pub struct Config {
     pub ask: Ask,
     /// Crop, rotation and flip of every picture before it is clustered.
     pub transform: Transform,
-    /// Parts of the clustered picture that nobody may see.
+    /// Parts of the picture that are masked.
     pub masks: Vec<Mask>,
     /// Parts of the clustered picture that are reported by themselves. With colours and without regions: the whole picture.
     pub regions: Vec<Region>,
@@ -137,7 +137,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Checks what the user said.
+    /// Checks what the user has set.
     ///
     /// # Errors
     /// [`ConfigError::Value`].
@@ -157,11 +157,11 @@ impl Config {
         let dir = raw.look("spool.dir").text()?;
         let source = raw.look("camera.source");
         let spec = SourceSpec::parse(source.text()?).map_err(|e| source.refuse_as(e.why()))?;
-        let mut origins: BTreeMap<_, _> = KEYS.iter().map(|k| (k.name, told(k, raw.get(k)))).collect();
-        if let (Some(mqtt), Some(said)) = (&mqtt, origins.get_mut("mqtt.device"))
-            && said.0.as_str() == Some("")
+        let mut origins: BTreeMap<_, _> = KEYS.iter().map(|k| (k.name, displayed(k, raw.get(k)))).collect();
+        if let (Some(mqtt), Some(device)) = (&mqtt, origins.get_mut("mqtt.device"))
+            && device.0.as_str() == Some("")
         {
-            *said = (Value::String(mqtt.device.clone()), Origin::Host);
+            *device = (Value::String(mqtt.device.clone()), Origin::Host);
         }
         Ok(Config {
             source: spec,
@@ -193,8 +193,8 @@ impl Config {
             original: raw.look("send.original").flag()?,
             homeassistant_discovery: raw.look("homeassistant.discovery").flag()?,
             metrics_listen: match listen.text()? {
-                said if said.is_empty() => None,
-                said => Some(preview_address(&said).ok_or_else(|| listen.refuse())?),
+                address if address.is_empty() => None,
+                address => Some(preview_address(&address).ok_or_else(|| listen.refuse())?),
             },
             run_dir: raw.look("clock.run_dir").text()?.into(),
             census_every_s: census
@@ -246,8 +246,8 @@ impl Config {
     }
 }
 
-/// A key's value as it is told: tables as tables, also where an environment variable has them as a text.
-fn told(key: &Key, (value, origin): (Value, Origin)) -> (Value, Origin) {
+/// A key's value as it is displayed: tables as tables, also where an environment variable has them as a text.
+fn displayed(key: &Key, (value, origin): (Value, Origin)) -> (Value, Origin) {
     let takes_tables = matches!((key.default)(), Value::Array(_));
     let found = if takes_tables && value.is_str() { tables::tables(&value) } else { None };
     (found.map_or(value, |tables| Value::Array(tables.into_iter().map(Value::Table).collect())), origin)

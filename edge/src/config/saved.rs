@@ -2,7 +2,7 @@
 //!
 //! The file is a configuration of the few keys that a command can change. It is over the configuration file and the
 //! environment, and below flags. It is replaced as a whole and synced with its directory, so after a power cut there is the
-//! old one or the new one. One that cannot be read is left out, and the log says so.
+//! old one or the new one. One that cannot be read is left out, with a warning in the log.
 
 use super::layers::{Origin, Raw};
 use std::fs::File;

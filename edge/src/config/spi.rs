@@ -1,13 +1,13 @@
 //! The attached display that the configuration's `[spi]` section describes.
 //!
-//! It is a ready-made board with what the section says otherwise. A size or an offset that the controller's memory does
+//! It is a ready-made board, changed by the keys of the section. A size or an offset that the controller's memory does
 //! not have is refused.
 
 use super::Raw;
 use super::layers::{ConfigError, Word};
 use crate::spec::board::{self, Board};
 
-/// What a key says that leaves the board as it is.
+/// The value that leaves the board as it is.
 const AS_BOARD: &str = "board";
 
 impl Raw {
@@ -23,8 +23,8 @@ impl Raw {
     }
 
     fn change(&self, mut board: Board) -> Result<Board, ConfigError> {
-        let said = |key| Some(self.look(key)).filter(|word| word.value.as_str() != Some(AS_BOARD));
-        let number = |key, min, max, to: &mut u16| match said(key) {
+        let given = |key| Some(self.look(key)).filter(|word| word.value.as_str() != Some(AS_BOARD));
+        let number = |key, min, max, to: &mut u16| match given(key) {
             Some(word) => word.whole(min, max).map(|n| *to = n as u16),
             None => Ok(()),
         };
@@ -45,32 +45,32 @@ impl Raw {
             }
             return Err(refused);
         }
-        if let Some(word) = said("spi.clock_hz") {
+        if let Some(word) = given("spi.clock_hz") {
             board.clock_hz = word.whole(100_000, 125_000_000)? as u32;
         }
-        if let Some(word) = said("spi.mode") {
+        if let Some(word) = given("spi.mode") {
             board.spi_mode = word.whole(0, 3)? as u8;
         }
-        if let Some(word) = said("spi.device") {
+        if let Some(word) = given("spi.device") {
             board.device = word.text().and_then(|t| if t.starts_with('/') { Ok(t) } else { Err(word.refuse()) })?;
         }
-        if let Some(word) = said("spi.dc") {
+        if let Some(word) = given("spi.dc") {
             board.data = line(&word)?.ok_or_else(|| word.refuse())?;
         }
-        if let Some(word) = said("spi.reset") {
+        if let Some(word) = given("spi.reset") {
             board.reset = line(&word)?;
         }
-        if let Some(word) = said("spi.backlight") {
+        if let Some(word) = given("spi.backlight") {
             board.backlight = line(&word)?;
         }
-        if let Some(word) = said("spi.colour_order") {
+        if let Some(word) = given("spi.colour_order") {
             board.bgr = match word.text()?.as_str() {
                 "rgb" => false,
                 "bgr" => true,
                 _ => return Err(word.refuse()),
             };
         }
-        if let Some(word) = said("spi.inverted") {
+        if let Some(word) = given("spi.inverted") {
             board.inverted = word.flag()?;
         }
         Ok(board)

@@ -51,10 +51,10 @@ pub(super) fn named_tables(
 ) -> Result<Vec<(String, Table)>, ConfigError> {
     let mut named: Vec<(String, Table)> = Vec::new();
     for table in known_tables(word, max, known)? {
-        let said = table.get("name");
+        let given = table.get("name");
         let is_free = |name: &&str| is_name(name) && named.iter().all(|(other, _)| other != name);
-        let name = said.and_then(Value::as_str).filter(is_free).map(str::to_owned);
-        let name = name.ok_or_else(|| word.refuse_part(key, said.map_or("nothing".into(), show), NAME))?;
+        let name = given.and_then(Value::as_str).filter(is_free).map(str::to_owned);
+        let name = name.ok_or_else(|| word.refuse_part(key, given.map_or("nothing".into(), show), NAME))?;
         named.push((name, table));
     }
     Ok(named)

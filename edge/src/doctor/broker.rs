@@ -1,7 +1,7 @@
 //! Broker: whether it can be reached, takes our packets, has a bridge for our site, and whether our name is ours alone.
 //!
 //! The broker is asked under another client id, so that a running edge is not pushed off, and nothing is published. The
-//! lines say what was found and what to type.
+//! lines report what was found and what to type.
 
 use super::host::Host;
 use super::spool::{self, Here};
@@ -20,7 +20,7 @@ const LISTEN: Duration = Duration::from_millis(2500);
 /// Most bytes of a PUBLISH packet around its payload: header, identifier and topic.
 const TOPIC_BYTES: usize = 5 + 2 + 2 + "hueflow///metrics".len() + 2 * 64;
 
-/// What a bridge says of itself.
+/// The status of a bridge.
 #[derive(Debug, Deserialize)]
 struct BridgeStatus {
     state: String,
@@ -28,7 +28,7 @@ struct BridgeStatus {
     journal: bool,
 }
 
-/// What a device says of itself.
+/// The status of a device.
 #[derive(Debug, Deserialize)]
 struct Status {
     state: String,
@@ -166,7 +166,7 @@ fn device(mqtt: &Mqtt, kept: &Kept, here: &Here) -> Line {
     let Some(status) = Status::read(kept) else {
         return match &kept.status {
             Some(_) => Line::warning("device", format!("{name}: what is kept of it cannot be read"), own_name),
-            None => Line::ok("device", format!("{name}: nobody has been here under this name")),
+            None => Line::ok("device", format!("{name}: no edge has used this name yet")),
         };
     };
     if status.state != "online" {

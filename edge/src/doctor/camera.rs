@@ -19,7 +19,7 @@ const RATE_SLACK: f64 = 0.01;
 /// The video nodes of a machine.
 pub(super) struct Seen {
     pub nodes: Vec<Node>,
-    /// Those that do not say what they are, and why.
+    /// Those that could not be identified, and why.
     pub silent: Vec<(PathBuf, String)>,
     /// They were asked for formats, sizes and rates.
     pub asked: bool,

@@ -14,7 +14,7 @@ use ::host::check::{Line, State};
 use std::io::ErrorKind;
 
 const BUFSIZ: &str = "/sys/module/spidev/parameters/bufsiz";
-/// The kernel's, unless it was told otherwise.
+/// The kernel's default.
 const BUFSIZ_DEFAULT: usize = 4096;
 /// More gains nothing.
 const BUFSIZ_GOOD: usize = 65_536;

@@ -1,6 +1,6 @@
 //! Host: the machine as the checks see it, so that a folder of files can stand in for one in a test.
 //!
-//! It says what is there at absolute paths: texts, names, and whether this process may use it. Nothing is written; devices are
+//! It returns what is there at absolute paths: texts, names, and whether this process may use it. Nothing is written; devices are
 //! opened and closed again, and not asked for anything.
 
 use std::collections::BTreeMap;
@@ -96,7 +96,7 @@ impl Host {
     /// What the file system at `path` has.
     ///
     /// # Errors
-    /// Why it does not say.
+    /// Why it is not known.
     pub fn disk(&self, path: impl AsRef<Path>) -> io::Result<Disk> {
         (self.disk)(&self.at(path))
     }

@@ -28,14 +28,14 @@ pub(super) fn configuration(config: &Config) -> Line {
             _ => {}
         }
     }
-    let said = match flags {
+    let overridden = match flags {
         0 => String::new(),
         1 => ", 1 value from a flag or the environment".into(),
         n => format!(", {n} values from flags or the environment"),
     };
     match files.as_slice() {
-        [] => Line::warning("config", format!("no file: defaults{said}"), "sudo hueflow-edge doctor --write"),
-        files => Line::ok("config", format!("{}{said}", files.join(", "))),
+        [] => Line::warning("config", format!("no file: defaults{overridden}"), "sudo hueflow-edge doctor --write"),
+        files => Line::ok("config", format!("{}{overridden}", files.join(", "))),
     }
 }
 

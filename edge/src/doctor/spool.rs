@@ -1,6 +1,6 @@
 //! Spool: whether there is a disk to keep records on, and for how long an outage it is enough.
 //!
-//! A line says so, and names former names whose records wait. The boots of the edges that run here are found by their
+//! A line reports that, and lists former names whose records wait. The boots of the edges that run here are found by their
 //! spools' locks, which are held, shared, for a moment. Nothing is made or changed.
 
 use super::host::Host;

@@ -25,8 +25,8 @@ pub struct Write {
     pub force: bool,
 }
 
-/// A value and what is said of it.
-type Said = (Value, String);
+/// A value, and where it is from.
+type Choice = (Value, String);
 
 impl Write {
     /// Writes what was found. Returns where, and the configuration that is now in the place asked for; none if another file is
@@ -84,14 +84,14 @@ fn store(path: &Path, text: &str) -> std::io::Result<()> {
     std::fs::rename(new, path)
 }
 
-/// What the user has said, and what was found for what the user has not.
-fn values(host: &Host, config: &Config, seen: &Seen) -> BTreeMap<&'static str, Said> {
-    let mut values: BTreeMap<&'static str, Said> = BTreeMap::new();
+/// What the user has set, and what was found for the rest.
+fn values(host: &Host, config: &Config, seen: &Seen) -> BTreeMap<&'static str, Choice> {
+    let mut values: BTreeMap<&'static str, Choice> = BTreeMap::new();
     for (key, (value, origin)) in &config.origins {
         match origin {
             Origin::Default | Origin::Host | Origin::Saved | Origin::Command => {}
-            said => {
-                values.insert(key, (value.clone(), format!("as {said} says")));
+            origin => {
+                values.insert(key, (value.clone(), format!("as {origin} says")));
             }
         }
     }
@@ -155,7 +155,7 @@ fn panel(host: &Host, config: &Config) -> (&'static str, String) {
 }
 
 /// As TOML, by sections.
-fn text(values: &BTreeMap<&'static str, Said>) -> String {
+fn text(values: &BTreeMap<&'static str, Choice>) -> String {
     let mut out = String::from(
         "# Hueflow's edge, as hueflow-edge doctor --write found this machine.\n\
          # Every key, its value and where that came from: hueflow-edge print-config --all\n",
@@ -205,15 +205,15 @@ mod tests {
         raw.put("mqtt.url", "mqtt://broker:1883".into(), Origin::Flag("--mqtt".into())).unwrap();
         raw.put("mqtt.device", "desk".into(), Origin::Flag("--device".into())).unwrap();
         raw.put("clustering.lambda", 33.into(), Origin::Env("E".into())).unwrap();
-        let said = config(raw);
+        let given = config(raw);
         for (role, source) in [(Role::RawSensor, "rpicam:"), (Role::Converter, "synthetic:640x480@30")] {
-            let written = text(&values(&Fake::new().host, &said, &seen_as(role)));
+            let written = text(&values(&Fake::new().host, &given, &seen_as(role)));
             let back = config(Raw::of_toml(&written, Path::new("x")).unwrap());
             assert_eq!(back.source.to_string(), source, "{written}");
             assert_eq!((back.settings.lambda_q6, back.panels[0].clone()), (33 * 64, DisplaySpec::Auto));
             assert_eq!(back.mqtt.unwrap().device, "desk");
         }
-        let written = text(&values(&Fake::new().host, &said, &seen_as(Role::Camera)));
+        let written = text(&values(&Fake::new().host, &given, &seen_as(Role::Camera)));
         let back = config(Raw::of_toml(&written, Path::new("x")).unwrap());
         if cfg!(feature = "camera") {
             assert_eq!(back.source.to_string(), "v4l2:usb-HD_Cam-video-index0", "{written}");

@@ -49,7 +49,7 @@ impl Blink {
 
     /// Takes whether the condition holds in a frame that was captured at `at_us`. Gives the pattern.
     pub fn step(&mut self, holds: bool, at_us: u64) -> Pattern {
-        // The change came between the two frames. A clock that was set, or frames too far apart, say nothing about it.
+        // The change came between the two frames. With a clock that was set, or frames too far apart, the time is unknown.
         let Some(gap_us) = self.seen_us.and_then(|seen_us| at_us.checked_sub(seen_us)).filter(|gap| *gap < HOLD_US)
         else {
             *self = Blink { holds, seen_us: Some(at_us), since_us: at_us, pattern: self.pattern, ..Blink::default() };

@@ -28,7 +28,7 @@ pub struct EventSpec {
     pub condition: Condition,
     /// How long it has to hold or to fail.
     pub waits: Waits,
-    /// Blinking is told from steady.
+    /// Blinking is distinguished from steady.
     pub with_blink: bool,
     /// The output line that follows it.
     pub line: Option<LineSpec>,
@@ -58,7 +58,7 @@ pub type Changes = heapless::Vec<EventRecord, EVENTS_MAX>;
 pub struct EventState {
     /// It has begun and has not ended.
     pub is_active: bool,
-    /// How its condition holds, if blinking is told from steady.
+    /// How its condition holds, if blinking is distinguished from steady.
     pub pattern: Option<Pattern>,
 }
 
@@ -163,7 +163,7 @@ mod tests {
         let name = "lamp".try_into().unwrap();
         let spec = EventSpec { name, condition, with_blink: true, ..EventSpec::default() };
         let mut events = Events::new(&[spec]);
-        let mut told = Vec::new();
+        let mut found = Vec::new();
         for frame in 0..1_200u64 {
             // 30 frames a second: dark for 5 s, 1 Hz for 10 s, 3 Hz for 10 s, lit for 10 s, dark for 5 s.
             let is_lit = match frame {
@@ -174,8 +174,8 @@ mod tests {
             };
             let report = Report { frame, missed: Some(is_lit.into()), ..empty_report() };
             let changes = events.see(&report, 1_000_000 + frame * 33_333);
-            told.extend(changes.iter().map(|e| (e.change, e.pattern.unwrap(), e.frame)));
-            let last = told.last().map_or(Pattern::Off, |t| t.1);
+            found.extend(changes.iter().map(|e| (e.change, e.pattern.unwrap(), e.frame)));
+            let last = found.last().map_or(Pattern::Off, |t| t.1);
             let state = events.states()[0];
             assert_eq!(
                 (state.is_active, state.pattern.unwrap().word()),
@@ -183,11 +183,11 @@ mod tests {
                 "{frame}"
             );
         }
-        let words: Vec<_> = told.iter().map(|(change, pattern, _)| (change.word(), pattern.word())).collect();
+        let words: Vec<_> = found.iter().map(|(change, pattern, _)| (change.word(), pattern.word())).collect();
         assert_eq!(words, [("begin", "blinking"), ("turn", "blinking"), ("turn", "steady"), ("end", "off")]);
-        let near = |n: usize, hz: u32| told[n].1.rate_millihz().unwrap().abs_diff(hz * 1_000) < 100 * hz;
-        assert!(near(0, 1) && near(1, 3), "{told:?}");
-        assert!((150..300).contains(&told[0].2) && (750..800).contains(&told[2].2) && told[3].2 < 1_100, "{told:?}");
+        let near = |n: usize, hz: u32| found[n].1.rate_millihz().unwrap().abs_diff(hz * 1_000) < 100 * hz;
+        assert!(near(0, 1) && near(1, 3), "{found:?}");
+        assert!((150..300).contains(&found[0].2) && (750..800).contains(&found[2].2) && found[3].2 < 1_100, "{found:?}");
     }
 
     #[test]

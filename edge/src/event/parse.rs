@@ -1,4 +1,4 @@
-//! The parser of conditions: the text of `when` becomes a [`Condition`], or an error that says where and what was expected.
+//! The parser of conditions: the text of `when` becomes a [`Condition`], or an error with the position and what was expected.
 //!
 //! Inputs are the text and the names of the configured colours and regions, in their order. `not` binds more than `and`, and
 //! `and` more than `or`. Length and nesting are bounded, so that a condition has a bounded stack.

@@ -15,7 +15,7 @@ pub struct Waits {
     pub clear_us: u64,
 }
 
-/// Whether an event is active, and since when its condition says otherwise.
+/// Whether an event is active, and since when its condition has differed from that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timing {
     is_active: bool,

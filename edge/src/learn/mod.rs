@@ -56,7 +56,7 @@ pub fn run(config: &Config, lesson: &Lesson) -> Result<(), Failure> {
             format!("the region {:?} has no pixel that may be seen; make it larger, or a mask smaller", lesson.region);
         return Err(Failure::new(Reason::Usage, anyhow::anyhow!(why)));
     };
-    tell(&learned, lesson);
+    log_result(&learned, lesson);
     if let Some(path) = &lesson.save {
         save::save(path, &lesson.name, &learned)?;
         log::info!("{} is in {}", lesson.name, path.display());
@@ -65,11 +65,11 @@ pub fn run(config: &Config, lesson: &Lesson) -> Result<(), Failure> {
 }
 
 /// What was found, for people.
-fn tell(learned: &Learned, lesson: &Lesson) {
+fn log_result(learned: &Learned, lesson: &Lesson) {
     let Learned { inside, elsewhere, .. } = learned;
     log::info!("{}: {:.1} % of {}, {:.2} % of the rest", lesson.name, inside * 100.0, lesson.region, elsewhere * 100.0);
     if *elsewhere > colour::ELSEWHERE_MAX && lesson.region != WHOLE_PICTURE {
-        log::warn!("the colour of {} is also outside of the region; a share elsewhere says little", lesson.region);
+        log::warn!("the colour of {} is also outside of the region; a share elsewhere means little", lesson.region);
     }
 }
 

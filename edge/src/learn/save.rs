@@ -22,11 +22,11 @@ pub fn table(name: &str, learned: &Learned) -> String {
 /// # Errors
 /// [`Failure`] if the file cannot be read or written, or if it were no sound configuration.
 pub fn save(path: &Path, name: &str, learned: &Learned) -> Result<(), Failure> {
-    let told = |what: &str, error| Failure::io(format!("{what} {}", path.display()), error);
+    let failure = |what: &str, error| Failure::io(format!("{what} {}", path.display()), error);
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(told("reading", error)),
+        Err(error) => return Err(failure("reading", error)),
     };
     let refused = |why: String| {
         let why = format!("{name} cannot be added to {}: {why}", path.display());
@@ -38,7 +38,7 @@ pub fn save(path: &Path, name: &str, learned: &Learned) -> Result<(), Failure> {
     }
     let text = document.to_string();
     Config::check(Raw::of_toml(&text, path)?).map_err(|error| refused(error.to_string()))?;
-    replace(path, &text).map_err(|error| told("writing", error))
+    replace(path, &text).map_err(|error| failure("writing", error))
 }
 
 /// Adds or replaces the colour; false if the document has `colour` in another form.

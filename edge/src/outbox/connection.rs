@@ -1,8 +1,8 @@
-//! The task that keeps the connection to the broker, and tells what happens on it.
+//! The task that keeps the connection to the broker, and reports what happens on it.
 //!
 //! A connection is *up* when the subscriptions are on their way: before that, packets are probed where the broker may have a
 //! limit ([`Packets`]), and topics are subscribed to one by one where a message on one of them is larger than we read. Only
-//! then [`Event::Connected`] is told and data flows. What the last connection left unacknowledged is kept meanwhile.
+//! then [`Event::Connected`] is reported and data flows. What the last connection left unacknowledged is kept meanwhile.
 
 use super::fault;
 use super::inbox::read;
@@ -84,7 +84,7 @@ impl Oversized {
 pub(super) struct Connection {
     socket: EventLoop,
     client: AsyncClient,
-    tell: mpsc::Sender<Event>,
+    events: mpsc::Sender<Event>,
     topics: Arc<Topics>,
     mqtt: Mqtt,
     wire: Arc<Wire>,
@@ -107,7 +107,7 @@ struct Ended;
 impl Connection {
     pub(super) fn new(
         (client, socket): (AsyncClient, EventLoop),
-        tell: mpsc::Sender<Event>,
+        events: mpsc::Sender<Event>,
         topics: Arc<Topics>,
         mqtt: Mqtt,
         wire: Arc<Wire>,
@@ -116,7 +116,7 @@ impl Connection {
             is_clean: socket.mqtt_options.clean_session(),
             socket,
             client,
-            tell,
+            events,
             topics,
             mqtt,
             wire,
@@ -130,7 +130,7 @@ impl Connection {
         }
     }
 
-    /// Goes on until goodbye is said, or nobody listens any more.
+    /// Runs until it is asked to end, or the events' receiver is gone.
     pub(super) async fn run(mut self) {
         while self.turn().await.is_ok() {}
     }
@@ -150,7 +150,7 @@ impl Connection {
                 // The broker hangs up when it has read our last words; polling on would connect again.
                 let hang_up = async { while self.socket.poll().await.is_ok() {} };
                 let _ = tokio::time::timeout(HANG_UP, hang_up).await;
-                let _ = self.tell.send(Event::Closed).await;
+                let _ = self.events.send(Event::Closed).await;
                 Err(Ended)
             }
             Ok(Ok(event)) => self.on_event(event).await,
@@ -174,7 +174,7 @@ impl Connection {
             (rumqttc::Event::Incoming(Packet::SubAck(_)), Phase::Subscribing(_)) => self.ask(0),
             (rumqttc::Event::Incoming(Packet::UnsubAck(_)), Phase::Subscribing(topic)) => self.go_on(topic + 1).await,
             (rumqttc::Event::Incoming(Packet::Publish(p)), _) => {
-                self.tell(read(&self.topics, &p.topic, &p.payload)).await
+                self.report(read(&self.topics, &p.topic, &p.payload)).await
             }
             (
                 rumqttc::Event::Incoming(Packet::PubAck(_))
@@ -183,8 +183,8 @@ impl Connection {
             ) => {
                 // Only a hint: any event that waits already makes the sender look. So hints take no places of events
                 // that must not be lost, and a sender that is busy with the disk does not hold the socket up.
-                if self.tell.capacity() == self.tell.max_capacity() {
-                    let _ = self.tell.try_send(Event::Progress);
+                if self.events.capacity() == self.events.max_capacity() {
+                    let _ = self.events.try_send(Event::Progress);
                 }
                 Ok(())
             }
@@ -201,7 +201,7 @@ impl Connection {
         }
         if !self.oversized.is_cautious {
             let filters = self.topics.listened().map(|t| SubscribeFilter::new(t.clone(), QoS::AtLeastOnce));
-            // There is room: nobody else publishes before the connection is up.
+            // There is room: nothing else is published before the connection is up.
             let _ = self.client.try_subscribe_many(filters);
             return self.up().await;
         }
@@ -241,9 +241,9 @@ impl Connection {
         self.wire.largest_bytes.store(largest, Ordering::Relaxed);
         self.wire.is_up.store(true, Ordering::Relaxed);
         if self.wire.limit_bytes.swap(limit.unwrap_or(usize::MAX), Ordering::Relaxed) != limit.unwrap_or(usize::MAX) {
-            self.tell(Event::PacketLimit(limit)).await?;
+            self.report(Event::PacketLimit(limit)).await?;
         }
-        self.tell(Event::Connected).await
+        self.report(Event::Connected).await
     }
 
     async fn on_error(&mut self, error: ConnectionError) -> Result<(), Ended> {
@@ -271,7 +271,7 @@ impl Connection {
             self.backoff = BACKOFF_MIN;
         }
         let why = fault::text(&error, &self.mqtt, lived.is_some());
-        self.tell(Event::Lost(format!("{}:{}: {why}", self.mqtt.host, self.mqtt.port))).await?;
+        self.report(Event::Lost(format!("{}:{}: {why}", self.mqtt.host, self.mqtt.port))).await?;
         tokio::time::sleep(jitter(self.backoff)).await;
         self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
         Ok(())
@@ -288,9 +288,9 @@ impl Connection {
                 "a message of {bytes} bytes is kept on {name}, more than is read; that topic is left out for now. Remove \
                  it: mosquitto_pub -r -n -t {name}"
             );
-            self.tell(Event::Nonsense(what)).await?;
+            self.report(Event::Nonsense(what)).await?;
         }
-        self.tell(Event::Lost(format!(
+        self.report(Event::Lost(format!(
             "{}:{}: a message of {bytes} bytes, more than is read, came in",
             self.mqtt.host, self.mqtt.port
         )))
@@ -315,12 +315,12 @@ impl Connection {
         }
     }
 
-    async fn tell(&mut self, event: Event) -> Result<(), Ended> {
-        self.tell.send(event).await.map_err(|_| Ended)
+    async fn report(&mut self, event: Event) -> Result<(), Ended> {
+        self.events.send(event).await.map_err(|_| Ended)
     }
 }
 
-/// A topic that nobody has subscribed to, so long that its UNSUBSCRIBE packet has `bytes`.
+/// A topic without a subscriber, so long that its UNSUBSCRIBE packet has `bytes`.
 pub(super) fn probe_topic(bytes: usize) -> String {
     let mut topic = "hueflow-size-".to_owned();
     let end = unsubscribe_topic_bytes(bytes);

@@ -1,6 +1,6 @@
 //! What the broker brings on the topics that the edge listens to.
 //!
-//! A message becomes an [`Event`]: an ack, the bridge's status, a command, or nonsense, which is said to be so.
+//! A message becomes an [`Event`]: an ack, the bridge's status, a command, or nonsense, which is reported as such.
 
 use super::{Event, Topics};
 use firmware::wire;
@@ -17,7 +17,7 @@ pub(super) fn read(topics: &Topics, topic: &str, payload: &[u8]) -> Event {
     if topic == topics.ack {
         return match wire::decode_ack(payload) {
             Ok(ack) => Event::Ack(Box::new(ack)),
-            // An empty one only says that the retained ack was cleared.
+            // An empty one only means that the retained ack was cleared.
             Err(_) if payload.is_empty() => Event::Progress,
             Err(e) => Event::Nonsense(format!("an ack that cannot be read: {e}")),
         };

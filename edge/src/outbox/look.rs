@@ -1,6 +1,6 @@
 //! Look: what a broker keeps of our device and its bridge, and which packets it takes, for `doctor`.
 //!
-//! Each look has a connection under a client id of its own, so that nobody is pushed off, and publishes nothing: sizes are
+//! Each look has a connection under a client id of its own, so that no other client is disconnected, and publishes nothing: sizes are
 //! probed with UNSUBSCRIBE packets.
 
 use super::connection::probe_topic;
@@ -21,10 +21,10 @@ pub enum Unseen {
     /// The host's name means nothing here.
     #[error("the name {0} cannot be resolved: {1}")]
     Unresolved(String, String),
-    /// Nobody answers there.
+    /// There is no answer.
     #[error("{0} cannot be reached: {1}")]
     Unreachable(String, String),
-    /// User or password are wrong, or nobody may come without.
+    /// User or password are wrong, or are required.
     #[error("{0} refuses: {1}")]
     Credentials(String, String),
     /// The two sides do not agree on TLS.
@@ -51,13 +51,13 @@ pub struct Kept {
 
 /// Connections that a search for the largest packet may take: each size that is too large ends one.
 const SEARCH_CONNECTIONS_MAX: u32 = 16;
-/// Streams that a look tells apart at most.
+/// Most streams that a look distinguishes.
 const LOOK_STREAMS_MAX: usize = 8;
-/// What is kept comes at once; a broker that has said nothing for so long has nothing more.
+/// What is kept comes at once; a broker that has sent nothing for this long has nothing more.
 const LOOK_QUIET: Duration = Duration::from_millis(400);
 
-/// Looks at what the broker keeps of our device, under a name of its own, so that nobody is pushed off; if `listen` wants
-/// it after a look at that, also at which records come, for as long as it says.
+/// Looks at what the broker keeps of our device, under a name of its own, so that no other client is disconnected; if `listen` wants
+/// it after a look at that, also at which records come, for that long.
 ///
 /// # Errors
 /// [`Unseen`], and [`Failure`] if the password or a certificate cannot be read.

@@ -2,7 +2,7 @@
 //!
 //! An MQTT 3.1.1 broker does not name its limit: it hangs up on a packet that is too large. After [`SUSPICIONS`] short
 //! connections in a row, [`Packets`] asks for probes before anything else is sent: UNSUBSCRIBE packets of a given size for a
-//! topic that nobody has subscribed to, which change nothing and are acknowledged. Sizes are bisected, and the size that
+//! topic without a subscriber, which change nothing and are acknowledged. Sizes are bisected, and the size that
 //! broke a connection has to break others before it counts. Nothing here does any I/O.
 
 use std::time::Duration;

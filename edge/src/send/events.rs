@@ -62,7 +62,7 @@ impl Send {
 
     /// Appends the changes that wait, in order, and makes them durable.
     pub(super) fn keep_events(&mut self) {
-        if self.events.0.is_empty() || self.trouble.waits() {
+        if self.events.0.is_empty() || self.disk_fault.waits() {
             return;
         }
         // Making room may sync what is appended, and with that the places change.

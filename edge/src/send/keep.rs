@@ -20,18 +20,18 @@ const GIVEN_UP_MAX: usize = 64;
 
 /// A disk that refuses: tried again, less and less often.
 #[derive(Debug, Default)]
-pub(super) struct Trouble {
+pub(super) struct DiskFault {
     again: Option<Instant>,
     pause: Duration,
 }
 
-impl Trouble {
+impl DiskFault {
     /// The disk refused a moment ago, and is left alone for now.
     pub fn waits(&self) -> bool {
         self.again.is_some_and(|again| Instant::now() < again)
     }
 
-    /// The disk has refused; says so once, and what that costs.
+    /// Notes that the disk has refused. Logs that once, and what it costs.
     pub fn meet(&mut self, error: &SpoolError, costs: &str) {
         if self.again.is_none() {
             log::error!("{error}; {}. Until then {costs}", error.advice());
@@ -53,7 +53,7 @@ impl Send {
     /// A parcel from See: its records into the spool, its pictures out.
     pub(super) fn take(&mut self, mut parcel: Box<Parcel>) {
         self.stamp = Stamp { at_us: parcel.captured_at_us, clock_synced: parcel.clock_synced };
-        if self.trouble.waits() {
+        if self.disk_fault.waits() {
             if parcel.with_report {
                 self.refuse(1);
             }
@@ -112,7 +112,7 @@ impl Send {
     }
 
     fn accept_census(&mut self, parcel: &Parcel) {
-        if parcel.census.is_empty() || self.trouble.waits() {
+        if parcel.census.is_empty() || self.disk_fault.waits() {
             return;
         }
         if !self.make_room(parcel.census.record_bytes()) {
@@ -160,7 +160,7 @@ impl Send {
 
     /// Gives up the oldest segment. False: it cannot go.
     fn evict(&mut self) -> bool {
-        // What is appended becomes accepted first: the sender must know of all that it may be told is gone.
+        // What is appended becomes accepted first: the sender must know all records that may be reported as gone.
         self.sync();
         let sender = &self.sender;
         let holds = |stream, from, to| sender.unsettled(stream, from, to);
@@ -200,7 +200,7 @@ impl Send {
     /// Declares a record lost that can never be sent. False: there is no room for that now, or for knowing of it.
     pub(super) fn give_up(&mut self, stream: u64, seq: u64, reason: LossReason) -> bool {
         if !self.given_up.contains(&(stream, seq)) {
-            if self.given_up.len() >= GIVEN_UP_MAX || self.trouble.waits() {
+            if self.given_up.len() >= GIVEN_UP_MAX || self.disk_fault.waits() {
                 return false;
             }
             let loss = Loss { stream, from: seq, to: seq + 1, reason };
@@ -224,7 +224,7 @@ impl Send {
             self.channels.counters.losses.fetch_add(1, Ordering::Relaxed);
         }
         self.sender.gone(stream, seq, seq + 1);
-        // The sender's ranges may have no place for it; then it asks again, and is told again.
+        // The sender's ranges may have no place for it; then it asks again, and gets it again.
         let known = self.sender.unsettled(stream, seq, seq + 1).is_none();
         if known {
             self.given_up.remove(&(stream, seq));
@@ -245,7 +245,7 @@ impl Send {
 
     /// The disk has refused. Frames that were appended and are not there any more are refused ones.
     pub(super) fn met(&mut self, error: &SpoolError) {
-        self.trouble.meet(error, "frames are shown, but refused and counted");
+        self.disk_fault.meet(error, "frames are shown, but refused and counted");
         let next = self.spool.next();
         self.events.cut(next);
         let before = self.unsynced_frames.len();
@@ -253,14 +253,14 @@ impl Send {
         self.refuse((before - self.unsynced_frames.len()) as u64);
     }
 
-    /// Makes what is appended durable, and tells the sender.
+    /// Makes what is appended durable, and notes that in the sender.
     pub(super) fn sync(&mut self) {
         self.cadence.synced();
         let any = self.spool.unsynced() > 0;
         match self.spool.sync() {
             Ok(next) => {
                 if any {
-                    self.trouble.end("takes records");
+                    self.disk_fault.end("takes records");
                 }
                 self.unsynced_frames.clear();
                 self.events.synced(next);
@@ -271,7 +271,7 @@ impl Send {
     }
 }
 
-/// Says an error of the disk, if it is one, that costs nothing now.
+/// Logs an error of the disk, if there is one, that costs nothing now.
 pub(super) fn later(done: Result<(), SpoolError>) {
     if let Err(e) = done {
         log::warn!("{e}; {}; tried again later", e.advice());

@@ -24,7 +24,7 @@ impl Send {
             let mut buf = vec![0; CONTROL_BYTES_MAX];
             if let (Ok(n), Some(outbox)) = (wire::encode_window(&window, &mut buf), &self.outbox) {
                 buf.truncate(n);
-                // One that is not sent is said again: nobody has acknowledged it.
+                // One that is not sent is published again: it is not acknowledged.
                 if let Err(Unsent::TooLarge { bytes }) = outbox.window(buf) {
                     self.log_too_large("window", bytes, "not sent: the journal cannot settle this device's records");
                 }
@@ -41,19 +41,19 @@ impl Send {
     }
 
     pub(super) fn publish_status(&mut self, state: &str) {
-        // What is said to be saved is on the disk.
+        // What is reported as saved is on the disk.
         self.channels.outcomes.save(|changes| saved::store(self.spool.dir(), changes));
-        let told = self.changes();
+        let changes = self.changes();
         self.status_due = Instant::now() + STATUS_EVERY;
         if self.is_former {
-            self.status_published = told;
+            self.status_published = changes;
             return;
         }
         for detail in Detail::ALL {
             let status = self.status(state, detail);
             match self.outbox.as_ref().map(|outbox| outbox.status(status)) {
                 Some(Ok(())) => {
-                    self.status_published = told;
+                    self.status_published = changes;
                     return;
                 }
                 Some(Err(Unsent::TooLarge { bytes })) => self.log_too_large("status", bytes, "sent with less in it"),
@@ -62,7 +62,7 @@ impl Send {
             }
         }
         // Not even the smallest fits.
-        self.status_published = told;
+        self.status_published = changes;
     }
 
     /// What the camera sees now, at most once a second. One that finds no room is left out.
@@ -185,15 +185,15 @@ impl Send {
         let until = Instant::now() + STOP_PATIENCE;
         let mut asked = false;
         while self.outbox.as_ref().is_some_and(Outbox::is_connected) && Instant::now() < until {
-            if !asked && !self.greet {
+            if !asked && !self.is_hello_due {
                 let settled = self.sender.settled();
                 let window = (!settled).then(|| self.sender.window(self.now_us()));
                 let status = (!self.is_former).then(|| self.fitting_status("offline"));
                 if let Some(outbox) = &mut self.outbox {
                     asked = goodbye(outbox, window.as_ref(), status);
                 }
-            } else if self.greet {
-                self.greet = false;
+            } else if self.is_hello_due {
+                self.is_hello_due = false;
             }
             tokio::select! {
                 event = next_event(&mut self.outbox) => match event {

@@ -1,4 +1,4 @@
-//! The small JSON message `status` that says who this edge is and how it does.
+//! The small JSON message `status`: which edge this is, and its state.
 //!
 //! It holds state, boot, journal, the configuration in force, the names of regions, colours (reports have their indices) and events,
 //! what became of the last frame's colours where there is a reference, counters, and under `health` a line for each child of the
@@ -43,7 +43,7 @@ pub struct Names {
     pub events: Vec<String>,
     /// Of the reference's patches.
     pub patches: Vec<String>,
-    /// Of the events that tell blinking from steady.
+    /// Of the events that distinguish blinking from steady.
     pub blinks: Vec<String>,
 }
 
@@ -61,11 +61,11 @@ impl Names {
     }
 }
 
-/// What a status tells of a run.
+/// What a status reports of a run.
 pub struct About<'a> {
     /// The configuration in force.
     pub config: &'a Origins,
-    /// How much of it is told.
+    /// How much of it is reported.
     pub detail: Detail,
     /// The names of the regions and of the colours, by the indices that reports have.
     pub names: &'a Names,
@@ -96,14 +96,14 @@ fn correction(about: &About<'_>, outcome: Outcome) -> serde_json::Value {
 pub fn json(state: &str, boot: u64, journal: Option<&str>, about: Option<&About<'_>>) -> String {
     let entry =
         |(value, origin): &(toml::Value, Origin)| serde_json::json!({ "value": value, "from": origin.to_string() });
-    let is_told = |detail, origin: &Origin| match detail {
+    let is_reported = |detail, origin: &Origin| match detail {
         Detail::All => true,
         Detail::Changed => *origin != Origin::Default,
         Detail::Least => false,
     };
     let config = about.filter(|a| a.detail != Detail::Least).map(|a| {
-        let told = a.config.iter().filter(|(_, v)| is_told(a.detail, &v.1));
-        told.map(|(key, v)| ((*key).to_owned(), entry(v))).collect::<serde_json::Map<_, _>>()
+        let reported = a.config.iter().filter(|(_, v)| is_reported(a.detail, &v.1));
+        reported.map(|(key, v)| ((*key).to_owned(), entry(v))).collect::<serde_json::Map<_, _>>()
     });
     let c = about.map(|a| a.counters);
     let spool = c.map(|c| {

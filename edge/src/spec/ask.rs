@@ -33,7 +33,7 @@ impl Default for Ask {
 }
 
 impl Ask {
-    /// Takes `NAME?width=640&fps=40` apart; what its options do not say stays as `self` says.
+    /// Takes `NAME?width=640&fps=40` apart; what its options leave out stays as in `self`.
     ///
     /// # Errors
     /// As [`AskOptions::parse`].
@@ -43,7 +43,7 @@ impl Ask {
     }
 }
 
-/// What one source's specification asks for beside the configuration. None: as the configuration says.
+/// What one source's specification asks for beside the configuration. None: as in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct AskOptions {
     /// Pixels in a row.
@@ -91,7 +91,7 @@ impl AskOptions {
         Ok(options)
     }
 
-    /// `ask` with what these options say instead.
+    /// `ask`, changed by these options.
     pub fn over(&self, ask: Ask) -> Ask {
         Ask {
             width: self.width.unwrap_or(ask.width),

@@ -56,7 +56,7 @@ pub struct Board {
     pub spi_mode: u8,
     /// The bus's clock, most of all that the board stands.
     pub clock_hz: u32,
-    /// The line that tells data from commands.
+    /// The line that distinguishes data from commands.
     pub data: String,
     /// The line that resets the chip, if it is wired.
     pub reset: Option<String>,

@@ -92,9 +92,9 @@ impl fmt::Display for DisplaySpec {
 }
 
 /// Host and port in `HOST:PORT`, `PORT` or nothing; none if it is no address.
-pub fn preview_address(said: &str) -> Option<(String, u16)> {
-    let said = if said.is_empty() { PREVIEW_ADDRESS } else { said };
-    let (host, port) = said.rsplit_once(':').unwrap_or(("127.0.0.1", said));
+pub fn preview_address(address: &str) -> Option<(String, u16)> {
+    let address = if address.is_empty() { PREVIEW_ADDRESS } else { address };
+    let (host, port) = address.rsplit_once(':').unwrap_or(("127.0.0.1", address));
     let host = host.strip_prefix('[').map_or(host, |h| h.trim_end_matches(']'));
     (!host.is_empty() && !host.contains(['/', ' '])).then_some(())?;
     Some((host.to_owned(), port.parse().ok()?))

@@ -1,4 +1,4 @@
-//! Masks: parts of the picture that nobody may see, as polygons.
+//! Masks: parts of the picture that must not be seen, as polygons.
 //!
 //! These are plain values, read from the configuration's `[[mask]]` tables; `camera::masked` applies them. Corners are
 //! fractions of the picture that is clustered, after crop, rotation and flip. Nothing here has side effects.

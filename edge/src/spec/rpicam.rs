@@ -1,4 +1,4 @@
-//! Options: what `rpicam-vid` is told, from a source's description and what is asked of every camera.
+//! The command line of `rpicam-vid`, from a source's description and what is asked of every camera.
 //!
 //! Inputs are options behind a `?` in the description, the configuration's size, rate and locks, and the machine's model; results
 //! are arguments of the program, and the length of a row in its pictures. Nothing is read here: the model is an argument.
@@ -14,7 +14,7 @@ pub const MODEL_PATH: &str = "/proc/device-tree/model";
 const ALIGN_PISP_BYTES: usize = 128;
 /// The same on every earlier one, whose image processor aligns planes to 32.
 const ALIGN_VC4_BYTES: usize = 64;
-/// Most that a row can be said to be aligned to.
+/// Largest alignment of a row.
 const ALIGN_BYTES_MAX: usize = 4096;
 /// Cameras that a machine can have.
 const CAMERAS_MAX: u32 = 16;

@@ -13,9 +13,9 @@ use std::path::PathBuf;
 
 /// The forms that a source may have, for messages.
 pub const FORMS: &str = "v4l2:CAMERA, rpicam:, file:PATH, file:-, y4m:PATH, y4m:- or synthetic:WIDTHxHEIGHT@FPS";
-/// Frames a second of a synthetic source that does not say its rate.
+/// Frames a second of a synthetic source without a rate of its own.
 const SYNTHETIC_FPS: f64 = 30.0;
-/// What separates a clip's path from the rate that the clip itself does not say.
+/// What separates a clip's path from its rate, for clips whose file has none.
 const FPS_OPTION: &[u8] = b"?fps=";
 
 /// Where frames come from.
@@ -39,7 +39,7 @@ pub enum SourceSpec {
     File {
         /// The file; `-` is standard input.
         path: PathBuf,
-        /// Frames a second, for a clip that does not say its rate.
+        /// Frames a second, for a clip whose file has no rate.
         fps: Option<f64>,
     },
     /// A Y4M file.
@@ -184,15 +184,15 @@ impl fmt::Display for SourceSpec {
 
 /// The form is unknown; what may be meant is named.
 fn unknown(text: &OsStr) -> SpecError {
-    let said = text.to_string_lossy();
-    let hint = if said.starts_with("/dev/video") {
-        format!("; did you mean v4l2:{said}?")
-    } else if said.contains(['.', '/']) && !said.contains(':') {
-        format!("; did you mean file:{said}?")
+    let text = text.to_string_lossy();
+    let hint = if text.starts_with("/dev/video") {
+        format!("; did you mean v4l2:{text}?")
+    } else if text.contains(['.', '/']) && !text.contains(':') {
+        format!("; did you mean file:{text}?")
     } else {
         String::new()
     };
-    SpecError::Unknown(said.into_owned(), hint)
+    SpecError::Unknown(text.into_owned(), hint)
 }
 
 fn synthetic(text: &str) -> Result<SourceSpec, String> {

@@ -34,7 +34,7 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// Recovers what is in `dir`; `progress` hears how many segments of how many are read.
+    /// Recovers what is in `dir`; `progress` gets the number of segments read and that of all.
     pub fn open(
         dir: &Path,
         prefix: &'static str,

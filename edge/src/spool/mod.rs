@@ -14,7 +14,7 @@
 //! | `loss-NNNNNNNNNNNNNNNN.log` | the same for loss records (`firmware::wire::Loss`); never evicted; [`Limits::loss_bytes_max`] of `bytes_max` are kept for them |
 //!
 //! Each open is a stream of its own (the boot) for data, and boot + 1 for loss records, so a segment's records follow one
-//! another without a gap. *Accepted* means appended and synced: [`Spool::sync`] says up to where.
+//! another without a gap. *Accepted* means appended and synced: [`Spool::sync`] returns up to where.
 //!
 //! A full spool is made room in by [`Spool::evict`]: loss records for what the oldest segment still holds are appended
 //! and synced, then the segment is deleted. After a crash in between both are there and both are sent: stored wins.
@@ -205,7 +205,7 @@ pub struct Evicted {
     pub losses: u64,
 }
 
-/// Hears how many segments of how many have been read.
+/// Gets the number of segments read and that of all.
 pub type Progress<'a> = dyn FnMut(usize, usize) + 'a;
 
 /// The spool, open.
@@ -368,7 +368,7 @@ impl Spool {
     }
 
     /// Deletes from the front the segments that the journal has all of: those below `floor` of their stream, or of a
-    /// stream that nobody knows. The last segment of a stream stays as long as the stream `is_open` (it still has to be
+    /// stream that is not known. The last segment of a stream stays as long as the stream `is_open` (it still has to be
     /// spoken of).
     ///
     /// # Errors

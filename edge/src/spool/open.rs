@@ -63,8 +63,8 @@ impl Spool {
         }
         let boot = boot & !1;
         // Only for who asks; a disk that is too full for it is no reason to stay away.
-        let said = lock.set_len(0).and_then(|()| (&lock).write_all(format!("{:016x}\n", boot).as_bytes()));
-        if let Err(error) = said {
+        let written = lock.set_len(0).and_then(|()| (&lock).write_all(format!("{:016x}\n", boot).as_bytes()));
+        if let Err(error) = written {
             log::debug!("{}: {error}", lock_path.display());
         }
         if let Some(name) = name {
@@ -88,13 +88,13 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Streams of loss records first, for they are few; then those of which only they tell; then data.
+    /// Streams of loss records first, for they are few; then those that only these records mention; then data.
     fn find_older(&mut self) -> Result<(), SpoolError> {
         for s in &self.losses.segments {
             find_in(&mut self.older, &self.state, s.stream, s.first, s.end());
         }
         let older = self.older.clone();
-        // Only what is there is asked for: how far a damaged state says that a stream goes is no guide.
+        // Only what is there is asked for: the end of a stream in a damaged state is not to be trusted.
         let held: Vec<_> = self.losses.segments.iter().map(|s| (s.stream, s.first, s.end())).collect();
         for (stream, first, end) in held {
             let floor = older.iter().find(|o| o.stream == stream).map_or(end, |o| o.floor);
@@ -130,7 +130,7 @@ impl Spool {
     }
 }
 
-/// Adds what a segment, or a loss record, tells of a stream.
+/// Adds what a segment, or a loss record, has about a stream.
 fn find_in(older: &mut Vec<Older>, state: &State, stream: u64, first: u64, end: u64) {
     // Stream 0: a damaged head. End 0: a run that accepted nothing.
     if stream == 0 || end == 0 {

@@ -97,7 +97,7 @@ pub(super) fn settle(dir: &Path, name: &Name) -> Result<(), SpoolError> {
 
 fn move_out(dir: &Path, owner: &Name, name: &Name) -> Result<(), SpoolError> {
     if segments(dir)?.is_empty() {
-        // Nothing of it is left; what the state says is of no use to another.
+        // Nothing of it is left; the state is of no use to another.
         return remove_if_there(&dir.join("state"));
     }
     if former(dir).iter().filter(|n| *n != name && *n != owner).count() >= FORMER_MAX {

@@ -196,7 +196,7 @@ pub(super) fn scan(path: &Path, number: u64) -> io::Result<Found> {
     let bytes = std::fs::read(path)?;
     let mut segment =
         Segment { number, stream: 0, first: 0, bytes: HEAD_BYTES as u64, offsets: Vec::new(), file: None };
-    // A damaged head is no loss as long as the first record is whole: its envelope says the same.
+    // A damaged head is no loss as long as the first record is whole: its envelope has the same fields.
     let first_record = || {
         let (envelope, _, _) = Envelope::open_first(bytes.get(HEAD_BYTES..)?).ok()?;
         Some((envelope.stream, envelope.seq))

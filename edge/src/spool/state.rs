@@ -1,6 +1,6 @@
 //! State: what must outlive a restart besides the records: the journal's id, and how far each stream is settled.
 //!
-//! It is one small file, replaced by renaming. An unreadable one counts as none, and the log says so: records are then sent
+//! It is one small file, replaced by renaming. An unreadable one counts as none, with a warning in the log: records are then sent
 //! again.
 
 use firmware::limits::{JOURNAL_ID_BYTES_MAX, SEQ_MAX};
