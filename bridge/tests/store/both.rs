@@ -8,12 +8,12 @@ use super::{batch, busy, frames, line, rows};
 use firmware::custody::{Envelope, Kind};
 use firmware::wire::{CensusHead, EventChange, NamedShare, RegionShare, Report};
 use hueflow_bridge::metrics::http::live::Live;
-use hueflow_bridge::metrics::store::ledger::lines;
+use hueflow_bridge::metrics::store::ledger::{Line, lines};
 use hueflow_bridge::metrics::store::{Store, StoreEvent, open_reader};
 use hueflow_bridge::relay::verdict::seal;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 on_both!(
     the_same_batch_twice_is_stored_once_and_counted_as_duplicates,
@@ -30,7 +30,44 @@ on_both!(
     an_old_boot_s_backlog_stays_behind_what_is_newer,
     an_older_status_never_replaces_a_newer_one,
     whatever_is_read_again_every_record_is_one_row,
+    a_boot_starts_with_its_first_record_or_window,
 );
+
+fn a_boot_starts_with_its_first_record_or_window(g: &Ground) {
+    let mut store = g.open();
+    begin(&mut store, "j");
+    let at = |stream, seq, captured_at_us| {
+        let envelope = Envelope { captured_at_us, ..envelope(Kind::Report, stream, seq) };
+        ("metrics", seal(&envelope, &report(seq), &[]).unwrap())
+    };
+    // Boot 8 out of order, boot 10 with a clock that was not set, boot 12 with a window alone.
+    let deliveries = [
+        at(8, 1, 1_700_000_002_000_000),
+        at(8, 0, 1_700_000_001_000_000),
+        at(10, 0, 7_000_000),
+        ("window", window(12, 1, None, &[(12, 0, 0, 9), (8, 0, 0, 2)])),
+    ];
+    let relay_ms = 1_700_000_010_000;
+    let heard = |offset: i64, deliveries: &[(&str, Vec<u8>)]| {
+        let mut batch = batch(offset, deliveries);
+        batch.records.iter_mut().for_each(|r| r.entry.time_ms = relay_ms);
+        batch
+    };
+    store.apply(&heard(1, &deliveries)).unwrap();
+    let starts = |lines: Vec<Line>| lines.into_iter().map(|l| (l.boot, l.started_at_ms)).collect::<BTreeMap<_, _>>();
+    let of = |first: u64| {
+        let all = [("8", first), ("10", relay_ms as u64), ("12", relay_ms as u64)];
+        BTreeMap::from(all.map(|(boot, ms)| (boot.to_owned(), Some(ms))))
+    };
+    let want = of(1_700_000_001_000);
+    assert_eq!(starts(store.ledger().unwrap()), want);
+    drop(store);
+    let mut store = g.open();
+    begin(&mut store, "j");
+    // A record that comes late is of an earlier time.
+    store.apply(&heard(10, &[at(8, 2, 1_700_000_000_500_000)])).unwrap();
+    assert_eq!(starts(lines(&g.reader().accounts().unwrap())), of(1_700_000_000_500));
+}
 
 fn events_are_one_row_each_and_the_last_of_each_name_is_found(g: &Ground) {
     let mut store = g.open();

@@ -42,6 +42,8 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How long a member of a group may be silent before its partitions go to others: what Kafka allows at least by default, since
 /// a takeover waits for it.
 const SESSION: Duration = Duration::from_secs(6);
+/// How often a member of a group is heard, and hears that others are gone: the group waits for the last of its members to hear it.
+const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// The journal in Kafka.
 pub struct KafkaJournal {
@@ -108,7 +110,7 @@ impl KafkaJournal {
             // Spread one by one: a topic's partitions would otherwise all begin with the same member.
             .set("partition.assignment.strategy", "roundrobin")
             .set("session.timeout.ms", SESSION.as_millis().to_string())
-            .set("heartbeat.interval.ms", (SESSION.as_millis() / 4).to_string())
+            .set("heartbeat.interval.ms", HEARTBEAT.as_millis().to_string())
             // Topics that are made later are noticed so soon.
             .set("topic.metadata.refresh.interval.ms", "5000")
             .create_with_context(Watch::new(self.last_fault.clone()))

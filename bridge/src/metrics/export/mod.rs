@@ -5,6 +5,7 @@
 //! order of its boots and sequence numbers. Each page is consistent; what a running instance stores or deletes between two
 //! pages may or may not be in the result.
 
+mod fields;
 pub mod parquet;
 pub mod row;
 mod spread;
@@ -15,8 +16,7 @@ use super::store::StoreError;
 use super::store::ledger;
 use super::store::reader::{Known, Page, REPORTS_MAX, Reader, Unit};
 use super::store::rollup::{HOUR_US, MINUTE_US};
-use row::Value::{Null, Real, Text, Time};
-use row::{RowWriter, int, or_null};
+use row::RowWriter;
 use spread::{Names, spread};
 use std::io;
 use std::ops::Range;
@@ -105,13 +105,7 @@ fn events(reader: &dyn Reader, device: &str, which: &Selection, out: &mut dyn Ro
         loop {
             let rows = reader.event_page(device, stream, &page)?;
             for change in &rows {
-                let e = &change.event;
-                let (seq, frame, at) = (int(e.seq), int(e.frame), Time(change.captured_at_us));
-                let value = or_null(e.value, row::Value::Real);
-                let pattern = e.pattern.as_deref().map_or(Null, Text);
-                let rate_hz = e.rate_hz.map_or(Null, Real);
-                let (event, does) = (Text(&e.event), Text(&e.change));
-                out.write(&[Text(&e.device), Text(&e.stream), seq, frame, at, event, does, value, pattern, rate_hz])?;
+                fields::event(&change.event, change.captured_at_us, out)?;
             }
             match rows.last() {
                 Some(last) if rows.len() >= PAGE_ROWS as usize => page.from_seq = last.event.seq.saturating_add(1),
@@ -135,22 +129,7 @@ fn sums(
     loop {
         let rows = reader.roll_ups(device, unit, from, to)?;
         for (at, s) in &rows {
-            out.write(&[
-                Text(device),
-                Time(at.saturating_mul(unit_us)),
-                int(s.reports),
-                int(s.clusters_sum),
-                int(s.clusters_min),
-                int(s.clusters_max),
-                row::Value::Real(s.rms_sum),
-                row::Value::Real(s.rms_max),
-                int(s.missed_sum),
-                int(s.beyond_px_sum),
-                int(s.micros_sum),
-                int(s.micros_max),
-                row::Value::Real(s.silhouette_sum),
-                int(s.silhouettes),
-            ])?;
+            fields::sums(device, at.saturating_mul(unit_us), s, out)?;
         }
         match rows.last() {
             Some((last, _)) if rows.len() >= REPORTS_MAX as usize => from = last.saturating_add(1),
@@ -162,11 +141,7 @@ fn sums(
 /// The ledger is computed from the accounts, which fit into memory: a running instance keeps all of them there.
 fn boots(reader: &dyn Reader, which: &Selection, out: &mut dyn RowWriter) -> Result<(), ExportError> {
     for l in ledger::lines(&reader.accounts()?).iter().filter(|l| which.has(&l.device)) {
-        let counts = [l.produced, l.stored, l.dead, l.duplicates, l.declared_lost, l.missing];
-        let [produced, stored, dead, duplicates, lost, missing] = counts.map(int);
-        let (seen, dropped) = (int(l.frames_seen), int(l.frames_dropped));
-        let words = (Text(&l.device), Text(&l.boot));
-        out.write(&[words.0, words.1, produced, stored, dead, duplicates, lost, missing, seen, dropped])?;
+        fields::boot(l, out)?;
     }
     Ok(())
 }
@@ -176,8 +151,7 @@ fn losses(reader: &dyn Reader, which: &Selection, out: &mut dyn RowWriter) -> Re
     loop {
         let rows = reader.loss_page(after.as_ref(), PAGE_ROWS)?;
         for l in rows.iter().filter(|l| which.has(&l.device)) {
-            let (from, to) = (int(l.loss.from), int(l.loss.to));
-            out.write(&[Text(&l.device), Text(&l.loss.stream), from, to, Text(&l.loss.reason)])?;
+            fields::loss(l, out)?;
         }
         if rows.len() < PAGE_ROWS as usize {
             return Ok(());
@@ -196,20 +170,7 @@ fn dead(reader: &dyn Reader, which: &Selection, out: &mut dyn RowWriter) -> Resu
                 continue;
             }
             let stream = d.stream.map(|s| s.to_string());
-            out.write(&[
-                Text(journal),
-                Text(&d.place),
-                int(d.partition),
-                int(d.offset),
-                Text(&d.device),
-                or_null(stream.as_deref(), Text),
-                or_null(d.seq, int),
-                Text(&d.topic),
-                Text(&d.reason),
-                or_null(d.bytes, int),
-                or_null(d.sha256.as_deref(), Text),
-                Time(at_us),
-            ])?;
+            fields::dead_letter(journal, d, stream.as_deref(), at_us, out)?;
         }
         if rows.len() < PAGE_ROWS as usize {
             return Ok(());

@@ -3,8 +3,9 @@
 //! Reports have indices of regions and colours. Their names come from what the device last said of itself: a name that was
 //! changed since is the new one, and an index without a name has none.
 
-use super::row::Value::{Bool, Null, Real, Text, Time};
-use super::row::{RowWriter, Value, int, or_null};
+use super::fields::{self, Cluster, Named, Region};
+use super::row::Value::Text;
+use super::row::{RowWriter, Value, or_null};
 use super::table::Table;
 use crate::json::ReportJson;
 use crate::metrics::store::reader::Known;
@@ -45,109 +46,51 @@ pub(super) fn spread(
     names: &Names,
     out: &mut dyn RowWriter,
 ) -> io::Result<()> {
-    let key = [Text(&r.device), Text(&r.stream), int(r.seq), int(r.frame), Time(captured_at_us)];
     match table {
-        Table::Palette => clusters(&key, r, out),
-        Table::Regions => regions(&key, r, names, out),
-        Table::Named => named_colours(&key, r, names, out),
-        _ => report(key, r, out),
+        Table::Palette => clusters(captured_at_us, r, out),
+        Table::Regions => regions(captured_at_us, r, names, out),
+        Table::Named => named_colours(captured_at_us, r, names, out),
+        _ => fields::report(r, captured_at_us, out),
     }
 }
 
-fn report([device, stream, seq, frame, at]: [Value<'_>; 5], r: &ReportJson, out: &mut dyn RowWriter) -> io::Result<()> {
-    out.write(&[
-        device,
-        stream,
-        seq,
-        frame,
-        at,
-        int(r.dropped),
-        int(r.width),
-        int(r.height),
-        int(r.pixels),
-        r.space.as_deref().map_or(Null, Text),
-        Real(r.lambda),
-        int(r.coreset_size),
-        Text(&r.method),
-        Text(&r.refine),
-        int(r.w_open),
-        Text(&r.seed),
-        Bool(r.warm),
-        int(r.coreset_points),
-        or_null(r.scatter, Real),
-        int(r.iterations),
-        Bool(r.converged),
-        int(r.sweeps),
-        Bool(r.saturated),
-        or_null(r.beyond_px, int),
-        or_null(r.missed, int),
-        int(r.clusters),
-        Real(r.sse),
-        Real(r.rms),
-        Real(r.max_distance),
-        or_null(r.silhouette_estimate, Real),
-        or_null(r.de00_mean, Real),
-        or_null(r.reference_de00, Real),
-        int(r.micros.coreset),
-        int(r.micros.cluster),
-        int(r.micros.label),
-        int(r.micros.total),
-        int(r.regions.region.len() as u64),
-    ])
-}
-
-fn clusters(key: &[Value<'_>; 5], r: &ReportJson, out: &mut dyn RowWriter) -> io::Result<()> {
+fn clusters(at_us: u64, r: &ReportJson, out: &mut dyn RowWriter) -> io::Result<()> {
     let p = &r.palette;
-    for (label, ((id, rgb_q6), pixels)) in (0i64..).zip(p.id.iter().zip(&p.rgb_q6).zip(&p.pixels)) {
-        let [red, green, blue] = rgb_q6.map(|level| Real(f64::from(level) / Q6));
-        let [device, stream, seq, frame, at] = *key;
-        out.write(&[device, stream, seq, frame, at, int(label), int(*id), red, green, blue, int(*pixels)])?;
+    for (label, ((&id, rgb_q6), &pixels)) in p.id.iter().zip(&p.rgb_q6).zip(&p.pixels).enumerate() {
+        let rgb = rgb_q6.map(|level| f64::from(level) / Q6);
+        fields::cluster(r, at_us, &Cluster { label, id, rgb, pixels }, out)?;
     }
     Ok(())
 }
 
-fn regions(key: &[Value<'_>; 5], r: &ReportJson, names: &Names, out: &mut dyn RowWriter) -> io::Result<()> {
-    for (&region, &pixels) in r.regions.region.iter().zip(&r.regions.pixels) {
-        let [device, stream, seq, frame, at] = *key;
-        let name = named(&names.regions, region);
-        out.write(&[device, stream, seq, frame, at, int(region), name, int(pixels)])?;
-    }
-    Ok(())
+/// The regions of a report, with their names.
+fn regions_of<'a>(r: &'a ReportJson, names: &'a Names) -> impl Iterator<Item = Region<'a>> {
+    let all = r.regions.region.iter().zip(&r.regions.pixels);
+    all.map(|(&region, &pixels)| Region { region, name: named(&names.regions, region), pixels })
+}
+
+fn regions(at_us: u64, r: &ReportJson, names: &Names, out: &mut dyn RowWriter) -> io::Result<()> {
+    regions_of(r, names).try_for_each(|region| fields::region(r, at_us, &region, out))
 }
 
 /// A report leaves out colours that a region has not. Those that have a name are rows of 0 pixels, or a mean over frames would
 /// be too high.
-fn named_colours(key: &[Value<'_>; 5], r: &ReportJson, names: &Names, out: &mut dyn RowWriter) -> io::Result<()> {
+fn named_colours(at_us: u64, r: &ReportJson, names: &Names, out: &mut dyn RowWriter) -> io::Result<()> {
     let all = &r.named;
-    for (&region, &region_pixels) in r.regions.region.iter().zip(&r.regions.pixels) {
+    for region in regions_of(r, names) {
         let counted = all.region.iter().zip(&all.colour).zip(all.pixels.iter().zip(&all.de00_q6));
-        let mut counted: Vec<_> =
-            counted.filter(|((of, _), _)| **of == region).map(|((_, c), (px, de))| (*c, *px, Some(*de))).collect();
+        let mut counted: Vec<_> = counted
+            .filter(|((of, _), _)| **of == region.region)
+            .map(|((_, c), (px, de))| (*c, *px, Some(*de)))
+            .collect();
         // A device may say more names than there are indices, and leave some empty.
         let absent = (0..=u8::MAX).zip(&names.colours).filter(|(_, name)| !name.is_empty()).map(|(colour, _)| colour);
         let absent: Vec<_> = absent.filter(|c| !counted.iter().any(|(counted, ..)| counted == c)).collect();
         counted.extend(absent.into_iter().map(|colour| (colour, 0, None)));
         counted.sort_unstable_by_key(|(colour, ..)| *colour);
         for (colour, pixels, de00_q6) in counted {
-            let [device, stream, seq, frame, at] = *key;
-            let (region_name, colour_name) = (named(&names.regions, region), named(&names.colours, colour));
-            let delta_e = de00_q6.map_or(Null, |de| Real(f64::from(de) / Q6));
-            let (pixels, region_pixels) = (int(pixels), int(region_pixels));
-            let which = (int(region), int(colour));
-            out.write(&[
-                device,
-                stream,
-                seq,
-                frame,
-                at,
-                which.0,
-                region_name,
-                which.1,
-                colour_name,
-                pixels,
-                region_pixels,
-                delta_e,
-            ])?;
+            let (name, delta_e) = (named(&names.colours, colour), de00_q6.map(|de| f64::from(de) / Q6));
+            fields::named(r, at_us, &Named { region: &region, colour, name, pixels, delta_e }, out)?;
         }
     }
     Ok(())

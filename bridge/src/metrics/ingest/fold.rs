@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 /// Highest sequence number that a store can hold, since its integers are signed. Higher ones are not Hueflow's.
 const SEQ_MAX: u64 = i64::MAX as u64;
 
+/// No edge is older than this (2020): a clock that says less was not set yet.
+const CLOCK_SET_US: u64 = 1_577_836_800_000_000;
+
 /// What a store has to change for one batch, in one transaction.
 #[derive(Debug, Default, PartialEq)]
 pub struct Changes {
@@ -194,6 +197,17 @@ struct Fold<'a> {
     changes: Changes,
 }
 
+/// The journal's time of an entry, in microseconds since the Unix epoch.
+fn journal_us(e: &Entry) -> u64 {
+    e.time_ms.unsigned_abs().saturating_mul(1000)
+}
+
+/// When a record was made: when it was captured, unless the device's clock was not set then.
+fn made_at_us(e: &Entry) -> u64 {
+    let captured_at_us = e.header("captured-at").and_then(clock::parse_rfc3339).filter(|us| *us >= CLOCK_SET_US);
+    captured_at_us.unwrap_or(u64::MAX).min(journal_us(e))
+}
+
 impl Fold<'_> {
     fn record(&mut self, record: &Record) {
         let e = &record.entry;
@@ -237,7 +251,10 @@ impl Fold<'_> {
             Topic::Event => self.event(e, stream, seq),
         };
         if is_readable {
-            self.account(&e.key, stream).stored.insert(seq);
+            let at_us = made_at_us(e);
+            let account = self.account(&e.key, stream);
+            account.stored.insert(seq);
+            account.note_time(at_us);
         } else {
             self.dead(record, "store");
         }
@@ -328,6 +345,9 @@ impl Fold<'_> {
             account.next = account.next.max(s.next);
             account.order = order.unwrap_or(account.order);
             account.is_named |= is_of_boot;
+            if is_of_boot {
+                account.note_time(journal_us(e));
+            }
         }
         self.changes.rows.push(Change::Window {
             device: e.key.clone(),

@@ -1,6 +1,6 @@
 //! History: a device's numbers over a range of time, thinned to what a chart can show.
 //!
-//! A short range comes from the reports themselves, which the database sums in equal steps of time, each with mean, least and
+//! A short range comes from the reports themselves, which the store sums in equal steps of time, each with mean, least and
 //! greatest; a long one, or one whose reports are deleted, comes from the roll-ups by minute or hour. There is no index by time: within a
 //! stream the capture times rise with the sequence numbers, so the range's ends are found by bisection.
 

@@ -3,6 +3,7 @@
 //! Inputs are accounts, one for each stream: what windows named, and what was stored, dead and declared lost. Results are lines
 //! in which produced = stored + dead + declared lost + missing. Every number is a count of sequence numbers, not an estimate.
 
+use crate::clock;
 use crate::intervals::Intervals;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -24,12 +25,22 @@ pub struct Account {
     pub frames_seen: u64,
     /// The most dropped frames that its reports named.
     pub frames_dropped: u64,
+    /// The earliest time of its records and of its boot's windows, in microseconds since the Unix epoch. 0 if the store counted the
+    /// stream before it kept this time; none before there is anything.
+    pub started_at_us: Option<u64>,
     /// In the store.
     pub stored: Intervals,
     /// In the dead letters.
     pub dead: Intervals,
     /// Declared lost by the edge.
     pub lost: Intervals,
+}
+
+impl Account {
+    /// Notes the time of something of the stream's boot. The earliest stays.
+    pub fn note_time(&mut self, at_us: u64) {
+        self.started_at_us = Some(self.started_at_us.map_or(at_us, |started| started.min(at_us)));
+    }
 }
 
 /// One boot of a device.
@@ -55,6 +66,8 @@ pub struct Line {
     pub frames_seen: u64,
     /// Frames dropped before acceptance.
     pub frames_dropped: u64,
+    /// When the boot's first record or window was made, in milliseconds since the Unix epoch, if that is known.
+    pub started_at_ms: Option<u64>,
 }
 
 impl Line {
@@ -78,6 +91,8 @@ impl Line {
         }
         self.frames_seen = self.frames_seen.max(a.frames_seen);
         self.frames_dropped = self.frames_dropped.max(a.frames_dropped);
+        let started_at_ms = a.started_at_us.map(|us| us / 1000);
+        self.started_at_ms = self.started_at_ms.into_iter().chain(started_at_ms).min();
     }
 }
 
@@ -96,7 +111,11 @@ impl std::fmt::Display for Line {
             self.duplicates,
             self.frames_seen,
             self.frames_dropped
-        )
+        )?;
+        match self.started_at_ms {
+            Some(ms) => write!(f, "; started {}", clock::rfc3339(ms.saturating_mul(1000))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -120,6 +139,7 @@ pub fn lines(accounts: &Accounts) -> Vec<Line> {
                 missing: 0,
                 frames_seen: 0,
                 frames_dropped: 0,
+                started_at_ms: None,
             };
             (account.order, line)
         });
@@ -128,7 +148,9 @@ pub fn lines(accounts: &Accounts) -> Vec<Line> {
     }
     let mut all: Vec<(i64, Line)> = boots.into_values().collect();
     all.sort_by(|(a, x), (b, y)| x.device.cmp(&y.device).then(a.cmp(b)));
-    all.into_iter().map(|(_, line)| line).collect()
+    // The time of a stream that the store counted before it kept times is not known.
+    let known = |line: Line| Line { started_at_ms: line.started_at_ms.filter(|ms| *ms > 0), ..line };
+    all.into_iter().map(|(_, line)| known(line)).collect()
 }
 
 #[cfg(test)]
@@ -178,6 +200,25 @@ mod tests {
         let a = Account { since: 10, next: 12, stored: set(&[(5, 20)]), ..Account::default() };
         let l = &lines(&Accounts::from([(("pi".to_owned(), 8), a)]))[0];
         assert_eq!((l.produced, l.stored, l.missing), (10, 10, 0));
+    }
+
+    #[test]
+    fn a_boot_starts_with_its_first_record_and_one_that_was_counted_before_has_no_time() {
+        let at = |us: &[u64]| {
+            let mut account = Account { next: 1, ..Account::default() };
+            us.iter().for_each(|us| account.note_time(*us));
+            account
+        };
+        let of = |data: Account, losses: Account| {
+            let accounts = Accounts::from([(("pi".to_owned(), 8), data), (("pi".to_owned(), 9), losses)]);
+            lines(&accounts).remove(0)
+        };
+        let line = of(at(&[1_795_762_800_500_000, 1_795_762_800_000_000]), at(&[1_795_762_801_000_000]));
+        assert_eq!(line.started_at_ms, Some(1_795_762_800_000));
+        assert!(line.to_string().ends_with("dropped 0; started 2026-11-27T07:00:00.000000Z"), "{line}");
+        assert_eq!(of(at(&[]), at(&[7_000])).started_at_ms, Some(7));
+        let unknown = of(at(&[0, 5_000]), at(&[7_000]));
+        assert_eq!((unknown.started_at_ms, unknown.to_string().contains("started")), (None, false));
     }
 
     #[test]

@@ -43,22 +43,51 @@ pub struct RollUp {
     pub silhouettes: u64,
 }
 
+/// What a roll-up counts of a report.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Numbers {
+    /// Clusters.
+    pub clusters: u32,
+    /// Root of the mean squared distance, in 8-bit levels.
+    pub rms: f64,
+    /// Colours that the palette misses, if the edge counted them.
+    pub missed: Option<u32>,
+    /// Pixels beyond lambda, if the edge counted them.
+    pub beyond_px: Option<u32>,
+    /// The frame's processing time, in microseconds.
+    pub micros_total: u32,
+    /// The estimate, if there is one.
+    pub silhouette_estimate: Option<f64>,
+}
+
 impl RollUp {
     /// Adds a report.
     pub fn add(&mut self, r: &ReportJson) {
-        self.clusters_min = if self.reports == 0 { r.clusters } else { self.clusters_min.min(r.clusters) };
-        self.clusters_max = self.clusters_max.max(r.clusters);
+        self.add_numbers(&Numbers {
+            clusters: r.clusters,
+            rms: r.rms,
+            missed: r.missed,
+            beyond_px: r.beyond_px,
+            micros_total: r.micros.total,
+            silhouette_estimate: r.silhouette_estimate,
+        });
+    }
+
+    /// Adds a report by its numbers.
+    pub fn add_numbers(&mut self, n: &Numbers) {
+        self.clusters_min = if self.reports == 0 { n.clusters } else { self.clusters_min.min(n.clusters) };
+        self.clusters_max = self.clusters_max.max(n.clusters);
         self.reports += 1;
-        self.clusters_sum += u64::from(r.clusters);
+        self.clusters_sum += u64::from(n.clusters);
         // Anybody may write to a topic: what cannot be an RMS must not make the sums infinite, which no store takes.
-        let rms = if (0.0..=RMS_MAX).contains(&r.rms) { r.rms } else { 0.0 };
+        let rms = if (0.0..=RMS_MAX).contains(&n.rms) { n.rms } else { 0.0 };
         self.rms_sum += rms;
         self.rms_max = self.rms_max.max(rms);
-        self.missed_sum += u64::from(r.missed.unwrap_or(0));
-        self.beyond_px_sum += u64::from(r.beyond_px.unwrap_or(0));
-        self.micros_sum += u64::from(r.micros.total);
-        self.micros_max = self.micros_max.max(r.micros.total);
-        if let Some(silhouette) = r.silhouette_estimate.filter(|s| (-1.0..=1.0).contains(s)) {
+        self.missed_sum += u64::from(n.missed.unwrap_or(0));
+        self.beyond_px_sum += u64::from(n.beyond_px.unwrap_or(0));
+        self.micros_sum += u64::from(n.micros_total);
+        self.micros_max = self.micros_max.max(n.micros_total);
+        if let Some(silhouette) = n.silhouette_estimate.filter(|s| (-1.0..=1.0).contains(s)) {
             self.silhouette_sum += silhouette;
             self.silhouettes += 1;
         }

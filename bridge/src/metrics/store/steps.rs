@@ -1,9 +1,9 @@
-//! Steps of a history: sums over the reports of equal steps of time, as both databases compute them.
+//! Steps of a history: sums over the reports of equal steps of time.
 //!
-//! The database sums, so that a step is one row that leaves it, however many reports it has. [`sums_sql`] is the query of both.
-//! Values that cannot be are left out as in roll-ups, since a sum that overflows is an error in PostgreSQL.
+//! PostgreSQL computes them itself, so that a step is one row that leaves it. SQLite, which would sort the rows for that, gives its
+//! rows one by one to [`StepSums::add_report`]. Values that cannot be are left out as in roll-ups.
 
-use super::rollup::{RMS_MAX, RollUp};
+use super::rollup::{Numbers, RollUp};
 
 /// Equal steps of time within a range, in microseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,13 @@ pub struct Steps {
     pub step_us: u64,
 }
 
+impl Steps {
+    /// The number of the step that has a time, if it is in the range.
+    pub fn step_of(&self, at_us: u64) -> Option<u64> {
+        (self.from_us..self.to_us).contains(&at_us).then(|| (at_us - self.from_us) / self.step_us.max(1))
+    }
+}
+
 /// Sums over the reports of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct StepSums {
@@ -26,6 +33,14 @@ pub struct StepSums {
 }
 
 impl StepSums {
+    /// Adds a report: its numbers, and the times of its stages.
+    pub fn add_report(&mut self, numbers: &Numbers, stages_us: [u64; 3]) {
+        self.sums.add_numbers(numbers);
+        for (sum, us) in self.stages_us.iter_mut().zip(stages_us) {
+            *sum = sum.saturating_add(us);
+        }
+    }
+
     /// Adds the reports of another part of the step.
     pub fn add(&mut self, other: &StepSums) {
         self.sums.add_all(&other.sums);
@@ -33,28 +48,4 @@ impl StepSums {
             *sum = sum.saturating_add(more);
         }
     }
-}
-
-/// The query of a range's sums by step: the step's number, the columns of a roll-up, and the times of the three stages.
-/// Parameters, each behind `mark`: 1 stream, 2 first and 3 last sequence number, 4 `from_us`, 5 `to_us`, 6 `step_us`.
-pub(super) fn sums_sql(mark: char) -> String {
-    // PostgreSQL keeps 32 bits in a signed number.
-    let bits = |column: &str| format!("(CAST({column} AS BIGINT) & 4294967295)");
-    let sum = |column: &str| format!("CAST(coalesce(sum({}), 0) AS BIGINT)", bits(column));
-    let [clusters, micros] = ["clusters", "micros_total"].map(bits);
-    let rms = format!("CASE WHEN rms BETWEEN 0 AND {RMS_MAX} THEN rms ELSE 0 END");
-    let silhouette = "CASE WHEN silhouette_estimate BETWEEN -1 AND 1 THEN silhouette_estimate END";
-    format!(
-        "SELECT (captured_at_us - {mark}4) / {mark}6 AS step, count(*), {}, min({clusters}), max({clusters}), sum({rms}), \
-         max({rms}), {}, {}, {}, max({micros}), coalesce(sum({silhouette}), 0.0), count({silhouette}), {}, {}, {} \
-         FROM report_rows WHERE sid = {mark}1 AND seq BETWEEN {mark}2 AND {mark}3 AND captured_at_us >= {mark}4 \
-         AND captured_at_us < {mark}5 GROUP BY step ORDER BY step",
-        sum("clusters"),
-        sum("missed"),
-        sum("beyond_px"),
-        sum("micros_total"),
-        sum("micros_coreset"),
-        sum("micros_cluster"),
-        sum("micros_label"),
-    )
 }

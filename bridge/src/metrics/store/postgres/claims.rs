@@ -37,9 +37,9 @@ fn claim(r: &Row) -> Claim {
     Claim { cid: r.get(0), epoch: r.get(1), next: r.get(2), mark: r.get(3), stamp: r.get(4) }
 }
 
-/// How long another instance's transaction is waited for: a batch takes 0.2 s. An instance that holds a claim for longer is stopped
+/// How long another instance's transaction is waited for: a batch takes 0.2 s, and a take-over waits for this. An instance that holds a claim for longer is stopped
 /// or cut off, and the group has assigned the partition to another one.
-const HELD_UP: &str = "SET LOCAL lock_timeout = '2s'";
+const HELD_UP: &str = "SET LOCAL lock_timeout = '1s'";
 
 /// Claims partitions of `journal`.
 ///
@@ -132,7 +132,7 @@ pub(super) fn load(t: &mut Transaction<'_>, scope: &Scope, cid: i32) -> Result<A
 }
 
 fn own_accounts(t: &mut Transaction<'_>, cid: i32) -> Result<Accounts, StoreError> {
-    let sql = "SELECT s.device, s.stream, s.ord, s.named, a.since, a.next, a.duplicates, a.frames_seen, a.frames_dropped \
+    let sql = "SELECT s.device, s.stream, s.ord, s.named, a.since, a.next, a.duplicates, a.frames_seen, a.frames_dropped, a.started_at_us \
                FROM accounts a JOIN streams s USING (sid) WHERE a.cid = $1";
     let count = |r: &Row, i| r.get::<_, i64>(i).unsigned_abs();
     let account = |r: &Row| Account {
@@ -143,9 +143,14 @@ fn own_accounts(t: &mut Transaction<'_>, cid: i32) -> Result<Accounts, StoreErro
         duplicates: count(r, 6),
         frames_seen: count(r, 7),
         frames_dropped: count(r, 8),
+        started_at_us: time(r, 9),
         ..Account::default()
     };
     Ok(t.query(sql, &[&cid])?.iter().map(|r| (key(r), account(r))).collect())
+}
+
+fn time(r: &Row, i: usize) -> Option<u64> {
+    r.get::<_, Option<i64>>(i).map(i64::unsigned_abs)
 }
 
 fn key(r: &Row) -> (String, u64) {
@@ -164,7 +169,7 @@ fn add_span(account: &mut Account, r: &Row) {
 /// The accounts of all claims, united.
 pub(super) fn load_all(client: &mut impl GenericClient) -> Result<Accounts, StoreError> {
     let sql = "SELECT s.device, s.stream, s.ord, s.named, max(a.since), max(a.next), sum(a.duplicates)::BIGINT, \
-               max(a.frames_seen), max(a.frames_dropped) FROM accounts a JOIN streams s USING (sid) GROUP BY s.sid";
+               max(a.frames_seen), max(a.frames_dropped), min(a.started_at_us) FROM accounts a JOIN streams s USING (sid) GROUP BY s.sid";
     let mut t = client.transaction()?;
     let count = |r: &Row, i| r.get::<_, i64>(i).unsigned_abs();
     let mut all = Accounts::new();
@@ -177,6 +182,7 @@ pub(super) fn load_all(client: &mut impl GenericClient) -> Result<Accounts, Stor
             duplicates: count(&r, 6),
             frames_seen: count(&r, 7),
             frames_dropped: count(&r, 8),
+            started_at_us: time(&r, 9),
             ..Account::default()
         };
         all.insert(key(&r), account);

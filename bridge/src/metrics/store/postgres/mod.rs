@@ -14,6 +14,7 @@ pub mod query;
 mod rows;
 mod schema;
 mod statements;
+mod steps;
 mod tables;
 mod transfer;
 

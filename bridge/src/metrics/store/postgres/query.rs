@@ -6,6 +6,7 @@
 use super::pages::{self, PageValues};
 use super::rows::{SELECT, bits, report, uint};
 use super::statements::Statements;
+use super::steps::sums_sql;
 use super::{claims, connect, events, int, schema};
 use crate::json::{MicrosJson, PaletteJson, ReportJson};
 use crate::metrics::ingest::fold::{DeadLetter, EventChange};
@@ -18,7 +19,7 @@ use crate::metrics::store::reader::{
     StreamRange, Unit,
 };
 use crate::metrics::store::rollup::RollUp;
-use crate::metrics::store::steps::{StepSums, Steps, sums_sql};
+use crate::metrics::store::steps::{StepSums, Steps};
 use crate::metrics::store::url::Database;
 use postgres::types::ToSql;
 use postgres::{Client, Row};
@@ -187,7 +188,7 @@ impl Reader for Query {
         // The query gives every count as a number of 64 bits.
         let count = |r: &Row, i| u32::try_from(uint(r, i)).unwrap_or(u32::MAX);
         let sums = |r: &Row| StepSums { sums: roll_up(r, count), stages_us: [13, 14, 15].map(|i| uint(r, i)) };
-        Ok(self.rows(&sums_sql('$'), &of)?.iter().map(|r| (uint(r, 0), sums(r))).collect())
+        Ok(self.rows(&sums_sql(), &of)?.iter().map(|r| (uint(r, 0), sums(r))).collect())
     }
 
     fn first_palette(&self, range: &StreamRange) -> Result<Option<(u64, PaletteJson)>, StoreError> {

@@ -11,7 +11,7 @@ use crate::metrics::store::StoreError;
 use postgres::{Client, Transaction};
 
 /// Schema changes in their order. What is in a release is never changed, only added to.
-const MIGRATIONS: [&str; 4] = [TABLES, EVENTS, PATTERNS, SPACES];
+const MIGRATIONS: [&str; 5] = [TABLES, EVENTS, PATTERNS, SPACES, STARTS];
 /// The key of the lock that migrations and maintenance take, one for each schema of a database.
 pub(super) const LOCK: &str = "hashtextextended('hueflow ' || current_schema(), 0)";
 
@@ -99,6 +99,9 @@ SELECT s.device, s.stream, r.seq, r.frame, r.stored_at_us, r.captured_at_us,
 FROM report_rows r JOIN streams s ON s.sid = r.sid JOIN settings c ON c.id = r.settings,
   LATERAL (SELECT nullif(r.lists, '')::JSON -> 'colorimetry' AS colorimetry) AS l;
 ";
+
+/// 0 is the time of what was counted before.
+const STARTS: &str = "ALTER TABLE accounts ADD COLUMN started_at_us BIGINT DEFAULT 0;";
 
 /// Brings the database to the present schema.
 ///

@@ -74,14 +74,16 @@ pub(super) fn write_accounts(
         return Ok(());
     }
     let sql = "INSERT INTO accounts SELECT $1, * FROM \
-               unnest($2::INT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[], $6::BIGINT[], $7::BIGINT[]) \
+               unnest($2::INT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[], $6::BIGINT[], $7::BIGINT[], $8::BIGINT[]) \
                ON CONFLICT (cid, sid) DO UPDATE SET since = excluded.since, next = excluded.next, \
-               duplicates = excluded.duplicates, frames_seen = excluded.frames_seen, frames_dropped = excluded.frames_dropped";
+               duplicates = excluded.duplicates, frames_seen = excluded.frames_seen, frames_dropped = excluded.frames_dropped, \
+               started_at_us = excluded.started_at_us";
     let statement = statements.get(t, sql)?;
     let sid: Vec<i32> = accounts.keys().map(|key| sid_of(sids, key)).collect();
     let column = |of: fn(&crate::metrics::store::ledger::Account) -> u64| -> Vec<i64> {
         accounts.values().map(|a| int(of(a))).collect()
     };
+    let started_at_us: Vec<Option<i64>> = accounts.values().map(|a| a.started_at_us.map(int)).collect();
     t.execute(
         &statement,
         &[
@@ -92,6 +94,7 @@ pub(super) fn write_accounts(
             &column(|a| a.duplicates),
             &column(|a| a.frames_seen),
             &column(|a| a.frames_dropped),
+            &started_at_us,
         ],
     )?;
     Ok(())

@@ -10,11 +10,11 @@ use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
 
 const SAVE: &str = "
-INSERT INTO streams (device, stream, ord, named, since, next, duplicates, frames_seen, frames_dropped)
-VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)
+INSERT INTO streams (device, stream, ord, named, since, next, duplicates, frames_seen, frames_dropped, started_at_us)
+VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)
 ON CONFLICT (device, stream) DO UPDATE SET ord = excluded.ord, named = excluded.named, since = excluded.since,
   next = excluded.next, duplicates = excluded.duplicates, frames_seen = excluded.frames_seen,
-  frames_dropped = excluded.frames_dropped
+  frames_dropped = excluded.frames_dropped, started_at_us = excluded.started_at_us
 RETURNING sid";
 
 /// Writes an account that was `before` in the file. Gives the stream's number in the store.
@@ -35,7 +35,8 @@ pub(super) fn save(
             int(a.next),
             int(a.duplicates),
             int(a.frames_seen),
-            int(a.frames_dropped)
+            int(a.frames_dropped),
+            a.started_at_us.map(int)
         ],
         |r| r.get(0),
     )?;
@@ -86,7 +87,8 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<Accounts> {
         Ok::<(String, u64), rusqlite::Error>((r.get(0)?, r.get::<_, String>(1)?.parse().unwrap_or(0)))
     };
     let mut rows = db.prepare(
-        "SELECT device, stream, ord, since, next, duplicates, frames_seen, frames_dropped, named FROM streams",
+        "SELECT device, stream, ord, since, next, duplicates, frames_seen, frames_dropped, named, \
+         started_at_us FROM streams",
     )?;
     let mut rows = rows.query([])?;
     while let Some(r) = rows.next()? {
@@ -98,6 +100,7 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<Accounts> {
             duplicates: count(r, 5)?,
             frames_seen: count(r, 6)?,
             frames_dropped: count(r, 7)?,
+            started_at_us: r.get::<_, Option<i64>>(9)?.map(i64::unsigned_abs),
             stored: Intervals::default(),
             dead: Intervals::default(),
             lost: Intervals::default(),

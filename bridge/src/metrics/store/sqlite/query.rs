@@ -16,9 +16,10 @@ use crate::metrics::store::reader::{
     CensusKey, CensusMissing, DeviceStream, FrameSettings, Known, LossRow, Page, Point, REPORTS_MAX, Reader,
     StreamRange, Unit,
 };
-use crate::metrics::store::rollup::RollUp;
-use crate::metrics::store::steps::{StepSums, Steps, sums_sql};
+use crate::metrics::store::rollup::{Numbers, RollUp};
+use crate::metrics::store::steps::{StepSums, Steps};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A store, opened for reading.
@@ -186,14 +187,24 @@ impl Reader for Query {
     }
 
     fn step_sums(&self, range: &StreamRange, steps: &Steps) -> Result<Vec<(u64, StepSums)>, StoreError> {
-        let mut rows = self.db.prepare_cached(&sums_sql('?'))?;
-        let numbers = [range.first, range.last, steps.from_us, steps.to_us, steps.step_us].map(int);
-        let [first, last, from_us, to_us, step_us] = numbers;
-        let rows = rows.query_map(params![range.sid, first, last, from_us, to_us, step_us], |r| {
-            let stages_us = [uint(r, 13)?, uint(r, 14)?, uint(r, 15)?];
-            Ok((uint(r, 0)?, StepSums { sums: roll_up(r)?, stages_us }))
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let sql = "SELECT captured_at_us, clusters, rms, missed, beyond_px, micros_total, silhouette_estimate, micros_coreset, \
+                   micros_cluster, micros_label FROM report_rows WHERE sid = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq";
+        let mut sums: BTreeMap<u64, StepSums> = BTreeMap::new();
+        let mut statement = self.db.prepare_cached(sql)?;
+        let mut rows = statement.query(params![range.sid, int(range.first), int(range.last)])?;
+        while let Some(r) = rows.next()? {
+            let Some(step) = steps.step_of(uint(r, 0)?) else { continue };
+            let numbers = Numbers {
+                clusters: r.get(1)?,
+                rms: r.get(2)?,
+                missed: r.get(3)?,
+                beyond_px: r.get(4)?,
+                micros_total: r.get(5)?,
+                silhouette_estimate: r.get(6)?,
+            };
+            sums.entry(step).or_default().add_report(&numbers, [uint(r, 7)?, uint(r, 8)?, uint(r, 9)?]);
+        }
+        Ok(sums.into_iter().collect())
     }
 
     fn first_palette(&self, range: &StreamRange) -> Result<Option<(u64, PaletteJson)>, StoreError> {

@@ -11,7 +11,7 @@ use crate::metrics::store::palette::SWATCH_BYTES;
 use rusqlite::Connection;
 
 /// Version of the schema, in `user_version`.
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 5;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v TEXT NOT NULL) WITHOUT ROWID;
@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS offsets (place TEXT, part INTEGER, next INTEGER NOT N
 CREATE TABLE IF NOT EXISTS streams (
   sid INTEGER PRIMARY KEY, device TEXT NOT NULL, stream TEXT NOT NULL, ord INTEGER NOT NULL, named INTEGER NOT NULL,
   since INTEGER NOT NULL, next INTEGER NOT NULL, duplicates INTEGER NOT NULL, frames_seen INTEGER NOT NULL,
-  frames_dropped INTEGER NOT NULL, UNIQUE (device, stream));
+  frames_dropped INTEGER NOT NULL, started_at_us INTEGER DEFAULT 0, UNIQUE (device, stream));
 CREATE TABLE IF NOT EXISTS spans (
   device TEXT, stream TEXT, what TEXT, lo INTEGER, hi INTEGER NOT NULL,
   PRIMARY KEY (device, stream, what, lo)) WITHOUT ROWID;
@@ -125,6 +125,9 @@ pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
         }
         if !has_column(&t, "report_rows", "colorimetry")? {
             t.execute_batch("ALTER TABLE report_rows ADD COLUMN colorimetry TEXT")?;
+        }
+        if !has_column(&t, "streams", "started_at_us")? {
+            t.execute_batch("ALTER TABLE streams ADD COLUMN started_at_us INTEGER DEFAULT 0")?;
         }
         if is_table(&t, "streams_v1")? {
             copy_streams(&t)?;
