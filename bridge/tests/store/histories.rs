@@ -23,14 +23,14 @@ fn varied(stream: u64, seq: u64, captured_at_us: u64) -> Vec<u8> {
     let n = seq as u32;
     let report = Report {
         sse_q12: 4_096 * (1_000 + seq * seq % 7_001),
-        silhouette_ppm: (n % 5 != 0).then_some(300_000 + n as i32 % 991),
-        missed: (n % 3 != 0).then_some(n % 4),
-        beyond_px: (n % 7 != 0).then_some(n % 11),
+        silhouette_ppm: (!n.is_multiple_of(5)).then_some(300_000 + n as i32 % 991),
+        missed: (!n.is_multiple_of(3)).then_some(n % 4),
+        beyond_px: (!n.is_multiple_of(7)).then_some(n % 11),
         micros: Micros {
             coreset: 1_000 + n % 301,
             cluster: 500 + n % 97,
             label: 2_000 + n % 13,
-            total: if n % 50 == 0 { u32::MAX } else { 3_500 + n % 401 },
+            total: if n.is_multiple_of(50) { u32::MAX } else { 3_500 + n % 401 },
         },
         ..super::common::report(seq)
     };

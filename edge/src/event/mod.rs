@@ -187,7 +187,10 @@ mod tests {
         assert_eq!(words, [("begin", "blinking"), ("turn", "blinking"), ("turn", "steady"), ("end", "off")]);
         let near = |n: usize, hz: u32| found[n].1.rate_millihz().unwrap().abs_diff(hz * 1_000) < 100 * hz;
         assert!(near(0, 1) && near(1, 3), "{found:?}");
-        assert!((150..300).contains(&found[0].2) && (750..800).contains(&found[2].2) && found[3].2 < 1_100, "{found:?}");
+        assert!(
+            (150..300).contains(&found[0].2) && (750..800).contains(&found[2].2) && found[3].2 < 1_100,
+            "{found:?}"
+        );
     }
 
     #[test]
