@@ -18,7 +18,7 @@ pub use correction::Correction;
 pub use de00::{de00_min_q12, de00_q12};
 pub use lab::Lab;
 pub use space::{Space, lab_q6};
-pub(crate) use space::{Xyz, bent_between, bent_steps, of_bent, plus, xyz_of_levels, xyz_of_rgb};
+pub(crate) use space::{Xyz, bent_between, bent_steps, of_bent, plus, xyz_of_levels, xyz_of_q6, xyz_of_rgb};
 
 /// A colour in 1/64 levels: red, green, blue, each from 0 to [`LEVEL_Q6_MAX`].
 pub type Q6 = [u16; 3];

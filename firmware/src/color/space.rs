@@ -171,6 +171,12 @@ pub(crate) fn xyz_of_levels(rgb_q6: Q6) -> [Xyz; 3] {
     })
 }
 
+/// X, Y and Z of a colour in 1/64 levels.
+#[inline]
+pub(crate) fn xyz_of_q6(rgb_q6: Q6) -> Xyz {
+    xyz_of_levels(rgb_q6).into_iter().fold([0; 4], plus)
+}
+
 /// Where an 8-bit colour lies in CIELAB.
 #[inline]
 fn lab_of_rgb(rgb: [u8; 3]) -> Q6 {
@@ -179,7 +185,7 @@ fn lab_of_rgb(rgb: [u8; 3]) -> Q6 {
 
 /// Where a colour in 1/64 levels lies in CIELAB.
 fn lab_of_q6(rgb_q6: Q6) -> Q6 {
-    of_xyz(xyz_of_levels(rgb_q6).into_iter().fold([0; 4], plus))
+    of_xyz(xyz_of_q6(rgb_q6))
 }
 
 /// Where a colour of these X, Y and Z lies in CIELAB.

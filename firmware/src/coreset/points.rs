@@ -3,7 +3,7 @@
 //! A [`Point`] carries the sums of the pixels it represents, so that clustering points and clustering the pixels behind
 //! them lead to the same means.
 
-use crate::color::{Features, Q6, Space};
+use crate::color::{Features, Q6};
 use rand::Rng;
 
 /// A weighted point: the mean of the pixels that it represents, and their sums.
@@ -11,7 +11,7 @@ use rand::Rng;
 pub struct Point {
     /// Sums over the pixels that it represents.
     pub(crate) features: Features,
-    /// Their mean in 1/64 levels, or where it lies in CIELAB ([`Space::Cielab`]), if that is the space of the clustering.
+    /// Their mean in 1/64 levels, or where it lies in CIELAB ([`crate::color::Space::Cielab`]), if that is the space of the clustering.
     pub position_q6: Q6,
     /// The Morton key of its cell at its level, behind a leading 1 that tells the level: 3 bits a level.
     pub(super) key: u16,
@@ -51,13 +51,10 @@ impl Point {
         Point { features: Features([r, g, b, pixels]), spread_q12: 0, ..*self }
     }
 
-    /// The same pixels in another space, of a point in RGB. Sums are rounded to whole units as in `standing_for`, which moves the
+    /// The same pixels where they lie in another space. Sums are rounded to whole units as in `standing_for`, which moves the
     /// mean of a cluster of 20 pixels by less than 1/10.
-    pub(crate) fn moved_to(&self, space: Space) -> Point {
-        if space == Space::Rgb {
-            return *self;
-        }
-        Point { position_q6: space.of_q6(self.position_q6), ..*self }.standing_for(self.weight())
+    pub(crate) fn moved_to(&self, position_q6: Q6) -> Point {
+        Point { position_q6, ..*self }.standing_for(self.weight())
     }
 
     /// The Morton key of the histogram cell that this point is.

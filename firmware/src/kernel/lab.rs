@@ -38,11 +38,16 @@ impl LabBlock {
         self.len = (n + 1).min(BLOCK);
     }
 
-    /// Converts all colours, finds their nearest targets, and empties the block. Results stay until the next one.
-    pub(crate) fn find(&mut self, targets: &Targets) {
+    /// Converts all colours, and empties the block. Results stay until the next time.
+    pub(crate) fn convert(&mut self) {
         super::convert(&self.xyz_q24, &mut self.block);
-        self.block.find(targets);
         self.len = 0;
+    }
+
+    /// Converts all colours, finds their nearest targets, and empties the block. Results stay until the next time.
+    pub(crate) fn find(&mut self, targets: &Targets) {
+        self.convert();
+        self.block.find(targets);
     }
 
     /// The nearest target of each colour of the last [`LabBlock::find`], and the squared distance.
@@ -52,7 +57,7 @@ impl LabBlock {
         found.map(|(&nearest, &distance2)| (nearest as usize, distance2 as u32))
     }
 
-    /// Where a colour of the last [`LabBlock::find`] lies.
+    /// Where a colour of the last [`LabBlock::convert`] lies.
     pub(crate) fn point(&self, n: usize) -> Q6 {
         let (rg, b0) =
             (self.block.rg.get(n).copied().unwrap_or_default(), self.block.b0.get(n).copied().unwrap_or_default());

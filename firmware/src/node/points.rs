@@ -9,9 +9,10 @@
 
 use super::settings::Settings;
 use super::workspace::Workspace;
-use crate::color::Space;
+use crate::color::{Space, xyz_of_q6};
 use crate::coreset::{self, Drawn, Point, SCOUT_POINTS_MAX};
 use crate::frame::Frame;
+use crate::kernel::LabBlock;
 use crate::report::{Method, Refine};
 use rand::Rng;
 
@@ -123,7 +124,7 @@ impl Sample {
             // The certificate is about pixels, of which only the cells' means are known here.
             sample.scatter_q12 = None;
             if s.method == Method::Uniform {
-                move_to(s.space, ws.points.get_mut(..drawn.points).unwrap_or(&mut []));
+                move_to_lab(ws.points.get_mut(..drawn.points).unwrap_or(&mut []));
             }
         }
         if sample.deciding == Deciding::Scout && s.lambda_q6 < s.space.length_q6(SCOUT_LAMBDA_MIN) {
@@ -146,7 +147,7 @@ impl Sample {
         let (levels, length_q6) = (50 * 64, u64::from(space.length_q6(50)));
         self.inside_q12 = self.inside_rgb_q12 * length_q6 * length_q6 / (levels * levels);
         if space == Space::Cielab {
-            self.squares = move_to(space, cells);
+            self.squares = move_to_lab(cells);
         }
     }
 
@@ -165,7 +166,7 @@ impl Sample {
         if let Some(colors) = coreset::exact_colors(frame, ws.histogram, places, ws.row) {
             (self.cells, self.cell_spread_q6) = ((end, end + colors), 0);
             if space == Space::Cielab {
-                self.squares = move_to(space, places.get_mut(..colors).unwrap_or(&mut []));
+                self.squares = move_to_lab(places.get_mut(..colors).unwrap_or(&mut []));
             }
         }
     }
@@ -200,10 +201,15 @@ impl Sample {
     }
 }
 
-/// Moves points from RGB to another space, and returns the sum of their pixels' squares there: with it, the cost of clusters
+/// Moves points from RGB to CIELAB, and returns the sum of their pixels' squares there: with it, the cost of clusters
 /// at the points themselves is 0.
-fn move_to(space: Space, points: &mut [Point]) -> u64 {
-    points.iter_mut().for_each(|p| *p = p.moved_to(space));
+fn move_to_lab(points: &mut [Point]) -> u64 {
+    let mut block = LabBlock::EMPTY;
+    for points in points.chunks_mut(LabBlock::LEN_MAX) {
+        points.iter().for_each(|p| block.push(xyz_of_q6(p.position_q6)));
+        block.convert();
+        points.iter_mut().enumerate().for_each(|(n, p)| *p = p.moved_to(block.point(n)));
+    }
     coreset::squares(points)
 }
 
