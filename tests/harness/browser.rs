@@ -109,6 +109,18 @@ impl Browser {
         self.call("Page.navigate", json!({ "url": url }));
     }
 
+    /// Lets the page save files to `dir`.
+    pub fn save_to(&mut self, dir: &Path) {
+        self.call("Browser.setDownloadBehavior", json!({ "behavior": "allow", "downloadPath": dir }));
+    }
+
+    /// Presses the key Enter, where the focus is.
+    pub fn press_enter(&mut self) {
+        let key = |kind: &str| json!({ "type": kind, "key": "Enter", "code": "Enter", "text": "\r", "windowsVirtualKeyCode": 13 });
+        self.call("Input.dispatchKeyEvent", key("keyDown"));
+        self.call("Input.dispatchKeyEvent", key("keyUp"));
+    }
+
     /// Makes the window as wide and as high as a device, with its system's colours: `dark` or `light`.
     pub fn look_like(&mut self, width: u32, height: u32, scheme: &str) {
         let is_phone = width < 600;

@@ -8,6 +8,8 @@ mod events;
 mod fleet;
 mod looks;
 mod outage;
+mod saved;
+mod silhouette;
 mod view;
 mod whatif;
 
@@ -25,6 +27,12 @@ fn overflow(browser: &mut Browser) -> String {
         "document.documentElement.scrollWidth > innerWidth ? 'the page is ' + document.documentElement.scrollWidth + ': ' + {wide} : ''"
     );
     browser.value(&all).as_str().unwrap_or("?").to_owned()
+}
+
+/// Scrolls to the silhouette, which is computed when it is in view.
+fn to_the_silhouette(browser: &mut Browser) {
+    browser.wait_until("the silhouette's part", "document.querySelector('.silhouettes') !== null");
+    browser.value("document.querySelector('.silhouettes').scrollIntoView({ block: 'center' })");
 }
 
 #[test]

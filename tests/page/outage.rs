@@ -1,9 +1,9 @@
 //! The demo's outages: a button takes the broker or the journal away, the page says so, and then that no record is lost.
 //!
 //! `deploy/demo` itself runs, with the programs of the tests: once over the embedded broker and the local journal, once over
-//! mosquitto and Apache Kafka.
+//! mosquitto and Apache Kafka. What the page says of an outage has no barriers for axe-core.
 
-use super::{LIMIT, overflow};
+use super::{LIMIT, looks, overflow};
 use harness::browser::{Browser, get};
 use harness::{Running, bin, output, root, wait_for};
 use serde_json::Value;
@@ -65,7 +65,9 @@ fn look(browser: &mut Browser, name: &str) {
     {
         browser.look_like(width, height, scheme);
         browser.wait_until("the window", &format!("innerWidth === {width}"));
+        browser.wait_until("its colours", &format!("matchMedia('(prefers-color-scheme: {scheme})').matches"));
         assert_eq!(overflow(browser), "", "{name} at {width} px");
+        assert_eq!(looks::barriers(browser), "", "{name}, {width} px, {scheme}");
         browser.screenshot(&output(&format!("outage-{name}-{width}-{scheme}.png")));
     }
 }

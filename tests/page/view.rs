@@ -52,12 +52,13 @@ fn port(page: &str) -> u16 {
 }
 
 /// Waits until the view shows pictures, palette, curve, knife and ledger.
-fn wait_for_all(browser: &mut Browser) {
+pub fn wait_for_all(browser: &mut Browser) {
     browser.wait_until("live events", "document.getElementById('link').textContent === 'live'");
     browser.wait_until(
         "both pictures",
         "['original', 'clustered'].every(i => document.getElementById(i)?.naturalWidth > 0)",
     );
+    super::to_the_silhouette(browser);
     browser.wait_until("the knife", "document.getElementById('knife').naturalWidth > 0");
     browser.wait_until("the palette", "document.querySelectorAll('#frame-bar i').length > 5");
     browser.wait_until("the ledger", "document.querySelectorAll('#ledger tr').length === 1");
@@ -69,6 +70,8 @@ fn the_view_shows_pictures_palette_curves_knife_and_ledger() {
     let (house, [mut edge, metrics, bridge], page) = house("demo");
     let mut browser = Browser::open(house.dir(), &format!("{page}device/demo"), 1400, 1500);
     wait_for_all(&mut browser);
+    let started = browser.value("document.querySelector('#ledger td[data-key=started_at_ms]').textContent");
+    assert!(started.as_str().is_some_and(|t| t.starts_with("20") && t.len() == 19), "when the boot started: {started}");
     let said = browser.value("document.getElementById('settings').textContent");
     assert!(said.as_str().unwrap().contains("Lambda 50,"), "{said}");
     assert_eq!(browser.value("document.getElementById('lambda').textContent"), "50");

@@ -47,7 +47,7 @@ fn the_slider_redraws_palette_and_knife_and_the_device_confirms_what_is_applied(
         )
     };
     browser.wait_until("the knife for lambda 50", &shown("50", ""));
-    browser.wait_until("curves over lambda", "document.querySelectorAll('.curves svg').length === 3");
+    browser.wait_until("curves over lambda", "document.querySelectorAll('.curves .line').length === 3");
     let colours = "document.querySelectorAll('#whatif-bar i').length";
     let before = browser.value(colours).as_u64().unwrap();
     let slide = |step: u32| {

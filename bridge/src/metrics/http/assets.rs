@@ -43,6 +43,7 @@ const FILES: &[(&str, &str, &str)] = files![
     JS "outage.js",
     JS "palette.js",
     JS "regions.js",
+    JS "save.js",
     JS "silhouette.js",
     JS "whatif.js",
 ];

@@ -2,17 +2,18 @@
 //
 // `group` holds the range of time and the place of the crosshair. A chart has series of {label, cls, of, low, high, mark}: `of`
 // gives a point's value, `low` and `high` a band around it, `mark` makes a stripe of each value above 0. The arrow keys move the
-// crosshair, + and - zoom, and a readout below says the values in words.
+// crosshair, + and - zoom, and a readout below says the values in words. A button saves the chart as `group.device`-history-`file`.
 
 import { el, once, svg } from "./dom.js";
 import { DASH, clockTime, moment, short, steps } from "./format.js";
+import { saveButton } from "./save.js";
 
 const HEIGHT = 140, LEFT = 44, RIGHT = 8, TOP = 8, BOTTOM = 20;
 // A gap of more steps than this between two points is one in the line.
 const GAP_STEPS = 10;
 
-export function chartGroup(zoom) {
-  const group = { from: 0, to: 1, step: 0, at: null, charts: [], zoom };
+export function chartGroup(device, zoom) {
+  const group = { device, from: 0, to: 1, step: 0, at: null, charts: [], zoom };
   group.x = (t, width) => LEFT + (width - LEFT - RIGHT) * (t - group.from) / Math.max(1, group.to - group.from);
   group.time = (x, width) => group.from + (x - LEFT) / Math.max(1, width - LEFT - RIGHT) * (group.to - group.from);
   group.point = t => { group.at = t; group.charts.forEach(c => c.cross()); };
@@ -31,7 +32,9 @@ export function chart(group, name, title, unit, series, options = {}) {
   const readout = el("p", { class: "readout", id: `${name}-readout` });
   const legend = el("p", { class: "legend" }, ...series.map(s => el("span", {}, el("i", { class: s.cls, "aria-hidden": "true" }), s.label)));
   const cross = svg("path", { class: "cross" }), drag = svg("rect", { class: "drag", y: TOP, height: HEIGHT - TOP - BOTTOM, width: 0 });
-  const node = el("figure", { class: "chart-box" }, el("figcaption", { text: unit ? `${title} (${unit})` : title }), picture, legend, readout);
+  const caption = unit ? `${title} (${unit})` : title;
+  const save = saveButton(group.device, `history-${options.file}`, caption, () => picture, { when: () => group.to, legend });
+  const node = el("figure", { class: "chart-box" }, el("figcaption", { text: caption }), save, picture, legend, readout);
   let points = [], width = 600, top = 1;
   const y = v => TOP + (HEIGHT - TOP - BOTTOM) * (1 - Math.min(v, top) / top);
   const known = v => v !== null && v !== undefined && Number.isFinite(v);

@@ -104,7 +104,7 @@ export function deviceView(root, device, query, go) {
       if (now.report) { report = now.report; hear(); showReport(); showAge(); }
       if (now.picture !== null) clustered.load(`clustered, frame ${count(now.picture)}`);
       if (now.original) original.load("original");
-      silhouette.load();
+      silhouette.census();
       whatIf.setCommands(now.commands, session);
       if (now.report) whatIf.start(now.report.lambda);
     } catch (error) {
@@ -125,7 +125,7 @@ export function deviceView(root, device, query, go) {
     picture: p => clustered.load(`clustered, frame ${count(p.frame)}`),
     original: () => original.load("original"),
     status: s => showState(s.state, s.status),
-    census: () => { silhouette.load(); whatIf.census(); },
+    census: () => { silhouette.census(); whatIf.census(); },
     ledger: ledger.show,
     away: () => showAway(true),
   });

@@ -39,6 +39,8 @@ export const hexOf = q6 => "#" + q6.map(c => Math.min(255, (c + 32) >> 6).toStri
 const two = n => String(n).padStart(2, "0");
 export const clockTime = ms => { const d = new Date(ms); return `${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`; };
 export const day = ms => { const d = new Date(ms); return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}`; };
+// Minutes as files' names have them: 20261127T0700.
+export const stamp = ms => `${day(ms).replaceAll("-", "")}T${clockTime(ms).slice(0, 5).replace(":", "")}`;
 export const moment = ms => `${day(ms)} ${clockTime(ms)}`;
 
 // A state in words; the page never shows one by colour alone.

@@ -8,6 +8,7 @@ import { deviceUrl, explain, getJson, isAbort } from "./api.js";
 import { chart, chartGroup } from "./chart.js";
 import { eventsPart } from "./events.js";
 import { hexOf, moment } from "./format.js";
+import { saveButton } from "./save.js";
 
 const LIVE_REPORTS = 300;
 const RANGES = [["live", null], ["10 min", 600e3], ["1 hour", 3600e3], ["6 hours", 6 * 3600e3], ["24 hours", 86400e3], ["7 days", 7 * 86400e3], ["30 days", 30 * 86400e3]];
@@ -17,23 +18,24 @@ const STRIP_MAX = 150, STRIP_COLOURS = 12;
 
 export function historyPart(device, query, go, signal) {
   let series = [], strips = [], range = null, timer = 0, data = null, buffered = null;
-  const group = chartGroup((from, to) => choose(Math.round(from), Math.round(to)));
+  const group = chartGroup(device, (from, to) => choose(Math.round(from), Math.round(to)));
   const charts = [
     chart(group, "curve", "Colours a frame", "", [
       { label: "frames with missed colours", cls: "c-missed", of: p => p.missed, mark: true },
-      { label: "colours (K)", cls: "c-k", of: p => p.k, low: p => p.k_min, high: p => p.k_max }], { least: 4 }),
-    chart(group, "rms-curve", "RMS distance", "levels", [{ label: "RMS", cls: "c-rms", of: p => p.rms, low: p => p.rms, high: p => p.rms_max }], { least: 1 }),
-    chart(group, "missed-curve", "Missed colours", "", [{ label: "missed", cls: "c-missed", of: p => p.missed }], { least: 1 }),
+      { label: "colours (K)", cls: "c-k", of: p => p.k, low: p => p.k_min, high: p => p.k_max }], { least: 4, file: "colours" }),
+    chart(group, "rms-curve", "RMS distance", "levels", [{ label: "RMS", cls: "c-rms", of: p => p.rms, low: p => p.rms, high: p => p.rms_max }], { least: 1, file: "rms" }),
+    chart(group, "missed-curve", "Missed colours", "", [{ label: "missed", cls: "c-missed", of: p => p.missed }], { least: 1, file: "missed" }),
     chart(group, "times", "Stage times", "ms", [
       { label: "total", cls: "c-total", of: p => p.total }, { label: "coreset", cls: "c-coreset", of: p => p.coreset },
-      { label: "cluster", cls: "c-cluster", of: p => p.cluster }, { label: "label", cls: "c-label", of: p => p.label }], { least: 1, clip: true }),
+      { label: "cluster", cls: "c-cluster", of: p => p.cluster }, { label: "label", cls: "c-label", of: p => p.label }], { least: 1, clip: true, file: "times" }),
   ];
   const events = eventsPart(group);
   const canvas = el("canvas", { class: "strip", id: "strip", role: "img", height: 48, "aria-label": "Palette over time" });
+  const saveStrip = saveButton(device, "history-palette", "Palette over time", () => canvas, { when: () => group.to });
   const note = el("p", { class: "note", id: "history-note", role: "status" });
   const buttons = RANGES.map(([label, ms]) => el("button", { type: "button", text: label, on: { click: () => ms === null ? go("") : choose(Date.now() - ms, Date.now()) } }));
   const back = el("button", { type: "button", text: "earlier", on: { click: () => shift(-1) } }), forth = el("button", { type: "button", text: "later", on: { click: () => shift(1) } });
-  const nodes = [el("div", { class: "tools", role: "group", "aria-label": "Range of time" }, ...buttons, back, forth), note, el("figure", { class: "chart-box wide" }, el("figcaption", { text: "Palette over time" }), canvas), ...events.nodes, el("div", { class: "charts" }, ...charts.map(c => c.node))];
+  const nodes = [el("div", { class: "tools", role: "group", "aria-label": "Range of time" }, ...buttons, back, forth), note, el("figure", { class: "chart-box wide" }, el("figcaption", { text: "Palette over time" }), saveStrip, canvas), ...events.nodes, el("div", { class: "charts" }, ...charts.map(c => c.node))];
 
   function choose(from, to) { if (to - from >= 1000) go(`from=${Math.max(0, Math.round(from))}&to=${Math.round(to)}`); }
   function shift(by) { const [from, to] = range ?? [group.from, group.to], span = to - from; choose(from + by * span / 2, to + by * span / 2); }

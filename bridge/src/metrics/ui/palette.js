@@ -11,7 +11,7 @@ export function swatchesOf({ id, rgb_q6, pixels }) {
 }
 
 export function palettePart(name) {
-  const bar = el("div", { class: "bar", id: `${name}-bar`, role: "img" }), list = el("ul", { class: "swatches", id: `${name}-swatches`, tabindex: "0", "aria-label": "Palette" });
+  const bar = el("div", { class: "bar", id: `${name}-bar`, role: "img", "aria-label": "no palette yet" }), list = el("ul", { class: "swatches", id: `${name}-swatches`, tabindex: "0", "aria-label": "Palette" });
   function show(swatches) {
     bar.setAttribute("aria-label", `${swatches.length} colours: ` + swatches.slice(0, 5).map(s => `${s.hex} ${percent(s.share)}`).join(", "));
     bar.replaceChildren(...swatches.map(s => el("i", { style: { background: s.hex, flex: `${s.pixels} 0 0` }, title: `${s.hex}, ${percent(s.share)}, id ${s.id}` })));

@@ -8,20 +8,28 @@ import { deviceUrl, explain, getJson, isAbort } from "./api.js";
 import { count, fixed, percent, short } from "./format.js";
 import { palettePart, swatchesOf } from "./palette.js";
 import { commandPart } from "./command.js";
+import { saveButton } from "./save.js";
 
 // The slider is logarithmic: from 5 to 250 levels in 200 steps.
 const LEAST = 5, MOST = 250, STEPS = 200;
 const lambdaOf = step => { const l = LEAST * (MOST / LEAST) ** (step / STEPS); return l < 30 ? Math.round(l * 2) / 2 : Math.round(l); };
 const stepOf = lambda => Math.round(STEPS * Math.log(Math.min(MOST, Math.max(LEAST, lambda)) / LEAST) / Math.log(MOST / LEAST));
 const EXACT_AFTER_MS = 400;
-const CURVES = [["clusters", "colours (K)", "c-k", 0], ["rms", "RMS (levels)", "c-rms", 1], ["silhouette_estimate", "silhouette (estimate)", "c-label", 2]];
+// A curve over lambda, in its own units.
+const WIDTH = 300, HEIGHT = 92;
+// Key, label, style, digits, and the name of its file.
+const CURVES = [["clusters", "colours (K)", "c-k", 0, "colours"], ["rms", "RMS (levels)", "c-rms", 1, "rms"], ["silhouette_estimate", "silhouette (estimate)", "c-label", 2, "silhouette"]];
 
 export function whatIfPart(device, signal) {
   const slider = el("input", { type: "range", id: "lambda-slider", min: 0, max: STEPS, step: 1, value: stepOf(50), on: { input: move } });
   const number = el("input", { type: "number", id: "lambda-number", min: .02, max: 442, step: "any", value: 50, "aria-label": "Lambda in levels", on: { change: type } });
   const note = el("p", { class: "note", id: "whatif-note", role: "status", text: "Waiting for a census." });
   const figures = el("dl", { class: "figures", id: "whatif-figures" }), palette = palettePart("whatif");
-  const knife = el("img", { class: "knife", id: "whatif-knife", alt: "", hidden: true }), curves = el("div", { class: "curves" });
+  const knife = el("img", { class: "knife", id: "whatif-knife", alt: "", hidden: true });
+  const saveKnife = saveButton(device, "what-if-silhouette", "silhouette diagram for this lambda", () => knife, { title: () => `silhouette for lambda ${note.dataset.lambda}` });
+  const tools = el("div", { class: "tools", hidden: true }, saveKnife), pictures = CURVES.map(() => svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" }));
+  const curves = el("div", { class: "curves", hidden: true }, ...CURVES.map(([, label, , , file], i) => el("figure", { class: "chart-box" }, el("figcaption", { text: `${label} over lambda` }),
+    saveButton(device, `lambda-${file}`, `${label} over lambda`, () => pictures[i]), pictures[i])));
   const command = commandPart(device, signal, () => lambda);
   let lambda = 50, started = false, question = null, url = null, curveFrame = null;
 
@@ -66,7 +74,7 @@ export function whatIfPart(device, signal) {
     note.textContent = `Lambda ${short(a.lambda)} on frame ${count(a.frame)} (there ${short(a.lambda_in_force)} was in force), clustered from cold. Silhouette: ${how}.${a.thinned > 1 ? ` Every ${a.thinned}th pixel of each colour.` : ""}`;
     note.dataset.lambda = a.lambda;
     note.dataset.exact = s ? s.is_exact : "";
-    knife.hidden = !a.knife;
+    knife.hidden = tools.hidden = !a.knife;
     if (!a.knife) return;
     if (url) URL.revokeObjectURL(url);
     url = URL.createObjectURL(new Blob([a.knife], { type: "image/svg+xml" }));
@@ -88,22 +96,24 @@ export function whatIfPart(device, signal) {
   // A small curve of each number over lambda, with a line at the chosen one.
   function mark() {
     if (!points.length) return;
-    const width = 300, height = 92, x = l => 34 + (width - 44) * Math.log(l / points[0].lambda) / Math.log(points.at(-1).lambda / points[0].lambda);
-    curves.replaceChildren(...CURVES.map(([key, label, cls, digits]) => {
+    curves.hidden = false;
+    const [width, height] = [WIDTH, HEIGHT], x = l => 34 + (width - 44) * Math.log(l / points[0].lambda) / Math.log(points.at(-1).lambda / points[0].lambda);
+    CURVES.forEach(([key, label, cls, digits], i) => {
       const known = points.filter(p => p[key] !== null), top = Math.max(...known.map(p => p[key]), 1e-9), low = Math.min(0, ...known.map(p => p[key]));
       const y = v => 6 + (height - 26) * (1 - (v - low) / (top - low)), d = "M" + known.map(p => `${x(p.lambda).toFixed(1)} ${y(p[key]).toFixed(1)}`).join("L");
       const at = Math.min(Math.max(lambda, points[0].lambda), points.at(-1).lambda);
-      return el("figure", { class: "chart-box" }, el("figcaption", { text: `${label} over lambda` }), svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${label} over lambda: ` + known.map(p => `${p.lambda}: ${fixed(p[key], digits)}`).join(", ") },
+      pictures[i].setAttribute("aria-label", `${label} over lambda: ` + known.map(p => `${p.lambda}: ${fixed(p[key], digits)}`).join(", "));
+      pictures[i].replaceChildren(
         svg("path", { class: "rule", d: `M34 ${y(low)}H${width - 10}M34 ${y(top)}H${width - 10}` }),
         svg("text", { x: 30, y: y(top) + 4, "text-anchor": "end" }, fixed(top, digits)), svg("text", { x: 30, y: y(low) + 4, "text-anchor": "end" }, fixed(low, digits)),
         ...[points[0], points[Math.floor(points.length / 2)], points.at(-1)].map(p => svg("text", { x: x(p.lambda), y: height - 3, "text-anchor": "middle" }, String(p.lambda))),
-        svg("path", { class: `line ${cls}`, d }), svg("path", { class: "cross", d: `M${x(at).toFixed(1)} 6V${height - 20}` })));
-    }));
+        svg("path", { class: `line ${cls}`, d }), svg("path", { class: "cross", d: `M${x(at).toFixed(1)} 6V${height - 20}` }));
+    });
   }
 
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (started) ask(0); }, { signal });
   return {
-    nodes: [el("div", { class: "slider" }, el("label", { for: "lambda-slider", text: "Lambda in levels: the largest distance of a colour to its palette entry" }), slider, number), figures, ...palette.nodes, el("div", { class: "tools" }, ...command.nodes), note, knife, curves],
+    nodes: [el("div", { class: "slider" }, el("label", { for: "lambda-slider", text: "Lambda in levels: the largest distance of a colour to its palette entry" }), slider, number), figures, ...palette.nodes, el("div", { class: "tools" }, ...command.nodes), note, tools, knife, curves],
     setCommands: command.setCommands,
     // Begins where the device is, once.
     start(inForce) {
