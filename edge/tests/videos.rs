@@ -154,7 +154,7 @@ fn what_ffmpeg_cannot_read_is_an_error_that_names_the_file() {
     let path = dir.path().join("fake.PNG");
     std::fs::write(&path, b"not a picture at all").unwrap();
     let why = frames(&path).unwrap_err().to_string();
-    assert!(why.contains("fake.PNG: it is not a picture, whatever its name says; ffmpeg says: "), "{why}");
+    assert!(why.contains("fake.PNG: it is not a picture, despite its name; ffmpeg reports: "), "{why}");
     assert!(!why.contains(" @ 0x"), "addresses tell nobody anything: {why}");
     // Sound without a picture.
     let path = dir.path().join("sound.wav");

@@ -81,7 +81,7 @@ impl Geometry {
             let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
             Ok::<_, String>(text.trim().to_owned())
         };
-        let odd = |name: &str, text: &str| format!("{} says {text:?}", dir.join(name).display());
+        let odd = |name: &str, text: &str| format!("{} has {text:?}", dir.join(name).display());
         let number = |name: &str| text(name).and_then(|t| t.parse::<usize>().map_err(|_| odd(name, &t)));
         let size = text("virtual_size")?;
         let (mut width, mut height) = pair(&size, ',').ok_or_else(|| odd("virtual_size", &size))?;
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn what_is_no_screen_is_refused_and_says_why() {
         assert!(refusal("8,4", "8", "8").contains("8 bits a pixel; 16, 24 and 32"));
-        assert!(refusal("8;4", "32", "32").contains("virtual_size says \"8;4\""));
+        assert!(refusal("8;4", "32", "32").contains("virtual_size has \"8;4\""));
         assert!(refusal("8,4", "32", "31").contains("8x4 pixels with 31 bytes a row"));
         assert!(refusal("0,4", "32", "32").contains("make no screen"));
         assert!(refusal("99999,99999", "32", "399996").contains("make no screen"));

@@ -28,7 +28,7 @@ pub fn check_png(bytes: &[u8]) -> Result<(), String> {
 
 /// Checks the length in a WebP's header.
 pub fn check_webp(bytes: &[u8]) -> Result<(), String> {
-    let truncated = || "the WebP is truncated: it has fewer bytes than it says".to_owned();
+    let truncated = || "the WebP is truncated: it has fewer bytes than its header states".to_owned();
     let length = bytes.get(4..8).and_then(|b| <[u8; 4]>::try_from(b).ok()).ok_or_else(truncated)?;
     if (bytes.len() as u64) < 8 + u64::from(u32::from_le_bytes(length)) { Err(truncated()) } else { Ok(()) }
 }

@@ -112,7 +112,7 @@ impl Ffmpeg {
             true if frames == 0 => Err(malformed(&self.what, format!("ffmpeg finds no frame in it: {why}"))),
             true => {
                 if !why.is_empty() {
-                    log::warn!("{}: ffmpeg says: {why}", self.what);
+                    log::warn!("{}: ffmpeg reports: {why}", self.what);
                 }
                 Ok(())
             }
@@ -228,12 +228,9 @@ fn probe(what: &str, path: Option<&OsString>, head: Vec<u8>) -> Result<Stream, S
 fn not_readable(what: &str, complaint: &str) -> String {
     let extension = Path::new(what).extension().map(|e| e.to_ascii_lowercase());
     let is_named_picture = extension.is_some_and(|e| PICTURE_EXTENSIONS.iter().any(|p| e == *p));
-    let is = if is_named_picture {
-        "it is not a picture, whatever its name says"
-    } else {
-        "it is neither a picture nor a video"
-    };
-    format!("{is}; ffmpeg says: {complaint}")
+    let is =
+        if is_named_picture { "it is not a picture, despite its name" } else { "it is neither a picture nor a video" };
+    format!("{is}; ffmpeg reports: {complaint}")
 }
 
 /// ffmpeg's message without addresses: `[png @ 0x55...] Invalid` becomes `png: Invalid`.

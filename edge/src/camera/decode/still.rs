@@ -217,7 +217,10 @@ fn decode(kind: Kind, bytes: &[u8], take: &mut dyn FnMut(Step) -> bool) -> Resul
             check_size(&decoder)?;
             decoder.set_limits(limits()).map_err(refuse)?;
             if matches!(decoder.color_type(), image::ColorType::Rgb32F | image::ColorType::Rgba32F) {
-                return Err("TIFFs with floating-point samples are not read: how bright 1.0 is, they do not say".into());
+                return Err(
+                    "TIFFs with floating-point samples are not read, because they do not define the brightness of 1.0"
+                        .into(),
+                );
             }
             picture(decoder).map_err(refuse).map(|rgb| one(rgb, take))
         }

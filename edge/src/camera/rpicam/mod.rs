@@ -225,7 +225,7 @@ impl Running {
         let last = said.split(['\n', '\r']).map(str::trim).rfind(|l| !l.is_empty() && !l.starts_with('#'));
         let status = self.child.try_wait().ok().flatten().map_or("it has ended".into(), |s| s.to_string());
         let cut = if at > 0 { ", in the middle of a picture" } else { "" };
-        format!("{status}{cut}{}", last.map_or(String::new(), |l| format!("; it said: {l}")))
+        format!("{status}{cut}{}", last.map_or(String::new(), |l| format!("; its last message: {l}")))
     }
 }
 

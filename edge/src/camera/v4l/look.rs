@@ -146,7 +146,7 @@ pub fn list() -> (Vec<Node>, Vec<(PathBuf, String)>) {
         match asked {
             Some(Ok(node)) => nodes.push(node),
             Some(Err(e)) => silent.push((path, advised(e).to_string())),
-            None => silent.push((path, "it says of itself what cannot be understood".into())),
+            None => silent.push((path, "it reported invalid capabilities".into())),
         }
     }
     (nodes, silent)
@@ -157,7 +157,7 @@ pub(super) fn advised(error: io::Error) -> io::Error {
     let advice = match error.raw_os_error() {
         Some(EBUSY) => "another program is using it (fuser -v names that program)",
         _ if error.kind() == io::ErrorKind::PermissionDenied => "add this user to the group video, and log in again",
-        Some(25 | 22) => "it is no video capture node; hueflow-edge list-cameras says which are",
+        Some(25 | 22) => "it is not a video capture node; `hueflow-edge list-cameras` lists those",
         _ => return error,
     };
     io::Error::new(error.kind(), format!("{error}; {advice}"))

@@ -106,7 +106,7 @@ impl V4l {
             )),
             (_, Some(path)) => SourceError::Open { path, error: io::ErrorKind::NotFound.into() },
             (_, None) => SourceError::Absent(format!(
-                "there is no camera called {:?}; hueflow-edge list-cameras says which there are",
+                "there is no camera called {:?}; `hueflow-edge list-cameras` lists them",
                 self.word
             )),
         })
@@ -160,7 +160,7 @@ impl Feed for V4l {
         let path = self.find()?;
         let opened = guarded(|| set_up(&path, &self.ask));
         let (stream, agreed, identity, words) = opened.unwrap_or_else(|| {
-            let why = "the device says of itself what cannot be understood".into();
+            let why = "the device reported invalid capabilities".into();
             Err(SourceError::Malformed { what: path.display().to_string(), why })
         })?;
         log::info!("camera {} ({}): {words}", identity.card, path.display());

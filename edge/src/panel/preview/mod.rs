@@ -119,7 +119,7 @@ impl Preview {
     /// [`PanelError::Unavailable`] if the address cannot be bound.
     pub fn open(said: &str, look: Look) -> Result<Preview, PanelError> {
         let unavailable = |why: String| PanelError::Unavailable { name: "preview", why };
-        let wanted = preview_address(said).ok_or_else(|| unavailable(format!("{said} is no HOST:PORT")))?;
+        let wanted = preview_address(said).ok_or_else(|| unavailable(format!("{said} is not HOST:PORT")))?;
         let listen = || TcpListener::bind(&wanted.to_socket_addrs()?.collect::<Vec<_>>()[..]);
         let failed = |e: io::Error| unavailable(format!("{}:{}: {e}", wanted.0, wanted.1));
         let listener = listen().map_err(failed)?;
