@@ -85,7 +85,7 @@ async fn serve(config: MetricsConfig, outages: Option<PathBuf>) -> Result<(), Fa
     result
 }
 
-/// The connection by which commands go, if there is a broker for them. Health says what is known of broker and bridge.
+/// The connection by which commands go, if there is a broker for them. Health has what is known of broker and bridge.
 fn commander(config: &MetricsConfig, live: &Arc<Live>) -> Result<Option<Commander>, Failure> {
     let Some(mqtt) = &config.mqtt else { return Ok(None) };
     let commander = Commander::start(&mqtt.url, &mqtt.site).map_err(Failure::Config)?;

@@ -1,4 +1,4 @@
-//! `hueflow-metrics cmd`: changes a running device from the terminal, and says what it answered.
+//! `hueflow-metrics cmd`: changes a running device from the terminal, and prints its answer.
 //!
 //! Sends one command by MQTT and waits for the device's status. Prints what is in force; a refusal ends with exit code 2, no
 //! answer with 69.

@@ -2,7 +2,7 @@
 //!
 //! The engine clusters the picture from cold with the default settings and each lambda. The result is a line a lambda, and a PNG
 //! with a column a lambda: K, RMS and silhouette, the clustered picture, and the knives. Pixels beyond a million are thinned,
-//! and the silhouette of a picture with many colours is estimated, as on the page; a line then says so.
+//! and the silhouette of a picture with many colours is estimated, as on the page; a line below it states that.
 
 use crate::cli::CompareFlags;
 use crate::config::MetricsConfig;

@@ -71,14 +71,14 @@ fn follow(
     Ok(())
 }
 
-/// What has been told already.
+/// What has been printed already.
 #[derive(Default)]
 struct Known {
     states: HashMap<String, String>,
     frames: HashMap<(String, u64), Intervals>,
 }
 
-/// The line of an entry, if it has one; a record that the journal has twice is told once.
+/// The line of an entry, if it has one; a record that the journal has twice is printed once.
 fn line(e: &Entry, known: &mut Known) -> Option<String> {
     if e.dead {
         return None;
@@ -192,8 +192,8 @@ mod tests {
         let expected = "01:02:03.004Z pi: event line-stopped turns with frame 5, blinking at 1.25 Hz, value 0.25";
         assert_eq!(event_line(&blinking), expected);
         let mut known = Known::default();
-        let told = line(&entry, &mut known);
-        assert_eq!(told.as_deref(), Some("01:02:03.004Z pi: event line-stopped begins with frame 5, value 0.25"));
+        let printed = line(&entry, &mut known);
+        assert_eq!(printed.as_deref(), Some("01:02:03.004Z pi: event line-stopped begins with frame 5, value 0.25"));
         assert_eq!(line(&entry, &mut known), None);
     }
 

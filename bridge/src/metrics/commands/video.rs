@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 const BATCH_MAX: usize = 512;
 const WAIT: Duration = Duration::from_millis(200);
-/// A journal that says nothing for so long has no more (a partition whose records are all too old never ends).
+/// A journal that delivers nothing for this long has no more (a partition whose records are all too old never ends).
 const SILENCE: Duration = Duration::from_secs(4);
 /// Frames a second that the YUV4MPEG2 header names.
 const FPS: u32 = 30;

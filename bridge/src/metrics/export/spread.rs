@@ -1,6 +1,6 @@
 //! A report spread out as rows: itself, its clusters, its regions, or the named colours of these.
 //!
-//! Reports have indices of regions and colours. Their names come from what the device last said of itself: a name that was
+//! Reports have indices of regions and colours. Their names come from the device's last status: a name that was
 //! changed since is the new one, and an index without a name has none.
 
 use super::fields::{self, Cluster, Named, Region};
@@ -83,7 +83,7 @@ fn named_colours(at_us: u64, r: &ReportJson, names: &Names, out: &mut dyn RowWri
             .filter(|((of, _), _)| **of == region.region)
             .map(|((_, c), (px, de))| (*c, *px, Some(*de)))
             .collect();
-        // A device may say more names than there are indices, and leave some empty.
+        // A device may name more than there are indices, and leave some empty.
         let absent = (0..=u8::MAX).zip(&names.colours).filter(|(_, name)| !name.is_empty()).map(|(colour, _)| colour);
         let absent: Vec<_> = absent.filter(|c| !counted.iter().any(|(counted, ..)| counted == c)).collect();
         counted.extend(absent.into_iter().map(|colour| (colour, 0, None)));

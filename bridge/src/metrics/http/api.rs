@@ -16,9 +16,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::sync::PoisonError;
 
-/// Reports in an answer, if the request does not say.
+/// Reports in an answer, if the request names no number.
 const REPORTS_DEFAULT: u32 = 300;
-/// Points of a history, if the request does not say: about one for two pixels of a chart.
+/// Points of a history, if the request names no number: about one for two pixels of a chart.
 const HISTORY_POINTS_DEFAULT: u32 = 400;
 
 /// Why there is no answer.
@@ -71,7 +71,7 @@ pub async fn query_store<T: Send + 'static>(
     blocking(move || f(app.query.lock().unwrap_or_else(PoisonError::into_inner).as_ref())).await?.map_err(Refusal::from)
 }
 
-/// 200 while journal and store work, 503 while one does not; the text says which, and how far the store is behind.
+/// 200 while journal and store work, 503 while one does not; the text names it, and how far the store is behind.
 pub async fn healthz(State(app): State<App>) -> Response {
     let health = app.live.health();
     let status = if health.is_good() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

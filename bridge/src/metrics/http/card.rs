@@ -5,10 +5,10 @@
 
 use serde::{Serialize, Serializer};
 
-/// Colours of a card's stripe: the largest clusters. More would not be told apart at the width of a card.
+/// Colours of a card's stripe: the largest clusters. More could not be distinguished at the width of a card.
 const STRIPE_COLOURS_MAX: usize = 5;
 
-/// A device at a glance.
+/// What a card shows of a device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Card {
     /// The device.

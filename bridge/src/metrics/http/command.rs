@@ -1,4 +1,4 @@
-//! Commands from the page: sent to the device by MQTT, answered with what its status then says.
+//! Commands from the page: sent to the device by MQTT, answered with its next status.
 //!
 //! A request must pass [`Guard::check_change`](super::guard::Guard::check_change) first. Keys and ranges are the device's to
 //! judge; its refusal is part of the answer.

@@ -2,7 +2,7 @@
 //!
 //! The last few results are kept, and what is kept is found without waiting. One is computed at a time. Requests for the same
 //! census share one computation, which is cancelled when the last of them is gone. Beyond `silhouette.colours_max` colours the
-//! score is estimated from drawn pixels, and the answer says so with its error bound.
+//! score is estimated from drawn pixels, and the answer has its error bound.
 
 use super::api::{Refusal, query_store};
 use super::{App, blocking};

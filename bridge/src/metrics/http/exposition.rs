@@ -25,7 +25,7 @@ pub fn text(live: &Live) -> String {
     p.one(Gauge, "duplicates", "Deliveries dropped because they were there already.", duplicates);
     let devices = live.devices();
     let online = devices.values().filter(|d| d.state == "online").count();
-    p.one(Gauge, "devices_live", "Devices that say they are online.", online);
+    p.one(Gauge, "devices_live", "Devices whose status is online.", online);
     let reports = || devices.iter().filter_map(|(name, d)| Some((name, d.report.as_ref()?)));
     let clusters = reports().map(|(name, r)| (name, r.clusters));
     p.each(Gauge, "clusters", "Clusters in the device's last frame.", "device", clusters);

@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub const SESSION_HEADER: &str = "x-hueflow-session";
 /// Where the login form posts to.
 pub const LOGIN: &str = "/login";
-/// Only own files; nobody may frame the page.
+/// Only own files; no other page may frame it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
                       connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 const LOGIN_PAGE: &str = include_str!("../ui/login.html");
@@ -105,8 +105,8 @@ async fn admit(guard: &Guard, request: Request, next: Next) -> Response {
     let Some(gate) = &guard.gate else {
         let host = text(request.headers(), &header::HOST).unwrap_or("");
         if !host.is_empty() && !guard.is_own_host(host) {
-            let say = "this name is not one of the page's: open it by its IP address, or add the name to web.hosts\n";
-            return (StatusCode::MISDIRECTED_REQUEST, say).into_response();
+            let text = "this name is not one of the page's: open it by its IP address, or add the name to web.hosts\n";
+            return (StatusCode::MISDIRECTED_REQUEST, text).into_response();
         }
         return next.run(request).await;
     };
@@ -127,8 +127,8 @@ async fn admit(guard: &Guard, request: Request, next: Next) -> Response {
             if wants_page {
                 return (StatusCode::UNAUTHORIZED, Html(LOGIN_PAGE)).into_response();
             }
-            let say = "a token is needed: Authorization: Bearer TOKEN, or ?token=TOKEN\n";
-            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], say).into_response()
+            let text = "a token is needed: Authorization: Bearer TOKEN, or ?token=TOKEN\n";
+            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], text).into_response()
         }
     }
 }

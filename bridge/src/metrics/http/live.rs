@@ -2,7 +2,7 @@
 //!
 //! [`Live`] is shared between the thread that fills the store and the requests of the page. It keeps the latest of each kind
 //! for each device. A listener of a device has a channel with numbered events; a device without listeners costs nothing. A
-//! listener that is too slow loses the oldest events, which is counted, and is told how many. A listener of the fleet asks
+//! listener that is too slow loses the oldest events, which are counted, and gets their number. A listener of the fleet asks
 //! for what changed since a version. Pictures stay packed, and all of them together are bounded.
 
 use super::card::{Card, Pace, stripe};
@@ -43,7 +43,7 @@ pub struct Event {
 pub struct Device {
     /// Its state: `online`, `offline`, `unknown`.
     pub state: String,
-    /// All it said of itself, as JSON.
+    /// Its last status, as JSON.
     pub status: Option<serde_json::Value>,
     /// Its last report.
     pub report: Option<ReportJson>,
@@ -67,7 +67,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// Its state, `unknown` if it never said one.
+    /// Its state, `unknown` if it never published one.
     pub fn state_word(&self) -> &str {
         if self.state.is_empty() { "unknown" } else { &self.state }
     }
@@ -375,7 +375,7 @@ mod tests {
         assert_eq!((event.n, event.name), (last + 1, "report"));
         assert_eq!(a.try_recv().unwrap().n, last + 2);
         assert!(a.try_recv().is_err() && b.try_recv().is_err());
-        // A listener that is too slow is told how many it has lost.
+        // A listener that is too slow gets the number of those that it has lost.
         (3..3 + EVENTS_MAX as u64 + 5).for_each(|seq| live.take(report_of("a", seq)));
         assert!(matches!(a.try_recv(), Err(broadcast::error::TryRecvError::Lagged(5))));
     }

@@ -1,6 +1,6 @@
 //! Web: the page, its JSON, its pictures and its events. This folder is the one door to `axum`.
 //!
-//! [`serve`] answers requests on loopback, or where it was told, with what the store and the present hold. It reads the store's
+//! [`serve`] answers requests on loopback, or at the configured address, with what the store and the present hold. It reads the store's
 //! file and writes nothing. A slow listener never holds up others, and nothing outside this program is needed to show the
 //! page.
 
@@ -93,7 +93,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(|e| Refusal::Broken(e.to_string()))
 }
 
-/// Serves the page until `stop` says so.
+/// Serves the page until `stop` is true.
 ///
 /// # Errors
 /// [`Failure::Io`] if the socket fails.

@@ -1,7 +1,7 @@
-//! Outages for the demo: takes the broker or the journal away for a while, and says what became of the records.
+//! Outages for the demo: takes the broker or the journal away for a while, and reports what became of the records.
 //!
 //! The routes exist only if `run` was started with `--demo-outages PIPE`; the page then has two buttons. A request names a part,
-//! and one line `PART SECONDS` goes into the named pipe. Whoever reads it, `deploy/demo`, stops that service and starts it
+//! and one line `PART SECONDS` goes into the named pipe. `deploy/demo` reads the pipe, stops that service and starts it
 //! again. Nothing of the request but one of two fixed words gets there. One outage at a time; it is over when each online
 //! device has a later report in the store, all services answer and no record is missing in the ledger.
 
@@ -26,7 +26,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const OUTAGE_S: u64 = 20;
 /// Longest request: one short key.
 const REQUEST_BYTES_MAX: usize = 256;
-/// `O_NONBLOCK` of Linux: a pipe that nobody reads is refused instead of waited for.
+/// `O_NONBLOCK` of Linux: opening a pipe without a reader fails instead of waiting.
 const NONBLOCK: i32 = 0o4000;
 
 /// What can be taken away.
@@ -82,7 +82,7 @@ impl Outages {
         if last.is_some_and(|o| o.stored_after.is_none()) {
             return Ok(None);
         }
-        tell(&self.pipe, part)?;
+        request(&self.pipe, part)?;
         let from_ms = clock::now_us() / 1000;
         *last = Some(Outage { part, from_ms, until_ms: from_ms + OUTAGE_S * 1000, stored_after: None });
         Ok(*last)
@@ -90,7 +90,7 @@ impl Outages {
 }
 
 /// Writes the line. A line is shorter than a pipe's atomic write, so that it comes whole.
-fn tell(pipe: &Path, part: Part) -> std::io::Result<()> {
+fn request(pipe: &Path, part: Part) -> std::io::Result<()> {
     let mut file = std::fs::File::options().write(true).custom_flags(NONBLOCK).open(pipe)?;
     if !file.metadata()?.file_type().is_fifo() {
         return Err(std::io::Error::other("it is no named pipe"));
@@ -113,7 +113,7 @@ fn outages(app: &App) -> Result<&Outages, Refusal> {
 /// `POST /api/demo/outage`: `{"part": "broker"}` or `{"part": "journal"}`.
 ///
 /// # Errors
-/// [`Refusal`] if outages are off, another part is named, or nobody reads the pipe.
+/// [`Refusal`] if outages are off, another part is named, or the pipe has no reader.
 pub async fn begin(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, Refusal> {
     outages(&app)?;
     if let Err((status, why)) = app.guard.check_change(&headers) {
@@ -121,7 +121,7 @@ pub async fn begin(State(app): State<App>, headers: HeaderMap, body: Bytes) -> R
     }
     let asked = body.get(..REQUEST_BYTES_MAX.min(body.len())).unwrap_or_default();
     let Asked { part } = serde_json::from_slice(asked)
-        .map_err(|_| Refusal::Wrong("say which part: {\"part\": \"broker\"} or {\"part\": \"journal\"}".to_owned()))?;
+        .map_err(|_| Refusal::Wrong("name a part: {\"part\": \"broker\"} or {\"part\": \"journal\"}".to_owned()))?;
     let asking = app.clone();
     let begun = blocking(move || outages(&asking).map(|outages| outages.begin(part))).await??;
     match begun {

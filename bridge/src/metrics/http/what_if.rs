@@ -1,7 +1,7 @@
 //! What if lambda were another: a device's last census clustered again, for the page's slider.
 //!
 //! An answer has palette, RMS, missed colours, and the silhouette: estimated from drawn pixels at once, or exact if asked for.
-//! What nobody waits for any more is cancelled, so a moving slider leaves no work behind. The last scenes are kept.
+//! What no request waits for any more is cancelled, so a moving slider leaves no work behind. The last scenes are kept.
 
 use super::api::{Refusal, query_store};
 use super::diagram::{CancelOnDrop, Scored};

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 /// Highest sequence number that a store can hold, since its integers are signed. Higher ones are not Hueflow's.
 const SEQ_MAX: u64 = i64::MAX as u64;
 
-/// No edge is older than this (2020): a clock that says less was not set yet.
+/// No edge is older than this (2020): a clock before that was not set yet.
 const CLOCK_SET_US: u64 = 1_577_836_800_000_000;
 
 /// What a store has to change for one batch, in one transaction.
@@ -371,7 +371,7 @@ impl Fold<'_> {
         let captured_at_us =
             clock::parse_rfc3339(&event.captured_at).unwrap_or(e.time_ms.unsigned_abs().saturating_mul(1000));
         let order = self.account(&e.key, stream).order;
-        // The record's key and headers say whose it is.
+        // The record's key and headers name its device.
         let event = EventJson { device: e.key.clone(), stream: stream.to_string(), seq, ..event };
         self.changes.rows.push(Change::Event(EventChange { order, captured_at_us, event }));
         true

@@ -1,7 +1,7 @@
 //! Ingest: reads the journal into the store, each batch in one transaction.
 //!
-//! [`fill`] blocks its thread until it is told to stop. It opens the journal again when that fails, and tries a batch until
-//! the store has taken it; `/healthz` says so meanwhile. Where several instances fill one store, they share the journal as a
+//! [`fill`] blocks its thread until `stop` is true. It opens the journal again when that fails, and tries a batch until
+//! the store has taken it; `/healthz` reports that meanwhile. Where several instances fill one store, they share the journal as a
 //! group: what is assigned to this one is claimed in the store before it is read. What was stored goes to [`Live`], and the ledger once a second.
 //! Between batches the store does its maintenance, one bounded slice at a time.
 
@@ -30,9 +30,9 @@ const LAG: Duration = Duration::from_secs(5);
 /// How long whatever failed waits before it is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// How often a signal and the group are looked at meanwhile.
-const GLANCE: Duration = Duration::from_millis(50);
+const IDLE: Duration = Duration::from_millis(50);
 
-/// Reads the journal into the store until told to stop. Blocks.
+/// Reads the journal into the store until `stop` is true. Blocks.
 ///
 /// # Errors
 /// [`Failure`]: the store was taken by another process, or cannot be written while the program ends.
@@ -176,7 +176,7 @@ impl<'a> Filler<'a> {
         *self.stop.borrow()
     }
 
-    /// Stores what the reader gives until told to stop, or until the journal has to be opened again.
+    /// Stores what the reader gives until `stop` is true, or until the journal has to be opened again.
     fn follow(&mut self, reader: &mut dyn Reader) -> Result<(), Failure> {
         let mut is_away = false;
         while !self.is_stopped() {
@@ -186,7 +186,7 @@ impl<'a> Filler<'a> {
                         log::info!("the journal answers again");
                         self.live.set_health(|h| h.journal = None);
                     }
-                    // An empty one says nothing of the store.
+                    // An empty one is no sign that the store works.
                     let is_something = !batch.records.is_empty() || !batch.restarted.is_empty();
                     if !self.take_rebalance(reader) && is_something {
                         self.store_batch(&batch, reader)?;
@@ -263,7 +263,7 @@ impl<'a> Filler<'a> {
             }
             let until = Instant::now() + RETRY;
             while Instant::now() < until && !self.is_stopped() {
-                reader.idle(GLANCE);
+                reader.idle(IDLE);
                 if self.take_rebalance(reader) {
                     return Ok(());
                 }

@@ -1,7 +1,7 @@
 //! The exact silhouette of a clustered picture, by scikit-learn's definition.
 //!
 //! Inputs are unique colours with their labels and counts; results are the value of each, the means of the clusters, and the
-//! score. It takes 8 bytes of memory a colour and cluster, and as many threads as it is told. Equal pixels of one label have
+//! score. It takes 8 bytes of memory a colour and cluster, and as many threads as are asked for. Equal pixels of one label have
 //! equal values, so colours with counts give every pixel's value exactly.
 //!
 //! Rousseeuw (1987): for a pixel of cluster A, a is the mean distance to the other pixels of A, b the smallest of the
@@ -72,7 +72,7 @@ pub enum SilhouetteError {
         "every pixel is a cluster of its own, so the silhouette is undefined; a larger lambda gives fewer clusters"
     )]
     OnlySingles,
-    /// Nobody waits for it any more.
+    /// It was cancelled: no caller waits for it any more.
     #[error("the computation was cancelled")]
     Cancelled,
 }
@@ -285,7 +285,7 @@ fn pair_sums_plain(rows: &Tile, columns: &Tile, row_sums: &mut [f32; TILE], colu
     }
 }
 
-/// Says on standard error how far a long computation is, every tenth.
+/// Prints on standard error how far a long computation is, every tenth.
 struct Progress {
     pairs: u64,
     done: AtomicU64,

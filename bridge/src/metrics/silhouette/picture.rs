@@ -158,7 +158,7 @@ const BACKGROUND: u32 = 255;
 /// `labels` set, as 8-bit grey, and every other kind is refused. Gives width, height and the bytes.
 ///
 /// # Errors
-/// A sentence that names the file and says what is wrong with it.
+/// A sentence that names the file and what is wrong with it.
 pub fn read_png(file: &std::path::Path, labels: bool) -> Result<(u32, u32, Vec<u8>), String> {
     use png::{BitDepth, ColorType};
     let refuse = |why: String| format!("{}: {why}", file.display());

@@ -54,7 +54,7 @@ pub struct Diagram<'a> {
     pub colours: &'a [[u8; 3]],
     /// Its name.
     pub title: &'a str,
-    /// What else is to be said, below the name: lambda, how exact it is.
+    /// The line below the name: lambda, how exact it is.
     pub about: &'a str,
     /// Its paper and ink.
     pub theme: Theme,
@@ -235,7 +235,7 @@ const X_AXIS: &str = "silhouette coefficient (dotted: mean)";
 const Y_AXIS: &str = "cluster (thickness: share of pixels)";
 
 fn tick(value: f64) -> String {
-    // "-0.0" is nobody's tick.
+    // A tick is never "-0.0".
     format!("{:.1}", if value.abs() < 0.05 { 0.0 } else { value })
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Colorimetry {
 }
 
 impl Colorimetry {
-    /// What is to be kept of a report. None where a row without it says the same.
+    /// What is to be kept of a report. None where a row without it means the same.
     pub(super) fn of(r: &ReportJson) -> Option<Colorimetry> {
         let space = r.space.as_deref().unwrap_or(Space::Rgb.word());
         let is_plain = space == Space::Rgb.word() && r.de00_mean.is_none() && r.reference_de00.is_none();

@@ -62,7 +62,7 @@ pub struct Line {
     pub declared_lost: u64,
     /// Accepted, and nowhere yet.
     pub missing: u64,
-    /// Frames that the source gave, as far as reports say.
+    /// Frames that the source gave, as far as reports show.
     pub frames_seen: u64,
     /// Frames dropped before acceptance.
     pub frames_dropped: u64,

@@ -1,7 +1,7 @@
 //! Ownership of a store's file: one process writes to it at a time.
 //!
 //! [`Ownership::take`] locks the file `<store>.lock`. The kernel releases the lock when its process ends, however that ends,
-//! so a restart never waits and a running owner is never evicted. The file holds one line that says who the owner is, for
+//! so a restart never waits and a running owner is never evicted. The file holds one line that names the owner, for
 //! the error that a second process gets.
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -57,7 +57,7 @@ impl Ownership {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut owner = String::new();
-                let _ = lock.read_to_string(&mut owner); // It only makes the error say more.
+                let _ = lock.read_to_string(&mut owner); // It only adds to the error.
                 let owner = if owner.trim().is_empty() { "of unknown process" } else { owner.trim() }.to_owned();
                 return Err(NotOwned::Held { store: file.to_owned(), owner });
             }

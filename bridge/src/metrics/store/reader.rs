@@ -53,7 +53,7 @@ pub struct Known {
     pub device: String,
     /// Its last state.
     pub state: Option<String>,
-    /// All it said of itself, as JSON.
+    /// Its last status, as JSON.
     pub status: Option<String>,
 }
 

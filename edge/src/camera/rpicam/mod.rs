@@ -58,7 +58,7 @@ struct Running {
     child: Child,
     pictures: ChildStdout,
     words: Option<ChildStderr>,
-    said: Vec<u8>,
+    messages: Vec<u8>,
     metadata: Option<PipeReader>,
     reader: Reader,
     /// Pictures read so far.
@@ -211,18 +211,18 @@ impl Running {
         if n == 0 {
             self.words = None;
         }
-        self.said.extend_from_slice(&bytes[..n]);
-        let over = self.said.len().saturating_sub(WORDS_BYTES_MAX);
-        self.said.drain(..over);
+        self.messages.extend_from_slice(&bytes[..n]);
+        let over = self.messages.len().saturating_sub(WORDS_BYTES_MAX);
+        self.messages.drain(..over);
     }
 
     fn last_words(&mut self, at: usize) -> String {
         // The program has closed its end of the pipe.
-        while self.words.is_some() && self.said.len() < WORDS_BYTES_MAX {
+        while self.words.is_some() && self.messages.len() < WORDS_BYTES_MAX {
             self.listen();
         }
-        let said = String::from_utf8_lossy(&self.said);
-        let last = said.split(['\n', '\r']).map(str::trim).rfind(|l| !l.is_empty() && !l.starts_with('#'));
+        let text = String::from_utf8_lossy(&self.messages);
+        let last = text.split(['\n', '\r']).map(str::trim).rfind(|l| !l.is_empty() && !l.starts_with('#'));
         let status = self.child.try_wait().ok().flatten().map_or("it has ended".into(), |s| s.to_string());
         let cut = if at > 0 { ", in the middle of a picture" } else { "" };
         format!("{status}{cut}{}", last.map_or(String::new(), |l| format!("; its last message: {l}")))
@@ -267,7 +267,7 @@ impl Feed for Rpicam {
             child,
             pictures,
             words,
-            said: Vec::new(),
+            messages: Vec::new(),
             metadata,
             reader: Reader::new(),
             number: 0,

@@ -113,13 +113,13 @@ pub struct Preview {
 }
 
 impl Preview {
-    /// Listens at `said`, or at [`crate::spec::display::PREVIEW_ADDRESS`] if it is empty. Port 0 takes a free one.
+    /// Listens at `address`, or at [`crate::spec::display::PREVIEW_ADDRESS`] if it is empty. Port 0 takes a free one.
     ///
     /// # Errors
     /// [`PanelError::Unavailable`] if the address cannot be bound.
-    pub fn open(said: &str, look: Look) -> Result<Preview, PanelError> {
+    pub fn open(address: &str, look: Look) -> Result<Preview, PanelError> {
         let unavailable = |why: String| PanelError::Unavailable { name: "preview", why };
-        let wanted = preview_address(said).ok_or_else(|| unavailable(format!("{said} is not HOST:PORT")))?;
+        let wanted = preview_address(address).ok_or_else(|| unavailable(format!("{address} is not HOST:PORT")))?;
         let listen = || TcpListener::bind(&wanted.to_socket_addrs()?.collect::<Vec<_>>()[..]);
         let failed = |e: io::Error| unavailable(format!("{}:{}: {e}", wanted.0, wanted.1));
         let listener = listen().map_err(failed)?;
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn an_address_is_a_port_a_host_and_port_or_nothing() {
-        let of = |said| preview_address(said).map(|(host, port)| format!("{host} {port}"));
+        let of = |address| preview_address(address).map(|(host, port)| format!("{host} {port}"));
         assert_eq!(of("").as_deref(), Some("127.0.0.1 8090"));
         assert_eq!(of("9000").as_deref(), Some("127.0.0.1 9000"));
         assert_eq!(of("0.0.0.0:80").as_deref(), Some("0.0.0.0 80"));

@@ -101,8 +101,8 @@ impl<B: Bus, L: Line> Interface for Wire<B, L> {
 
 /// The longest write in bytes.
 pub(super) fn chunk_bytes(parameter: &Path) -> usize {
-    let said = std::fs::read_to_string(parameter).ok().and_then(|text| text.trim().parse().ok());
-    said.unwrap_or(BUFSIZ_DEFAULT)
+    let size = std::fs::read_to_string(parameter).ok().and_then(|text| text.trim().parse().ok());
+    size.unwrap_or(BUFSIZ_DEFAULT)
 }
 
 /// Opens and configures the bus of a board.

@@ -44,7 +44,7 @@ const HELD_UP: &str = "SET LOCAL lock_timeout = '1s'";
 /// Claims partitions of `journal`.
 ///
 /// # Errors
-/// PostgreSQL's; [`is_held`] says whether it is that another session holds a claim.
+/// PostgreSQL's; [`is_held`] tests for the one of a claim that another session holds.
 pub(super) fn take(t: &mut Transaction<'_>, journal: &str, scopes: &[Scope]) -> Result<Claims, postgres::Error> {
     t.batch_execute(HELD_UP)?;
     let sql = "INSERT INTO claims (journal, place, part, epoch, stamp) VALUES ($1, $2, $3, 1, 0) \

@@ -1,6 +1,6 @@
 //! Maintenance of the store between batches: retention by bytes and days.
 //!
-//! [`Upkeep::run`] does a short step and says how soon it wants to run again. One instance at a time does it. Reports go by
+//! [`Upkeep::run`] does a short step and returns how soon it wants to run again. One instance at a time does it. Reports go by
 //! the chunk: the newest chunk is closed when it has a sixteenth of the bytes that may be kept, or is a day old, and the oldest is
 //! dropped. Accounts, spans and sums by hour are never deleted.
 

@@ -174,7 +174,7 @@ impl Postgres {
     }
 }
 
-/// Says what is in a database, and makes nothing.
+/// Describes what is in a database, and makes nothing.
 ///
 /// # Errors
 /// [`StoreError::Postgres`]: what stands in the way of a store there.

@@ -1,6 +1,6 @@
 //! Maintenance of the store between batches: retention, and the migration of old rows.
 //!
-//! [`Sqlite::run_slice`] does one bounded slice of work in a transaction of its own and says how soon it wants to run
+//! [`Sqlite::run_slice`] does one bounded slice of work in a transaction of its own and returns how soon it wants to run
 //! again. [`Pace`] adapts the rows of a slice to how long the last one took, so that ingest never waits longer than about
 //! [`SLICE_MAX`]. Roll-ups and spans are not touched by the retention of reports: spans alone decide what is a duplicate.
 
