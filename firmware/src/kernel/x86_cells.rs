@@ -1,7 +1,8 @@
 //! Keys and packed pixels, and colours in CIELAB, with AVX2.
 //!
 //! Inputs are blocks of eight pixels or of X, Y and Z; results equal those of [`super::cells::split_plain`] and
-//! [`super::lab::convert_plain`] bit for bit. The functions are called only if the machine has AVX2. The documentation of `kernel` explains why the unsafe code is sound.
+//! [`super::lab::convert_plain`] bit for bit. The functions are called only if the machine has AVX2.
+//! The documentation of `kernel` explains why the unsafe code is sound.
 
 use super::cells::{ColourKey, IN_CELL_BITS, Packed16};
 use super::lab::convert_plain;
