@@ -8,9 +8,10 @@ use firmware::limits::CLUSTERS_MAX;
 use firmware::named::{BLOCK_BYTES, NAMES_BYTES_MIN, NamedColour, Names};
 use firmware::watch::{LabelCounts, Watch};
 
-/// Cells of colour on the border of a named colour for which decisions are kept: more than the pictures of a scene have, in
-/// 1 MiB.
-const BLOCKS: usize = 2_048;
+/// Cells of colour on the border of a named colour for which decisions are kept, in 2 MiB. With 16 colours, a picture of very
+/// many colours (baboon) has more than 2,048 of them; the pixels of those without a place are decided by the formula in each
+/// frame, which takes 50 times as long.
+const BLOCKS: usize = 4_096;
 
 /// Memory of a watch.
 #[derive(Debug)]
