@@ -95,7 +95,8 @@ export function saveButton(device, chart, label, picture, { title = () => label,
       button.textContent = "Not saved: try again";
     } finally {
       button.disabled = false;
-      button.focus();
+      // A disabled button loses the focus. It stays where a person has moved it meanwhile.
+      if (document.activeElement === document.body) button.focus();
     }
   }
   return button;
