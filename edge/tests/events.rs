@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with other tests")]
 mod scripted;
 
 use firmware::custody::{Envelope, Kind};
