@@ -67,6 +67,27 @@ struct Sweep {
 
 /// Runs DC-DP-means on `points` from `clusters` (empty: from the weighted mean). `assign` holds a byte a point and receives
 /// the label of each. Afterwards `clusters` holds at least one cluster, unless there are no points.
+///
+/// ```
+/// use firmware::cluster::{Clusters, Params, run};
+/// use firmware::coreset::{Features, Point, exact_colors};
+/// use firmware::frame::Frame;
+/// use firmware::report::Space;
+///
+/// // Three greys close together, and a red that is farther from their mean than lambda.
+/// let rgb = [100, 100, 100, 104, 104, 104, 108, 108, 108, 255, 0, 0];
+/// let (mut table, mut points) = ([Features::ZERO; 16], [Point::ZERO; 8]);
+/// let len = exact_colors(&Frame::rgb(4, 1, &rgb)?, &mut table, &mut points, &mut []).unwrap_or(0);
+///
+/// let params = Params { lambda_q6: 50 * 64, w_open: 1, iterations_max: 30, clusters_max: 64, space: Space::Rgb };
+/// let (mut clusters, mut labels) = (Clusters::new(), vec![0; len]);
+/// let found = run(&points[..len], params, &mut clusters, &mut labels);
+/// assert!(found.converged && !found.saturated);
+/// let mut centroids: Vec<_> = clusters.iter().map(|cluster| cluster.position_q6.map(|v| v / 64)).collect();
+/// centroids.sort();
+/// assert_eq!(centroids, [[104, 104, 104], [255, 0, 0]]);
+/// # Ok::<(), firmware::frame::FrameError>(())
+/// ```
 #[inline(never)] // Its sums of 8 KiB leave the stack with it.
 pub fn run(points: &[Point], params: Params, clusters: &mut Clusters, assign: &mut [u8]) -> Run {
     let lambda2 = params.lambda2_q12();

@@ -9,6 +9,37 @@
 //! and the received messages, and gets back what to send. Neither uses a clock, a socket or a file. The edge, the bridge and
 //! the simulator in `firmware/tests/custody` run the same code; `firmware/model/custody.py` is an executable model of the rules.
 //!
+//! One record's way, with the first transmission lost:
+//!
+//! ```
+//! use firmware::custody::{JournalId, Receiver, Sender, SenderConfig};
+//!
+//! const SECOND_US: u64 = 1_000_000;
+//! let (boot, mut now_us) = (2, 0);
+//! let mut edge = Box::new(Sender::new(boot, SenderConfig::default()));
+//! let mut bridge = Receiver::new(JournalId::try_from("journal").unwrap_or_default());
+//!
+//! // The edge has written the record with seq 0 to its disk, and sends it. MQTT loses it.
+//! edge.connected(now_us);
+//! edge.accepted(boot, 1);
+//! let first = edge.poll(now_us).ok_or("nothing to send")?;
+//! edge.sent(first, 0, 100, now_us);
+//! assert!(edge.poll(now_us).is_none(), "it is in flight");
+//!
+//! // No ack comes within the probe time-out, so the edge sends it again, and the bridge writes it to the journal.
+//! now_us += 60 * SECOND_US;
+//! let second = edge.poll(now_us).ok_or("nothing to send")?;
+//! assert!(second.probe && second.seq == first.seq);
+//! edge.sent(second, 0, 100, now_us);
+//! bridge.journalled(second.stream, second.seq, now_us);
+//!
+//! // Only now may the edge delete it from its disk.
+//! assert_eq!(edge.held(), 1);
+//! edge.on_ack(&bridge.ack(), now_us);
+//! assert_eq!(edge.held(), 0);
+//! # Ok::<(), &str>(())
+//! ```
+//!
 //! | term | meaning |
 //! |---|---|
 //! | stream | a random number; each open of the spool makes two: the boot (lowest bit 0) for data, and boot + 1 for loss records |

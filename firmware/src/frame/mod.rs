@@ -85,6 +85,21 @@ pub struct Stamp {
 }
 
 /// One picture, borrowed from the buffer that it was captured in.
+///
+/// ```
+/// use firmware::frame::{Frame, Span, SpanMap};
+///
+/// let rgb: Vec<u8> = (0..4).flat_map(|level| [level; 3]).collect();
+/// let frame = Frame::rgb(2, 2, &rgb)?;
+/// assert_eq!(frame.row(1, &mut []), [2, 2, 2, 3, 3, 3]);
+///
+/// // Only the right column may be seen; a masked row is copied into the row buffer.
+/// let spans = [Span { start: 1, end: 2 }; 2];
+/// let masked = frame.masked(SpanMap::new(2, &[1, 2], &spans)?)?;
+/// assert_eq!(masked.row(1, &mut [0; 6]), [0, 0, 0, 3, 3, 3]);
+/// assert_eq!((masked.pixels(), masked.visible_px()), (4, 2));
+/// # Ok::<(), firmware::frame::FrameError>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {
     width: usize,

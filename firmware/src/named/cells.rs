@@ -40,6 +40,19 @@ const KEYS_AT_ONCE: usize = 64;
 const UNKNOWN: u8 = u8::MAX;
 
 /// Which pixels have which named colour.
+///
+/// ```
+/// use firmware::color::Lab;
+/// use firmware::named::{NAMELESS, NAMES_BYTES_MIN, NamedColour, Names};
+///
+/// // Within Delta E 15 of a lamp's red.
+/// let red = NamedColour { lab: Lab::of_rgb([220, 40, 30]), tolerance_q6: 15 * 64 };
+/// let mut memory = vec![0; NAMES_BYTES_MIN];
+/// let mut names = Names::new(&[red], &mut memory);
+/// let mut found = [0; 3];
+/// names.of_pixels(&[[210, 50, 40], [40, 50, 210], [220, 40, 30]], &mut found);
+/// assert_eq!(found, [0, NAMELESS, 0]);
+/// ```
 #[derive(Debug)]
 pub struct Names<'a> {
     colours: Vec<NamedColour, NAMED_MAX>,
