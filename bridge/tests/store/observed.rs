@@ -69,6 +69,7 @@ fn served() -> BTreeMap<String, BTreeSet<String>> {
     let mut all = frames(0, 2);
     all.push(("event", event(8, 2, "door", EventChange::Begin)));
     all.push(("window", window(8, 1, None, &[(8, 0, 0, 4), (9, 0, 0, 0)])));
+    all.push(("status", br#"{"state":"online"}"#.to_vec()));
     for event in store.apply(&batch(1, &all)).unwrap() {
         live.take(event);
     }
@@ -121,6 +122,45 @@ fn texts_keep_the_rules_of_the_format_and_alerts_name_what_is_served() {
     }
     let planted = std::panic::catch_unwind(|| check_uses("planted", "rate(hueflow_bridge_nothing_total[1m])", &served));
     assert!(planted.is_err(), "a name that nothing serves is found");
+}
+
+/// What ends an alert about the last frame of a device that goes offline.
+const NOT_OFFLINE: &str = " unless on (instance, device) hueflow_metrics_device_online == 0";
+
+#[test]
+fn an_alert_of_a_device_ends_when_the_device_goes_offline() {
+    let ground = Ground::sqlite();
+    let (live, mut store) = (Live::default(), ground.open());
+    begin(&mut store, "j");
+    let mut take = |offset, kind, bytes| {
+        for event in store.apply(&batch(offset, &[(kind, bytes)])).unwrap() {
+            live.take(event);
+        }
+        exposition::text(&live)
+    };
+    let online = |text: String| {
+        let value = |l: &str| Some(l.strip_prefix("hueflow_metrics_device_online{device=\"pi\"} ")?.to_owned());
+        text.lines().find_map(value)
+    };
+    let status = |state: &str| format!("{{\"state\":\"{state}\",\"boot\":\"8\"}}").into_bytes();
+    assert_eq!(online(take(1, "metrics", record(8, 0))), None, "not known yet");
+    assert_eq!(online(take(2, "status", status("online"))).as_deref(), Some("1"));
+    let text = take(3, "status", status("offline"));
+    // What is still served of a device that is offline is in no alert on its own.
+    let left: Vec<String> = families(&text).into_iter().filter(|f| f.1.contains("device")).map(|f| f.0).collect();
+    assert!(left.iter().any(|name| name == "hueflow_metrics_missed_colours"), "{left:?}");
+    let mut checked = 0;
+    for alert in ALERTS.split("- alert: ").skip(1) {
+        let name = alert.lines().next().unwrap();
+        let expression = alert.lines().find_map(|l| l.trim().strip_prefix("expr: ")).unwrap();
+        if uses(expression).iter().any(|(name, _)| left.contains(name)) {
+            assert!(expression.ends_with(NOT_OFFLINE), "{name}: {expression}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 1, "{checked}");
+    assert_eq!(online(text).as_deref(), Some("0"));
+    assert_eq!(online(take(4, "status", status("online"))).as_deref(), Some("1"));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The text of `/metrics`, for Prometheus.
 //!
-//! [`text`] reads what [`Live`] knows at the moment and has no side effects. Each device is a label of its families. An offline
-//! device has no sample of its events: whether they are active is not known.
+//! [`text`] reads what [`Live`] knows at the moment and has no side effects. Each device is a label of its families. What
+//! the last frame was like stays when a device goes offline; its events then have no sample, because whether they are active is
+//! not known. `device_online` says whether a device is offline.
 
 use super::live::Live;
 use crate::prom::{Kind, Prom, seconds};
@@ -26,6 +27,10 @@ pub fn text(live: &Live) -> String {
     let devices = live.devices();
     let online = devices.values().filter(|d| d.state == "online").count();
     p.one(Gauge, "devices_live", "Devices whose status is online.", online);
+    let known = devices.iter().filter(|(_, d)| d.state == "online" || d.state == "offline");
+    let known = known.map(|(name, d)| (name, u8::from(d.state == "online")));
+    let help = "1 while the device's status is online, 0 while it is offline; none while it is not known.";
+    p.each(Gauge, "device_online", help, "device", known);
     let reports = || devices.iter().filter_map(|(name, d)| Some((name, d.report.as_ref()?)));
     let clusters = reports().map(|(name, r)| (name, r.clusters));
     p.each(Gauge, "clusters", "Clusters in the device's last frame.", "device", clusters);
