@@ -9,7 +9,6 @@ mod common;
 use common::{record, window};
 use hueflow_bridge::config::StoreConfig;
 use hueflow_bridge::journal::{Batch, Record};
-use hueflow_bridge::metrics::store::ledger::{Line, lines};
 use hueflow_bridge::metrics::store::reader::Unit;
 use hueflow_bridge::metrics::store::{Store, open_existing, open_reader};
 use hueflow_bridge::relay::verdict::{ValueFormat, Verdict, judge};
@@ -130,24 +129,4 @@ fn events_of_a_store_of_version_3_have_no_pattern_and_take_new_ones() {
     let found = open_reader(&config).unwrap().latest_events("pi").unwrap();
     let patterns: Vec<_> = found.iter().map(|e| (e.event.event.as_str(), e.event.pattern.as_deref())).collect();
     assert_eq!(patterns, [("door", None), ("lamp", Some("blinking"))]);
-}
-
-#[test]
-fn boots_of_a_store_of_version_4_have_no_start_and_new_ones_have() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = StoreConfig::of_file(dir.path().join("store.db"));
-    let mut store = Store::open(&config).unwrap();
-    store.begin("j").unwrap();
-    store.apply(&batch(1, &[("metrics", record(8, 0))])).unwrap();
-    assert_eq!(store.ledger().unwrap()[0].started_at_ms, Some(5_000));
-    drop(store);
-    let db = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
-    db.execute_batch("ALTER TABLE streams DROP COLUMN started_at_us; PRAGMA user_version = 4").unwrap();
-    let mut store = Store::open(&config).unwrap();
-    store.begin("j").unwrap();
-    store.apply(&batch(2, &[("metrics", record(8, 1)), ("metrics", record(20, 0))])).unwrap();
-    let starts = |lines: Vec<Line>| lines.into_iter().map(|l| (l.boot, l.started_at_ms)).collect::<Vec<_>>();
-    let want = [("8".to_owned(), None), ("20".to_owned(), Some(5_000))];
-    assert_eq!(starts(store.ledger().unwrap()), want);
-    assert_eq!(starts(lines(&open_reader(&config).unwrap().accounts().unwrap())), want, "on the disk");
 }

@@ -1,7 +1,8 @@
 //! The store on SQLite and on PostgreSQL.
 //!
-//! [`both`] holds what is true of any store. [`sqlite_only`] and [`postgres_only`] hold what one of them has alone: the owner and the
-//! older versions of a file, claims, lost connections and killed backends. PostgreSQL is Debian's, see `deploy/postgres/start`.
+//! [`both`] holds what is true of any store, and [`migrated`] what becomes of one of an older version. [`sqlite_only`] and
+//! [`postgres_only`] hold what one of them has alone: the owner of a file, claims, lost connections and killed backends.
+//! PostgreSQL is Debian's, see `deploy/postgres/start`.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 /// Each test, once on SQLite and once on PostgreSQL.
@@ -22,6 +23,7 @@ mod common;
 mod exported;
 mod ground;
 mod histories;
+mod migrated;
 mod moved;
 mod observed;
 mod postgres_only;

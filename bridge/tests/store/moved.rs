@@ -23,7 +23,7 @@ fn all(config: &StoreConfig) -> Vec<String> {
     all
 }
 
-fn fill(store: &mut Store) {
+pub fn fill(store: &mut Store) {
     begin(store, "j");
     for n in 0..20 {
         store.apply(&round(n)).unwrap();
