@@ -4,7 +4,7 @@
 //! are ordered by (order of the boot, seq), not by when they were stored.
 
 use super::pages::{self, PageValues};
-use super::rows::{SELECT, bits, report, uint};
+use super::rows::{SELECT, bits, report, roll_up, uint};
 use super::statements::Statements;
 use super::steps::sums_sql;
 use super::{claims, connect, events, int, schema};
@@ -161,7 +161,7 @@ impl Reader for Query {
              ORDER BY unit LIMIT {REPORTS_MAX}"
         );
         let rows = self.rows(&sql, &[&device, &int(from), &int(to)])?;
-        Ok(rows.iter().map(|r| (uint(r, 0), roll_up(r, bits))).collect())
+        Ok(rows.iter().map(|r| (uint(r, 0), roll_up(r, 1, bits))).collect())
     }
 
     fn stream_ranges(&self, device: &str, most: u32) -> Result<Vec<StreamRange>, StoreError> {
@@ -187,7 +187,7 @@ impl Reader for Query {
         let of: [&(dyn ToSql + Sync); 6] = [&sid_of(range.sid), &first, &last, &from_us, &to_us, &step_us];
         // The query gives every count as a number of 64 bits.
         let count = |r: &Row, i| u32::try_from(uint(r, i)).unwrap_or(u32::MAX);
-        let sums = |r: &Row| StepSums { sums: roll_up(r, count), stages_us: [13, 14, 15].map(|i| uint(r, i)) };
+        let sums = |r: &Row| StepSums { sums: roll_up(r, 1, count), stages_us: [13, 14, 15].map(|i| uint(r, i)) };
         Ok(self.rows(&sums_sql(), &of)?.iter().map(|r| (uint(r, 0), sums(r))).collect())
     }
 
@@ -287,24 +287,6 @@ impl Reader for Query {
 /// A stream's number as PostgreSQL has it. One that it cannot have is no stream's.
 fn sid_of(sid: i64) -> i32 {
     i32::try_from(sid).unwrap_or(-1)
-}
-
-/// A roll-up from the second column on; `count` reads a count of 32 bits.
-fn roll_up(r: &Row, count: fn(&Row, usize) -> u32) -> RollUp {
-    RollUp {
-        reports: uint(r, 1),
-        clusters_sum: uint(r, 2),
-        clusters_min: count(r, 3),
-        clusters_max: count(r, 4),
-        rms_sum: r.get(5),
-        rms_max: r.get(6),
-        missed_sum: uint(r, 7),
-        beyond_px_sum: uint(r, 8),
-        micros_sum: uint(r, 9),
-        micros_max: count(r, 10),
-        silhouette_sum: r.get(11),
-        silhouettes: uint(r, 12),
-    }
 }
 
 fn census_key(device: &str, r: &Row) -> CensusKey {

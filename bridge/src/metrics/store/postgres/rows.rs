@@ -10,6 +10,7 @@ use crate::json::{MicrosJson, NamedJson, RegionsJson, ReportJson};
 use crate::metrics::store::StoreError;
 use crate::metrics::store::colorimetry::Colorimetry;
 use crate::metrics::store::palette::{palette, palette_bytes};
+use crate::metrics::store::rollup::RollUp;
 use postgres::binary_copy::BinaryCopyInWriter;
 use postgres::types::{ToSql, Type};
 use postgres::{Row, Transaction};
@@ -229,6 +230,24 @@ pub(super) fn report(r: &Row) -> ReportJson {
     };
     Colorimetry::restore(lists.colorimetry, &mut report);
     report
+}
+
+/// A roll-up, whose twelve columns begin at `first` in the table's order; `count` reads a count of 32 bits.
+pub(super) fn roll_up(r: &Row, first: usize, count: fn(&Row, usize) -> u32) -> RollUp {
+    RollUp {
+        reports: uint(r, first),
+        clusters_sum: uint(r, first + 1),
+        clusters_min: count(r, first + 2),
+        clusters_max: count(r, first + 3),
+        rms_sum: r.get(first + 4),
+        rms_max: r.get(first + 5),
+        missed_sum: uint(r, first + 6),
+        beyond_px_sum: uint(r, first + 7),
+        micros_sum: uint(r, first + 8),
+        micros_max: count(r, first + 9),
+        silhouette_sum: r.get(first + 10),
+        silhouettes: uint(r, first + 11),
+    }
 }
 
 /// A count of 64 bits, which is never negative.

@@ -4,7 +4,7 @@
 //! accounts of a store that is moved here belong to a claim of their own, which no instance takes.
 
 use super::claims::{self, Spans};
-use super::rows::{ReportRow, SELECT, bits, report, uint};
+use super::rows::{ReportRow, SELECT, bits, report, roll_up, uint};
 use super::statements::Statements;
 use super::{Postgres, events, int, pages, schema, tables, text};
 use crate::json::LossJson;
@@ -12,7 +12,6 @@ use crate::json::ReportJson;
 use crate::metrics::ingest::fold::{CensusPart, Change, DeviceStatus};
 use crate::metrics::store::ledger::{Account, Accounts};
 use crate::metrics::store::reader::Unit;
-use crate::metrics::store::rollup::RollUp;
 use crate::metrics::store::transfer::{Fill, Item, Sink};
 use crate::metrics::store::{StoreError, WHOLE};
 use postgres::fallible_iterator::FallibleIterator;
@@ -99,7 +98,7 @@ impl Postgres {
                 unit,
                 device: r.get(0),
                 at: uint(r, 1),
-                sums: roll_up(r),
+                sums: roll_up(r, 2, bits),
             })?;
         }
         Ok(t.commit()?)
@@ -226,21 +225,4 @@ fn each(
         sink(item(&row))?;
     }
     Ok(())
-}
-
-fn roll_up(r: &Row) -> RollUp {
-    RollUp {
-        reports: uint(r, 2),
-        clusters_sum: uint(r, 3),
-        clusters_min: bits(r, 4),
-        clusters_max: bits(r, 5),
-        rms_sum: r.get(6),
-        rms_max: r.get(7),
-        missed_sum: uint(r, 8),
-        beyond_px_sum: uint(r, 9),
-        micros_sum: uint(r, 10),
-        micros_max: bits(r, 11),
-        silhouette_sum: r.get(12),
-        silhouettes: uint(r, 13),
-    }
 }

@@ -3,7 +3,7 @@
 //! [`Query`] opens a store's file, also while another process writes to it, and only reads. A device's reports are ordered
 //! by (order of the boot, seq), not by when they were stored: an old boot's backlog never hides what is newer.
 
-use super::rows::{SELECT, report, uint};
+use super::rows::{SELECT, report, roll_up, uint};
 use super::{accounts, events, int, pages, schema};
 use crate::failure::Failure;
 use crate::json::{MicrosJson, PaletteJson, ReportJson};
@@ -165,7 +165,7 @@ impl Reader for Query {
              ORDER BY unit LIMIT {REPORTS_MAX}"
         );
         let mut rows = self.db.prepare_cached(&sql)?;
-        let rows = rows.query_map(params![device, int(from), int(to)], |r| Ok((uint(r, 0)?, roll_up(r)?)))?;
+        let rows = rows.query_map(params![device, int(from), int(to)], |r| Ok((uint(r, 0)?, roll_up(r, 1)?)))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
@@ -293,24 +293,6 @@ impl Reader for Query {
         let parts: Vec<(u8, Vec<u8>)> = parts.collect::<rusqlite::Result<_>>()?;
         Ok(census::join(parts.iter().map(|(v, p)| (*v, p.as_slice())))?)
     }
-}
-
-/// A roll-up from the second column on.
-fn roll_up(r: &Row<'_>) -> rusqlite::Result<RollUp> {
-    Ok(RollUp {
-        reports: uint(r, 1)?,
-        clusters_sum: uint(r, 2)?,
-        clusters_min: r.get(3)?,
-        clusters_max: r.get(4)?,
-        rms_sum: r.get(5)?,
-        rms_max: r.get(6)?,
-        missed_sum: uint(r, 7)?,
-        beyond_px_sum: uint(r, 8)?,
-        micros_sum: uint(r, 9)?,
-        micros_max: r.get(10)?,
-        silhouette_sum: r.get(11)?,
-        silhouettes: uint(r, 12)?,
-    })
 }
 
 fn census_key(device: &str, r: &Row<'_>) -> rusqlite::Result<CensusKey> {

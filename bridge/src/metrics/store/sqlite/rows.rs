@@ -8,6 +8,7 @@ use crate::clock;
 use crate::json::{MicrosJson, ReportJson};
 use crate::metrics::store::colorimetry::Colorimetry;
 use crate::metrics::store::palette::{palette, palette_bytes};
+use crate::metrics::store::rollup::RollUp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -207,6 +208,24 @@ pub(super) fn report(r: &Row<'_>) -> rusqlite::Result<ReportJson> {
     };
     Colorimetry::restore(columns(r, 38)?, &mut report);
     Ok(report)
+}
+
+/// A roll-up, whose twelve columns begin at `first` in the table's order.
+pub(super) fn roll_up(r: &Row<'_>, first: usize) -> rusqlite::Result<RollUp> {
+    Ok(RollUp {
+        reports: uint(r, first)?,
+        clusters_sum: uint(r, first + 1)?,
+        clusters_min: r.get(first + 2)?,
+        clusters_max: r.get(first + 3)?,
+        rms_sum: r.get(first + 4)?,
+        rms_max: r.get(first + 5)?,
+        missed_sum: uint(r, first + 6)?,
+        beyond_px_sum: uint(r, first + 7)?,
+        micros_sum: uint(r, first + 8)?,
+        micros_max: r.get(first + 9)?,
+        silhouette_sum: r.get(first + 10)?,
+        silhouettes: uint(r, first + 11)?,
+    })
 }
 
 /// A list that is kept as JSON, or nothing.

@@ -2,13 +2,12 @@
 //!
 //! [`Sqlite::export`] reads in one transaction, [`Sqlite::import`] writes in one.
 
-use super::rows::{RowKey, SELECT, report, uint};
+use super::rows::{RowKey, SELECT, report, roll_up, uint};
 use super::{Sqlite, accounts, events, pages, write_census, write_dead, write_roll_ups, write_small};
 use crate::json::LossJson;
 use crate::metrics::ingest::fold::{CensusPart, Change, DeviceStatus};
 use crate::metrics::store::StoreError;
 use crate::metrics::store::reader::Unit;
-use crate::metrics::store::rollup::RollUp;
 use crate::metrics::store::transfer::{Fill, Item, Sink};
 use rusqlite::{Connection, Row, TransactionBehavior, params};
 use std::collections::{BTreeMap, HashMap};
@@ -77,7 +76,7 @@ impl Sqlite {
         })?;
         for (unit, table) in [(Unit::Minute, "minutes"), (Unit::Hour, "hours")] {
             each(&t, &format!("SELECT * FROM {table}"), sink, |r| {
-                Ok(Item::RollUp { unit, device: r.get(0)?, at: uint(r, 1)?, sums: roll_up(r)? })
+                Ok(Item::RollUp { unit, device: r.get(0)?, at: uint(r, 1)?, sums: roll_up(r, 2)? })
             })?;
         }
         Ok(t.commit()?)
@@ -143,21 +142,4 @@ fn each(
         sink(item(row)?)?;
     }
     Ok(())
-}
-
-fn roll_up(r: &Row<'_>) -> rusqlite::Result<RollUp> {
-    Ok(RollUp {
-        reports: uint(r, 2)?,
-        clusters_sum: uint(r, 3)?,
-        clusters_min: r.get(4)?,
-        clusters_max: r.get(5)?,
-        rms_sum: r.get(6)?,
-        rms_max: r.get(7)?,
-        missed_sum: uint(r, 8)?,
-        beyond_px_sum: uint(r, 9)?,
-        micros_sum: uint(r, 10)?,
-        micros_max: r.get(11)?,
-        silhouette_sum: r.get(12)?,
-        silhouettes: uint(r, 13)?,
-    })
 }
