@@ -108,11 +108,11 @@ fn a_replay_writes_what_passes_by_now_once_and_a_second_one_changes_nothing() {
     let before = ledger(dir);
     assert_eq!((before.produced, before.stored, before.dead), (13, 2, 11));
     let (code, out) = dlq(dir, &["replay", "--all", "--dry-run"]);
-    let said = "replayed 10, still dead 1 (1 payload-version), skipped 2 (1 cut, 1 in its topic already)\n";
-    assert_eq!((code, out), (Some(0), format!("dry run, nothing written: {said}")));
+    let printed = "replayed 10, still dead 1 (1 payload-version), skipped 2 (1 cut, 1 in its topic already)\n";
+    assert_eq!((code, out), (Some(0), format!("dry run, nothing written: {printed}")));
     assert_eq!(topics(dir).len(), 15, "nothing written");
 
-    assert_eq!(dlq(dir, &["replay", "--all"]), (Some(0), said.to_owned()));
+    assert_eq!(dlq(dir, &["replay", "--all"]), (Some(0), printed.to_owned()));
     assert_eq!(topics(dir)[15..], vec!["metrics"; 10]);
     let after = ledger(dir);
     assert_eq!((after.produced, after.stored, after.dead, after.missing), (13, 12, 1, 0));

@@ -40,7 +40,7 @@ impl Bridge {
     }
 
     /// What follows `mark` in a line of its log.
-    fn says(&self, mark: &str) -> String {
+    fn wait_for_text(&self, mark: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(LIMIT).unwrap_or_else(|_| panic!("no {mark}"));
             if let Some((_, rest)) = line.split_once(mark) {
@@ -81,8 +81,8 @@ fn the_counters_agree_with_what_was_sent_and_with_the_dead_letters() {
     let dir = tempfile::tempdir().unwrap();
     let journal = format!("local:{}", dir.path().join("j.db").display());
     let bridge = Bridge::start("embedded", &journal);
-    let page = bridge.says("http://127.0.0.1:");
-    let mqtt: u16 = bridge.says("mqtt://127.0.0.1:").parse().unwrap();
+    let page = bridge.wait_for_text("http://127.0.0.1:");
+    let mqtt: u16 = bridge.wait_for_text("mqtt://127.0.0.1:").parse().unwrap();
     until("healthy", || get(&page, "/healthz").0.starts_with("HTTP/1.1 200"));
     let mut records: Vec<(&str, u64, Vec<u8>)> = (0..50).map(|seq| ("metrics", seq, record(8, seq))).collect();
     // Two that are dead, and all the same handed over.
@@ -112,8 +112,8 @@ fn without_a_broker_the_endpoint_answers_that_it_is_not_well_and_why() {
     let dir = tempfile::tempdir().unwrap();
     let journal = format!("local:{}", dir.path().join("j.db").display());
     let bridge = Bridge::start("mqtt://127.0.0.1:1", &journal);
-    let page = bridge.says("http://127.0.0.1:");
-    bridge.says("trying again");
+    let page = bridge.wait_for_text("http://127.0.0.1:");
+    bridge.wait_for_text("trying again");
     until("the journal is there", || samples(&page)["journal_reachable"] == 1.0);
     let (head, body) = get(&page, "/healthz");
     assert!(head.starts_with("HTTP/1.1 503"), "{head}");

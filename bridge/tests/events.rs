@@ -71,8 +71,8 @@ fn an_event_of_an_older_edge_is_kept_and_a_blinking_one_has_pattern_and_rate() {
     assert_eq!((json.event.as_str(), json.frame, json.change.as_str(), json.pattern), ("door", 9, "begin", None));
     let (entry, _) = judged("event", &common::event(8, 4, "lamp", EventChange::Turn));
     let json: EventJson = serde_json::from_slice(&entry.value).unwrap();
-    let told = (json.change.as_str(), json.pattern.as_deref(), json.rate_hz);
-    assert_eq!(told, ("turn", Some("blinking"), Some(1.25)));
+    let reported = (json.change.as_str(), json.pattern.as_deref(), json.rate_hz);
+    assert_eq!(reported, ("turn", Some("blinking"), Some(1.25)));
     let dir = tempfile::tempdir().unwrap();
     let (mut store, live) = (Store::open(&config(dir.path())).unwrap(), Live::default());
     store.begin("j").unwrap();

@@ -102,7 +102,7 @@ fn a_file_is_whole_or_not_there() {
 fn flags_that_do_not_fit_and_devices_that_are_not_there_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    for (flags, code, says) in [
+    for (flags, code, expected) in [
         (&["--table", "ledger", "--from", "1h"][..], 2, "--table ledger has no times"),
         (&["--from", "2026-01-02", "--to", "2026-01-01"], 2, "--from must be before --to"),
         (&["--since", "yesterday"], 2, "`yesterday`"),
@@ -110,9 +110,9 @@ fn flags_that_do_not_fit_and_devices_that_are_not_there_are_named() {
         (&["--out", "/nowhere/x.csv"], 74, "/nowhere/x.csv.part-"),
     ] {
         let output = export(&store, flags);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{flags:?}: {said}");
-        assert!(said.contains(says), "{flags:?}: {said}");
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{flags:?}: {printed}");
+        assert!(printed.contains(expected), "{flags:?}: {printed}");
     }
     assert_eq!(export(&dir.path().join("none.db"), &[]).status.code(), Some(66));
 }
@@ -129,9 +129,9 @@ fn a_reader_that_closes_its_end_is_no_failure() {
         .spawn()
         .unwrap();
     drop(child.stdout.take());
-    let mut said = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(child.wait().unwrap().success(), "{said}");
+    let mut printed = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut printed).unwrap();
+    assert!(child.wait().unwrap().success(), "{printed}");
 }
 
 /// The shell blocks of a document, as one script.
@@ -152,17 +152,17 @@ fn the_example_of_greenness_gives_the_shares_and_coordinates_of_a_generated_stor
         .env("PATH", path)
         .output()
         .unwrap();
-    let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (printed, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{wrong}");
     // Green is 5 or 15 of 50 pixels in the frames of the first day, 20 in those of the second.
     for line in
         ["2023-11-14  bed   green  20.0 %", "2023-11-15  bed   green  40.0 %", "2023-11-14  path  green   0.0 %"]
     {
-        assert!(said.lines().any(|l| l.trim_end() == line), "{line} is not in:\n{said}");
+        assert!(printed.lines().any(|l| l.trim_end() == line), "{line} is not in:\n{printed}");
     }
     // 60 pixels of (255, 0, 1) and 36 of (1, 2, 1): green is 72 of 15,504.
     for day in ["2023-11-14", "2023-11-15"] {
         let line = format!("{day}  garden  0.0046");
-        assert!(said.lines().any(|l| l.trim_end() == line), "{line} is not in:\n{said}");
+        assert!(printed.lines().any(|l| l.trim_end() == line), "{line} is not in:\n{printed}");
     }
 }

@@ -92,13 +92,13 @@ impl Journal for Fake {
 }
 
 #[derive(Default)]
-struct Said {
+struct Published {
     acked: AtomicUsize,
     full: AtomicBool,
     acks: Mutex<Vec<(String, Ack)>>,
 }
 
-impl Wire for Said {
+impl Wire for Published {
     fn ack(&self, _: &Token) -> Result<(), Full> {
         if self.full.load(Ordering::Relaxed) {
             return Err(Full);
@@ -118,7 +118,7 @@ impl Wire for Said {
     fn journal(&self, _: bool) {}
 }
 
-impl Said {
+impl Published {
     /// What the last ack of the device says of a stream.
     fn ranges(&self, device: &str, stream: u64) -> Vec<(u64, u64)> {
         let acks = self.acks.lock().unwrap();
@@ -130,7 +130,7 @@ impl Said {
 
 struct House {
     journal: Arc<Fake>,
-    said: Arc<Said>,
+    published: Arc<Published>,
     tx: mpsc::Sender<Inbound>,
     pictures: mpsc::Sender<Delivery>,
     stop: watch::Sender<bool>,
@@ -139,16 +139,16 @@ struct House {
 
 impl House {
     fn new(journal: Arc<Fake>) -> House {
-        let said = Arc::new(Said::default());
+        let published = Arc::new(Published::default());
         let (tx, inbound) = mpsc::channel(4 * INFLIGHT_MAX);
         let (pictures, slot) = mpsc::channel(8);
         let (stop, stopped) = watch::channel(false);
-        let relay = Relay::new(journal.clone(), said.clone(), ValueFormat::Json);
+        let relay = Relay::new(journal.clone(), published.clone(), ValueFormat::Json);
         let task = tokio::spawn(async move {
             let mut queues = Queues { inbound, pictures: slot, skipped: Arc::new(AtomicU64::new(0)) };
             relay.run(&mut queues, stopped).await
         });
-        House { journal, said, tx, pictures, stop, task }
+        House { journal, published, tx, pictures, stop, task }
     }
 
     async fn give(&self, topic: &str, payload: Vec<u8>) {
@@ -180,11 +180,11 @@ async fn nothing_is_acknowledged_before_the_journals_confirmation() {
     h.give("bridge/status", b"{}".to_vec()).await; // Not for the journal, but its ack waits for its turn.
     h.until("asked", || h.journal.asked.load(Ordering::Relaxed) == 40).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(h.said.acked.load(Ordering::Relaxed), 0);
-    assert!(h.said.acks.lock().unwrap().is_empty());
+    assert_eq!(h.published.acked.load(Ordering::Relaxed), 0);
+    assert!(h.published.acks.lock().unwrap().is_empty());
     h.journal.open.send(true).unwrap();
-    h.until("acked", || h.said.acked.load(Ordering::Relaxed) == 41).await;
-    h.until("said", || h.said.ranges("pi", 8) == [(0, 40)]).await;
+    h.until("acked", || h.published.acked.load(Ordering::Relaxed) == 41).await;
+    h.until("said", || h.published.ranges("pi", 8) == [(0, 40)]).await;
     assert_eq!(h.journal.kept().len(), 40);
     assert_eq!(h.end().await.records, 40);
 }
@@ -203,11 +203,11 @@ async fn a_retained_message_that_cannot_be_read_is_no_dead_letter_at_each_connec
         retained("pi/status", b"junk".to_vec()).await.unwrap();
         // A retained record that can be read is kept: it may be the only copy, whichever client set the flag.
         retained("pi/metrics", record(8, 1)).await.unwrap();
-        h.until("acked", || h.said.acked.load(Ordering::Relaxed) == 4 * connection).await;
+        h.until("acked", || h.published.acked.load(Ordering::Relaxed) == 4 * connection).await;
     }
     // Published while the bridge listens, the same bytes are somebody's record that went wrong.
     h.give("pi/metrics", b"junk".to_vec()).await;
-    h.until("acked", || h.said.acked.load(Ordering::Relaxed) == 13).await;
+    h.until("acked", || h.published.acked.load(Ordering::Relaxed) == 13).await;
     let counters = h.end().await;
     assert_eq!((counters.dead, counters.records, counters.retained_unreadable), (1, 3, 9));
 }
@@ -222,8 +222,8 @@ async fn with_the_journal_away_the_records_taken_are_bounded() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(h.journal.asked.load(Ordering::Relaxed), INFLIGHT_MAX);
     h.journal.open.send(true).unwrap();
-    h.until("all", || h.said.acked.load(Ordering::Relaxed) == 2 * INFLIGHT_MAX).await;
-    h.until("said", || h.said.ranges("pi", 8) == [(0, 2 * INFLIGHT_MAX as u64)]).await;
+    h.until("all", || h.published.acked.load(Ordering::Relaxed) == 2 * INFLIGHT_MAX).await;
+    h.until("said", || h.published.ranges("pi", 8) == [(0, 2 * INFLIGHT_MAX as u64)]).await;
 }
 
 #[tokio::test]
@@ -240,34 +240,34 @@ async fn with_the_journal_away_the_bytes_taken_are_bounded() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(h.journal.asked.load(Ordering::Relaxed), taken);
     h.journal.open.send(true).unwrap();
-    h.until("all", || h.said.acked.load(Ordering::Relaxed) == taken + 10).await;
+    h.until("all", || h.published.acked.load(Ordering::Relaxed) == taken + 10).await;
 }
 
 #[tokio::test]
 async fn a_full_socket_delays_acks_and_loses_none() {
     let h = House::new(Fake::new(true));
-    h.said.full.store(true, Ordering::Relaxed);
+    h.published.full.store(true, Ordering::Relaxed);
     for seq in 0..5 {
         h.give("pi/metrics", record(8, seq)).await;
     }
     h.until("kept", || h.journal.kept().len() == 5).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
-    h.said.full.store(false, Ordering::Relaxed);
-    h.until("acked", || h.said.acked.load(Ordering::Relaxed) == 5).await;
-    h.until("said", || h.said.ranges("pi", 8) == [(0, 5)]).await;
+    h.published.full.store(false, Ordering::Relaxed);
+    h.until("acked", || h.published.acked.load(Ordering::Relaxed) == 5).await;
+    h.until("said", || h.published.ranges("pi", 8) == [(0, 5)]).await;
 }
 
 /// The socket takes acks only while it is read from, and it is read from only while the relay takes what came.
 #[tokio::test]
 async fn deliveries_are_taken_while_acks_cannot_be_written() {
     let h = House::new(Fake::new(true));
-    h.said.full.store(true, Ordering::Relaxed);
+    h.published.full.store(true, Ordering::Relaxed);
     for seq in 0..3 * INFLIGHT_MAX as u64 {
         h.give("pi/metrics", record(8, seq)).await;
     }
     h.until("kept", || h.journal.kept().len() == 3 * INFLIGHT_MAX).await;
-    h.said.full.store(false, Ordering::Relaxed);
-    h.until("acked", || h.said.acked.load(Ordering::Relaxed) == 3 * INFLIGHT_MAX).await;
+    h.published.full.store(false, Ordering::Relaxed);
+    h.until("acked", || h.published.acked.load(Ordering::Relaxed) == 3 * INFLIGHT_MAX).await;
 }
 
 #[tokio::test]
@@ -276,13 +276,13 @@ async fn dead_letters_are_kept_with_their_reason_and_then_acknowledged() {
     h.give("pi/metrics", b"random bytes that are no record at all, not even nearly one".to_vec()).await;
     h.give("pi/census", record(8, 0)).await;
     h.give("pi/metrics", record(8, 1)).await;
-    h.until("acked", || h.said.acked.load(Ordering::Relaxed) == 3).await;
+    h.until("acked", || h.published.acked.load(Ordering::Relaxed) == 3).await;
     let kept = h.journal.kept();
     let reasons: Vec<_> = kept.iter().map(|e| (e.topic_name(), e.header("reason").map(str::to_owned))).collect();
     assert_eq!(reasons[0], ("metrics.dlq".to_owned(), Some("magic".to_owned())));
     assert_eq!(reasons[1], ("census.dlq".to_owned(), Some("kind-topic".to_owned())));
     assert_eq!(reasons[2], ("metrics".to_owned(), None));
-    h.until("its envelope could be read: handed over", || h.said.ranges("pi", 8) == [(0, 2)]).await;
+    h.until("its envelope could be read: handed over", || h.published.ranges("pi", 8) == [(0, 2)]).await;
     let counters = h.end().await;
     assert_eq!((counters.records, counters.dead), (1, 2));
 }
@@ -295,7 +295,7 @@ async fn what_the_journal_refuses_becomes_a_dead_letter_with_its_bytes_and_witho
         (settings.refuse_above, settings.refuse_dead_above) = (100, refuse_dead_above);
         let h = House::new(fake);
         h.give("pi/metrics", record(8, 0)).await;
-        h.until("said", || h.said.ranges("pi", 8) == [(0, 1)]).await;
+        h.until("said", || h.published.ranges("pi", 8) == [(0, 1)]).await;
         let kept = h.journal.kept();
         assert_eq!((kept.len(), kept[0].topic_name().as_str()), (1, "metrics.dlq"));
         assert_eq!(kept[0].value, kept_bytes);
@@ -310,19 +310,19 @@ async fn windows_are_journalled_and_acknowledged_but_foreign_ones_only_answered(
     h.give("pi/metrics", record(8, 0)).await;
     h.give("pi/metrics", loss(9, 0, 8, 5, 7)).await;
     h.give("pi/window", window(8, 1, None, &[(8, 0, 0, 9), (9, 0, 0, 1)])).await;
-    h.until("window", || h.said.acks.lock().unwrap().iter().any(|(_, a)| a.window.is_some_and(|w| w.n == 1))).await;
+    h.until("window", || h.published.acks.lock().unwrap().iter().any(|(_, a)| a.window.is_some_and(|w| w.n == 1))).await;
     h.give("pi/window", window(8, 1, None, &[(8, 0, 0, 9), (9, 0, 0, 1)])).await;
     h.give("pi/window", window(8, 2, Some("other"), &[(8, 0, 0, 9)])).await;
-    h.until("acked", || h.said.acked.load(Ordering::Relaxed) == 5).await;
+    h.until("acked", || h.published.acked.load(Ordering::Relaxed) == 5).await;
     let schemas: Vec<_> = h.journal.kept().iter().map(|e| e.header("schema").unwrap().to_owned()).collect();
     assert_eq!(
         schemas,
         ["hueflow.metrics/3", "hueflow.loss/1", "hueflow.window/1"],
         "the repeat and the foreign one are not kept"
     );
-    let n = h.said.acks.lock().unwrap().len();
-    h.until("answered", || h.said.acks.lock().unwrap().len() >= n.max(2)).await;
-    let (_, last) = h.said.acks.lock().unwrap().last().cloned().unwrap();
+    let n = h.published.acks.lock().unwrap().len();
+    h.until("answered", || h.published.acks.lock().unwrap().len() >= n.max(2)).await;
+    let (_, last) = h.published.acks.lock().unwrap().last().cloned().unwrap();
     assert_eq!((last.journal.as_str(), last.window.unwrap().n), ("fake", 1));
     assert_eq!(h.end().await.foreign, 1);
 }
@@ -389,10 +389,10 @@ async fn after_a_reconnect_every_device_hears_its_ack_again() {
     let h = House::new(Fake::new(true));
     h.give("a/metrics", record(8, 0)).await;
     h.give("b/metrics", record(10, 0)).await;
-    h.until("said", || h.said.acks.lock().unwrap().len() == 2).await;
+    h.until("said", || h.published.acks.lock().unwrap().len() == 2).await;
     h.tx.send(Inbound::Connected).await.unwrap();
-    h.until("again", || h.said.acks.lock().unwrap().len() == 4).await;
-    assert_eq!(h.said.ranges("b", 10), [(0, 1)]);
+    h.until("again", || h.published.acks.lock().unwrap().len() == 4).await;
+    assert_eq!(h.published.ranges("b", 10), [(0, 1)]);
 }
 
 #[tokio::test]
@@ -402,5 +402,5 @@ async fn a_journal_that_failed_for_good_ends_the_relay_as_unavailable() {
     h.give("pi/metrics", record(8, 0)).await;
     let end = h.task.await.unwrap();
     assert_eq!(end.unwrap_err().code(), 69);
-    assert_eq!(h.said.acked.load(Ordering::Relaxed), 0);
+    assert_eq!(h.published.acked.load(Ordering::Relaxed), 0);
 }

@@ -158,7 +158,7 @@ fn camera(source: &SourceSpec, ask: Ask, pixels: u64) -> u64 {
             Some(b"NV12" | b"NV21" | b"YU12") => raw(3),
             Some(b"GREY") => raw(2),
             Some(b"RGB3" | b"BGR3") => raw(6),
-            // Not said: a webcam that is fast enough only with JPEGs.
+            // Not reported: a webcam that is fast enough only with JPEGs.
             _ => jpeg + 4 * pixels,
         },
         SourceSpec::File { .. } => jpeg + READ_BYTES,

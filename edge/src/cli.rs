@@ -131,8 +131,8 @@ fn run(command: Command) -> Result<(), Failure> {
 #[cfg(feature = "camera")]
 fn list_cameras(json: bool) -> Result<(), Failure> {
     use crate::camera::{nodes, v4l};
-    let (nodes, silent) = v4l::list();
-    for (path, why) in &silent {
+    let (nodes, unreadable) = v4l::list();
+    for (path, why) in &unreadable {
         log::warn!("{}: {why}", path.display());
     }
     if nodes.is_empty() {

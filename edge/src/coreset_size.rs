@@ -1,7 +1,7 @@
 //! The coreset size by the tutorial's formula, and what the formula guarantees for a coreset of a given size.
 //!
 //! Inputs are n, k, d, epsilon and delta; results are m, and the epsilon that a given m stands for. No buffer is sized by it:
-//! at this scale the bound says nothing, and `firmware::limits` has the sizes.
+//! at this scale the bound is of no use, and `firmware::limits` has the sizes.
 //!
 //! m = A ln(A)^(d/2), A = k ln(n) / (delta^(d/2) epsilon^d): the theorem on coresets drawn by k-means++ seeding of
 //! Ackermann et al., "StreamKM++" (ALENEX 2010), with its hidden constant taken as 1.

@@ -47,7 +47,7 @@ pub struct Counters {
     pub census_bytes_max: AtomicU64,
     /// The broker is connected.
     pub connected: AtomicBool,
-    /// The broker is connected, and no bridge has been heard of for too long.
+    /// The broker is connected, and no status of a bridge has arrived for too long.
     pub is_bridge_missing: AtomicBool,
     /// Frames a second, in tenths; 0 before the second frame.
     pub fps_tenths: AtomicU64,

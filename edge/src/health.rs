@@ -14,11 +14,11 @@ const NEVER: u64 = u64::MAX;
 /// The longest reason that is kept, in bytes: reasons go into one MQTT message and come from drivers and programs.
 const REASON_BYTES_MAX: usize = 300;
 
-/// What a child does.
+/// The state of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It was started and has given nothing yet.
+    /// It was started and has produced nothing yet.
     Starting,
     /// It works.
     Running,
@@ -93,7 +93,7 @@ impl Child {
         now_ms > self.deadline_ms.load(Ordering::Relaxed)
     }
 
-    /// It was opened, and has given nothing yet.
+    /// It was opened, and has produced nothing yet.
     pub fn starting(&self) {
         self.set(State::Starting, None, false);
     }
@@ -238,7 +238,7 @@ mod tests {
         display.ended(None);
         assert_eq!(health.overdue(start + 59 * S), None, "a sign of life, and one that has ended");
         camera.heartbeat(None);
-        assert_eq!(health.overdue(start + 100_000 * S), None, "a silent pipe may stay silent");
+        assert_eq!(health.overdue(start + 100_000 * S), None, "without a limit a pipe may deliver nothing");
     }
 
     #[test]

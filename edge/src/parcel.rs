@@ -20,7 +20,7 @@ const JPEG_QUALITY: u8 = 70;
 /// How much a picture's head may grow when part and parts are filled in: 2 bytes each.
 const HEAD_BYTES_GROWTH: usize = 4;
 
-/// Payloads laid end to end.
+/// Payloads one after the other.
 #[derive(Debug, Default)]
 pub struct Parts {
     bytes: Vec<u8>,

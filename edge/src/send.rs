@@ -107,7 +107,7 @@ pub struct Send {
     status_published: (u64, u64, bool, bool),
     /// When the status is published again, for its figures.
     status_due: Instant,
-    /// When the connection was made, until a bridge is heard of.
+    /// When the connection was made, until a status of a bridge arrives.
     bridge_awaited: Option<Instant>,
     /// Seqs of reports that are appended and not synced: at most as many as are synced together.
     unsynced_frames: Vec<u64>,

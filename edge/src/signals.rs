@@ -88,7 +88,7 @@ pub fn leave_to_parent() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns true if `status`, the text of `/proc/PID/status`, says that `signal` is ignored.
+/// Returns true if `status`, the text of `/proc/PID/status`, reports `signal` as ignored.
 fn is_ignored(status: &str, signal: i32) -> bool {
     let mask = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|m| u64::from_str_radix(m.trim(), 16).ok()).unwrap_or(0);

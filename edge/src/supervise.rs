@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(50);
 /// See starts when every display was tried once, or after this: a display that hangs does not stop clustering.
 const FIRST_DISPLAYS_MAX: Duration = Duration::from_secs(15);
-/// After a stop, See may finish its frame for this long. A read from a silent pipe may never return.
+/// After a stop, See may finish its frame for this long. A read from a pipe that delivers nothing may never return.
 const SEE_STOP_MAX: Duration = Duration::from_secs(5);
 /// After the last picture, the displays may take this long to show it and let go.
 const SHOW_STOP_MAX: Duration = Duration::from_secs(5);

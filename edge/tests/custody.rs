@@ -43,8 +43,8 @@ fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
 }
 
-fn reports(heard: &Heard) -> Vec<Report> {
-    let payloads = heard.journal.values().map(|r| Envelope::open(r).unwrap());
+fn reports(received: &Heard) -> Vec<Report> {
+    let payloads = received.journal.values().map(|r| Envelope::open(r).unwrap());
     payloads
         .filter(|(e, _)| e.kind() == Some(Kind::Report))
         .map(|(_, p)| wire::decode(Report::VERSION, p).unwrap())
@@ -53,14 +53,14 @@ fn reports(heard: &Heard) -> Vec<Report> {
 
 /// Each stream's seqs are 0, 1, 2 ... without a gap; gives how many streams and records there are.
 #[track_caller]
-fn without_gaps(heard: &Heard) -> (usize, usize) {
+fn without_gaps(received: &Heard) -> (usize, usize) {
     let mut next = std::collections::BTreeMap::new();
-    for &(stream, seq) in heard.journal.keys() {
+    for &(stream, seq) in received.journal.keys() {
         let n = next.entry(stream).or_insert(0);
         assert_eq!(seq, *n, "a gap in stream {stream:x}");
         *n += 1;
     }
-    (next.len(), heard.journal.len())
+    (next.len(), received.journal.len())
 }
 
 #[test]
@@ -69,15 +69,15 @@ fn a_broker_that_forgets_what_it_acknowledged_and_cuts_connections_loses_nothing
     let broker = Broker::start(Faults { forget_one_in: 7, cut_after: 150 });
     let edge = start(&broker, dir.path(), "--source synthetic:64x48@30 --fast --frames 150 --video all");
     let err = ends_well(edge);
-    let heard = broker.heard.lock().unwrap();
+    let received = broker.received.lock().unwrap();
     // 150 reports, 150 pictures of one part, and the census at the end.
-    assert_eq!(without_gaps(&heard), (1, 301), "{err}");
-    assert!(heard.forgotten > 30 && heard.connections > 2, "{} {}", heard.forgotten, heard.connections);
-    let frames: Vec<u64> = reports(&heard).iter().map(|r| r.frame).collect();
+    assert_eq!(without_gaps(&received), (1, 301), "{err}");
+    assert!(received.forgotten > 30 && received.connections > 2, "{} {}", received.forgotten, received.connections);
+    let frames: Vec<u64> = reports(&received).iter().map(|r| r.frame).collect();
     assert_eq!(frames, (0..150).collect::<Vec<_>>());
-    let window = heard.window.clone().unwrap();
+    let window = received.window.clone().unwrap();
     assert_eq!((window.streams[0].floor, window.streams[0].next), (301, 301));
-    assert!(heard.journal.values().all(|r| r.len() <= ENVELOPE_BYTES + PAYLOAD_BYTES_MAX));
+    assert!(received.journal.values().all(|r| r.len() <= ENVELOPE_BYTES + PAYLOAD_BYTES_MAX));
 }
 
 #[test]
@@ -91,20 +91,20 @@ fn a_stop_says_offline_and_the_next_start_brings_the_rest() {
     assert!(err.contains("stream interrupted"), "{err}");
     broker.wait("the last word", |h| h.statuses.last().is_some_and(|s| s["state"] == "offline"));
     {
-        let heard = broker.heard.lock().unwrap();
-        let states: Vec<_> = heard.statuses.iter().map(|s| s["state"].as_str().unwrap()).collect();
+        let received = broker.received.lock().unwrap();
+        let states: Vec<_> = received.statuses.iter().map(|s| s["state"].as_str().unwrap()).collect();
         assert_eq!((states.first(), states.last()), (Some(&"online"), Some(&"offline")));
-        let last = heard.statuses.last().unwrap();
+        let last = received.statuses.last().unwrap();
         assert_eq!(last["config"]["camera.source"]["from"], "--source");
         assert_eq!(last["journal"], "scripted");
-        assert!(heard.will.contains(r#""state":"offline""#), "{}", heard.will);
-        assert!(heard.pictures.iter().all(|p| Envelope::open(p).is_ok_and(|(e, _)| e.stream == 0)));
-        assert!(!heard.pictures.is_empty());
+        assert!(received.will.contains(r#""state":"offline""#), "{}", received.will);
+        assert!(received.pictures.iter().all(|p| Envelope::open(p).is_ok_and(|(e, _)| e.stream == 0)));
+        assert!(!received.pictures.is_empty());
     }
     ends_well(start(&broker, dir.path(), "--source synthetic:64x48@100 --fast --frames 20"));
-    let heard = broker.heard.lock().unwrap();
-    let (streams, _) = without_gaps(&heard);
-    let all = reports(&heard);
+    let received = broker.received.lock().unwrap();
+    let (streams, _) = without_gaps(&received);
+    let all = reports(&received);
     let frames = |n: u64| all.iter().filter(|r| r.frame == n).count();
     assert_eq!((streams, frames(0), frames(19)), (2, 2, 2));
     // Whatever was in the spool has left it: only the second run's active segment is there.
@@ -128,11 +128,11 @@ fn killed_without_warning_again_and_again_no_accepted_record_is_lost() {
         edge.wait().unwrap();
     }
     ends_well(start(&broker, dir.path(), "--source synthetic:64x48@200 --fast --frames 5"));
-    let heard = broker.heard.lock().unwrap();
-    let (streams, records) = without_gaps(&heard);
+    let received = broker.received.lock().unwrap();
+    let (streams, records) = without_gaps(&received);
     assert!(streams == 4 && records > 120, "{streams} {records}");
     // In each run the frames are numbered as the records are.
-    let all = reports(&heard);
+    let all = reports(&received);
     assert!(all.iter().all(|r| r.dropped == 0));
 }
 
@@ -159,10 +159,10 @@ fn commands_are_obeyed_or_refused_and_never_fatal() {
     signal(&edge, "-INT");
     let err = ends_well(edge);
     assert_eq!(err.matches("a command is refused").count(), 5, "{err}");
-    let heard = broker.heard.lock().unwrap();
-    let last = reports(&heard).pop().unwrap();
+    let received = broker.received.lock().unwrap();
+    let last = reports(&received).pop().unwrap();
     assert_eq!((last.coreset_size, last.method.word()), (500, "uniform"));
-    let status = heard.statuses.last().unwrap();
+    let status = received.statuses.last().unwrap();
     assert_eq!(status["config"]["clustering.lambda"]["value"], 25.5);
     assert_eq!(status["config"]["clustering.lambda"]["from"], "command");
     // What was refused is not in force, and the status says which, and why.
@@ -201,9 +201,9 @@ fn a_full_spool_gives_up_its_oldest_records_and_names_each_in_a_loss_record() {
     });
     broker.silent.store(false, Ordering::Relaxed);
     ends_well(edge);
-    let heard = broker.heard.lock().unwrap();
+    let received = broker.received.lock().unwrap();
     let (mut there, mut lost) = (BTreeMap::<u64, BTreeSet<u64>>::new(), BTreeMap::<u64, BTreeSet<u64>>::new());
-    for (&(stream, seq), record) in &heard.journal {
+    for (&(stream, seq), record) in &received.journal {
         there.entry(stream).or_default().insert(seq);
         let (envelope, payload) = Envelope::open(record).unwrap();
         match envelope.kind() {
@@ -223,7 +223,7 @@ fn a_full_spool_gives_up_its_oldest_records_and_names_each_in_a_loss_record() {
         all.extend(lost.get(stream).into_iter().flatten());
         assert_eq!((all.first(), all.len() as u64), (Some(&0), all.last().unwrap() + 1), "{stream:x}");
     }
-    let window = heard.window.clone().unwrap();
+    let window = received.window.clone().unwrap();
     assert!(window.streams.iter().all(|s| s.floor == s.next), "{window:?}");
 }
 
@@ -241,8 +241,8 @@ fn a_record_whose_bytes_are_damaged_is_declared_lost_and_no_other_is() {
     let broker = Broker::start(Faults::default());
     let err = ends_well(start_small(dir.path(), broker.port, "--source synthetic:64x48@30 --frames 1", Stdio::piped()));
     assert!(err.contains("1 damaged, 1 loss records"), "{err}");
-    let heard = broker.heard.lock().unwrap();
-    let losses: Vec<Loss> = heard
+    let received = broker.received.lock().unwrap();
+    let losses: Vec<Loss> = received
         .journal
         .values()
         .map(|r| Envelope::open(r).unwrap())
@@ -250,7 +250,7 @@ fn a_record_whose_bytes_are_damaged_is_declared_lost_and_no_other_is() {
         .map(|(_, p)| wire::decode(Loss::VERSION, p).unwrap())
         .collect();
     let [Loss { stream, from: 0, to: 1, reason: LossReason::Corrupt }] = losses[..] else { panic!("{losses:?}") };
-    let there: Vec<u64> = heard.journal.keys().filter(|k| k.0 == stream).map(|k| k.1).collect();
+    let there: Vec<u64> = received.journal.keys().filter(|k| k.0 == stream).map(|k| k.1).collect();
     // 50 reports and 50 pictures, and the census at the end; without the first.
     assert_eq!(there, (1..101).collect::<Vec<_>>());
 }

@@ -50,8 +50,8 @@ fn what_is_needed_and_missing_is_wrong_and_says_what_to_type() {
     let (code, lines) = doctor(dir.path(), &args);
     assert_eq!(code, 69, "{lines:#?}");
     let camera = line(&lines, "camera");
-    let says = if cfg!(feature = "camera") { "there is no such camera" } else { "built without V4L2 cameras" };
-    assert!(camera.starts_with("wrong ") && camera.contains(says) && camera.contains("  -> "), "{camera}");
+    let expected = if cfg!(feature = "camera") { "there is no such camera" } else { "built without V4L2 cameras" };
+    assert!(camera.starts_with("wrong ") && camera.contains(expected) && camera.contains("  -> "), "{camera}");
     let displays: Vec<&String> = lines.iter().filter(|l| l.contains(" display ")).collect();
     assert!(displays[0].contains("there is no /dev/fb-of-no-machine  -> attach"), "{}", displays[0]);
     assert!(displays[1].contains("window: "), "{}", displays[1]);
@@ -78,10 +78,10 @@ fn a_broker_that_is_not_there_refuses_or_is_none_is_told_apart() {
         (code, line(&lines, "broker").to_owned())
     };
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (code, said) = broker(&at(closed));
-    assert!(code == 69 && said.contains("cannot be reached"), "{code} {said}");
-    let (code, said) = broker("mqtt://no-such-host.invalid");
-    assert!(code == 69 && said.contains("cannot be resolved"), "{code} {said}");
+    let (code, printed) = broker(&at(closed));
+    assert!(code == 69 && printed.contains("cannot be reached"), "{code} {printed}");
+    let (code, printed) = broker("mqtt://no-such-host.invalid");
+    assert!(code == 69 && printed.contains("cannot be resolved"), "{code} {printed}");
 
     for (answer, code, word) in [
         (&[0x20, 2, 0, 5][..], 78, "refuses"),
@@ -102,8 +102,8 @@ fn a_broker_that_is_not_there_refuses_or_is_none_is_told_apart() {
                 }
             }
         });
-        let (got, said) = broker(&at(port));
-        assert!(got == code && said.contains(word), "{got} {said}");
+        let (got, printed) = broker(&at(port));
+        assert!(got == code && printed.contains(word), "{got} {printed}");
         answers.join().unwrap();
     }
 }

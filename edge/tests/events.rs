@@ -77,19 +77,19 @@ fn run(dir: &Path, broker: &Broker, blinks: usize, args: &[&str]) {
 }
 
 /// The events of a name in the order of their records, with their capture times.
-fn records(heard: &Heard, name: &str) -> Vec<(EventRecord, u64)> {
-    let records = heard.journal.values().map(|r| Envelope::open(r).unwrap());
+fn records(received: &Heard, name: &str) -> Vec<(EventRecord, u64)> {
+    let records = received.journal.values().map(|r| Envelope::open(r).unwrap());
     let events = records.filter(|(e, _)| e.kind() == Some(Kind::Event));
     let read = |payload| wire::decode::<EventRecord>(EventRecord::VERSION, payload).unwrap();
     events.map(|(e, payload)| (read(payload), e.captured_at_us)).filter(|(e, _)| e.name == name).collect()
 }
 
-fn timed(heard: &Heard, name: &str) -> Vec<(u64, EventChange, u64)> {
-    records(heard, name).into_iter().map(|(e, at_us)| (e.frame, e.change, at_us)).collect()
+fn timed(received: &Heard, name: &str) -> Vec<(u64, EventChange, u64)> {
+    records(received, name).into_iter().map(|(e, at_us)| (e.frame, e.change, at_us)).collect()
 }
 
-fn events(heard: &Heard, name: &str) -> Vec<(u64, EventChange)> {
-    records(heard, name).into_iter().map(|(e, _)| (e.frame, e.change)).collect()
+fn events(received: &Heard, name: &str) -> Vec<(u64, EventChange)> {
+    records(received, name).into_iter().map(|(e, _)| (e.frame, e.change)).collect()
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn events_begin_and_end_with_their_frames_and_none_is_lost_or_twice() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start(Faults { forget_one_in: 5, cut_after: 60 });
     run(dir.path(), &broker, 10, &["--fast"]);
-    let heard = broker.heard.lock().unwrap();
+    let received = broker.received.lock().unwrap();
     let expected = |first: usize| {
         (0..10).flat_map(move |n| {
             let at = first + n * 2 * HALF;
@@ -106,14 +106,14 @@ fn events_begin_and_end_with_their_frames_and_none_is_lost_or_twice() {
     };
     // The clip ends while the lamp is on.
     let lamp: Vec<_> = expected(HALF).take(19).collect();
-    assert_eq!(events(&heard, "lamp"), lamp);
-    assert!(events(&heard, "never").is_empty());
-    let seqs: Vec<u64> = heard.journal.keys().map(|key| key.1).collect();
+    assert_eq!(events(&received, "lamp"), lamp);
+    assert!(events(&received, "never").is_empty());
+    let seqs: Vec<u64> = received.journal.keys().map(|key| key.1).collect();
     assert_eq!(seqs, (0..seqs.len() as u64).collect::<Vec<_>>(), "reports and events are one sequence without gaps");
-    assert!(heard.forgotten > 5 && heard.connections > 1);
-    let status = heard.statuses.iter().find(|s| s["state"] == "online").unwrap();
+    assert!(received.forgotten > 5 && received.connections > 1);
+    let status = received.statuses.iter().find(|s| s["state"] == "online").unwrap();
     assert_eq!(status["events"], serde_json::json!(["lamp", "lamp-for-long", "never", "beacon"]));
-    let reports = heard.journal.values().filter(|r| Envelope::open(r).unwrap().0.kind == Report::KIND as u8).count();
+    let reports = received.journal.values().filter(|r| Envelope::open(r).unwrap().0.kind == Report::KIND as u8).count();
     assert_eq!(reports, 10 * 2 * HALF);
 }
 
@@ -122,8 +122,8 @@ fn waits_are_counted_by_capture_times_and_records_leave_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start(Faults::default());
     run(dir.path(), &broker, 12, &[]);
-    let heard = broker.heard.lock().unwrap();
-    let (lamp, long) = (timed(&heard, "lamp"), timed(&heard, "lamp-for-long"));
+    let received = broker.received.lock().unwrap();
+    let (lamp, long) = (timed(&received, "lamp"), timed(&received, "lamp-for-long"));
     assert!(!long.is_empty(), "{lamp:?}");
     for (n, (frame, change, at_us)) in long.iter().enumerate() {
         assert_eq!(*change, if n % 2 == 0 { EventChange::Begin } else { EventChange::End });
@@ -131,11 +131,11 @@ fn waits_are_counted_by_capture_times_and_records_leave_at_once() {
         let wait_us = if n % 2 == 0 { 150_000 } else { 100_000 };
         assert!(at_us - of_lamp.2 >= wait_us, "{long:?} {lamp:?}");
     }
-    let beacon = records(&heard, "beacon");
+    let beacon = records(&received, "beacon");
     let first = beacon.first().map(|(e, _)| (e.change, e.pattern.unwrap().word()));
     assert_eq!(first, Some((EventChange::Begin, "blinking")), "{beacon:?}");
     println!("the clip blinks at 2.5 Hz: {}", beacon[0].0.pattern.unwrap());
-    let mut late_us: Vec<u64> = heard.event_late_us.clone();
+    let mut late_us: Vec<u64> = received.event_late_us.clone();
     late_us.sort_unstable();
     assert!(late_us.len() >= 23 + long.len(), "{late_us:?}");
     let p99 = late_us[(late_us.len() * 99).div_ceil(100) - 1];

@@ -304,7 +304,7 @@ fn edge(args: &[&str], input: &[u8]) -> Output {
     output
 }
 
-fn said(output: &Output) -> String {
+fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -331,12 +331,12 @@ fn a_pipe_is_as_good_as_a_file() {
         let bytes = std::fs::read(data(name)).unwrap();
         for input in ["-", "/dev/stdin", "file:-", "/proc/self/fd/0"] {
             let output = edge(&["cluster", input, "--json"], &bytes);
-            assert_eq!(clustered(&output), [[30, 95_970]], "{name} as {input}: {}", said(&output));
+            assert_eq!(clustered(&output), [[30, 95_970]], "{name} as {input}: {}", printed(&output));
         }
         let (to, fed) = (fifo.clone(), bytes.clone());
         let writer = std::thread::spawn(move || std::fs::write(to, fed).unwrap());
         let output = edge(&["cluster", &fifo.display().to_string(), "--json"], b"");
-        assert_eq!(clustered(&output), [[30, 95_970]], "{name} through a FIFO: {}", said(&output));
+        assert_eq!(clustered(&output), [[30, 95_970]], "{name} through a FIFO: {}", printed(&output));
         writer.join().unwrap();
     }
     let jpeg = std::fs::read(data("nj32x32_2x2.jpg")).unwrap();
@@ -345,9 +345,9 @@ fn a_pipe_is_as_good_as_a_file() {
     assert_eq!(clustered(&edge(&["cluster", "file:-?fps=10", "--json"], &two)), [[1024], [1024]], "a clip");
     let output = edge(&["cluster", "-"], b"");
     assert!(
-        output.status.code() == Some(74) && said(&output).contains("standard input: it is empty"),
+        output.status.code() == Some(74) && printed(&output).contains("standard input: it is empty"),
         "{}",
-        said(&output)
+        printed(&output)
     );
 }
 
@@ -356,7 +356,7 @@ fn one_bad_input_is_said_and_the_others_are_done() {
     let [dot, half, stripes] = ["dot.png", "half-with-eoi.jpg", "stripes8.gif"].map(|n| data(n).display().to_string());
     let output = edge(&["cluster", &half, &dot, "/nonexistent.png", &stripes, "--json"], b"");
     assert_eq!(clustered(&output), [vec![30, 95_970], vec![32, 32]]);
-    let err = said(&output);
+    let err = printed(&output);
     assert_eq!(output.status.code(), Some(74), "{err}");
     for words in ["half-with-eoi.jpg: not a JPEG", "/nonexistent.png", "2 of 4 inputs"] {
         assert_eq!(err.matches(words).count(), 1, "{words}: {err}");
@@ -379,13 +379,13 @@ fn large_photos_are_read_and_larger_ones_refused_by_name_and_limit() {
         path.display().to_string()
     };
     let output = edge(&["cluster", &photo(4032, 3024), "--json"], b"");
-    assert_eq!(clustered(&output), [[4032 * 3024]], "{}", said(&output));
+    assert_eq!(clustered(&output), [[4032 * 3024]], "{}", printed(&output));
     for (photo, words) in [
         (photo(6000, 4000), "6000x4000 pixels; at most 16,777,216"),
         (photo(9000, 10), "9000 pixels wide; at most 8,192"),
     ] {
         let output = edge(&["cluster", &photo], b"");
-        let err = said(&output);
+        let err = printed(&output);
         assert_eq!(output.status.code(), Some(74), "{err}");
         assert!(err.contains(words) && err.matches(&photo).count() == 1, "{err}");
     }

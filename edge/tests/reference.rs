@@ -54,7 +54,7 @@ fn cluster(dir: &Path, config: &str, rgb: &[u8], options: &[&str]) -> Output {
 }
 
 /// What a picture is said to have: `reference_de00`, and of the named colour in the web the share and `de00`.
-fn said(dir: &Path, config: &str, rgb: &[u8]) -> (Option<f64>, f64, f64) {
+fn printed(dir: &Path, config: &str, rgb: &[u8]) -> (Option<f64>, f64, f64) {
     let output = cluster(dir, config, rgb, &["--json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let line: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -70,21 +70,21 @@ fn the_example_tells_another_shade_from_another_light() {
     let (gain, off) = (example(), example().replace("correct = \"gain\"", "correct = \"off\""));
     assert_ne!(gain, off);
     let (day, lamp) = (scene(CLOTH, [1.0; 3]), scene(CLOTH, LAMP));
-    let said = |config: &str, rgb: &[u8]| said(dir.path(), config, rgb);
+    let printed = |config: &str, rgb: &[u8]| printed(dir.path(), config, rgb);
 
     for config in [&gain, &off] {
-        let (reference, share, de00) = said(config, &day);
+        let (reference, share, de00) = printed(config, &day);
         assert!(reference.unwrap() < 0.5 && share == 1.0 && de00 < 1.0, "{reference:?} {share} {de00}");
     }
-    let (reference, share, de00) = said(&gain, &lamp);
+    let (reference, share, de00) = printed(&gain, &lamp);
     println!("corrected: reference {reference:?}, share {share}, de00 {de00}");
     assert!(reference.unwrap() < 0.1 && share == 1.0 && de00 < 1.5, "{reference:?} {share} {de00}");
-    let (reference, share, de00) = said(&off, &lamp);
+    let (reference, share, de00) = printed(&off, &lamp);
     println!("as captured: reference {reference:?}, share {share}, de00 {de00}");
     assert!(reference.unwrap() > 10.0 && de00 > 8.0, "{reference:?} {share} {de00}");
 
     for light in [[1.0; 3], LAMP] {
-        let (_, share, de00) = said(&gain, &scene(OTHER_DYE, light));
+        let (_, share, de00) = printed(&gain, &scene(OTHER_DYE, light));
         println!("another dye: share {share}, de00 {de00}");
         assert!(share > 0.5 && (7.0..9.0).contains(&de00), "{share} {de00}");
     }

@@ -69,9 +69,9 @@ fn a_picture_has_its_shares_by_region_and_colour() {
     assert!((0.5..3.0).contains(&apart[1]["de00"].as_f64().unwrap()), "{apart}");
     let sum: u64 = of(1, "palette").as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum();
     assert_eq!(sum, 32 * 24);
-    let said = cluster(dir.path(), CONFIG, &[]);
-    let said = String::from_utf8_lossy(&said.stdout);
-    assert!(said.contains("; left: red 100.0 %; stack-1: green 50.0 %, red 50.0 %"), "{said}");
+    let printed = cluster(dir.path(), CONFIG, &[]);
+    let printed = String::from_utf8_lossy(&printed.stdout);
+    assert!(printed.contains("; left: red 100.0 %; stack-1: green 50.0 %, red 50.0 %"), "{printed}");
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn a_display_whose_directory_is_removed_is_opened_again_and_no_record_is_missing
     std::fs::rename(&pictures, dir.path().join("away")).unwrap();
     std::fs::write(&pictures, "").unwrap();
     edge.wait_for("failed, and is tried again");
-    let before = broker.heard.lock().unwrap().journal.len();
+    let before = broker.received.lock().unwrap().journal.len();
     broker.wait("records without the display", |h| h.journal.len() > before + 50);
     std::fs::remove_file(&pictures).unwrap();
     edge.wait_for("works again");
@@ -161,9 +161,9 @@ fn a_display_whose_directory_is_removed_is_opened_again_and_no_record_is_missing
     let (status, log) = edge.end();
     assert!(status.success() && log.contains("failed "), "{log}");
     assert!(std::fs::read_dir(&pictures).unwrap().count() > 0, "pictures again");
-    let heard = broker.heard.lock().unwrap();
-    let reports = heard.journal.values().filter(|r| Envelope::open(r).unwrap().0.kind() == Some(Kind::Report));
-    let seqs: Vec<u64> = heard.journal.keys().map(|k| k.1).collect();
+    let received = broker.received.lock().unwrap();
+    let reports = received.journal.values().filter(|r| Envelope::open(r).unwrap().0.kind() == Some(Kind::Report));
+    let seqs: Vec<u64> = received.journal.keys().map(|k| k.1).collect();
     assert_eq!(seqs, (0..seqs.len() as u64).collect::<Vec<_>>(), "without a gap");
     assert!(reports.count() > 70);
 }
@@ -316,7 +316,7 @@ fn only_draining_sends_what_the_spool_holds_opens_nothing_and_ends() {
         Edge::start(&mut with("--drain-only --source file:/nonexistent --display window", broker.port)).end();
     assert!(status.success(), "{log}");
     // 73 reports and a census.
-    assert_eq!(broker.heard.lock().unwrap().journal.len(), 74, "{log}");
+    assert_eq!(broker.received.lock().unwrap().journal.len(), 74, "{log}");
     // Now there is nothing to wait for, and nobody to ask.
     let (status, log) = Edge::start(&mut with("--drain-only", 1)).end();
     assert!(status.success(), "{log}");

@@ -2,7 +2,7 @@
 //!
 //! A level is one step of an 8-bit sRGB channel. Centroids and means are kept in 1/64 levels, squared distances in 1/4096
 //! squared levels: all integers, so that every machine computes the same bits. [`Lab`] is a colour as people see it, and
-//! [`de00_q12`] how much two of them differ. [`Space`] says where a colour lies for clustering, and
+//! [`de00_q12`] how much two of them differ. [`Space`] has the coordinates of a colour for clustering, and
 //! [`correction`] changes colours by a matrix on linear light. This module imports nothing of ours.
 
 pub mod correction;

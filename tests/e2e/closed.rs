@@ -54,13 +54,13 @@ fn publish(mosquitto: &Mosquitto, user: &str, topic: &str, text: &str) {
 /// A subscriber that hears already: its user publishes, or lets another publish, `marker` until it is there.
 fn subscriber(house: &House, mosquitto: &Mosquitto, user: &str, filter: &str, marker: (&str, &str)) -> Running {
     let name = format!("sub-{user}");
-    let heard =
+    let received =
         Running::start(&name, house.dir(), &mut client("mosquitto_sub", mosquitto, user, &["-v", "-t", filter]));
     wait_for("the subscription", LIMIT, || {
         publish(mosquitto, marker.0, marker.1, "marker");
-        heard.stdout().contains("marker").then_some(())
+        received.stdout().contains("marker").then_some(())
     });
-    heard
+    received
 }
 
 fn letters(house: &House) -> String {
@@ -130,9 +130,9 @@ fn a_device_writes_and_hears_only_what_is_its_own_and_acknowledges_nothing() {
     publish(&mosquitto, "hueflow-bridge", "hueflow/test/pi-2/ack", "for pi-2");
     publish(&mosquitto, "hueflow-control", &cmd, "look");
     publish(&mosquitto, "hueflow-bridge", &ack, "the end");
-    for heard in [&all, &own] {
-        heard.wait_for_line(&format!("{ack} the end"), LIMIT);
-        let text = heard.stdout();
+    for received in [&all, &own] {
+        received.wait_for_line(&format!("{ack} the end"), LIMIT);
+        let text = received.stdout();
         assert!(text.contains(&format!("{cmd} look")) && !text.contains("forged"), "{text}");
     }
     assert!(all.stdout().contains("for pi-2") && !own.stdout().contains("for pi-2"), "{}", own.stdout());

@@ -108,14 +108,14 @@ fn a_database_over_tls_with_one_instance_at_a_time_and_moved_to_a_file() {
     let from = format!("postgres://hueflow@localhost:{}/hueflow?sslmode=require", postgres.port);
     let store = house.store().display().to_string();
     let moved = house.run("hueflow-metrics", &["store", "move", "--config", &right, "--from", &from, "--to", &store]);
-    let said = String::from_utf8_lossy(&moved.stdout).into_owned();
-    assert!(said.contains(&format!("{reports} reports")), "{said}{}", String::from_utf8_lossy(&moved.stderr));
+    let move_output = String::from_utf8_lossy(&moved.stdout).into_owned();
+    assert!(move_output.contains(&format!("{reports} reports")), "{move_output}{}", String::from_utf8_lossy(&moved.stderr));
     assert_eq!(house.query("SELECT count(*) FROM reports"), [reports.to_string()]);
     assert_eq!(ledger(&["--store", &store]), last);
 
     let password = std::fs::read_to_string(postgres.password_file()).unwrap();
     let printed = house.run("hueflow-metrics", &["print-config", "--store", &postgres.url()]);
-    for text in [first.stderr(), second.stderr(), said, String::from_utf8_lossy(&printed.stdout).into_owned()] {
+    for text in [first.stderr(), second.stderr(), move_output, String::from_utf8_lossy(&printed.stdout).into_owned()] {
         assert!(!text.contains(password.trim_end()), "the password is in: {text}");
     }
     drop(bridge);

@@ -78,12 +78,12 @@ fn letters_in_kafka_are_counted_listed_and_replayed_once() {
     kafka.kcat(&arguments).expect("kcat");
     wait_for("the letter", LIMIT, || listed(&house).iter().any(|l| l["device"] == "pi-9").then_some(()));
 
-    let said = replay(&house);
-    assert!(said.starts_with("replayed 1, still dead 2 (2 short), skipped 2 (2 a window or a status"), "{said}");
+    let printed = replay(&house);
+    assert!(printed.starts_with("replayed 1, still dead 2 (2 short), skipped 2 (2 a window or a status"), "{printed}");
     let rows = || house.query("SELECT count(*) FROM reports WHERE device = 'pi-9'");
     wait_for("the row", LIMIT, || (rows() == ["1"]).then_some(()));
-    let said = replay(&house);
-    assert!(said.starts_with("replayed 0, still dead 2 (2 short), skipped 3 "), "{said}");
+    let printed = replay(&house);
+    assert!(printed.starts_with("replayed 0, still dead 2 (2 short), skipped 3 "), "{printed}");
     let theirs = kafka.consume("metrics", "%k\n").into_iter().filter(|k| k == "pi-9").count();
     assert_eq!((theirs, rows()), (1, vec!["1".to_string()]));
     drop(metrics);

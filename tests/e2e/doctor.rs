@@ -77,30 +77,30 @@ fn the_server_sides_doctors_report_what_they_find_and_create_nothing() {
     (house.mqtt, house.journal) = (mosquitto.url(), kafka.url());
     let (mqtt, journal) = (house.mqtt.clone(), house.journal.clone());
     let bridge_args = ["doctor", "--site", "test", "--mqtt", &mqtt, "--journal", &journal];
-    let (code, said) = server(&house, "hueflow-bridge", &bridge_args);
-    assert!(code == 0 && said.contains("no bridge is online for site test"), "{code} {said}");
-    assert!(said.contains("warning  topics   missing: metrics"), "{said}");
+    let (code, printed) = server(&house, "hueflow-bridge", &bridge_args);
+    assert!(code == 0 && printed.contains("no bridge is online for site test"), "{code} {printed}");
+    assert!(printed.contains("warning  topics   missing: metrics"), "{printed}");
     assert!(!kafka.kcat(&["-L"]).unwrap().contains("\"metrics\""), "a topic was made");
 
     let mut bridge = house.bridge(&[]);
-    let (code, said) = wait_for("the bridge to be online", LIMIT, || {
-        let (code, said) = server(&house, "hueflow-bridge", &bridge_args);
-        said.contains("a bridge is online for site test").then_some((code, said))
+    let (code, printed) = wait_for("the bridge to be online", LIMIT, || {
+        let (code, printed) = server(&house, "hueflow-bridge", &bridge_args);
+        printed.contains("a bridge is online for site test").then_some((code, printed))
     });
-    assert!(code == 0 && said.contains("ok       topics   10 are there"), "{code} {said}");
+    assert!(code == 0 && printed.contains("ok       topics   10 are there"), "{code} {printed}");
     let store = house.store().display().to_string();
     let args = ["doctor", "--journal", &journal, "--store", &store, "--listen", "127.0.0.1:0"];
-    let (code, said) = server(&house, "hueflow-metrics", &args);
+    let (code, printed) = server(&house, "hueflow-metrics", &args);
     assert!(
-        code == 0 && said.contains("store.sqlite (will be made)") && said.contains("10 are there"),
-        "{code} {said}"
+        code == 0 && printed.contains("store.sqlite (will be made)") && printed.contains("10 are there"),
+        "{code} {printed}"
     );
     assert!(!house.store().exists(), "nothing is made");
     assert_eq!(bridge.stop(), 0);
 
     std::fs::write(house.path("text"), "a text, and no folder").unwrap();
     let journal = format!("local:{}/journal.db", house.path("text").display());
-    let (code, said) =
+    let (code, printed) =
         server(&house, "hueflow-bridge", &["doctor", "--mqtt", "mqtt://127.0.0.1:1", "--journal", &journal]);
-    assert!(code == 69 && said.contains("wrong    broker ") && said.contains("wrong    journal "), "{code} {said}");
+    assert!(code == 69 && printed.contains("wrong    broker ") && printed.contains("wrong    journal "), "{code} {printed}");
 }

@@ -89,7 +89,7 @@ fn the_clusters_of_a_still_add_up_to_what_its_json_says() {
         assert!(out.iter().zip(c).all(|(&o, c)| (f64::from(o) - c).abs() <= 0.5));
     }
     assert_eq!(sse, j["sse"].as_f64().unwrap(), "all terms are multiples of 1/4096: no rounding anywhere");
-    let said: Vec<u64> = j["palette"].as_array().unwrap().iter().map(|p| p["pixels"].as_u64().unwrap()).collect();
-    assert_eq!(pixels, said);
+    let printed: Vec<u64> = j["palette"].as_array().unwrap().iter().map(|p| p["pixels"].as_u64().unwrap()).collect();
+    assert_eq!(pixels, printed);
     assert_eq!((j["width"].as_u64(), j["height"].as_u64(), j["pixels"].as_u64()), (Some(320), Some(300), Some(96_000)));
 }

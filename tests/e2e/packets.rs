@@ -45,18 +45,18 @@ fn small_packets(limit: u64) {
     let (bridge, (metrics, _)) = (house.bridge(&[]), house.metrics());
     // It ends when the journal has every record that it can have.
     let mut edge = house.edge("pi", &[&large[..], &["--original", "--frames", "450"]].concat());
-    let told = wait_for("a status that names the limit", LIMIT, || {
+    let reported = wait_for("a status that names the limit", LIMIT, || {
         status(&mosquitto, "test", "pi").filter(|s| s["broker"]["packet_bytes_max"].is_u64())
     });
-    let found = told["broker"]["packet_bytes_max"].as_u64().unwrap();
+    let found = reported["broker"]["packet_bytes_max"].as_u64().unwrap();
     assert!(found <= limit + 4 && found > limit - limit / 50, "{limit}: {found}");
     wait_for("the new run's reports in the store", LIMIT, || {
         let has_reports = |l: &Value| l["frames_seen"].as_u64().is_some_and(|n| n != 73 && n > 100);
         house.ledger().iter().any(has_reports).then_some(())
     });
     let doctor = house.run("hueflow-edge", &["doctor", "--site", "test", "--device", "pi", "--mqtt", &house.mqtt]);
-    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
-    assert!(said.contains("packets of at most") && said.contains("max_packet_size"), "{said}");
+    let printed = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(printed.contains("packets of at most") && printed.contains("max_packet_size"), "{printed}");
     assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
 
     let ledger = house.settled_ledger(2, LIMIT);

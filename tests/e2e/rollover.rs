@@ -8,7 +8,7 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// The number before `word` in the edge's summary, which has a line for frames and one for records; 0 if the word is not there.
-fn said(edge: &Running, word: &str) -> u64 {
+fn counted(edge: &Running, word: &str) -> u64 {
     let log = edge.stderr();
     assert!(log.contains(" frames in ") && log.contains("records: "), "no summary in {log}");
     let is_summary = |l: &&str| (l.contains("records: ") || l.contains(" frames in ")) && l.contains(word);
@@ -47,10 +47,10 @@ fn a_spool_that_rolled_over_three_times_declares_just_what_it_evicted_and_misses
     let away: Vec<&str> = away.iter().map(String::as_str).collect();
     let mut edge = Running::start("away", house.dir(), &mut alone.edge_command_with_spool("pi-1", &spool, &away));
     assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
-    let (evicted, losses, held) = (said(&edge, " evicted"), said(&edge, " loss records"), said(&edge, " held"));
+    let (evicted, losses, held) = (counted(&edge, " evicted"), counted(&edge, " loss records"), counted(&edge, " held"));
     // Twelve segments and more of a spool that holds not quite four.
     assert!(losses >= 12, "rolled over at least three times: {losses} segments\n{}", edge.stderr());
-    assert_eq!(said(&edge, " refused"), 0, "{}", edge.stderr());
+    assert_eq!(counted(&edge, " refused"), 0, "{}", edge.stderr());
     // 1,200 reports and pictures, a census of some parts, and the loss records.
     assert!(evicted + held > 2400 + losses, "{evicted} {held}");
 
@@ -59,7 +59,7 @@ fn a_spool_that_rolled_over_three_times_declares_just_what_it_evicted_and_misses
     assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
     // On a busy machine the new frames need room before the first acks are there. What is evicted then may be in the
     // journal already: stored wins over declared.
-    let again = said(&edge, " evicted");
+    let again = counted(&edge, " evicted");
     let ledger = house.settled_ledger(2, LIMIT);
     let sum = |key: &str| ledger.iter().filter_map(|l| l[key].as_u64()).sum::<u64>();
     assert_eq!((sum("missing"), sum("dead")), (0, 0), "{ledger:?}");
@@ -95,7 +95,7 @@ fn eviction_in_the_middle_of_a_drain_leaves_nothing_missing() {
     assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
     // Faster than the journal or not: what was not stored is declared, and no record is both evicted and unaccounted for.
     let ledger = house.settled_ledger(1, LIMIT);
-    let evicted = said(&edge, " evicted");
+    let evicted = counted(&edge, " evicted");
     let declared = ledger[0]["declared_lost"].as_u64().unwrap();
     assert!(declared <= evicted, "{declared} {evicted}: {ledger:?}");
     assert_eq!((&ledger[0]["missing"], &ledger[0]["dead"]), (&0.into(), &0.into()), "{ledger:?}");

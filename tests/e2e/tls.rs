@@ -132,7 +132,7 @@ impl Secure {
     }
 }
 
-fn said(process: &Running) -> String {
+fn all_output(process: &Running) -> String {
     process.stdout() + &process.stderr()
 }
 
@@ -169,7 +169,7 @@ fn the_whole_chain_over_tls_stores_every_record_and_tells_no_secret() {
     let configs = edges + &others;
     assert!(configs.contains("ca_file") && configs.contains("kafka.password"), "{configs}");
     // The status that everybody may read has the configuration in it too.
-    let mut texts: Vec<String> = [&bridge, &metrics, &edge, &kafka.process, &secure.mosquitto.process].map(said).into();
+    let mut texts: Vec<String> = [&bridge, &metrics, &edge, &kafka.process, &secure.mosquitto.process].map(all_output).into();
     texts.extend([configs, doctors.concat(), kafka.consume("status", "%s").concat()]);
     secure.tells_no_secret(&texts);
 }
@@ -203,7 +203,7 @@ fn a_wrong_password_on_each_hop_is_said_and_what_waited_arrives_when_it_is_put_r
     assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
     let ledger = secure.house.settled_after(2, 40, LIMIT);
     assert!(ledger.iter().all(|l| l["declared_lost"] == 0), "{ledger:?}");
-    secure.tells_no_secret(&[&bridge, &metrics, &edge, &kafka.process].map(said));
+    secure.tells_no_secret(&[&bridge, &metrics, &edge, &kafka.process].map(all_output));
 }
 
 #[test]

@@ -84,8 +84,8 @@ fn a_record_that_its_topic_refuses_keeps_its_bytes_and_is_replayed_once_there_is
     });
     kafka.alter_topic("metrics", "max.message.bytes", "1000000");
     let replayed = house.run("hueflow-bridge", &["dlq", "replay", "--all", "--journal", &house.journal]);
-    let said = [replayed.stdout, replayed.stderr].map(|out| String::from_utf8_lossy(&out).into_owned()).concat();
-    assert!(said.starts_with(&format!("replayed {dead}, still dead 0")), "{said}");
+    let printed = [replayed.stdout, replayed.stderr].map(|out| String::from_utf8_lossy(&out).into_owned()).concat();
+    assert!(printed.starts_with(&format!("replayed {dead}, still dead 0")), "{printed}");
     house.settled_after(1, 20, LIMIT);
     drop((bridge, metrics));
 }
@@ -101,14 +101,14 @@ fn compacted_topics_and_an_advertised_address_that_nobody_listens_at_are_named()
     kafka.create_topic("metrics", &[("cleanup.policy", "compact")]);
     let bridge = house.bridge(&[]);
     bridge.wait_for_line("topic metrics: cleanup.policy is compact", LIMIT);
-    let (code, said) = doctor(&house.journal);
-    assert!(code == 0 && said.contains("warning  topics   topic metrics: cleanup.policy is compact"), "{code} {said}");
+    let (code, printed) = doctor(&house.journal);
+    assert!(code == 0 && printed.contains("warning  topics   topic metrics: cleanup.policy is compact"), "{code} {printed}");
     drop((bridge, kafka));
 
     let elsewhere = House::new("", "");
     let kafka = Kafka::behind("4", elsewhere.dir(), port, nobody);
-    let (code, said) = doctor(&kafka.url());
+    let (code, printed) = doctor(&kafka.url());
     let named = format!("advertises 127.0.0.1:{nobody}: ");
-    assert!(code == 69 && said.contains("wrong    journal ") && said.contains(&named), "{code} {said}");
-    assert!(said.contains("advertised.listeners"), "{said}");
+    assert!(code == 69 && printed.contains("wrong    journal ") && printed.contains(&named), "{code} {printed}");
+    assert!(printed.contains("advertised.listeners"), "{printed}");
 }

@@ -151,7 +151,7 @@ impl Glass {
     }
 
     /// Whether that command ever came.
-    pub fn told(&self, command: u8) -> bool {
+    pub fn has_command(&self, command: u8) -> bool {
         self.commands.iter().any(|(c, _)| *c == command)
     }
 }

@@ -226,11 +226,11 @@ mod tests {
         ack.streams.push(of).unwrap();
         let mut buf = [0; 256];
         let n = wire::encode_ack(&ack, &mut buf).unwrap();
-        let said = packet_of("hueflow/test/pi-1/ack", &buf[..n]);
-        traffic.passed(1, true, &said);
+        let printed = packet_of("hueflow/test/pi-1/ack", &buf[..n]);
+        traffic.passed(1, true, &printed);
         assert_eq!(traffic.acked(), 0, "an ack that an edge sends is none");
-        traffic.passed(1, false, &said);
-        traffic.passed(1, false, &said);
+        traffic.passed(1, false, &printed);
+        traffic.passed(1, false, &printed);
         assert_eq!((traffic.in_flight(), traffic.acked()), (1, 2));
         assert!(traffic.is_acked("pi-1", 8, 2) && !traffic.is_acked("pi-1", 8, 0));
         traffic.passed(1, true, &record(2));

@@ -72,8 +72,8 @@ fn the_view_shows_pictures_palette_curves_knife_and_ledger() {
     wait_for_all(&mut browser);
     let started = browser.value("document.querySelector('#ledger td[data-key=started_at_ms]').textContent");
     assert!(started.as_str().is_some_and(|t| t.starts_with("20") && t.len() == 19), "when the boot started: {started}");
-    let said = browser.value("document.getElementById('settings').textContent");
-    assert!(said.as_str().unwrap().contains("Lambda 50,"), "{said}");
+    let printed = browser.value("document.getElementById('settings').textContent");
+    assert!(printed.as_str().unwrap().contains("Lambda 50,"), "{printed}");
     assert_eq!(browser.value("document.getElementById('lambda').textContent"), "50");
     assert_eq!(browser.value("document.getElementById('missed').textContent"), "0");
     let means = browser.value("document.querySelectorAll('#means tbody tr').length").as_u64().unwrap();
@@ -130,8 +130,8 @@ fn draw(browser: &mut Browser) {
     for (kind, x, y) in [("pointerdown", 0.5, 0.25), ("pointermove", 0.1, 0.75), ("pointerup", 0.1, 0.75)] {
         browser.value(&pointer(kind, x, y));
     }
-    let said = browser.value(toml);
-    assert!(said.as_str().unwrap().starts_with("[[region]]\nname = \"region-1\"\nrect = [0."), "{said}");
+    let printed = browser.value(toml);
+    assert!(printed.as_str().unwrap().starts_with("[[region]]\nname = \"region-1\"\nrect = [0."), "{printed}");
     let set = |field: &str, value: &str, event: &str| {
         format!(
             "(() => {{ const f = document.querySelector('{field}'); f.value = '{value}'; f.dispatchEvent(new Event('{event}')) }})()"
@@ -140,8 +140,8 @@ fn draw(browser: &mut Browser) {
     for (label, value) in [("x", "0.7"), ("y", "0.1"), ("width", "0.9"), ("height", "0.2")] {
         browser.value(&set(&format!("#draw-fields input[aria-label={label}]"), value, "input"));
     }
-    let said = browser.value(toml);
-    assert_eq!(said, "[[region]]\nname = \"region-1\"\nrect = [0.7, 0.1, 0.3, 0.2]\n", "within the picture");
+    let printed = browser.value(toml);
+    assert_eq!(printed, "[[region]]\nname = \"region-1\"\nrect = [0.7, 0.1, 0.3, 0.2]\n", "within the picture");
     browser.value(&set("#draw-name", "No!", "input"));
     assert_eq!(browser.value("document.getElementById('draw-copy').disabled"), true);
     browser.value(&set("#draw-kind", "mask", "change"));

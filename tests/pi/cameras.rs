@@ -66,16 +66,16 @@ fn are_the_bars(device: &str, clusters: &[([u8; 3], f64)]) {
 
 /// The driver fills its buffers at the beginning of a stall. None of these pictures is taken after it: all that are stored
 /// were captured before the stall, or at its end.
-fn no_frame_is_of_the_stall(house: &House, said: &str) {
-    let seconds: Vec<u64> = said.split_whitespace().filter_map(|w| w.parse().ok()).collect();
-    let [since, until] = seconds[..] else { panic!("{said}") };
+fn no_frame_is_of_the_stall(house: &House, printed: &str) {
+    let seconds: Vec<u64> = printed.split_whitespace().filter_map(|w| w.parse().ok()).collect();
+    let [since, until] = seconds[..] else { panic!("{printed}") };
     let times = house.query("SELECT captured_at_us FROM reports WHERE device = 'stall' ORDER BY frame");
     let times: Vec<u64> = times.iter().map(|us| us.parse::<u64>().expect("microseconds") / 1_000_000).collect();
     println!("captured at {times:?}, stalled from {since} until {until}");
-    assert!(until >= since + 7 && times.len() == 9, "{said}: {times:?}");
+    assert!(until >= since + 7 && times.len() == 9, "{printed}: {times:?}");
     let is_of_it = |&s: &u64| s > since + STALL_PERIOD_S && s + 2 * STALL_PERIOD_S < until;
-    assert!(!times.iter().any(is_of_it), "{said}: {times:?}");
-    assert!(times[0] <= since && times[8] >= until, "the clock is the guest's own: {said}: {times:?}");
+    assert!(!times.iter().any(is_of_it), "{printed}: {times:?}");
+    assert!(times[0] <= since && times[8] >= until, "the clock is the guest's own: {printed}: {times:?}");
 }
 
 #[test]

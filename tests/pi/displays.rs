@@ -103,7 +103,7 @@ fn a_cameras_clustered_pictures_go_down_the_wires_one_after_the_other() {
     assert_eq!((wires.cut, wires.outside, wires.resets), (0, 0, 1));
     // Awake, turned by a quarter, 16 bits a pixel, inverted as its board is, and on.
     for command in [0x11, 0x36, 0x3a, 0x21, 0x29] {
-        assert!(wires.told(command), "command {command:02x}: {:x?}", &wires.commands[..20]);
+        assert!(wires.has_command(command), "command {command:02x}: {:x?}", &wires.commands[..20]);
     }
     let frames = frames(&left);
     assert_eq!(frames.len(), 60);

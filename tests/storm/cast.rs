@@ -425,8 +425,8 @@ impl Edge {
             let line = log.lines().rfind(|l| l.contains(word))?;
             line.split(word).next()?.split_whitespace().last()?.parse().ok()
         };
-        let said = (before(" frames in "), before(" lost by the camera"), before(" held"));
-        let (Some(frames), Some(lost), Some(_)) = said else {
+        let printed = (before(" frames in "), before(" lost by the camera"), before(" held"));
+        let (Some(frames), Some(lost), Some(_)) = printed else {
             panic!("{}: no summary at the end of {}", self.name, self.log.display())
         };
         let refused = before(" frames refused").unwrap_or(0);

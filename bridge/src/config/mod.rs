@@ -34,7 +34,7 @@ mod tests {
     fn defaults_are_sound() {
         let c = BridgeConfig::check(&settings(BRIDGE_KEYS, &[])).unwrap();
         assert_eq!((c.site.as_str(), c.journal.partitions, c.format), ("home", 4, ValueFormat::Json));
-        assert_eq!(c.listen, None, "nobody listens unless told");
+        assert_eq!(c.listen, None, "nothing listens unless it is configured");
         let c = BridgeConfig::check(&settings(BRIDGE_KEYS, &[("web.listen", "0")])).unwrap();
         assert!(c.listen.unwrap().ip().is_loopback(), "a port alone is loopback's");
         let c = MetricsConfig::check(&settings(METRICS_KEYS, &[])).unwrap();

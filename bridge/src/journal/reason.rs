@@ -86,7 +86,7 @@ fn advice(text: &str) -> &'static str {
         "check the user in journal.url, journal.password_file and journal.sasl"
     } else if has(&["certificate could not be verified", "certificate verify failed"]) {
         "journal.ca_file must hold the CA that signed the broker's certificate, journal.url a name that is in it, and it \
-         must not have expired (openssl s_client -connect HOST:PORT -CAfile FILE says which)"
+         must not have expired (openssl s_client -connect HOST:PORT -CAfile FILE shows which)"
     } else if has(&["SSL authentication might be required", "certificate required", "bad certificate"]) {
         "the broker wants a certificate of ours, of a CA that it trusts: journal.cert_file and journal.key_file"
     } else if has(&["connecting to a PLAINTEXT broker listener", "wrong version number", "packet length too long"]) {

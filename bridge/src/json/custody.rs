@@ -26,7 +26,7 @@ pub struct WindowJson {
     pub boot: String,
     /// Counts that boot's windows.
     pub n: u64,
-    /// The journal that the edge last heard of.
+    /// The journal of the last ack that the edge received.
     pub journal: Option<String>,
     /// Streams with something to settle.
     pub streams: Vec<StreamJson>,

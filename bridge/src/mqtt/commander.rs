@@ -43,7 +43,7 @@ const KEYS: [(&str, &str); 5] = [
 pub struct Link {
     /// Why there is no connection.
     pub broker: Option<String>,
-    /// Why the bridge relays nothing, as far as its status says.
+    /// Why the bridge relays nothing, if its status has a reason.
     pub bridge: Option<String>,
 }
 
@@ -184,7 +184,7 @@ async fn next(statuses: &mut broadcast::Receiver<Status>, device: &str) -> Statu
     }
 }
 
-/// What the status `after` says of a command that was sent after `before`; None if it says nothing of it yet.
+/// The outcome, in the status `after`, of a command that was sent after `before`; None while it has none.
 fn judge(before: &Value, after: &Value, command: &Map<String, Value>) -> Option<Answer> {
     let refusals =
         |status: &Value| status.get("refused_commands").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn a_bridge_that_is_offline_or_whose_journal_takes_nothing_relays_nothing() {
         assert_eq!(bridge_fault(&json!({ "state": "online", "journal": true })), None);
-        assert_eq!(bridge_fault(&json!({ "state": "online" })), None, "an older bridge says nothing of its journal");
+        assert_eq!(bridge_fault(&json!({ "state": "online" })), None, "an older bridge does not report its journal");
         assert_eq!(bridge_fault(&json!({ "state": "offline" })), Some("is offline"));
         let full = bridge_fault(&json!({ "state": "online", "journal": false }));
         assert_eq!(full, Some("runs, but its journal takes nothing"));
@@ -315,7 +315,7 @@ mod tests {
         let refusal = json!([{ "key": "lambda", "value": "900", "reason": "must be a number from 0.01 to 442" }]);
         let refused = judge(&before, &status(50.0, "default", refusal.clone()), command);
         assert!(matches!(&refused, Some(Answer::Refused(r)) if r.contains("lambda = 900: must be")), "{refused:?}");
-        // A refusal of before says nothing of this command.
+        // An earlier refusal is not one of this command.
         let before = status(50.0, "default", refusal.clone());
         assert_eq!(judge(&before, &status(50.0, "default", refusal), command), None);
         assert_eq!(judge(&before, &json!({ "state": "online" }), command), None, "a status without configuration");

@@ -308,7 +308,7 @@ fn walk(
         return Ok(());
     }
     let mut reader = journal.reader(&from).map_err(away)?;
-    let mut heard = Instant::now();
+    let mut last_record_at = Instant::now();
     while !left.is_empty() && !stop.load(Ordering::Relaxed) {
         let batch = match reader.read(BATCH_MAX, WAIT) {
             Ok(batch) => batch,
@@ -316,7 +316,7 @@ fn walk(
             Err(_) => journal::Batch::default(),
         };
         for record in &batch.records {
-            heard = Instant::now();
+            last_record_at = Instant::now();
             let place = (record.place.clone(), record.partition);
             let Some(&end) = left.get(&place) else { continue };
             if record.offset < end && !each(&record.entry)? {
@@ -326,7 +326,7 @@ fn walk(
                 left.remove(&place);
             }
         }
-        if batch.records.is_empty() && heard.elapsed() >= SILENCE {
+        if batch.records.is_empty() && last_record_at.elapsed() >= SILENCE {
             if journal.reachable(SILENCE) {
                 return Ok(());
             }

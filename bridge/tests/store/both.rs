@@ -48,12 +48,12 @@ fn a_boot_starts_with_its_first_record_or_window(g: &Ground) {
         ("window", window(12, 1, None, &[(12, 0, 0, 9), (8, 0, 0, 2)])),
     ];
     let relay_ms = 1_700_000_010_000;
-    let heard = |offset: i64, deliveries: &[(&str, Vec<u8>)]| {
+    let received = |offset: i64, deliveries: &[(&str, Vec<u8>)]| {
         let mut batch = batch(offset, deliveries);
         batch.records.iter_mut().for_each(|r| r.entry.time_ms = relay_ms);
         batch
     };
-    store.apply(&heard(1, &deliveries)).unwrap();
+    store.apply(&received(1, &deliveries)).unwrap();
     let starts = |lines: Vec<Line>| lines.into_iter().map(|l| (l.boot, l.started_at_ms)).collect::<BTreeMap<_, _>>();
     let of = |first: u64| {
         let all = [("8", first), ("10", relay_ms as u64), ("12", relay_ms as u64)];
@@ -65,7 +65,7 @@ fn a_boot_starts_with_its_first_record_or_window(g: &Ground) {
     let mut store = g.open();
     begin(&mut store, "j");
     // A record that comes late is of an earlier time.
-    store.apply(&heard(10, &[at(8, 2, 1_700_000_000_500_000)])).unwrap();
+    store.apply(&received(10, &[at(8, 2, 1_700_000_000_500_000)])).unwrap();
     assert_eq!(starts(lines(&g.reader().accounts().unwrap())), of(1_700_000_000_500));
 }
 
@@ -216,9 +216,9 @@ fn reports_come_back_as_they_were(g: &Ground) {
     let mut store = g.open();
     begin(&mut store, "j");
     let happened = store.apply(&batch(1, &frames(7, 8))).unwrap();
-    let StoreEvent::Report(told) = &happened[0] else { panic!("{happened:?}") };
+    let StoreEvent::Report(reported) = &happened[0] else { panic!("{happened:?}") };
     let kept = g.reader().latest("pi").unwrap().unwrap().1;
-    assert_eq!(kept, *told.report);
+    assert_eq!(kept, *reported.report);
 }
 
 /// A golden report of an older version, as a record of stream 8 with `seq`.
@@ -270,9 +270,9 @@ fn regions_beyond_and_missed_come_back_from_the_store(g: &Ground) {
     };
     let record = seal(&envelope(Kind::Report, 8, 0), &report, &[]).unwrap();
     let happened = store.apply(&batch(1, &[("metrics", record)])).unwrap();
-    let StoreEvent::Report(told) = &happened[0] else { panic!("{happened:?}") };
+    let StoreEvent::Report(reported) = &happened[0] else { panic!("{happened:?}") };
     let kept = g.reader().latest("pi").unwrap().unwrap().1;
-    assert_eq!(kept, *told.report);
+    assert_eq!(kept, *reported.report);
     assert_eq!((kept.scatter, kept.sweeps, kept.beyond_px, kept.missed), (None, 9, Some(40), Some(2)));
     assert_eq!((kept.regions.pixels, kept.named.de00_q6), (vec![50], vec![100]));
 }

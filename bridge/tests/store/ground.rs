@@ -32,13 +32,13 @@ pub static SERVER: LazyLock<Server> = LazyLock::new(|| {
     command.args(["--temporary", "--port", &port.to_string()]).stdin(Stdio::piped()).stderr(Stdio::piped());
     let mut process = command.spawn().unwrap();
     let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let mut said = Vec::new();
+    let mut printed = Vec::new();
     let ready = lines.by_ref().find_map(|line| {
         let dir = line.strip_prefix("PostgreSQL on ").and_then(|l| Some(l.split_once("data in ")?.1.to_owned()));
-        said.push(line);
+        printed.push(line);
         dir
     });
-    let dir = PathBuf::from(ready.unwrap_or_else(|| panic!("PostgreSQL does not start:\n{}", said.join("\n"))));
+    let dir = PathBuf::from(ready.unwrap_or_else(|| panic!("PostgreSQL does not start:\n{}", printed.join("\n"))));
     std::thread::spawn(move || lines.for_each(drop));
     let password = std::fs::read_to_string(dir.join("password")).unwrap();
     Server { _process: process, port, password }

@@ -21,7 +21,7 @@ pub struct Mode {
     pub width: u32,
     /// Rows.
     pub height: u32,
-    /// Most frames a second; 0: the device does not say.
+    /// Most frames a second; 0: the device does not report it.
     pub fps_max: f64,
 }
 

@@ -310,7 +310,7 @@ mod tests {
             child.heartbeat(Some(Duration::ZERO));
             assert!(live.advance().unwrap());
             let report = child.report();
-            assert_eq!((report.state, report.failures), (State::Waiting, 3), "the caller says that it runs");
+            assert_eq!((report.state, report.failures), (State::Waiting, 3), "the caller reports that it runs");
             assert_eq!(report.reason, Some(refusal().to_string()));
             assert_eq!(health.overdue(Instant::now() + OPEN_LIMIT / 2), None);
             assert_eq!((live.feed.tries, live.lost()), (4, 0));

@@ -1,6 +1,6 @@
-//! Timings: the size and rate of an HDMI signal, which a grabber must be told before it streams.
+//! Timings: the size and rate of an HDMI signal, which a grabber must have before it streams.
 //!
-//! The input is a grabber's node. Its present signal becomes its timings; the result says which, or why there is none. The work
+//! The input is a grabber's node. Its present signal becomes its timings; the result has them, or why there are none. The work
 //! is done by `v4l2-ctl` of the package v4l-utils, one short child process for a question and one for a setting.
 
 use std::io::ErrorKind;

@@ -124,7 +124,7 @@ pub(super) struct DoctorArgs {
     /// Write what was found, and what else is set here, to the configuration file
     #[arg(long)]
     pub(super) write: bool,
-    /// With --write: overwrite the file; without, the new one is laid beside it as FILE.new
+    /// With --write: overwrite the file; without, the new one is written beside it as FILE.new
     #[arg(long, requires = "write")]
     pub(super) force: bool,
 }
@@ -176,9 +176,9 @@ pub(super) struct ClusterArgs {
     ///
     /// The first bytes of an input decide its format. Transparent pixels are composed on white. Exif orientation is applied to
     /// stills; colour profiles are not. Every picture of an animation (gif, webp, apng) and of an .mjpeg is a frame; of other
-    /// files with several pictures (tiff, mpo) the first counts. JPEGs laid end to end in a pipe are a clip if a rate is
+    /// files with several pictures (tiff, mpo) the first counts. JPEGs one after the other in a pipe are a clip if a rate is
     /// given: file:-?fps=30. A picture may have 8,192 pixels in a row and 16,777,216 in all. An input that cannot be read is
-    /// said and the others are clustered; the exit code is then that of the first one: 66 if it cannot be opened, 69 if
+    /// reported and the others are clustered; the exit code is then that of the first one: 66 if it cannot be opened, 69 if
     /// ffmpeg is missing, 74 if it is damaged, too large or of a kind that is not read.
     #[arg(required = true, value_name = "INPUT")]
     pub(super) inputs: Vec<OsString>,

@@ -54,7 +54,7 @@ pub const KEYS: &[Key] = &[
         "event",
         || Value::Array(Vec::new()),
         "at most 16 tables [[event]], each with name, when = \"share(COLOUR, REGION) > 0.02\" or another condition, for_ms and \
-         clear_ms (milliseconds, 0 where left out), [event.blink] to tell blinking from steady, and [event.gpio] for a \
+         clear_ms (milliseconds, 0 where left out), [event.blink] to distinguish blinking from steady, and [event.gpio] for a \
          line that follows",
     ),
     main_key("camera.source", || text("synthetic:640x480@30"), FORMS),

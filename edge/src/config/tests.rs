@@ -126,9 +126,9 @@ fn tables_from_the_environment_are_told_as_tables() {
     // The page draws the outlines that the status has.
     let region = "{ name = \"lamp\", rect = [0.25, 0.5, 0.25, 0.25] }";
     let config = check("", &[("HUEFLOW_EDGE__REGION", &format!("[{region}]"))], &[]).unwrap();
-    let told = &config.origins["region"].0;
-    assert_eq!(told.to_string(), format!("[{region}]"));
-    assert!(told.as_array().is_some_and(|tables| tables[0].is_table()), "{told}");
+    let reported = &config.origins["region"].0;
+    assert_eq!(reported.to_string(), format!("[{region}]"));
+    assert!(reported.as_array().is_some_and(|tables| tables[0].is_table()), "{reported}");
     let again = check(&config.print_all(), &[], &[]).unwrap();
     assert_eq!(again.regions, config.regions);
     let panels = check("", &[("HUEFLOW_EDGE__DISPLAY__PANELS", "none")], &[]).unwrap();

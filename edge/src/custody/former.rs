@@ -53,7 +53,7 @@ pub(super) fn start(config: &Config, dir: &Path, health: &Arc<Health>) -> Former
 }
 
 impl Former {
-    /// Waits until all have ended; from when `is_over` says so on, only for the last acks.
+    /// Waits until all have ended; once `is_over` returns true, only for the last acks.
     pub(super) fn finish(self, is_over: impl Fn() -> bool) {
         while self.threads.iter().any(|thread| !thread.is_finished()) {
             self.stop.fetch_or(is_over(), Ordering::Relaxed);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// How long each step towards the broker may take.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How long another edge is listened for: at one frame a second it is heard.
+/// How long messages of another edge are waited for: at one frame a second one arrives.
 const LISTEN: Duration = Duration::from_millis(2500);
 
 /// Most bytes of a PUBLISH packet around its payload: header, identifier and topic.

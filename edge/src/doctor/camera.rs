@@ -20,7 +20,7 @@ const RATE_SLACK: f64 = 0.01;
 pub(super) struct Seen {
     pub nodes: Vec<Node>,
     /// Those that could not be identified, and why.
-    pub silent: Vec<(PathBuf, String)>,
+    pub unreadable: Vec<(PathBuf, String)>,
     /// They were asked for formats, sizes and rates.
     pub asked: bool,
 }
@@ -29,8 +29,8 @@ pub(super) struct Seen {
 pub(super) fn seen(host: &Host) -> Seen {
     #[cfg(feature = "camera")]
     if host.is_this() {
-        let (nodes, silent) = crate::camera::v4l::list();
-        return Seen { nodes, silent, asked: true };
+        let (nodes, unreadable) = crate::camera::v4l::list();
+        return Seen { nodes, unreadable, asked: true };
     }
     // Without a driver's word, by the name that it has given the node.
     let all = Abilities { captures: true, streams: true, readable: true, bayer: true, ..Abilities::default() };
@@ -49,7 +49,7 @@ pub(super) fn seen(host: &Host) -> Seen {
             locks: Vec::new(),
         }
     };
-    Seen { nodes: host.devices("video").into_iter().map(node).collect(), silent: Vec::new(), asked: false }
+    Seen { nodes: host.devices("video").into_iter().map(node).collect(), unreadable: Vec::new(), asked: false }
 }
 
 /// The source and the nodes.
@@ -110,7 +110,7 @@ fn v4l2(word: &str, ask: &Ask, seen: &Seen) -> Line {
     let list = "hueflow-edge list-cameras";
     let named = nodes::named(word);
     let real = named.as_ref().map(|p| p.canonicalize().unwrap_or_else(|_| p.clone()));
-    if let Some((path, why)) = seen.silent.iter().find(|(p, _)| Some(p) == real.as_ref()) {
+    if let Some((path, why)) = seen.unreadable.iter().find(|(p, _)| Some(p) == real.as_ref()) {
         return Line::wrong("camera", format!("{}: {why}", path.display()), list);
     }
     let lower = word.to_lowercase();
@@ -192,14 +192,14 @@ fn kinds(seen: &Seen) -> Vec<Line> {
             let first = of_kind.first()?;
             let more = if of_kind.len() > 1 { format!(" and {} more", of_kind.len() - 1) } else { String::new() };
             let not_asked =
-                if seen.asked || *kind != Role::Camera { "" } else { ", as its name says; it was not asked" };
+                if seen.asked || *kind != Role::Camera { "" } else { ", by its name; it was not opened" };
             let what = format!("{} ({}){more}: {}{not_asked}", first.path.display(), first.card, kind.words());
             Some(Line::ok("video", what))
         })
         .collect();
     let advice = |why: &str| if why.contains("group") { "" } else { "hueflow-edge list-cameras" };
     lines.extend(
-        seen.silent.iter().map(|(p, why)| Line::warning("video", format!("{}: {why}", p.display()), advice(why))),
+        seen.unreadable.iter().map(|(p, why)| Line::warning("video", format!("{}: {why}", p.display()), advice(why))),
     );
     if lines.is_empty() {
         lines.push(Line::ok("video", "there is no video node"));
@@ -232,11 +232,11 @@ mod tests {
 
     fn two() -> Seen {
         let nodes = vec![node("/dev/video40", "Cam", Role::Camera), node("/dev/video41", "unicam", Role::RawSensor)];
-        Seen { nodes, silent: vec![("/dev/video42".into(), "Permission denied".into())], asked: true }
+        Seen { nodes, unreadable: vec![("/dev/video42".into(), "Permission denied".into())], asked: true }
     }
 
     fn none() -> Seen {
-        Seen { nodes: Vec::new(), silent: Vec::new(), asked: true }
+        Seen { nodes: Vec::new(), unreadable: Vec::new(), asked: true }
     }
 
     #[test]

@@ -222,7 +222,7 @@ fn terminal(host: &Host) -> Line {
     }
     Line::warning(
         "display",
-        format!("{what}; it does not say that it has true colour"),
+        format!("{what}; it does not report true colour"),
         "COLORTERM=truecolor, if it has",
     )
 }

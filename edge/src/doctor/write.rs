@@ -1,7 +1,7 @@
 //! `doctor --write`: a configuration for the machine as it was found.
 //!
 //! Inputs are the present configuration, and the camera and display that were found; the result is a file that works. It is
-//! written as a whole. A file that exists stays as it is, and the new one is laid beside it, unless overwriting is forced.
+//! written as a whole. A file that exists stays as it is, and the new one is written beside it, unless overwriting is forced.
 
 use super::camera::{Seen, seen, stable};
 use super::display;
@@ -91,7 +91,7 @@ fn values(host: &Host, config: &Config, seen: &Seen) -> BTreeMap<&'static str, C
         match origin {
             Origin::Default | Origin::Host | Origin::Saved | Origin::Command => {}
             origin => {
-                values.insert(key, (value.clone(), format!("as {origin} says")));
+                values.insert(key, (value.clone(), format!("from {origin}")));
             }
         }
     }
@@ -192,7 +192,7 @@ mod tests {
             modes: vec![Mode { fourcc: *b"YUYV", width: 640, height: 360, fps_max: 29.97 }],
             locks: Vec::new(),
         };
-        Seen { nodes: vec![node], silent: Vec::new(), asked: true }
+        Seen { nodes: vec![node], unreadable: Vec::new(), asked: true }
     }
 
     fn config(raw: Raw) -> Config {

@@ -1,4 +1,4 @@
-//! Tests of the parser and of conditions: against a plain evaluator, and what is said of wrong texts.
+//! Tests of the parser and of conditions: against a plain evaluator, and the errors for wrong texts.
 //!
 //! Drawn trees are written as text, read back and evaluated for drawn reports; the tree itself gives the wanted truth.
 

@@ -1,4 +1,4 @@
-//! What the broker brings on the topics that the edge listens to.
+//! Messages from the broker on the topics that the edge subscribes to.
 //!
 //! A message becomes an [`Event`]: an ack, the bridge's status, a command, or nonsense, which is reported as such.
 

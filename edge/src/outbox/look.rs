@@ -80,7 +80,7 @@ pub async fn look(
         let event = match tokio::time::timeout_at(until, socket.poll()).await {
             Ok(Ok(event)) => event,
             Ok(Err(error)) => return Ok(Err(unseen(address, &error, mqtt))),
-            Err(_) if !subscribed => return Ok(Err(Unseen::Odd(address, "it is silent".into()))),
+            Err(_) if !subscribed => return Ok(Err(Unseen::Odd(address, "it does not answer".into()))),
             Err(_) => match listen(&kept).filter(|_| !listening) {
                 Some(time) => {
                     listening = client.try_subscribe(format!("{base}/metrics"), QoS::AtMostOnce).is_ok();

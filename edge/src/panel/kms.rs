@@ -3,7 +3,7 @@
 //! The panel takes the first connected connector, sets its preferred mode, and shows each picture in one of two dumb buffers
 //! by a page flip, so that no half picture is seen. Where a driver has no page flip, the buffer is set and marked as changed
 //! instead. On exit the screen gets back what it showed before, usually the console. One program at a time can drive a
-//! screen: beside a desktop the panel is unavailable and says so.
+//! screen: beside a desktop the panel is unavailable and reports why.
 
 use super::canvas::Canvas;
 use super::look::Look;

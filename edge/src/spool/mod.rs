@@ -291,7 +291,7 @@ impl Spool {
     /// Makes all that is appended durable. Gives one past the highest accepted seq of this open's stream.
     ///
     /// # Errors
-    /// [`SpoolError`]: what was appended since the last time is not there any more, and [`Spool::next`] says so.
+    /// [`SpoolError`]: what was appended since the last time is not there any more, and [`Spool::next`] reports it.
     pub fn sync(&mut self) -> Result<u64, SpoolError> {
         self.data.sync()
     }

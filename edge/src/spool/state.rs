@@ -25,7 +25,7 @@ pub struct StreamState {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    /// The journal that was heard last.
+    /// The journal that the last ack named.
     pub journal: Option<String>,
     /// The streams with something in the spool.
     pub streams: Vec<StreamState>,

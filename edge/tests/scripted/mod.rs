@@ -52,7 +52,7 @@ pub struct Broker {
     /// Its port.
     pub port: u16,
     /// What it was told.
-    pub heard: Arc<Mutex<Heard>>,
+    pub received: Arc<Mutex<Heard>>,
     /// To be sent on the `cmd` topic.
     pub commands: Arc<Mutex<Vec<Vec<u8>>>>,
     /// The journal takes records and says nothing.
@@ -66,28 +66,28 @@ impl Broker {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (heard, commands) = (Arc::<Mutex<Heard>>::default(), Arc::<Mutex<Vec<Vec<u8>>>>::default());
+        let (received, commands) = (Arc::<Mutex<Heard>>::default(), Arc::<Mutex<Vec<Vec<u8>>>>::default());
         let (stop, silent) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let (h, c, s, q) = (Arc::clone(&heard), Arc::clone(&commands), Arc::clone(&stop), Arc::clone(&silent));
+        let (h, c, s, q) = (Arc::clone(&received), Arc::clone(&commands), Arc::clone(&stop), Arc::clone(&silent));
         let thread = std::thread::spawn(move || {
             while !s.load(Ordering::Relaxed) {
                 match listener.accept() {
                     Ok((socket, _)) => {
                         h.lock().unwrap().connections += 1;
                         let topic = String::new();
-                        let _ = Session { socket, faults, heard: &h, commands: &c, silent: &q, topic }.serve(&s);
+                        let _ = Session { socket, faults, received: &h, commands: &c, silent: &q, topic }.serve(&s);
                     }
                     Err(_) => std::thread::sleep(Duration::from_millis(5)),
                 }
             }
         });
-        Broker { port, heard, commands, silent, stop, thread: Some(thread) }
+        Broker { port, received, commands, silent, stop, thread: Some(thread) }
     }
 
     /// Waits until `is_so`, for at most 30 s.
     pub fn wait(&self, what: &str, is_so: impl Fn(&Heard) -> bool) {
         let until = Instant::now() + Duration::from_secs(30);
-        while !is_so(&self.heard.lock().unwrap()) {
+        while !is_so(&self.received.lock().unwrap()) {
             assert!(Instant::now() < until, "{what} did not come");
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -106,7 +106,7 @@ impl Drop for Broker {
 struct Session<'a> {
     socket: TcpStream,
     faults: Faults,
-    heard: &'a Mutex<Heard>,
+    received: &'a Mutex<Heard>,
     commands: &'a Mutex<Vec<Vec<u8>>>,
     silent: &'a AtomicBool,
     /// `hueflow/SITE/DEVICE`.
@@ -158,7 +158,7 @@ impl Session<'_> {
                     format!("hueflow/{}", client.replace(':', "/")),
                     "the client id is site and device"
                 );
-                self.heard.lock().unwrap().will = text(rest).0.to_owned();
+                self.received.lock().unwrap().will = text(rest).0.to_owned();
                 self.socket.write_all(&[0x20, 2, 0, 0])
             }
             8 => {
@@ -190,32 +190,32 @@ impl Session<'_> {
         if head & 6 == 0 {
             // `state` is the other message at QoS 0, and is no picture.
             if word == "video" {
-                self.heard.lock().unwrap().pictures.push(rest.to_vec());
+                self.received.lock().unwrap().pictures.push(rest.to_vec());
             }
             return Ok(());
         }
         let (id, payload) = rest.split_at(2);
         self.socket.write_all(&[0x40, 2, id[0], id[1]])?;
-        let mut heard = self.heard.lock().unwrap();
+        let mut received = self.received.lock().unwrap();
         match word.as_str() {
             "window" => {
                 let window = wire::decode_window(payload).unwrap();
-                heard.window_id = Some(window.id);
-                heard.window = Some(window);
+                received.window_id = Some(window.id);
+                received.window = Some(window);
             }
-            "status" => heard.statuses.push(serde_json::from_slice(payload).unwrap()),
+            "status" => received.statuses.push(serde_json::from_slice(payload).unwrap()),
             _ => {
                 let (envelope, _) = Envelope::open(payload).unwrap();
                 assert_eq!(envelope.kind().unwrap().mqtt_kind(), word);
-                heard.records += 1;
+                received.records += 1;
                 let n = self.faults.forget_one_in;
-                if n > 0 && heard.records.is_multiple_of(n) {
-                    heard.forgotten += 1;
-                } else if heard.journal.insert((envelope.stream, envelope.seq), payload.to_vec()).is_some() {
-                    heard.duplicates += 1;
+                if n > 0 && received.records.is_multiple_of(n) {
+                    received.forgotten += 1;
+                } else if received.journal.insert((envelope.stream, envelope.seq), payload.to_vec()).is_some() {
+                    received.duplicates += 1;
                 } else if word == "event" {
                     let now_us = UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
-                    heard.event_late_us.push(now_us.saturating_sub(envelope.captured_at_us));
+                    received.event_late_us.push(now_us.saturating_sub(envelope.captured_at_us));
                 }
             }
         }
@@ -225,18 +225,18 @@ impl Session<'_> {
     /// The ack: per stream the ranges at and above its floor.
     fn acknowledge(&mut self) -> io::Result<()> {
         let ack = {
-            let heard = self.heard.lock().unwrap();
-            let streams: BTreeSet<u64> = heard.journal.keys().map(|k| k.0).collect();
+            let received = self.received.lock().unwrap();
+            let streams: BTreeSet<u64> = received.journal.keys().map(|k| k.0).collect();
             let mut ack = Ack {
                 journal: JournalId::try_from("scripted").unwrap(),
-                window: heard.window_id,
+                window: received.window_id,
                 streams: heapless::Vec::new(),
             };
             for stream in streams {
-                let said = heard.window.as_ref().and_then(|w| w.streams.iter().find(|s| s.stream == stream));
-                let floor = said.map_or(0, |s| s.floor);
+                let printed = received.window.as_ref().and_then(|w| w.streams.iter().find(|s| s.stream == stream));
+                let floor = printed.map_or(0, |s| s.floor);
                 let mut ranges = heapless::Vec::<(u64, u64), 16>::new();
-                for &(_, seq) in heard.journal.range((stream, floor)..=(stream, u64::MAX)).map(|(k, _)| k) {
+                for &(_, seq) in received.journal.range((stream, floor)..=(stream, u64::MAX)).map(|(k, _)| k) {
                     if let Some(last) = ranges.last_mut().filter(|last| last.1 == seq) {
                         last.1 = seq + 1;
                     } else if ranges.push((seq, seq + 1)).is_err() {

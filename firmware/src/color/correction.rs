@@ -17,7 +17,7 @@ pub const IDENTITY_Q32: MatrixQ32 = [[ONE_Q32, 0, 0], [0, ONE_Q32, 0], [0, 0, ON
 /// one of the scene. Products with linear light fit 32 bits, and so do sums of three.
 pub const COEFFICIENT_MAX_Q32: i64 = 8 * ONE_Q32;
 
-/// The brightest linear light that is told from others: all above has level 255.
+/// The brightest linear light that is distinguished: all above has level 255.
 const BRIGHT_Q24: i32 = (1 << 24) - 1;
 /// Steps of linear light in [`LOW_LEVELS`]: shorter than from one middle between levels to the next, so a step crosses one at most.
 const STEP_BITS: u32 = 12;

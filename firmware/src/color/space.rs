@@ -1,7 +1,7 @@
 //! The space in which colours are compared: 8-bit RGB, or CIELAB packed into the same integers.
 //!
 //! Clustering knows points of three coordinates in 1/64, each from 0 to [`super::LEVEL_Q6_MAX`], and squared distances between them.
-//! [`Space`] says where a colour lies. In CIELAB the coordinates are L, a + 128 and b + 128: all of sRGB fits, a distance of
+//! [`Space`] has the coordinates of a colour. In CIELAB the coordinates are L, a + 128 and b + 128: all of sRGB fits, a distance of
 //! 64 is one Delta E (1976), and the nearest-centroid loop is the same. Conversions are integers with the same bits on
 //! every machine. They differ from double precision by less than 0.02, and take a table of 8 KiB instead of cube roots.
 

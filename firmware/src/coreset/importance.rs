@@ -2,7 +2,7 @@
 //! average.
 //!
 //! Inputs are a frame's cells and random numbers; results are points whose weights sum to the frame's pixels. The
-//! points' memory serves as scratch before it holds the result. Importances are integers. They are laid end to end on a
+//! points' memory serves as scratch before it holds the result. Importances are integers. They form consecutive parts of a
 //! line, and a cell is drawn where its interval contains a threshold. Thresholds are evenly spaced behind one random
 //! offset (systematic sampling; Madow, 1949), which draws every cell as often on average as independent draws do, with
 //! less variance. Cells are drawn instead of pixels because there are about 30 times fewer of them.

@@ -13,7 +13,7 @@ pub struct Point {
     pub(crate) features: Features,
     /// Their mean in 1/64 levels, or where it lies in CIELAB ([`crate::color::Space::Cielab`]), if that is the space of the clustering.
     pub position_q6: Q6,
-    /// The Morton key of its cell at its level, behind a leading 1 that tells the level: 3 bits a level.
+    /// The Morton key of its cell at its level, behind a leading 1, whose position is the level: 3 bits a level.
     pub(super) key: u16,
     /// Mean squared distance of its cells to it, in 1/4096 squared levels: 0 for a single cell.
     pub(super) spread_q12: u32,

@@ -1,7 +1,7 @@
 //! Custody: how a record gets from the edge's disk into the journal without loss.
 //!
 //! The edge keeps each accepted record (appended and synced) on its disk until the **journal** has it. The edge's [`Window`]
-//! says what the edge holds; the bridge's [`Ack`] says what the journal has. MQTT in between may drop, repeat and forget.
+//! lists what the edge holds; the bridge's [`Ack`] lists what the journal has. MQTT in between may drop, repeat and forget.
 //! Loss detection is QUIC's (RFC 9002: packet threshold, time threshold, probe time-out), and acknowledgement ranges are those
 //! of its ACK frames.
 //!

@@ -192,7 +192,7 @@ impl Sender {
     ///
     /// When they are back, the broker most likely still has what was sent meanwhile. A probe at once would always cost a
     /// duplicate, so the first probe follows after one undoubled time-out without an ack.
-    /// Each status that says "reachable" ends the doubling, even if it is no news: a bridge that comes for the first time
+    /// Each status "reachable" ends the doubling, even if it is no news: a bridge that comes for the first time
     /// finds nothing of what was sent before, because the broker had no session to keep it for.
     pub fn bridge_status(&mut self, journal_reachable: bool, now_us: u64) {
         if journal_reachable {
@@ -236,7 +236,7 @@ impl Sender {
         self.in_flight.len()
     }
 
-    /// Returns true if nothing is held and the bridge has acknowledged a window that says so.
+    /// Returns true if nothing is held and the bridge has acknowledged such a window.
     pub fn settled(&self) -> bool {
         self.held() == 0 && !self.window_changed && self.windows > 0 && self.window_acked == self.windows
     }

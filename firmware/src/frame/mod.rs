@@ -254,7 +254,7 @@ impl<'a> Frame<'a> {
         self.regions
     }
 
-    /// The frame with another correction, or none, and with what its report is to say of its reference patches: their mean
+    /// The frame with another correction, or none, and with what its report has of its reference patches: their mean
     /// Delta E 2000 after correction in 1/64, if that is known.
     #[must_use]
     pub fn with_correction(self, correction: Option<&'a Correction>, reference_de00_q6: Option<u16>) -> Self {

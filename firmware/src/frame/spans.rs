@@ -1,7 +1,7 @@
 //! Spans: the runs of pixels in each row that belong to a part of the picture.
 //!
 //! A [`SpanMap`] is borrowed from two slices that its maker filled once, for example from polygons ([`super::polygon`]). It
-//! says which pixels of a frame may be seen ([`super::Frame::masked`]) or which form a region. Spans of a row are in
+//! has the pixels of a frame that may be seen ([`super::Frame::masked`]) or that form a region. Spans of a row are in
 //! ascending order, not empty, and do not overlap; [`SpanMap::new`] checks that.
 
 use super::FrameError;

@@ -35,7 +35,7 @@ use report::Times;
 /// time opens a cluster in every such cell, so more than two are rare.
 const LABEL_PASSES_MAX: u32 = 4;
 
-/// Something that tells the time in microseconds; it may stand still.
+/// A clock in microseconds; it may stand still.
 pub trait Clock {
     /// Microseconds since any fixed moment.
     fn now_us(&mut self) -> u64;
@@ -314,7 +314,7 @@ impl<'a> Node<'a> {
             let opened = if opens { cover::open_at(far.missed(params.w_open), params, clusters) } else { 0 };
             far.clear();
             if opened == 0 {
-                // Without refinement DC-DP-means says itself whether a point was kept from opening.
+                // Without refinement DC-DP-means itself reports whether a point was kept from opening.
                 let decided = settings.refine == Refine::None && outcome.saturated;
                 outcome.saturated = decided || missed > 0 && clusters.len() >= params.clusters_max.min(CLUSTERS_MAX);
                 return (labelled, missed);

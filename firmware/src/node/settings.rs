@@ -29,7 +29,7 @@ pub struct Settings {
     /// DC-DP-means iterations at most, 1 to [`ITERATIONS_MAX`].
     pub iterations_max: u32,
     /// Clusters at most, 1 to [`CLUSTERS_MAX`]. A lower cap than the scene has colours breaks promise 1; the report then
-    /// says `saturated`, and how many colours are missed.
+    /// has `saturated`, and how many colours are missed.
     pub clusters_max: u32,
     /// What improves the centroids after lambda has decided how many there are.
     pub refine: Refine,

@@ -1,6 +1,6 @@
 //! Workspace: the memory of a node, in four slices that the caller lends.
 //!
-//! [`Capacity::sizes`] says how long the slices must be; [`Workspace::in_slices`] divides them. The node never uses other memory, apart from about 40 KiB of stack in a step.
+//! [`Capacity::sizes`] has the lengths of the slices; [`Workspace::in_slices`] divides them. The node never uses other memory, apart from about 40 KiB of stack in a step.
 
 use super::settings::SettingsError;
 use crate::coreset::{Features, Merge, Point};
@@ -118,7 +118,7 @@ impl Sizes {
 }
 
 impl<'a> Workspace<'a> {
-    /// Divides the slices, which must be at least as long as [`Capacity::sizes`] says.
+    /// Divides the slices, which must have at least the lengths of [`Capacity::sizes`].
     ///
     /// # Errors
     /// [`SettingsError::Memory`] if a slice is too short.

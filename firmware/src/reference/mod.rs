@@ -142,7 +142,7 @@ impl Reference {
         Some(&self.correction).filter(|_| self.is_corrected)
     }
 
-    /// The frame that was seen last with its correction, if it has one, and with what its report is to say of the patches.
+    /// The frame that was seen last with its correction, if it has one, and with what its report has of the patches.
     pub fn corrected<'f>(&'f self, frame: Frame<'f>) -> Frame<'f> {
         frame.with_correction(self.correction(), self.de00_q6)
     }

@@ -1,4 +1,4 @@
-//! What a report says of colours as people see them.
+//! The part of a report about colours as people see them.
 //!
 //! These values came after version 3 of the report. They are encoded behind it and left out if they are the default, so reports
 //! without them have the bytes that they had, and a reader takes what is absent as the default.

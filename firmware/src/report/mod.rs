@@ -1,7 +1,7 @@
 //! The report: what is known of one frame.
 //!
 //! [`Report`] is what [`crate::node::Node::step`] returns, and the layout of payload version 3 on the wire. Fields are
-//! encoded in the order in which they stand here, so none may move; [`Colorimetry`] comes last, and only if it says anything. The types are here and not in `wire`, which re-exports
+//! encoded in the order in which they stand here, so none may move; [`Colorimetry`] comes last, and only if it is not empty. The types are here and not in `wire`, which re-exports
 //! them, because clustering needs them without the wire format. With the feature `wire` they implement serde's traits.
 
 mod colorimetry;
@@ -139,7 +139,7 @@ pub struct Report {
     pub deaths: Vec<u32, CLUSTERS_MAX>,
     /// What is known of the configured regions; empty without any.
     pub regions: Vec<RegionShare, REGIONS_MAX>,
-    /// What is known of colours as people see them. On the wire it comes behind the rest, and only if it says anything.
+    /// What is known of colours as people see them. On the wire it comes behind the rest, and only if it is not empty.
     #[cfg_attr(feature = "wire", serde(skip))]
     pub colorimetry: Colorimetry,
 }

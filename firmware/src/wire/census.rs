@@ -233,7 +233,7 @@ impl Iterator for Colours<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.left == 0 {
-            // Bytes after the last colour are a lie, told once.
+            // Bytes after the last colour are an error, reported once.
             return (!core::mem::take(&mut self.body).is_empty()).then_some(Err(WireError::Inconsistent));
         }
         self.left -= 1;

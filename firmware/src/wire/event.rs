@@ -95,7 +95,7 @@ pub struct EventRecord {
     pub change: EventChange,
     /// The first measure of the condition in that frame, in millionths. None if the frame has no such value.
     pub value_micro: Option<i64>,
-    /// How the condition holds from now on, of an event that tells blinking from steady; none of another one.
+    /// How the condition holds from now on, of an event that distinguishes blinking from steady; none for another event.
     pub pattern: Option<Pattern>,
 }
 

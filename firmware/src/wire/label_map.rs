@@ -70,7 +70,7 @@ pub fn unpack(width: usize, bytes: &[u8], labels: &mut [u8]) -> Result<(), Label
     if decoder.at == bytes.len() { Ok(()) } else { Err(LabelMapError::Length) }
 }
 
-/// One binary decision: an encoder is told the bit, a decoder tells it.
+/// One binary decision: an encoder is given the bit, a decoder returns it.
 trait Coder {
     fn bit(&mut self, prob: &mut u16, bit: Option<bool>) -> bool;
 }
@@ -85,7 +85,7 @@ impl Model {
         Model { same: [[PROB_START; 4]; 64], tree: [PROB_START; 256] }
     }
 
-    /// Codes the label that follows `known`: `label` if it is given (packing), else what the bytes say.
+    /// Codes the label that follows `known`: `label` if it is given (packing), else that of the bytes.
     fn code(&mut self, coder: &mut impl Coder, width: usize, known: &[u8], label: Option<u8>) -> u8 {
         let i = known.len();
         let width = width.max(1);

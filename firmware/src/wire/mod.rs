@@ -53,7 +53,7 @@ pub enum WireError {
     Version(u8),
     /// The value is well-formed but contradicts itself (a part beyond its parts, colours out of order).
     Inconsistent,
-    /// A side of the picture is longer than 65,535 pixels, which is all that the heads of pictures can say.
+    /// A side of the picture is longer than 65,535 pixels, the maximum in the heads of pictures.
     TooTall,
 }
 
@@ -121,7 +121,7 @@ fn put<T: Serialize>(value: &T, buf: &mut [u8]) -> Result<usize, WireError> {
     postcard::to_slice(value, buf).map(|b| b.len()).map_err(|_| WireError::Full)
 }
 
-/// Writes `value` to the front of `buf`, in the version that [`Payload::version`] says. Returns the number of bytes.
+/// Writes `value` to the front of `buf`, in the version of [`Payload::version`]. Returns the number of bytes.
 ///
 /// # Errors
 /// [`WireError::Full`].

@@ -1,7 +1,7 @@
 //! The report as a payload, the `metrics` record: which values are consistent, and which versions can be read.
 //!
 //! [`Report`] is the layout of version 3. Versions 1 and 2 have layouts of their own in `report_old.rs` and come out as
-//! this same type. [`Colorimetry`] follows version 3 where it says anything; reports in RGB have the bytes without it.
+//! this same type. [`Colorimetry`] follows version 3 where it is not empty; reports in RGB have the bytes without it.
 
 use super::report_old::{ReportV1, ReportV2};
 use super::{Kind, Payload, WireError, is_colour, put, take};

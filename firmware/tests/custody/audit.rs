@@ -194,7 +194,7 @@ impl Audit {
 fn stamp(edge: &Edge, journals: &[Journal]) -> [u64; 11] {
     let front = |c: &VecDeque<Segment>| c.front().map_or(0, |s| s.number + 1);
     let windows = edge.sender.as_ref().map(|s| s.streams().map(|w| w.floor + w.since).sum::<u64>() + s.held());
-    let heard = edge.sender.as_ref().and_then(|s| s.journal()) == journals.last().map(|j| &j.id);
+    let received = edge.sender.as_ref().and_then(|s| s.journal()) == journals.last().map(|j| &j.id);
     [
         front(&edge.data.segments),
         edge.data.segments.len() as u64,
@@ -204,7 +204,7 @@ fn stamp(edge: &Edge, journals: &[Journal]) -> [u64; 11] {
         edge.starts,
         windows.map_or(0, |w| w + 1),
         edge.sender.as_ref().map_or(0, |s| s.streams().count() as u64),
-        u64::from(heard),
+        u64::from(received),
         journals.len() as u64,
         journals.last().map_or(0, |j| j.log.len() as u64),
     ]

@@ -245,12 +245,12 @@ pub fn config(data: &[u8]) {
                 continue;
             }
         };
-        let said = [
+        let errors = [
             BridgeConfig::check(&settings).err().map(|e| e.to_string()),
             DlqConfig::check(&settings).err().map(|e| e.to_string()),
             MetricsConfig::check(&settings).err().map(|e| e.to_string()),
         ];
-        assert!(said.iter().flatten().all(|why| !why.is_empty()));
+        assert!(errors.iter().flatten().all(|why| !why.is_empty()));
         // What is printed is what is in force, but for passwords.
         let printed = settings.print();
         std::fs::write(&file, &printed).unwrap();

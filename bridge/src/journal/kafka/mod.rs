@@ -39,10 +39,10 @@ const ANSWER: Duration = Duration::from_secs(10);
 const FAULT_POLL: Duration = Duration::from_millis(250);
 /// How long a refused entry waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-/// How long a member of a group may be silent before its partitions go to others: what Kafka allows at least by default, since
+/// How long a member of a group may send nothing before its partitions go to others: what Kafka allows at least by default, since
 /// a takeover waits for it.
 const SESSION: Duration = Duration::from_secs(6);
-/// How often a member of a group is heard, and hears that others are gone: the group waits for the last of its members to hear it.
+/// How often a member of a group sends a heartbeat. The answer reports that others are gone, and the group waits until all members have it.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// The journal in Kafka.

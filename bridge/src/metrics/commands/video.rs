@@ -65,11 +65,11 @@ fn gather(journal: &dyn Journal, device: &str, stop: &AtomicBool) -> Result<Fram
     let mut reader = journal.reader(&Offsets::new()).map_err(away)?;
     let (mut boots, mut frames, mut seen) = (Vec::new(), Frames::new(), BTreeSet::new());
     left.retain(|(place, _), end| *end > i64::from(place == "local"));
-    let mut heard = Instant::now();
-    while !left.is_empty() && heard.elapsed() < SILENCE && !stop.load(Ordering::Relaxed) {
+    let mut last_record_at = Instant::now();
+    while !left.is_empty() && last_record_at.elapsed() < SILENCE && !stop.load(Ordering::Relaxed) {
         let batch = read(reader.as_mut())?;
         for record in batch {
-            heard = Instant::now();
+            last_record_at = Instant::now();
             let place = (record.place.clone(), record.partition);
             if left.get(&place).is_some_and(|end| record.offset + 1 >= *end) {
                 left.remove(&place);

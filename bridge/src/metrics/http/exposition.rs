@@ -2,7 +2,7 @@
 //!
 //! [`text`] reads what [`Live`] knows at the moment and has no side effects. Each device is a label of its families. What
 //! the last frame was like stays when a device goes offline; its events then have no sample, because whether they are active is
-//! not known. `device_online` says whether a device is offline.
+//! not known. `device_online` is 0 for a device that is offline.
 
 use super::live::Live;
 use crate::prom::{Kind, Prom, seconds};

@@ -13,7 +13,7 @@ pub struct Health {
     pub store: Option<String>,
     /// Why the MQTT broker cannot be reached, if it is configured and cannot.
     pub broker: Option<String>,
-    /// Why the site's bridge relays nothing, as far as its status says.
+    /// Why the site's bridge relays nothing, if its status has a reason.
     pub bridge: Option<String>,
     /// Entries of the journal that are not in the store yet, if that is known.
     pub lag: Option<u64>,

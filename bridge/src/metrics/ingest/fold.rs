@@ -53,7 +53,7 @@ pub enum Change {
         boot: String,
         /// Counts the boot's windows.
         n: u64,
-        /// The journal that the edge last heard of.
+        /// The journal of the last ack that the edge received.
         journal: Option<String>,
         /// Journal's time of the window, microseconds since the Unix epoch.
         heard_at_us: i64,

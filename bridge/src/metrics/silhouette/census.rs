@@ -18,7 +18,7 @@ pub struct Colours {
     pub samples: Vec<Sample>,
     /// Ids of the clusters over frames, by label.
     pub ids: Vec<u32>,
-    /// What each label is drawn in.
+    /// The colour in which each label is drawn.
     pub palette: Vec<[u8; 3]>,
     /// The space in which the frame was clustered, and in which distances are meant.
     pub space: Space,
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_centroid_brighter_than_white_is_a_lie() {
+    fn a_centroid_brighter_than_white_is_refused() {
         // Found by fuzzing: its squared distance overflowed.
         let all = parts(1, &[0, 0, 0], &[[0, 16_321, 0]]);
         let joined = join(all.iter().map(|p| (1, &p[..])));

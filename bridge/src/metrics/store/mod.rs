@@ -119,7 +119,7 @@ pub trait Backend: Send {
     }
 
     /// Where to read on in `journal`: from its beginning if the store was filled from another one. A store of several
-    /// instances says it of each claim.
+    /// instances has it for each claim.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -26,7 +26,7 @@ export async function postJson(path, body, session, signal) {
 
 export const isAbort = error => error.name === "AbortError";
 
-// What to tell a person about a failed request.
+// The text for a person about a failed request.
 export function explain(error) {
   if (error instanceof ApiError) return error.message;
   return "the server cannot be reached: is hueflow-metrics running?";

@@ -1,4 +1,4 @@
-// The banner: says that the server, the journal, the store, the broker or the bridge is away, what that means, and what to do.
+// The banner: shows that the server, the journal, the store, the broker or the bridge is away, what that means, and what to do.
 
 import { byId, el } from "./dom.js";
 

@@ -2,7 +2,7 @@
 //
 // `group` holds the range of time and the place of the crosshair. A chart has series of {label, cls, of, low, high, mark}: `of`
 // gives a point's value, `low` and `high` a band around it, `mark` makes a stripe of each value above 0. The arrow keys move the
-// crosshair, + and - zoom, and a readout below says the values in words. A button saves the chart as `group.device`-history-`file`.
+// crosshair, + and - zoom, and a readout below has the values as text. A button saves the chart as `group.device`-history-`file`.
 
 import { el, once, svg } from "./dom.js";
 import { DASH, clockTime, moment, short, steps } from "./format.js";

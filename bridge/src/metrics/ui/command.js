@@ -9,7 +9,7 @@ export function commandPart(device, signal, wanted) {
   const outcome = el("p", { class: "outcome", id: "outcome", role: "status", hidden: true });
   let session = "", hint = null;
 
-  function say(kind, text) {
+  function show(kind, text) {
     outcome.hidden = false;
     outcome.dataset.kind = kind;
     outcome.textContent = text;
@@ -18,14 +18,14 @@ export function commandPart(device, signal, wanted) {
   async function send() {
     const lambda = wanted();
     button.disabled = true;
-    say("waiting", `Sending lambda ${short(lambda)} to ${device}.`);
+    show("waiting", `Sending lambda ${short(lambda)} to ${device}.`);
     try {
       const answer = await postJson(deviceUrl(device, "command"), { lambda }, session, signal);
-      if (answer.outcome === "refused") say("refused", `✗ ${device} refused: ${answer.reason}.`);
-      else say("done", `✓ ${device} confirms: lambda ${short(answer.in_force.lambda)} is in force.`);
+      if (answer.outcome === "refused") show("refused", `✗ ${device} refused: ${answer.reason}.`);
+      else show("done", `✓ ${device} confirms: lambda ${short(answer.in_force.lambda)} is in force.`);
     } catch (error) {
       if (isAbort(error)) return;
-      say("refused", `✗ Not applied: ${explain(error)}.`);
+      show("refused", `✗ Not applied: ${explain(error)}.`);
     }
     button.disabled = hint !== null;
   }
@@ -36,7 +36,7 @@ export function commandPart(device, signal, wanted) {
       session = number;
       hint = now;
       button.disabled = hint !== null;
-      if (hint !== null) say("off", `Commands are off. ${hint[0].toUpperCase()}${hint.slice(1)}.`);
+      if (hint !== null) show("off", `Commands are off. ${hint[0].toUpperCase()}${hint.slice(1)}.`);
       else if (outcome.dataset.kind === "off") outcome.hidden = true;
     },
   };

@@ -67,13 +67,13 @@ export function deviceView(root, device, query, go) {
     shares.show(report);
   });
 
-  const hear = () => { if (report) past.hear(report.stream, report.captured_at_ms, state); };
+  const noteContact = () => { if (report) past.noteContact(report.stream, report.captured_at_ms, state); };
 
   function showState(now, status) {
     state = now ?? state;
     word.textContent = stateWord(state);
     word.dataset.state = state;
-    hear();
+    noteContact();
     if (status) showStatus(status);
   }
 
@@ -101,7 +101,7 @@ export function deviceView(root, device, query, go) {
       showState(now.state, now.status);
       ledger.show(now.ledger);
       lag = now.latency_ms;
-      if (now.report) { report = now.report; hear(); showReport(); showAge(); }
+      if (now.report) { report = now.report; noteContact(); showReport(); showAge(); }
       if (now.picture !== null) clustered.load(`clustered, frame ${count(now.picture)}`);
       if (now.original) original.load("original");
       silhouette.census();
@@ -120,7 +120,7 @@ export function deviceView(root, device, query, go) {
     hello(h) { session = h.session; showAway(false); offerOutages(h); load(); },
     missed: load,
     health: showHealth,
-    report(r) { report = r; hear(); whatIf.start(r.lambda); lag = Date.now() + offset - r.captured_at_ms; past.add(r); showReport(); },
+    report(r) { report = r; noteContact(); whatIf.start(r.lambda); lag = Date.now() + offset - r.captured_at_ms; past.add(r); showReport(); },
     event: past.addEvent,
     picture: p => clustered.load(`clustered, frame ${count(p.frame)}`),
     original: () => original.load("original"),

@@ -1,7 +1,7 @@
 // Named events over time: a lane for each, with a bar while it is active, and the last changes in words.
 //
 // Changes come from the server for a range, and one by one while the page is open. A bar that blinks is hatched. The range of
-// time is that of the charts above. An event that is active when its edge stops has a bar to where the edge was last heard: what
+// time is that of the charts above. An event that is active when its edge stops has a bar to where the edge last sent something: what
 // became of it afterwards is not known.
 
 import { el } from "./dom.js";
@@ -15,25 +15,25 @@ export function patternWord({ pattern, rate_hz }) {
 
 export function eventsPart(group) {
   let changes = [], now = null;
-  // When each stream, which is a boot of the edge, was last heard.
-  const heard = new Map();
+  // When each stream, which is a boot of the edge, last sent something.
+  const lastContact = new Map();
   const lanes = el("div", { class: "lanes", id: "events", role: "img", "aria-label": "Events over time" }), words = el("ul", { class: "changes", id: "event-changes" });
   const node = el("figure", { class: "chart-box wide", hidden: true }, el("figcaption", { text: "Events over time" }), lanes, words);
   const timeOf = c => Date.parse(c.captured_at);
 
-  // Whether nothing is heard any more of the edge's run that a change belongs to.
+  // Whether nothing arrives any more from the edge's run that a change belongs to.
   const isOver = c => now !== null && (now.stream !== c.stream || now.state === "offline");
-  const lastHeard = (c, otherwise) => Math.max(timeOf(c), heard.get(c.stream) ?? otherwise);
+  const contactOf = (c, otherwise) => Math.max(timeOf(c), lastContact.get(c.stream) ?? otherwise);
 
-  // [change, end, kind of end]: `end` is a change, `open` where the edge was last heard, `now` an event that is active.
+  // [change, end, kind of end]: `end` is a change, `open` where the edge last sent something, `now` an event that is active.
   function spans(of) {
     const all = [];
     let on = null;
     for (const c of of) {
-      if (on) all.push(on.stream === c.stream ? [on, timeOf(c), "end"] : [on, Math.min(timeOf(c), lastHeard(on, timeOf(c))), "open"]);
+      if (on) all.push(on.stream === c.stream ? [on, timeOf(c), "end"] : [on, Math.min(timeOf(c), contactOf(on, timeOf(c))), "open"]);
       on = c.change === "end" ? null : c;
     }
-    if (on) all.push(isOver(on) ? [on, lastHeard(on, timeOf(on)), "open"] : [on, group.to, "now"]);
+    if (on) all.push(isOver(on) ? [on, contactOf(on, timeOf(on)), "open"] : [on, group.to, "now"]);
     return all.filter(([c, until]) => until >= group.from && timeOf(c) < group.to);
   }
 
@@ -55,7 +55,7 @@ export function eventsPart(group) {
     lanes.replaceChildren(...names.map(name => el("div", { class: "lane" }, ...bars(changes.filter(c => c.event === name), width), el("span", { text: name }))));
     const last = changes.slice(-WORDS_MAX).reverse(), does = { begin: "begins", end: "ends", turn: "turns" };
     const open = names.flatMap(name => spans(changes.filter(c => c.event === name)).slice(-1)).filter(([, , end]) => end === "open");
-    words.replaceChildren(...open.map(([c, until]) => el("li", {}, el("time", { text: clockTime(until) }), ` ${c.event} is not known since: the device was not heard any more`)), ...last.map(c => el("li", {}, el("time", { text: clockTime(timeOf(c)) }), ` ${c.event} ${does[c.change] ?? c.change}${c.change === "end" ? "" : ` ${patternWord(c)}`} with frame ${c.frame}`)));
+    words.replaceChildren(...open.map(([c, until]) => el("li", {}, el("time", { text: clockTime(until) }), ` ${c.event} is not known since: the device sent nothing more`)), ...last.map(c => el("li", {}, el("time", { text: clockTime(timeOf(c)) }), ` ${c.event} ${does[c.change] ?? c.change}${c.change === "end" ? "" : ` ${patternWord(c)}`} with frame ${c.frame}`)));
     lanes.setAttribute("aria-label", `Events over time: ${names.join(", ")}; ${changes.length} changes, the last ones below`);
   }
 
@@ -64,11 +64,11 @@ export function eventsPart(group) {
     // Those of a range, oldest first.
     set(all) { changes = all.slice(-CHANGES_MAX); show(); },
     // The last report of the device, and its state.
-    hear(stream, t, state) {
+    noteContact(stream, t, state) {
       const isNews = now?.stream !== stream || now.state !== state;
-      heard.set(stream, Math.max(t, heard.get(stream) ?? t));
+      lastContact.set(stream, Math.max(t, lastContact.get(stream) ?? t));
       now = { stream, state };
-      if (heard.size > STREAMS_MAX) heard.delete(heard.keys().next().value);
+      if (lastContact.size > STREAMS_MAX) lastContact.delete(lastContact.keys().next().value);
       if (isNews) show();
     },
     add(change) { if (!changes.some(c => c.stream === change.stream && c.seq === change.seq)) { changes = [...changes, change].slice(-CHANGES_MAX); show(); } },

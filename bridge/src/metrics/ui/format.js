@@ -7,7 +7,7 @@ export const fixed = (x, digits = 1) => known(x) ? x.toFixed(digits) : DASH;
 export const count = x => known(x) ? x.toLocaleString("en") : DASH;
 export const unit = (x, digits, name) => known(x) ? `${x.toFixed(digits)} ${name}` : DASH;
 
-// At most three digits that say something: 1234 is 1.23k.
+// At most three significant digits: 1234 is 1.23k.
 export function short(x) {
   if (!known(x)) return DASH;
   const size = Math.abs(x);

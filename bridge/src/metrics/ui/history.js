@@ -154,7 +154,7 @@ export function historyPart(device, query, go, signal) {
   setQuery(query);
   return {
     nodes, setQuery, reload: loadLive,
-    hear: events.hear,
+    noteContact: events.noteContact,
     addEvent(change) { if (range === null) events.add(change); },
     add(r) {
       const point = pointOf(r);

@@ -12,17 +12,17 @@ const KINDS = ["hello", "health", "ledger", "fleet", "report", "event", "picture
 // Those of one device, which are numbered.
 const NUMBERED = ["report", "event", "picture", "original", "status", "census"];
 
-function say(text, state) {
+function show(text, state) {
   const link = byId("link");
   if (link.textContent !== text) link.textContent = text;
   link.dataset.state = state;
 }
 
 export function connect(path, handlers) {
-  let source = null, timer = 0, retry = RETRY_MS, last = null, heard = Date.now(), closed = false;
+  let source = null, timer = 0, retry = RETRY_MS, last = null, lastMessageAt = Date.now(), closed = false;
 
   function open() {
-    heard = Date.now();
+    lastMessageAt = Date.now();
     source = new EventSource(path);
     source.onerror = again;
     for (const kind of KINDS) source.addEventListener(kind, event => take(kind, event));
@@ -30,13 +30,13 @@ export function connect(path, handlers) {
 
   function take(kind, event) {
     if (closed) return;
-    heard = Date.now();
+    lastMessageAt = Date.now();
     let data;
     try { data = JSON.parse(event.data); } catch { return; }
     if (kind === "hello") {
       retry = RETRY_MS;
       last = data.last;
-      say("live", "live");
+      show("live", "live");
     } else if (event.lastEventId && kind !== "missed") {
       const n = Number(event.lastEventId);
       if (NUMBERED.includes(kind)) {
@@ -54,16 +54,16 @@ export function connect(path, handlers) {
     source?.close();
     source = null;
     clearTimeout(timer);
-    say("reconnecting", "away");
+    show("reconnecting", "away");
     handlers.away?.();
     timer = setTimeout(open, retry * (0.75 + Math.random() / 2));
     retry = Math.min(retry * 2, RETRY_MS_MAX);
   }
 
-  const watch = setInterval(() => { if (source && Date.now() - heard > SILENCE_MS) again(); }, 5000);
+  const watch = setInterval(() => { if (source && Date.now() - lastMessageAt > SILENCE_MS) again(); }, 5000);
   const online = () => { if (!source) { clearTimeout(timer); open(); } };
   addEventListener("online", online);
-  say("connecting", "away");
+  show("connecting", "away");
   open();
   return () => {
     closed = true;

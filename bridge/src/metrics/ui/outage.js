@@ -1,6 +1,6 @@
 // Outages of the demo: two buttons that take the broker or the journal away, and what becomes of the records meanwhile.
 //
-// Only a server that was started for the demo offers them, which `hello` says. The server decides when an outage is over; this
+// Only a server that was started for the demo offers them, as `hello` reports. The server decides when an outage is over; this
 // part asks while one is under way.
 
 import { byId, el } from "./dom.js";
@@ -14,7 +14,7 @@ let session = "", timer = 0;
 const buttons = PARTS.map(([part, text]) => el("button", { type: "button", "data-part": part, text, on: { click: () => begin(part) } }));
 const outcome = el("p", { class: "outcome", role: "status", hidden: true });
 
-function say(phase, text) {
+function show(phase, text) {
   outcome.hidden = false;
   outcome.dataset.phase = phase;
   outcome.dataset.kind = phase === "recovered" ? "done" : phase === "failed" ? "refused" : "waiting";
@@ -24,13 +24,13 @@ function say(phase, text) {
 function show(s) {
   const { produced, stored, declared_lost, dead, missing } = s.ledger;
   buttons.forEach(b => { b.disabled = s.phase === "away" || s.phase === "recovering"; });
-  if (s.phase === "away") say(s.phase, `The ${s.part} is away and comes back in ${Math.max(1, Math.ceil((s.until_ms - s.now_ms) / 1000))} s. Devices go on and keep what they record.`);
-  else if (s.phase === "recovering") say(s.phase, `The ${s.part} is back. Devices connect again and send what they kept${missing ? `: ${count(missing)} records are on the way` : ""}.`);
-  else if (s.phase === "recovered") say(s.phase, `✓ Recovered: all ${count(s.stored_after)} reports captured meanwhile are stored. Ledger now: ${count(produced)} produced = ${count(stored)} stored + ${count(declared_lost)} declared lost + ${count(dead)} dead + ${count(missing)} missing.`);
+  if (s.phase === "away") show(s.phase, `The ${s.part} is away and comes back in ${Math.max(1, Math.ceil((s.until_ms - s.now_ms) / 1000))} s. Devices go on and keep what they record.`);
+  else if (s.phase === "recovering") show(s.phase, `The ${s.part} is back. Devices connect again and send what they kept${missing ? `: ${count(missing)} records are on the way` : ""}.`);
+  else if (s.phase === "recovered") show(s.phase, `✓ Recovered: all ${count(s.stored_after)} reports captured meanwhile are stored. Ledger now: ${count(produced)} produced = ${count(stored)} stored + ${count(declared_lost)} declared lost + ${count(dead)} dead + ${count(missing)} missing.`);
   return s.phase === "away" || s.phase === "recovering";
 }
 
-// Asks until the outage is over. The server itself stays; if it does not answer, the banner says so.
+// Asks until the outage is over. The server itself stays; if it does not answer, the banner reports it.
 async function ask() {
   clearTimeout(timer);
   let goesOn = true;
@@ -44,7 +44,7 @@ async function begin(part) {
     show(await postJson("/api/demo/outage", { part }, session));
     ask();
   } catch (error) {
-    say("failed", `✗ Not done: ${explain(error)}.`);
+    show("failed", `✗ Not done: ${explain(error)}.`);
     buttons.forEach(b => { b.disabled = false; });
   }
 }

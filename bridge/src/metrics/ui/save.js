@@ -1,7 +1,7 @@
 // Charts as PNG files, made in the browser from what the page shows.
 //
 // A file has the chart's own size in the screen's pixels, a line with its title above, and its legend below. Colours and type are
-// those of the theme at that moment. The name says device, chart and time.
+// those of the theme at that moment. The name has device, chart and time.
 
 import { el } from "./dom.js";
 import { stamp } from "./format.js";

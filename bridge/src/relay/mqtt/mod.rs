@@ -44,7 +44,7 @@ const LOGGED_MAX: usize = 8;
 const WRITE: Duration = Duration::from_secs(5);
 /// How long a clean stop may take.
 const STOP: Duration = Duration::from_secs(2);
-/// What the bridge listens to, below `hueflow/<site>/+/`.
+/// What the bridge subscribes to, below `hueflow/<site>/+/`.
 const KINDS: [&str; 6] = ["metrics", "census", "video", "window", "status", "event"];
 
 /// Acknowledges one delivery, on the connection it came by. Small, for a broker may have 65,535 out at once.

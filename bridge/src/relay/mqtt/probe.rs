@@ -67,7 +67,7 @@ pub async fn probe_broker(url: &Url, site: &str) -> Result<bool, ProbeError> {
                 return Err(host::tls::fault(&e, &url.host).map_or_else(odd, ProbeError::Untrusted));
             }
             Err(_) if subscribed => return Ok(online),
-            Err(_) => return Err(ProbeError::Odd("it is silent".into())),
+            Err(_) => return Err(ProbeError::Odd("it does not answer".into())),
         }
     }
 }

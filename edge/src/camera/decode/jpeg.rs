@@ -3,7 +3,7 @@
 //! The input is a JPEG, the result is the output of `djpeg` with its defaults, on every architecture: the accurate integer transform, smooth
 //! upsampling of chroma, CMYK multiplied out. Frames without Huffman tables take those of the standard (Annex K.3). Any
 //! warning of the decoder refuses the picture, because it stands for pixels that are not in the file; so does a scan that is
-//! missing, about which the decoder is silent. The exceptions are bytes too many in front of the end marker, and scan
+//! missing, which the decoder does not report. The exceptions are bytes too many in front of the end marker, and scan
 //! parameters of a baseline picture that are left zero. Both come from webcams and hide nothing.
 
 use super::markers::{check_scans, with_sequential_scan};

@@ -112,7 +112,7 @@ pub fn with_sequential_scan(bytes: &[u8]) -> Cow<'_, [u8]> {
     bytes.into()
 }
 
-/// Refuses a picture of which scans are missing. The decoder would make up what they hold and say nothing.
+/// Refuses a picture of which scans are missing. The decoder would make up their content without an error.
 pub fn check_scans(bytes: &[u8]) -> Result<(), String> {
     let Some(components) = first_segments(bytes).find(|s| is_frame(s.marker)).and_then(|s| s.body.get(5).copied())
     else {

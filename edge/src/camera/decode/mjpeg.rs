@@ -1,8 +1,8 @@
-//! MJPEG: JPEGs laid end to end as a clip, or the first of them as a still.
+//! MJPEG: JPEGs one after the other as a clip, or the first of them as a still.
 //!
 //! The result is one RGB picture after the other at a rate that the caller states, because the file does not. A picture of a
 //! clip that is damaged is left out, counted as lost and logged; a damaged still, and a clip without a sound picture, are
-//! errors. A still is turned as its Exif data say, a clip is not.
+//! errors. A still is turned according to its Exif data, a clip is not.
 
 use super::input::Input;
 use super::markers::{exif, swallowed_start};

@@ -32,7 +32,7 @@ use y4m::Y4m;
 const HEAD_BYTES: usize = 32;
 
 /// Opens a file, a FIFO or standard input (`-`). `fps` is the rate of pictures without one, and makes concatenated JPEGs
-/// a clip under any name. While a pipe is silent, `stop` ends it.
+/// a clip under any name. While a pipe delivers nothing, `stop` ends it.
 ///
 /// # Errors
 /// [`SourceError`].

@@ -1,4 +1,4 @@
-//! Split: a stream of JPEGs laid end to end, cut into pictures by their markers.
+//! Split: a stream of JPEGs one after the other, cut into pictures by their markers.
 //!
 //! The input is any stream; results are pictures, one at a time in a buffer that is used again. If the next picture interrupts one,
 //! because its end marker or more is missing, only the interrupted picture is lost. Nothing is decoded here.

@@ -1,7 +1,7 @@
 //! Still: PNG, GIF, BMP, WebP and TIFF, with every frame of an animation. The one door to `image`.
 //!
 //! A file's bytes become RGB pictures without loss, except that 16-bit samples are rounded to 8 bits. Transparent pixels
-//! are composed on a background, and the picture is turned as its Exif data say. Colour profiles are not applied. Files
+//! are composed on a background, and the picture is turned according to its Exif data. Colour profiles are not applied. Files
 //! that end too early, and kinds that the decoders would read inexactly, are refused.
 
 use super::container;
@@ -44,7 +44,7 @@ impl Kind {
     /// The format of a file that begins like this; at least 26 bytes decide if the file has them.
     pub fn of(head: &[u8]) -> Option<Kind> {
         let is = |magic: &[u8]| head.starts_with(magic);
-        // The size of the bitmap's header says that "BM" is no chance.
+        // The size of the bitmap's header shows that "BM" is not there by chance.
         let bitmap = || matches!(head.get(14..18), Some([12 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0]));
         if is(container::PNG_MAGIC) || (!head.is_empty() && container::PNG_MAGIC.starts_with(head)) {
             Some(Kind::Png)
@@ -289,7 +289,7 @@ fn animation<'a>(
     Ok(())
 }
 
-/// Turns a picture as Exif data say, if there are any and they do.
+/// Turns a picture according to its Exif data; without an orientation it stays as it is.
 pub fn turn(rgb: &mut Rgb, exif: Option<&[u8]>) {
     let Some(orientation) = exif.and_then(Orientation::from_exif_chunk) else { return };
     if orientation == Orientation::NoTransforms {

@@ -34,7 +34,7 @@ const RECORD_LIMIT: Duration = Duration::from_millis(100);
 const RECORDS_MISSED_MAX: u32 = 3;
 /// A capture time that is further in the past is from another clock.
 const AGE_MAX: Duration = Duration::from_secs(60);
-/// The stop flag is checked this often while the pipes are silent.
+/// The stop flag is checked this often while the pipes deliver nothing.
 const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// The number of last bytes of the program's messages that are kept.
 const WORDS_BYTES_MAX: usize = 2048;

@@ -1,7 +1,7 @@
 //! Look: queries the role and the modes of each video node.
 //!
 //! Inputs are nodes in `/dev`, results are their names, formats, sizes, rates and controls. Devices are opened and queried, and
-//! none is changed. What a driver reports may make the crate `v4l` panic; such a node is reported as silent.
+//! none is changed. What a driver reports may make the crate `v4l` panic; such a node is reported as unreadable.
 
 use super::guarded;
 use crate::camera::ask::Ask;
@@ -140,16 +140,16 @@ fn modes(device: &Device, formats: &[[u8; 4]], ask: Option<&Ask>) -> Vec<Mode> {
 
 /// All video nodes that can be queried, and for the others why they cannot.
 pub fn list() -> (Vec<Node>, Vec<(PathBuf, String)>) {
-    let (mut nodes, mut silent) = (Vec::new(), Vec::new());
+    let (mut nodes, mut unreadable) = (Vec::new(), Vec::new());
     for path in nodes::paths() {
         let asked = guarded(|| Device::with_path(&path).and_then(|d| look(&path, &d, None)));
         match asked {
             Some(Ok(node)) => nodes.push(node),
-            Some(Err(e)) => silent.push((path, advised(e).to_string())),
-            None => silent.push((path, "it reported invalid capabilities".into())),
+            Some(Err(e)) => unreadable.push((path, advised(e).to_string())),
+            None => unreadable.push((path, "it reported invalid capabilities".into())),
         }
     }
-    (nodes, silent)
+    (nodes, unreadable)
 }
 
 /// An error with what to do.

@@ -27,7 +27,7 @@ impl Sender {
             if let Some(h) = highest.get_mut(usize::from(f.topic)) {
                 *h = f.proves.max(*h);
             }
-            // For a record that was sent twice the ack does not say which transmission arrived.
+            // For a record that was sent twice the ack does not show which transmission arrived.
             if f.proves == f.number {
                 youngest_sent_us = youngest_sent_us.max(Some(f.sent_at_us));
             }

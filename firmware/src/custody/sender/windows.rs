@@ -1,4 +1,4 @@
-//! When the sender publishes a window, and what the window says.
+//! When the sender publishes a window, and what the window has.
 //!
 //! A window is due at connect, at most once a second while it changes, and again while it is not acknowledged.
 
@@ -35,7 +35,7 @@ impl Sender {
     /// Returns when the next window is due.
     ///
     /// While the bridge or its journal is away, changes cause one window a minute: the broker keeps every window for an absent
-    /// bridge, from all devices. They do cause one, because the status that says "away" may be out of date.
+    /// bridge, from all devices. They do cause one, because the status "away" may be out of date.
     pub(super) fn window_due_us(&self) -> Option<u64> {
         let Some(at) = self.window_published_at_us else { return Some(0) };
         if self.window_changed {

@@ -19,7 +19,7 @@ const STATEMENT: Duration = Duration::from_secs(30);
 const LOCK: Duration = Duration::from_secs(10);
 /// How long a transaction may be idle. Its locks would hold up the instance that took over.
 const ABANDONED: Duration = Duration::from_secs(15);
-/// How long a connection may be silent although something was sent.
+/// How long a connection may deliver nothing although something was sent.
 const SILENT: Duration = Duration::from_secs(15);
 
 /// Connects.

@@ -106,7 +106,7 @@ fn check(dir: &Path, store: &mut Store, rounds: u64, retried: u64) {
     assert_eq!((number("SELECT count(*) FROM dead"), number("SELECT count(*) FROM losses")), (rounds, rounds));
     assert_eq!(number("SELECT count(*) FROM reports r LEFT JOIN settings s USING (seed) WHERE s.id IS NULL"), 0);
     let lines = store.ledger().unwrap();
-    assert_eq!(lines, ledger::lines(&query.accounts().unwrap()), "memory and file say the same");
+    assert_eq!(lines, ledger::lines(&query.accounts().unwrap()), "memory and file have the same");
     assert_eq!(lines[0].stored, 4 * rounds, "two reports, a census and a loss record each");
     assert_eq!(lines[0].dead, rounds);
     // A commit that happened although it reported an error makes its retry a batch of duplicates.
