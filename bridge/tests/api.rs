@@ -1,4 +1,4 @@
-//! `/api/openapi.json`: it has every route that the program serves, and real answers are as it says.
+//! `/api/openapi.json`: it has every route that the program serves, and real answers follow it.
 //!
 //! A running `hueflow-metrics` has one device with reports, a census, pictures and an event. The routes are read from the
 //! source of the router. An answer is checked against its schema, key by key; a word of the schema language that the check does
@@ -284,7 +284,7 @@ fn every_route_is_described_and_real_answers_are_as_described() {
                 assert!(body.as_array().is_none_or(|a| !a.is_empty()), "{address}: nothing was checked");
             }
             asked += 1;
-            // A device that is not there is said in the form of every refusal.
+            // A device that is not there is reported in the form of every refusal.
             let (status, _, body) = page.ask("GET", &address.replace("devices/pi", "devices/nobody"));
             if status >= 400 {
                 let body = serde_json::from_slice(&body).unwrap();

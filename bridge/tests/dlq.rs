@@ -133,5 +133,5 @@ fn only_the_letters_that_were_asked_for_are_replayed() {
     assert_eq!(dlq(dir.path(), &["replay", "--device", "other", "--reason", "payload-version"]).1, none);
     let (_, out) = dlq(dir.path(), &["replay", "--reason", "payload-version", "--device", "pi"]);
     assert!(out.starts_with("replayed 10, still dead 1 (1 payload-version), skipped 1 "), "{out}");
-    assert_eq!(dlq(dir.path(), &["replay"]).0, Some(2), "all of them only if told so");
+    assert_eq!(dlq(dir.path(), &["replay"]).0, Some(2), "all of them only with --all");
 }

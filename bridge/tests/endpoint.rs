@@ -1,4 +1,4 @@
-//! The bridge's own endpoint: it counts what was sent and what the journal has, and it says what is wrong.
+//! The bridge's own endpoint: it counts what was sent and what the journal has, and it reports what is wrong.
 //!
 //! The built bridge gets records from a scripted edge, and junk. The tests check `/metrics` and `/healthz` on free loopback
 //! ports. No process is left behind.

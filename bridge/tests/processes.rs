@@ -167,7 +167,7 @@ fn journey(dir: &Path, mqtt: &str, journal: &str) {
         ("/api/ledger", "\"produced\":600"),
         ("/api/devices/pi/picture.png", "PNG"),
     ] {
-        // The ledger is told once a second.
+        // The ledger is published once a second.
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let (head, body) = get(page, path);

@@ -119,7 +119,7 @@ impl Wire for Published {
 }
 
 impl Published {
-    /// What the last ack of the device says of a stream.
+    /// The ranges of a stream in the last ack of the device.
     fn ranges(&self, device: &str, stream: u64) -> Vec<(u64, u64)> {
         let acks = self.acks.lock().unwrap();
         let last = acks.iter().rfind(|(d, _)| d == device).map(|(_, a)| a.clone());
@@ -184,7 +184,7 @@ async fn nothing_is_acknowledged_before_the_journals_confirmation() {
     assert!(h.published.acks.lock().unwrap().is_empty());
     h.journal.open.send(true).unwrap();
     h.until("acked", || h.published.acked.load(Ordering::Relaxed) == 41).await;
-    h.until("said", || h.published.ranges("pi", 8) == [(0, 40)]).await;
+    h.until("published", || h.published.ranges("pi", 8) == [(0, 40)]).await;
     assert_eq!(h.journal.kept().len(), 40);
     assert_eq!(h.end().await.records, 40);
 }
@@ -223,7 +223,7 @@ async fn with_the_journal_away_the_records_taken_are_bounded() {
     assert_eq!(h.journal.asked.load(Ordering::Relaxed), INFLIGHT_MAX);
     h.journal.open.send(true).unwrap();
     h.until("all", || h.published.acked.load(Ordering::Relaxed) == 2 * INFLIGHT_MAX).await;
-    h.until("said", || h.published.ranges("pi", 8) == [(0, 2 * INFLIGHT_MAX as u64)]).await;
+    h.until("published", || h.published.ranges("pi", 8) == [(0, 2 * INFLIGHT_MAX as u64)]).await;
 }
 
 #[tokio::test]
@@ -254,7 +254,7 @@ async fn a_full_socket_delays_acks_and_loses_none() {
     tokio::time::sleep(Duration::from_millis(400)).await;
     h.published.full.store(false, Ordering::Relaxed);
     h.until("acked", || h.published.acked.load(Ordering::Relaxed) == 5).await;
-    h.until("said", || h.published.ranges("pi", 8) == [(0, 5)]).await;
+    h.until("published", || h.published.ranges("pi", 8) == [(0, 5)]).await;
 }
 
 /// The socket takes acks only while it is read from, and it is read from only while the relay takes what came.
@@ -295,7 +295,7 @@ async fn what_the_journal_refuses_becomes_a_dead_letter_with_its_bytes_and_witho
         (settings.refuse_above, settings.refuse_dead_above) = (100, refuse_dead_above);
         let h = House::new(fake);
         h.give("pi/metrics", record(8, 0)).await;
-        h.until("said", || h.published.ranges("pi", 8) == [(0, 1)]).await;
+        h.until("published", || h.published.ranges("pi", 8) == [(0, 1)]).await;
         let kept = h.journal.kept();
         assert_eq!((kept.len(), kept[0].topic_name().as_str()), (1, "metrics.dlq"));
         assert_eq!(kept[0].value, kept_bytes);
@@ -389,7 +389,7 @@ async fn after_a_reconnect_every_device_hears_its_ack_again() {
     let h = House::new(Fake::new(true));
     h.give("a/metrics", record(8, 0)).await;
     h.give("b/metrics", record(10, 0)).await;
-    h.until("said", || h.published.acks.lock().unwrap().len() == 2).await;
+    h.until("published", || h.published.acks.lock().unwrap().len() == 2).await;
     h.tx.send(Inbound::Connected).await.unwrap();
     h.until("again", || h.published.acks.lock().unwrap().len() == 4).await;
     assert_eq!(h.published.ranges("b", 10), [(0, 1)]);

@@ -21,7 +21,7 @@ pub fn write(command: Command, sections: &str, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Without `help` and `--help` at every turn: the page says once that they are there.
+/// Without `help` and `--help` at every turn: the page names them once.
 fn quiet(command: Command) -> Command {
     let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
     let mut command = command.disable_help_subcommand(true).disable_help_flag(true);
@@ -53,7 +53,7 @@ fn page(mut command: Command, sections: &str) -> Result<Vec<u8>> {
         let mut head = roff::Roff::new();
         head.control("SS", [sub.get_name()]);
         head.text([roff::roman(sub.get_about().map(|a| full_stop(&a.to_string())).unwrap_or_default())]);
-        // Some commands take what another takes: that is said, not repeated.
+        // Some commands take what another takes: that is mentioned, not repeated.
         let arguments: Vec<String> = sub.get_arguments().map(|a| format!("{a} {:?}", a.get_help())).collect();
         let same = seen.iter().find(|(_, a)| !a.is_empty() && *a == arguments);
         if let Some((as_in, _)) = same {

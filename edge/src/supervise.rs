@@ -2,7 +2,7 @@
 //!
 //! Custody (spool and sender) starts first, so that records of earlier runs leave whatever the camera does, and stops
 //! last. See and Show open what they need by themselves and try again; here their signs of life are watched, systemd is
-//! told, and the end is brought about. A child that does not end in time is left behind: the process ends without it.
+//! notified, and the end is brought about. A child that does not end in time is left behind: the process ends without it.
 
 use crate::config::Config;
 use crate::counters::{Counters, get};

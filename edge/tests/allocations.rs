@@ -3,7 +3,7 @@
 //! Inputs are configurations; every allocation of this process is counted, and a folder stands for a screen. Send is not counted:
 //! what it holds depends on the broker.
 
-// A test that cannot go on shall say where.
+// A test that cannot go on panics, which shows where.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use firmware::reference::{Correct, Outcome};

@@ -2,7 +2,7 @@
 //!
 //! Inputs are the built program and files made here, in temporary directories. No network is used; tests/e2e has the brokers.
 
-// A test that cannot go on shall say where.
+// A test that cannot go on panics, which shows where.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::Write;
@@ -39,7 +39,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Ends with `code` and says all of `words` on standard error, without a panic.
+/// Ends with `code` and has all of `words` on standard error, without a panic.
 #[track_caller]
 fn fails(args: &[&str], want: i32, words: &[&str]) -> Output {
     let output = edge(args);

@@ -2,7 +2,7 @@
 //!
 //! The broker is scripted and listens on a free loopback port. Tests wait for conditions, each with a limit.
 
-// A test that cannot go on shall say where.
+// A test that cannot go on panics, which shows where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod scripted;
@@ -165,7 +165,7 @@ fn commands_are_obeyed_or_refused_and_never_fatal() {
     let status = received.statuses.last().unwrap();
     assert_eq!(status["config"]["clustering.lambda"]["value"], 25.5);
     assert_eq!(status["config"]["clustering.lambda"]["from"], "command");
-    // What was refused is not in force, and the status says which, and why.
+    // What was refused is not in force, and the status has which, and why.
     assert_eq!(status["config"]["clustering.coreset_size"]["value"], 500);
     let refused = status["refused_commands"].as_array().unwrap();
     let mut refused: Vec<_> = refused.iter().map(|r| r["key"].as_str().unwrap()).collect();
@@ -192,7 +192,7 @@ fn a_full_spool_gives_up_its_oldest_records_and_names_each_in_a_loss_record() {
     let err = ends_well(start_small(dir.path(), 1, away, Stdio::piped()));
     assert_eq!(err.matches("the spool is full").count(), 1, "{err}");
     assert!(!err.contains(" frames refused"), "{err}");
-    // With a broker it is emptied, but only when the journal says that it has the records.
+    // With a broker it is emptied, but only when acks name the records.
     broker.silent.store(true, Ordering::Relaxed);
     let back = "--original --source synthetic:64x48@100 --frames 200";
     let edge = start_small(dir.path(), broker.port, back, Stdio::piped());

@@ -1,8 +1,8 @@
-//! Doctor from outside: what the real binary says of a machine that lacks what is asked for, and of brokers that refuse.
+//! Doctor from outside: the report of the real binary on a machine that lacks what is asked for, and of brokers that refuse.
 //!
 //! Tests rely only on what no machine has, and on what is made here: temporary directories and free loopback ports.
 
-// A test that cannot go on shall say where.
+// A test that cannot go on panics, which shows where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{Read, Write};
@@ -86,7 +86,7 @@ fn a_broker_that_is_not_there_refuses_or_is_none_is_told_apart() {
     for (answer, code, word) in [
         (&[0x20, 2, 0, 5][..], 78, "refuses"),
         (&[0x20, 2, 0, 4], 78, "refuses"),
-        // A broker of MQTT 5 alone: as version 3.1.1 says it, and as version 5 does.
+        // A broker of MQTT 5 alone: with the answer of version 3.1.1, and with that of version 5.
         (&[0x20, 2, 0, 1], 69, "MQTT 5 only"),
         (&[0x20, 3, 0, 0x84, 0], 69, "MQTT 5 only"),
         (b"HTTP/1.1 400\r\n", 69, "like an MQTT"),

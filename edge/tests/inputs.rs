@@ -1,6 +1,6 @@
 //! Inputs: the colours of every kind of file and pipe that `cluster` reads, against independently derived values.
 //!
-//! Files come from `tests/data`, which says how they were made, or are made here. Decoders are called directly where pixels
+//! Files come from `tests/data`, which has how they were made, or are made here. Decoders are called directly where pixels
 //! count, and the program is run where its words and exit codes do.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -247,7 +247,7 @@ fn every_kind_of_png_becomes_rgb_composed_on_white() {
     }
 }
 
-/// An Exif segment that says how the picture is turned.
+/// An Exif segment with the orientation of the picture.
 fn exif(orientation: u8) -> Vec<u8> {
     let tiff = [&b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0"[..], &[orientation, 0, 0, 0, 0, 0, 0]].concat();
     let length = (tiff.len() + 8) as u16;

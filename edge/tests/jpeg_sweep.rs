@@ -1,6 +1,6 @@
 //! The JPEG sweep: every picture that cjpeg and our encoder make, decoded by us and by djpeg, and compared.
 //!
-//! Needs `cjpeg` and `djpeg` of libjpeg-turbo, which `./tests/run` installs; without them the test fails and says so. Every
+//! Needs `cjpeg` and `djpeg` of libjpeg-turbo, which `./tests/run` installs; without them the test fails and reports it. Every
 //! picture is decoded by `djpeg -dct int`, with its default smooth upsampling of chroma. If djpeg decodes it without a
 //! warning, ours must have the same size and be within [`LEVELS_MAX`], or be refused with a reason that the table names; if
 //! djpeg warns or fails, ours must be refused. The table is printed: `cargo test --test jpeg_sweep -- --nocapture`.
@@ -158,7 +158,7 @@ impl Corpus {
         }
     }
 
-    /// The marker that says which colours a picture has, in front of pictures of one, three and four components.
+    /// The marker with the colour space of a picture, in front of pictures of one, three and four components.
     fn application_segments(&mut self) {
         let kinds = ["-grayscale", "-rgb", "-optimize"].map(|arg| {
             run("cjpeg", &[arg], &{

@@ -95,7 +95,7 @@ fn a_learned_object_is_found_in_the_next_300_frames_and_not_elsewhere() {
     println!("found {found} of {of_disc} pixels; elsewhere {false_ones} of {elsewhere}");
     assert!(found * 100 >= of_disc * 98, "{found} of {of_disc}");
     assert!(false_ones * 1_000 <= elsewhere * 2, "{false_ones} of {elsewhere}");
-    // What cannot be is said.
+    // What cannot be learned is reported.
     let (code, _, log) = learn(&["--region", "nowhere", "--name", "yellow"]);
     assert!(code == Some(2) && log.contains("disc"), "{log}");
     let (code, _, log) = learn(&["--region", "disc", "--name", "Yellow"]);

@@ -37,7 +37,7 @@ fn a_masked_half_is_black_in_the_pictures_and_has_no_colour() {
         let want = if i % 64 < 32 { [0, 0, 0] } else { [0, 200, 0] };
         assert_eq!(px, want, "pixel {i}");
     }
-    // A mask over everything says so.
+    // A mask over everything is reported.
     let all = std::fs::read_to_string(&config).unwrap().replace("0.5, 1]", "1, 1]");
     std::fs::write(&config, all).unwrap();
     let output =

@@ -1,4 +1,4 @@
-//! A reference from a configuration file: what the program says of the same scene in another light.
+//! A reference from a configuration file: the output for the same scene in another light.
 //!
 //! The program runs as a person runs it, with the configuration of deploy/examples/shade-drift.md, over drawn pictures of a grey
 //! card and a cloth. A change of light is computed in double precision and rounded to 8 bits.
@@ -53,7 +53,7 @@ fn cluster(dir: &Path, config: &str, rgb: &[u8], options: &[&str]) -> Output {
     command.arg("cluster").arg(still).arg("--config").arg(file).args(options).output().unwrap()
 }
 
-/// What a picture is said to have: `reference_de00`, and of the named colour in the web the share and `de00`.
+/// What the report of a picture has: `reference_de00`, and of the named colour in the web the share and `de00`.
 fn printed(dir: &Path, config: &str, rgb: &[u8]) -> (Option<f64>, f64, f64) {
     let output = cluster(dir, config, rgb, &["--json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,4 +1,4 @@
-//! Regions and named colours from a configuration file: what the program says of a picture.
+//! Regions and named colours from a configuration file: the output for a picture.
 //!
 //! The program runs as a person runs it, over a picture with a red half and a masked corner.
 

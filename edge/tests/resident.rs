@@ -4,7 +4,7 @@
 //! for a while, and are printed. The limits hold for a camera of 30 frames a second. As fast as it can, See is ahead of Send on a busy
 //! machine, so that all parcels are in use: then only the budget, which counts them, holds.
 
-// A test that cannot go on shall say where.
+// A test that cannot go on panics, which shows where.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[allow(dead_code, reason = "shared with other tests")]

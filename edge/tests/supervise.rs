@@ -1,9 +1,9 @@
-//! Supervision from outside: what the real binary does when its camera or a display is away, and when it is told to stop.
+//! Supervision from outside: what the real binary does when its camera or a display is away, and when it is stopped.
 //!
 //! Sources and displays are made in temporary directories; systemd is a socket that the test listens at. Nothing waits for
 //! a time: every wait is for a condition, with a limit.
 
-// A test that cannot go on shall say where.
+// A test that cannot go on panics, which shows where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code, reason = "shared with other tests")]
@@ -30,12 +30,12 @@ struct Edge {
 impl Edge {
     fn start(command: &mut Command) -> Edge {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let (tell, lines) = channel();
+        let (sender, lines) = channel();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || {
             let mut line = String::new();
             while log.read_line(&mut line).is_ok_and(|n| n > 0) {
-                let _ = tell.send(std::mem::take(&mut line));
+                let _ = sender.send(std::mem::take(&mut line));
             }
         });
         Edge { child, lines, log: String::new() }
@@ -123,15 +123,15 @@ fn a_camera_whose_program_is_missing_is_waited_for_while_the_spool_drains() {
         let camera = s["health"].as_array().unwrap().iter().find(|c| c["name"] == "camera");
         camera.is_some_and(|c| c["state"] == "waiting" && c["reason"].as_str().unwrap().contains("not installed"))
     };
-    broker.wait("a status that says so", |h| h.statuses.iter().any(waiting));
+    broker.wait("a status with that state", |h| h.statuses.iter().any(waiting));
     install_rpicam(&bin);
     broker.wait("records of the camera", |h| h.journal.len() > 90);
     let running = |s: &serde_json::Value| s["health"][1]["state"] == "running" && s["health"][0]["name"] == "custody";
-    broker.wait("a status that says so", |h| h.statuses.last().is_some_and(running));
+    broker.wait("a status with that state", |h| h.statuses.last().is_some_and(running));
     edge.signal("-TERM");
     let (status, log) = edge.end();
     assert!(status.success(), "{log}");
-    assert_eq!(log.matches("is not installed").count(), 1, "said once: {log}");
+    assert_eq!(log.matches("is not installed").count(), 1, "logged once: {log}");
     assert_eq!(log.matches("works again").count(), 1, "{log}");
 }
 
@@ -168,7 +168,7 @@ fn a_display_whose_directory_is_removed_is_opened_again_and_no_record_is_missing
     assert!(reports.count() > 70);
 }
 
-/// A socket in systemd's place, and what is said to it.
+/// A socket in systemd's place, and the messages to it.
 struct Systemd {
     socket: UnixDatagram,
     dir: tempfile::TempDir,
@@ -201,7 +201,7 @@ impl Systemd {
 }
 
 #[test]
-fn systemd_is_told_ready_and_the_watchdog_is_fed_while_the_camera_is_away_or_slow_or_a_pipe_is_silent() {
+fn systemd_is_notified_ready_and_the_watchdog_is_fed_while_the_camera_is_away_or_slow_or_a_pipe_is_silent() {
     let dir = tempfile::tempdir().unwrap();
     let fifo = dir.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());

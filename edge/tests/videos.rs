@@ -1,7 +1,7 @@
 //! Videos: the colours of what ffmpeg decodes, for each matrix, range and pixel format, from files and pipes.
 //!
 //! Clips are encoded here without loss (FFV1) from samples that are computed from the standards' equations, so that the
-//! right colour is known. Needs `ffmpeg`, which `./tests/run` installs; without it the tests fail and say so.
+//! right colour is known. Needs `ffmpeg`, which `./tests/run` installs; without it the tests fail and report it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -155,7 +155,7 @@ fn what_ffmpeg_cannot_read_is_an_error_that_names_the_file() {
     std::fs::write(&path, b"not a picture at all").unwrap();
     let why = frames(&path).unwrap_err().to_string();
     assert!(why.contains("fake.PNG: it is not a picture, despite its name; ffmpeg reports: "), "{why}");
-    assert!(!why.contains(" @ 0x"), "addresses tell nobody anything: {why}");
+    assert!(!why.contains(" @ 0x"), "addresses are of no use to a reader: {why}");
     // Sound without a picture.
     let path = dir.path().join("sound.wav");
     let run =

@@ -156,7 +156,7 @@ fn named(picture: &Picture, colours: &[NamedColour]) -> Vec<Option<usize>> {
     each_pixel(picture, decide)
 }
 
-/// What `decide` says of each pixel; it is asked once for each colour.
+/// The result of `decide` for each pixel; it is called once for each colour.
 fn each_pixel(picture: &Picture, decide: impl Fn([u8; 3]) -> Option<usize>) -> Vec<Option<usize>> {
     let mut known = HashMap::new();
     let pixels = (0..picture.size.width * picture.size.height).map(|i| picture.pixel(i));

@@ -1,7 +1,7 @@
 """Draws time against error as an SVG, with a mark that shows which methods miss colours.
 
 Both axes are logarithmic; down and left is better. A filled mark is a method that misses no colour on any still, a hollow
-one misses some; the number behind its name says how many. Names are placed where they hide no other name and no mark.
+one misses some; the number behind its name is how many. Names are placed where they hide no other name and no mark.
 """
 import math
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What doctor says of the device's name, and its exit code.
+/// Doctor's line for the device's name, and its exit code.
 fn device(house: &House, device: &str, spool: &Path) -> (i32, String) {
     let mut command = Command::new(bin("hueflow-edge"));
     command.args(["doctor", "--site", "test", "--device", device, "--mqtt", &house.mqtt, "--spool"]).arg(spool);
@@ -37,7 +37,7 @@ fn doctor_reports_a_name_that_two_edges_have_and_knows_its_own_edge() {
     let mut shelf = house.edge("shelf", &args);
     connected(&desk);
     connected(&shelf);
-    // Its own spool tells who it is. The status follows the connection.
+    // It is identified by its own spool. The status follows the connection.
     let own = wait_for("desk to be known", LIMIT, || {
         let own = device(&house, "desk", &house.path("spool-desk"));
         own.1.contains("is online").then_some(own)
@@ -63,7 +63,7 @@ fn doctor_reports_a_name_that_two_edges_have_and_knows_its_own_edge() {
     assert!(away.0 == 69 && away.1.contains("cannot be reached"), "{away:?}");
 }
 
-/// What one of the server side's programs says, and its exit code.
+/// The output of one of the server side's programs, and its exit code.
 fn server(house: &House, program: &str, args: &[&str]) -> (i32, String) {
     let output = house.run(program, args);
     (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())

@@ -1,4 +1,4 @@
-//! `state` and Home Assistant's discovery over mosquitto: retained, taken back, and available as `status` says.
+//! `state` and Home Assistant's discovery over mosquitto: retained, taken back, and available according to `status`.
 //!
 //! `mosquitto_sub` stands for Home Assistant. No bridge runs: none of this needs one.
 
@@ -61,7 +61,7 @@ fn discovery_and_state_are_retained_follow_the_status_and_are_taken_back() {
     assert!(state["regions"]["left"]["red"].is_number(), "{state}");
     let available = || retained(&house, &of("availability_topic")).map(|status| status["state"].clone());
     assert_eq!(available(), Some(payload["payload_available"].clone()));
-    // The will says so for an edge that is killed.
+    // The will does that for an edge that is killed.
     edge.kill();
     wait_for("the will", LIMIT, || (available()? == payload["payload_not_available"]).then_some(()));
 

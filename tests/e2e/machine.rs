@@ -1,4 +1,4 @@
-//! What an edge tells of its machine: a clock that is synchronised later, and a page of metrics.
+//! What an edge reports of its machine: a clock that is synchronised later, and a page of metrics.
 //!
 //! A real edge over a real mosquitto; a folder of the test stands for the directory where services leave marks.
 

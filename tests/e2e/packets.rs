@@ -1,6 +1,6 @@
 //! Brokers that take only small packets, that two sites share, and that keep a message larger than the edge reads.
 //!
-//! Real mosquittos, edges and bridges; what arrives is read from the ledger, what the edge says from its status and its log.
+//! Real mosquittos, edges and bridges; what arrives is read from the ledger, what the edge reports from its status and its log.
 
 use harness::services::Mosquitto;
 use harness::{House, Running, bin, wait_for};

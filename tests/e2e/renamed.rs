@@ -1,6 +1,6 @@
 //! A device that gets another name: its records keep the name that produced them, and nothing is reported missing.
 //!
-//! A real edge, bridge and store over a real mosquitto; the ledger tells what arrived under which name.
+//! A real edge, bridge and store over a real mosquitto; the ledger has what arrived under which name.
 
 use harness::services::Mosquitto;
 use harness::{House, Running, bin, wait_for};

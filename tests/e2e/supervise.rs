@@ -71,13 +71,13 @@ fn a_dead_camera_drains_the_spool_and_goes_on_when_it_appears() {
     let mut edge = Running::start("edge", house.dir(), command.env("PATH", format!("{}:/usr/bin:/bin", bin.display())));
     // 73 reports and the census of the earlier run's last frame.
     wait_for("the earlier run's records in the store", LIMIT, || (stored(&house) >= 74).then_some(()));
-    let (state, reason) = wait_for("a status that says what is wrong", LIMIT, || {
+    let (state, reason) = wait_for("a status with the reason", LIMIT, || {
         status(&mosquitto, "pi-1").map(|s| child(&s, "camera")).filter(|c| c.0 == "waiting")
     });
     assert!(reason.contains("rpicam-vid is not installed"), "{state}: {reason}");
     install_rpicam(&bin);
     wait_for("records of the camera", LIMIT, || (stored(&house) > 100).then_some(()));
-    wait_for("a status that says that it runs", LIMIT, || {
+    wait_for("a status of one that runs", LIMIT, || {
         status(&mosquitto, "pi-1").map(|s| child(&s, "camera")).filter(|c| c.0 == "running")
     });
     assert_eq!(edge.stop(), 0, "{}", edge.stderr());
@@ -97,7 +97,7 @@ fn a_removed_display_costs_pictures_and_no_record() {
     std::fs::rename(&pictures, house.path("away")).unwrap();
     // What cannot become a directory keeps the display away.
     std::fs::write(&pictures, "").unwrap();
-    wait_for("a status that says so", LIMIT, || {
+    wait_for("a status with that state", LIMIT, || {
         status(&mosquitto, "desk").map(|s| child(&s, "display")).filter(|c| c.0 == "waiting")
     });
     let before = stored(&house);
@@ -105,7 +105,7 @@ fn a_removed_display_costs_pictures_and_no_record() {
     std::fs::remove_file(&pictures).unwrap();
     let is_there = || std::fs::read_dir(&pictures).is_ok_and(|mut d| d.next().is_some());
     wait_for("pictures again", LIMIT, || is_there().then_some(()));
-    wait_for("a status that says so", LIMIT, || {
+    wait_for("a status with that state", LIMIT, || {
         status(&mosquitto, "desk").map(|s| child(&s, "display")).filter(|c| c.0 == "running")
     });
     assert_eq!(edge.stop(), 0, "{}", edge.stderr());
@@ -133,7 +133,7 @@ fn a_site_without_a_bridge_is_said_once() {
     let bridge = house.bridge(&[]);
     let mut edge = house.edge("right", &["--source", "synthetic:64x48@30"]);
     edge.wait_for_line("connected to the broker", LIMIT);
-    // This one connects later, so that nothing is said of the other until then.
+    // This one connects later, so that the other is not mentioned until then.
     let mut wrong = Command::new(harness::bin("hueflow-edge"));
     wrong.args([
         "run",
@@ -160,7 +160,7 @@ fn a_site_without_a_bridge_is_said_once() {
     drop(bridge);
 }
 
-/// What a device's status says of a key: its value and where it came from.
+/// A key in a device's status: its value and where it came from.
 fn in_force(mosquitto: &Mosquitto, device: &str, key: &str) -> Option<(Value, String)> {
     let status = status(mosquitto, device)?;
     let entry = &status["config"][key];

@@ -22,7 +22,7 @@ struct Secure {
 }
 
 impl Secure {
-    /// `server`: what `deploy/certify` is told of the broker's certificate.
+    /// `server`: the arguments of `deploy/certify` for the broker's certificate.
     fn new(server: &[&str]) -> Secure {
         let mut house = House::new("", "");
         house.journal = format!("local:{}", house.path("journal.sqlite").display());
@@ -55,7 +55,7 @@ impl Secure {
         self.house.path(&format!("{user}.password"))
     }
 
-    /// One of our programs, told of CA and passwords.
+    /// One of our programs, with CA and passwords.
     fn command(&self, program: &str, args: &[&str]) -> Command {
         let mut command = Command::new(bin(program));
         let (prefix, user) = match program {
@@ -109,7 +109,7 @@ impl Secure {
         self.start("edge", &mut self.edge_command(args))
     }
 
-    /// What `doctor` says of `check`, with one more variable or another URL.
+    /// The line of `doctor` for `check`, with one more variable or another URL.
     fn doctor(&self, program: &str, check: &str, change: impl FnOnce(&mut Command)) -> String {
         let mut command = match program {
             "hueflow-edge" => self.command(program, &["doctor", "--device", "pi-1"]),
@@ -127,7 +127,7 @@ impl Secure {
         let keys = ["ca/ca.key", "certs/hueflow.key"].map(|k| std::fs::read_to_string(self.house.path(k)).unwrap());
         let secrets = USERS.map(|u| self.mosquitto.password(u)).into_iter().chain([KAFKA_PASSWORD.to_owned()]);
         for secret in secrets.chain(keys.iter().filter_map(|k| k.lines().nth(1).map(str::to_owned))) {
-            assert!(!texts.iter().any(|t| t.contains(&secret)), "a secret is told: {secret}");
+            assert!(!texts.iter().any(|t| t.contains(&secret)), "a secret is in the output: {secret}");
         }
     }
 }
@@ -263,7 +263,7 @@ fn an_unknown_ca_a_wrong_name_and_a_plain_port_are_reported() {
         let to_plain = broker(&|c| _ = c.env(&url, format!("mqtts://127.0.0.1:{}", plain.port)));
         assert!(to_plain.contains("8883"), "{to_plain}");
     }
-    // A wrong file is a wrong configuration, said before anything is done.
+    // A wrong file is a wrong configuration, reported before anything is done.
     let mut command = secure.edge_command(&["--frames", "1"]);
     let out = command.env("HUEFLOW_EDGE__MQTT__CA_FILE", secure.password("pi-1")).output().unwrap();
     let text = String::from_utf8_lossy(&out.stderr);

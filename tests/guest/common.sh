@@ -1,4 +1,4 @@
-# For the jobs, which read this first: what the kernel's command line says, cameras, and waiting.
+# For the jobs, which read this first: the kernel's command line, cameras, and waiting.
 fact() { sed -n "s/.*\bhueflow\.$1=\([^ ]*\).*/\1/p" /proc/cmdline; }
 plug() { insmod /lib/modules/vivid.ko n_devs=1 node_types=0x1 num_inputs=1 input_types=0 vid_cap_nr="$1"; }
 # feed_bars FPS: a camera that gives the pictures of /dev/vda as JPEG, /dev/video9. It writes over what has not been read in
@@ -33,14 +33,14 @@ has_shown_all() {
   usleep 1000000
   [ "$(grep -c 'colours detected' "$1")" = "$seen" ] && [ "$(ls /tmp/png | grep -c 'png$')" = "$seen" ]
 }
-# What the host says on the console.
+# Messages of the host on the console.
 wait_for_host() { read -r _ </dev/console; }
 now() { cut -d ' ' -f 1 /proc/uptime; }
-# waits_for NAME SOURCE: a source that cannot be opened is said once and tried again; a stop ends that.
+# waits_for NAME SOURCE: a source that cannot be opened is logged once and tried again; a stop ends that.
 waits_for() {
   hueflow-edge run --source "$2" --spool "/tmp/spool-$1" 2>"/tmp/$1.log" &
   waits=$!
-  wait_until "what is wrong with $2 to be said" grep -q 'is tried again' "/tmp/$1.log"
+  wait_until "the log to have what is wrong with $2" grep -q 'is tried again' "/tmp/$1.log"
   kill $waits
   wait $waits
   echo "GUEST $1 ended with $?"

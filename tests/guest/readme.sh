@@ -12,12 +12,12 @@ while read -r line; do
 done </readme.commands
 # There is no systemd here: the unit's own command lines, with the state directory that systemd would make.
 unit=$(ls /lib/systemd/system/hueflow-edge.service /usr/lib/systemd/system/hueflow-edge.service 2>/dev/null | head -n 1)
-says() { sed -n "s/^$1=//p" "$unit"; }
-mkdir -p "/var/lib/$(says StateDirectory)"
-export STATE_DIRECTORY="/var/lib/$(says StateDirectory)"
-$(says ExecStartPre)
+setting_of() { sed -n "s/^$1=//p" "$unit"; }
+mkdir -p "/var/lib/$(setting_of StateDirectory)"
+export STATE_DIRECTORY="/var/lib/$(setting_of StateDirectory)"
+$(setting_of ExecStartPre)
 echo "GUEST ExecStartPre ended with $?"
-$(says ExecStart) >/tmp/service.log 2>&1 &
+$(setting_of ExecStart) >/tmp/service.log 2>&1 &
 service=$!
 echo "GUEST service started"
 wait_for_host

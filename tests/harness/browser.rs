@@ -1,7 +1,7 @@
 //! Headless Chromium on a page, controlled through its DevTools port.
 //!
 //! A [`Browser`] evaluates expressions on the page and takes screenshots. It owns one Chromium process with a profile of
-//! its own. A test waits until the page itself says that it is ready.
+//! its own. A test waits until the page itself reports that it is ready.
 
 use crate::process::{Running, wait_for};
 use base64::Engine;
@@ -31,7 +31,7 @@ fn ask(page: &str, path: &str, limit: Duration) -> (u16, Vec<u8>) {
     if asked.is_err() || stream.set_read_timeout(Some(limit)).is_err() {
         return (0, bytes);
     }
-    // A server that keeps the connection open all the same has said all it will when the time-out comes.
+    // A server that keeps the connection open all the same has sent everything when the time-out comes.
     let _ = stream.read_to_end(&mut bytes);
     let head = bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(bytes.len(), |i| i + 4);
     let status = String::from_utf8_lossy(bytes.get(9..12).unwrap_or(b"0")).parse().unwrap_or(0);

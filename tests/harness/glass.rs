@@ -1,6 +1,6 @@
 //! A display on SPI lines, as its controller sees it: pictures decoded bit by bit from a trace.
 //!
-//! The input is QEMU's trace of the GPIO lines: clock, data, select, and the line that tells data from commands. The
+//! The input is QEMU's trace of the GPIO lines: clock, data, select, and the line that selects data or command. The
 //! results are the pictures in 16 bits a pixel as they were sent. The decoder follows the controllers' data sheets and
 //! knows nothing of the sender.
 

@@ -121,7 +121,7 @@ impl Guest {
     pub fn wait_for_line(&mut self, text: &str, limit: Duration) -> String {
         wait_for(&format!("{text:?} on the guest's console"), limit, || {
             let console = self.console();
-            assert!(self.process.is_running(), "it ended before it said {text:?}\n{console}");
+            assert!(self.process.is_running(), "it ended before it printed {text:?}\n{console}");
             // A line is one when it has ended.
             let whole = &console[..console.rfind('\n').unwrap_or(0)];
             whole.lines().find(|l| l.contains(text)).map(str::to_string)
@@ -133,7 +133,7 @@ impl Guest {
         if self.tty.is_none() {
             let tty = UnixStream::connect(self.dir.join("tty")).expect("its console");
             let mut reads = tty.try_clone().expect("a second handle");
-            // What it says is in the log; here it only has to go away, until QEMU hangs up.
+            // Its output is in the log; here it only has to end, until QEMU hangs up.
             std::thread::spawn(move || std::io::copy(&mut reads, &mut std::io::sink()));
             self.tty = Some(tty);
         }

@@ -105,7 +105,7 @@ impl House {
     }
 
     /// Waits for a settled ledger in which `frames` frames are seen. Between two batches of the journal a ledger looks
-    /// settled too; the number of frames tells the end.
+    /// settled too; the end is known from the number of frames.
     pub fn settled_after(&self, boots: usize, frames: u64, limit: Duration) -> Vec<Value> {
         let mut last = Vec::new();
         let mut seen = || {

@@ -75,7 +75,7 @@ impl Postgres {
     /// Rows of a query, columns with `|` between them.
     ///
     /// # Errors
-    /// What psql said.
+    /// The output of psql.
     pub fn ask(&self, sql: &str) -> Result<Vec<String>, String> {
         let port = self.port.to_string();
         let mut command = Command::new("psql");

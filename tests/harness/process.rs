@@ -150,7 +150,7 @@ impl Drop for Running {
             return;
         }
         self.signal("TERM");
-        // One that a test has stopped cannot hear it.
+        // One that a test has stopped does not receive it.
         self.signal("CONT");
         let start = Instant::now();
         while self.poll().is_none() && start.elapsed() < STOP_LIMIT {

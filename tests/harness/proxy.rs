@@ -32,7 +32,7 @@ pub enum Mode {
 pub trait Watch: Send + Sync {
     /// Bytes of a connection have passed, `up` towards the server.
     fn passed(&self, connection: u64, up: bool, bytes: &[u8]);
-    /// A connection is gone; it is said for each direction.
+    /// A connection is gone; it is reported for each direction.
     fn closed(&self, connection: u64);
 }
 
@@ -183,7 +183,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(20);
     const QUIET: Duration = Duration::from_millis(150);
 
-    /// A server that gives back what it is told.
+    /// A server that returns what it receives.
     fn echo() -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

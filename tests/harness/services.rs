@@ -121,7 +121,7 @@ impl Mosquitto {
     }
 }
 
-/// Whether the tests run as root: mosquitto then wants to be told to stay so.
+/// Whether the tests run as root: mosquitto then needs a setting to stay so.
 fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.starts_with(b"0\n"))
 }
@@ -200,7 +200,7 @@ impl Kafka {
     /// Runs kcat against it and gives what it printed.
     ///
     /// # Errors
-    /// What kcat said, when it failed.
+    /// The output of kcat, when it failed.
     pub fn kcat(&self, args: &[&str]) -> Result<String, String> {
         let broker = format!("127.0.0.1:{}", self.port);
         let run = Command::new("kcat").args(["-b", &broker]).args(args).output();
@@ -231,7 +231,7 @@ impl Kafka {
         made.expect("an answer").into_iter().for_each(|made| drop(made.expect("a topic")));
     }
 
-    /// Gives a topic this setting alone, and waits until the broker says so.
+    /// Gives a topic this setting alone, and waits until the broker reports it.
     pub fn alter_topic(&self, topic: &str, key: &str, value: &str) {
         let (admin, runtime) = self.admin();
         let altered = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);

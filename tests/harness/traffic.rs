@@ -1,4 +1,4 @@
-//! What the edges have sent, and which records they were told the journal has, read from their MQTT connections.
+//! What the edges have sent, and for which records they received an ack, read from their MQTT connections.
 //!
 //! A proxy feeds it the bytes that it passes on. The results are counts of records in flight and of records sent again.
 //! What a program reports of itself is not used: a record counts when its packet has passed whole.
@@ -90,7 +90,7 @@ impl Traffic {
         self.seen().devices.values().flat_map(BTreeMap::values).map(|s| s.flying.len() as u64).sum()
     }
 
-    /// Records that the edges were told the journal has.
+    /// Records for which the edges received an ack.
     pub fn acked(&self) -> u64 {
         self.seen().acked
     }
@@ -100,7 +100,7 @@ impl Traffic {
         self.seen().again
     }
 
-    /// Whether the device was told that the journal has the record.
+    /// Whether the device received an ack for the record.
     pub fn is_acked(&self, device: &str, stream: u64, seq: u64) -> bool {
         self.seen().devices.get(device).and_then(|d| d.get(&stream)).is_some_and(|s| s.acked.contains(&seq))
     }

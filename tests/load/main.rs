@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use table::Row;
 
-/// What the command line says.
+/// The command line.
 #[derive(Debug, Clone)]
 pub struct Args {
     messages: u64,

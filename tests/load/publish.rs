@@ -1,6 +1,6 @@
 //! Devices that publish real reports at QoS 1, at low cost, because they share the machine with what is measured.
 //!
-//! Each device is one blocking connection on one thread. The result says when each message was published. A device has at
+//! Each device is one blocking connection on one thread. The result has the time at which each message was published. A device has at
 //! most `WINDOW` messages that the broker has not acknowledged.
 
 use firmware::custody::Envelope;

@@ -1,4 +1,4 @@
-//! The fleet: cards, search, sorting, and what it says while there is nothing to show.
+//! The fleet: cards, search, sorting, and its text while there is nothing to show.
 //!
 //! One edge is real; the others are status messages and reports that a broker is given.
 

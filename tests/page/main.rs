@@ -37,7 +37,7 @@ fn to_the_silhouette(browser: &mut Browser) {
 
 #[test]
 fn the_edges_own_page_shows_the_live_picture_and_says_when_it_has_stopped() {
-    // A broker that is not there: the picture says so.
+    // A broker that is not there: the picture shows that.
     let house = House::new("mqtt://127.0.0.1:1", "");
     let source = format!("file:{}", media::clip().display());
     let start = |display: &str| {

@@ -1,7 +1,7 @@
-//! The demo's outages: a button takes the broker or the journal away, the page says so, and then that no record is lost.
+//! The demo's outages: a button takes the broker or the journal away, the page shows it, and afterwards that no record is lost.
 //!
 //! `deploy/demo` itself runs, with the programs of the tests: once over the embedded broker and the local journal, once over
-//! mosquitto and Apache Kafka. What the page says of an outage has no barriers for axe-core.
+//! mosquitto and Apache Kafka. The part about an outage has no barriers for axe-core.
 
 use super::{LIMIT, looks, overflow};
 use harness::browser::{Browser, get};

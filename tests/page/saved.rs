@@ -1,4 +1,4 @@
-//! Saved charts: each chart of a device becomes a PNG file with its size, its colours and a name that says what it is.
+//! Saved charts: each chart of a device becomes a PNG file with its size, its colours and a name of device, chart and time.
 //!
 //! The buttons are pressed by the keyboard, and the files are those that Chromium downloads. They stay in `target/test-output`
 //! for people.
@@ -23,7 +23,7 @@ const CHARTS: [&str; 10] = [
     "lambda-rms",
     "lambda-silhouette",
 ];
-/// The line above a chart that says what it is, in pixels.
+/// The height of the line with the name above a chart, in pixels.
 const TITLE_PX: usize = 26;
 
 /// Whether a name is `DEVICE-CHART-` with a day and a minute.

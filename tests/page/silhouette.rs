@@ -1,6 +1,6 @@
 //! The silhouette on the page: the server is asked for it when a person can see it, and not for each census.
 //!
-//! A page counts its own requests. A second connection to the same events says when a census is there.
+//! A page counts its own requests. A second connection to the same events receives an event for each census.
 
 use super::view;
 use harness::browser::Browser;

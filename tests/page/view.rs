@@ -1,4 +1,4 @@
-//! The view of a device: what it shows, what it shows after another one was chosen, and what it says while its server is away.
+//! The view of a device: what it shows, what it shows after another one was chosen, and its state while its server is away.
 //!
 //! Real edges send a clip to a real bridge; a proxy stands between the browser and `hueflow-metrics`.
 

@@ -52,7 +52,7 @@ pub struct Run {
     pub summary: Option<Summary>,
 }
 
-/// What an edge says of its frames at its end.
+/// An edge's summary of its frames at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
     /// Frames that it worked on.
@@ -248,7 +248,7 @@ impl Cast {
             Fault::Slow(link, rate) => (link, Mode::Slow(rate)),
             Fault::Fill => {
                 if let (Some(disk), Some(edge)) = (&self.disk, self.edges.last()) {
-                    // One that was killed on a full disk may refuse still, and says so only once.
+                    // One that was killed on a full disk may still refuse, and logs it only once.
                     let refuses = || {
                         let refused = edge.last_said("refused and counted");
                         refused > edge.last_said("takes records again") && refused > edge.last_said("see] memory: ")
@@ -404,7 +404,7 @@ impl Edge {
         self.frames
     }
 
-    /// Where in its log it said something for the last time.
+    /// Where in its log a text stands for the last time.
     fn last_said(&self, text: &str) -> Option<usize> {
         std::fs::read_to_string(&self.log).unwrap_or_default().rfind(text)
     }

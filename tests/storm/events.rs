@@ -1,7 +1,7 @@
 //! What became of the events, by the reports of the same frames.
 //!
 //! An edge's event holds for a frame with at least [`MANY_CLUSTERS`] clusters, which its report has. So two reports of
-//! neighbouring frames say whether an event begins or ends with the second one. Rows of the store are read; the result names
+//! neighbouring frames show whether an event begins or ends with the second one. Rows of the store are read; the result names
 //! each case that is not so.
 
 use crate::cast::{Cast, MANY_CLUSTERS};

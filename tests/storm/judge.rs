@@ -189,7 +189,7 @@ pub fn judge(cast: &Cast, found: &[Found]) -> Verdict {
         ("no event is lost, doubled or out of order: each frame that differs from the one before has its own", events),
         ("frames rise with seq in each boot", none_of(order(cast))),
         ("frames seen = stored + dropped, exactly where nothing was declared lost", none_of(frames(cast, &ledger))),
-        ("what ended cleanly says the same of its frames", none_of(summaries(cast, &ledger))),
+        ("what ended cleanly has the same counts of its frames", none_of(summaries(cast, &ledger))),
         ("a device's boots are in the order in which they were started", none_of(boots(cast, &ledger))),
     ];
     Verdict { sums, findings }

@@ -16,7 +16,7 @@ mod table;
 
 use std::process::ExitCode;
 
-/// What the command line says.
+/// The command line.
 #[derive(Debug, Clone, Copy)]
 struct Args {
     kills: usize,

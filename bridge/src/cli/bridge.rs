@@ -42,7 +42,7 @@ pub enum BridgeCommand {
 pub enum DlqCommand {
     /// Print one line a dead letter.
     List(ListFlags),
-    /// Judge dead letters again (after an upgrade, say) and write those that pass to their topics.
+    /// Judge dead letters again (for example after an upgrade) and write those that pass to their topics.
     Replay(ReplayFlags),
 }
 

@@ -146,7 +146,7 @@ pub enum JournalError {
     /// Cannot be reached now; later it may.
     #[error("the journal cannot be reached: {0}")]
     Away(String),
-    /// It will never take this entry (too large for its settings, say).
+    /// It will never take this entry (for example too large for its settings).
     #[error("the journal refuses the entry: {0}")]
     Refused(String),
     /// This handle is of no use any more; open another.

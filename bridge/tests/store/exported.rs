@@ -1,7 +1,7 @@
 //! Exports of a store: every table in every format, on both databases.
 //!
 //! The stores hold two boots of one device and one of another, with regions, events, losses and dead letters. CSV, JSON lines
-//! and Parquet are read back by other readers than the program's and must say the same.
+//! and Parquet are read back by other readers than the program's and must have the same content.
 
 use super::batch;
 use super::common::{envelope, event, loss, record, report, window};

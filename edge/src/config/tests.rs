@@ -132,7 +132,7 @@ fn tables_from_the_environment_are_told_as_tables() {
     let again = check(&config.print_all(), &[], &[]).unwrap();
     assert_eq!(again.regions, config.regions);
     let panels = check("", &[("HUEFLOW_EDGE__DISPLAY__PANELS", "none")], &[]).unwrap();
-    assert!(panels.origins["display.panels"].0.is_str(), "a text is told as it is");
+    assert!(panels.origins["display.panels"].0.is_str(), "a text stays as it is");
 }
 
 #[test]

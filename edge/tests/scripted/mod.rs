@@ -1,6 +1,6 @@
 //! A scripted broker and bridge in one: enough MQTT 3.1.1 for one edge, and faults on demand.
 //!
-//! It takes one connection at a time on a free loopback port, records what it was told, and acknowledges as the bridge would.
+//! It takes one connection at a time on a free loopback port, records what it received, and acknowledges as the bridge would.
 //! It remembers no session: each connection finds a broker that has forgotten the last one.
 
 use firmware::custody::{Ack, Envelope, JournalId, StreamAck, Window, WindowId};
@@ -22,7 +22,7 @@ pub struct Faults {
     pub cut_after: u64,
 }
 
-/// What it was told.
+/// What it received.
 #[derive(Debug, Default)]
 pub struct Heard {
     /// Payloads by (stream, seq), as the journal has them.
@@ -51,11 +51,11 @@ pub struct Heard {
 pub struct Broker {
     /// Its port.
     pub port: u16,
-    /// What it was told.
+    /// What it received.
     pub received: Arc<Mutex<Heard>>,
     /// To be sent on the `cmd` topic.
     pub commands: Arc<Mutex<Vec<Vec<u8>>>>,
-    /// The journal takes records and says nothing.
+    /// The journal takes records and sends no ack.
     pub silent: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,

@@ -21,11 +21,11 @@ extern "C" fn rust_eh_personality() {}
 /// The C library's entry point.
 #[unsafe(no_mangle)]
 extern "C" fn main() -> i32 {
-    let mut say = |bytes: &[u8]| {
+    let mut print = |bytes: &[u8]| {
         for &byte in bytes {
             putchar(i32::from(byte));
         }
     };
     let mut memory = Memory::EMPTY;
-    i32::from(digest(&mut memory, &mut say).is_none())
+    i32::from(digest(&mut memory, &mut print).is_none())
 }

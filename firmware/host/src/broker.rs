@@ -35,7 +35,7 @@ pub fn fault(error: &ConnectionError, peer: &Peer<'_>, connected: bool) -> Strin
             return format!("the broker refuses the client id {client_id}: allow it there, or change {id_setting}");
         }
         Some(ConnectReturnCode::ServiceUnavailable) => {
-            return "the broker says that its service is not available; its log says why".to_owned();
+            return "the broker reports that its service is not available; its log has the reason".to_owned();
         }
         _ => {}
     }

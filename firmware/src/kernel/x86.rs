@@ -52,7 +52,7 @@ fn ask_for_avx2() -> bool {
     if __cpuid(0).eax < 7 || __cpuid(1).ecx & OSXSAVE_AND_AVX != OSXSAVE_AND_AVX {
         return false;
     }
-    // SAFETY: OSXSAVE says that the operating system has enabled XGETBV.
+    // SAFETY: OSXSAVE means that the operating system has enabled XGETBV.
     let state = unsafe { _xgetbv(0) };
     state & XMM_AND_YMM == XMM_AND_YMM && __cpuid_count(7, 0).ebx & AVX2 != 0
 }

@@ -35,7 +35,7 @@ pub enum Broken {
     OutOfTurn(u64),
     /// A probe (first) was not the oldest held record (second).
     WrongProbe(Name, Name),
-    /// A probe was sent although the bridge's status said that it or its journal is away.
+    /// A probe was sent although by the bridge's status it or its journal is away.
     ProbeUnasked(Name),
     /// A floor or `next` decreased, or the floor is beyond `next`.
     Backwards(u64),

@@ -1,4 +1,4 @@
-//! The edge's targets: what lies on its disk, what its sources read, and what it is told.
+//! The edge's targets: what is on its disk, what its sources read, and what it receives.
 //!
 //! Each takes bytes that anyone may have made. More is checked than "no panic": of a damaged spool all must come back that is
 //! not damaged, and what is printed must read back.
@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// Most pixels of a picture that is decoded: larger ones only take time.
 const PIXELS_MAX: usize = 1 << 16;
 
-/// A spool's folder: even, whatever the bytes say; odd, a sound one that was damaged.
+/// A spool's folder: even, of any bytes; odd, a sound one that was damaged.
 pub fn spool(data: &[u8]) {
     let mut feed = Feed(data);
     if feed.byte() & 1 == 0 { spool::any_files(&mut feed) } else { spool::damaged(&mut feed) }

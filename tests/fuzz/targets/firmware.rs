@@ -239,7 +239,7 @@ fn count(frame: &Frame<'_>) {
     assert_eq!(pixels, frame.pixels());
 }
 
-/// Both halves of custody, each told whatever the wire lets through.
+/// Both halves of custody, each with any messages that decode.
 pub fn custody(data: &[u8]) {
     let mut feed = Feed(data);
     let journals = ["a", "b"].map(|j| JournalId::try_from(j).unwrap());

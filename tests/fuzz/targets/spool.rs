@@ -92,7 +92,7 @@ fn segment(feed: &mut Feed<'_>) -> Vec<u8> {
     bytes
 }
 
-/// What it says is there and can be read is a whole record of that name.
+/// What it lists and can be read is a whole record of that name.
 fn read_all(spool: &mut Spool) -> usize {
     let (mut record, mut read) = (Vec::new(), 0);
     for o in spool.older().to_vec() {
@@ -208,7 +208,7 @@ pub fn damaged(feed: &mut Feed<'_>) {
         |hurt: &[Range<usize>], place: &Range<usize>| hurt.iter().any(|h| h.start < place.end && place.start < h.end);
     let mut record = Vec::new();
     for ((name, whole, records), (_, hurt)) in sound.iter().zip(&files) {
-        // Without a head and a first record nothing tells whose the records are.
+        // Without a head and a first record the owner of the records is not known.
         let first = records.first().map_or(0..HEAD_BYTES, |r| r.2.clone());
         if touched(hurt, &(0..HEAD_BYTES)) && touched(hurt, &first) {
             continue;

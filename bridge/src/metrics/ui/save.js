@@ -79,8 +79,8 @@ export async function pngOf(picture, title, legend) {
   return png;
 }
 
-// A button that saves the chart called `label`. `picture`, `title` and `when` are asked at that moment: the element, what the file
-// says of it, and the time it ends with.
+// A button that saves the chart called `label`. `picture`, `title` and `when` are evaluated at that moment: the element, its title
+// in the file, and the time at its end.
 export function saveButton(device, chart, label, picture, { title = () => label, when = Date.now, legend } = {}) {
   const button = el("button", { type: "button", class: "save", "data-chart": chart, "aria-label": `Save PNG: ${label}`, text: "Save PNG", on: { click: save } });
   async function save() {

@@ -1,8 +1,8 @@
 //! Y4M: uncompressed video as a stream of frames (YUV4MPEG2), from a file, a pipe or a decoder.
 //!
 //! Results are planar or grey pictures as they lie in the stream, and the frame rate from its header. Two frames are kept in
-//! memory. A frame that is not whole is an error that names it, after the whole ones. Samples have the range that
-//! `XCOLORRANGE` says; without it YCbCr has the limited range and grey the full one. The stream does not say which matrix
+//! memory. A frame that is not whole is an error that names it, after the whole ones. Samples have the range of
+//! `XCOLORRANGE`; without it YCbCr has the limited range and grey the full one. The stream does not name the matrix
 //! its YCbCr has: ITU-R BT.601 is taken, as ffmpeg does.
 
 use super::input::Input;
@@ -34,7 +34,7 @@ pub struct Y4m<R: Read + Send = Box<dyn Read + Send>> {
     what: String,
     input: BufReader<R>,
     head: Head,
-    /// The matrix and range: the head's, unless the caller's settings say otherwise.
+    /// The matrix and range: the head's, unless the caller's settings have others.
     yuv: Yuv,
     line: Vec<u8>,
     current: Vec<u8>,

@@ -1,7 +1,7 @@
 // Drawing a region or a mask on the live picture, and the TOML of it to copy.
 //
 // Nothing is sent: the text goes into the edge's configuration by hand. A rectangle is dragged; each press adds a corner to a
-// polygon. Corners are fractions of the frame. The server says where the frame stands in the shown picture: two pictures side
+// polygon. Corners are fractions of the frame. The server gives the place of the frame in the shown picture: two pictures side
 // by side, margins and a turned display are taken into account.
 
 "use strict";

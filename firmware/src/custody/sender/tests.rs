@@ -333,7 +333,7 @@ fn while_the_journal_is_away_one_window_a_minute_is_due_unless_an_ack_comes() {
     assert_eq!(s.deadline_us(), Some(60_000 * MS));
     assert!(!s.window_due(59_999 * MS));
     s.on_ack(&ack("j", None, &[(10, &[(0, 4)])]), 60_000 * MS);
-    assert!(s.window_due(60_000 * MS), "a bridge is there, whatever the status says");
+    assert!(s.window_due(60_000 * MS), "a bridge is there, whatever the status is");
     s.window(60_000 * MS);
     s.accepted(10, 14);
     assert!(!s.window_due(90_000 * MS) && s.window_due(120_000 * MS));

@@ -26,7 +26,7 @@ pub enum Death {
     LossesTorn(u64),
     /// During an eviction, between its first durable step and the next.
     Between,
-    /// During an eviction, after the segment was deleted and before the sender was told.
+    /// During an eviction, after the segment was deleted and before the sender was notified.
     AfterUnlink,
     /// After an ack and the deletion of segments, before the journal's id was written.
     BeforeState,
