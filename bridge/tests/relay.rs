@@ -310,7 +310,8 @@ async fn windows_are_journalled_and_acknowledged_but_foreign_ones_only_answered(
     h.give("pi/metrics", record(8, 0)).await;
     h.give("pi/metrics", loss(9, 0, 8, 5, 7)).await;
     h.give("pi/window", window(8, 1, None, &[(8, 0, 0, 9), (9, 0, 0, 1)])).await;
-    h.until("window", || h.published.acks.lock().unwrap().iter().any(|(_, a)| a.window.is_some_and(|w| w.n == 1))).await;
+    h.until("window", || h.published.acks.lock().unwrap().iter().any(|(_, a)| a.window.is_some_and(|w| w.n == 1)))
+        .await;
     h.give("pi/window", window(8, 1, None, &[(8, 0, 0, 9), (9, 0, 0, 1)])).await;
     h.give("pi/window", window(8, 2, Some("other"), &[(8, 0, 0, 9)])).await;
     h.until("acked", || h.published.acked.load(Ordering::Relaxed) == 5).await;

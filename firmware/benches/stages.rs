@@ -8,7 +8,8 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use firmware::cluster::cover::Cover;
 use firmware::cluster::{self, Clusters, Params, lloyd, silhouette, swap};
-use firmware::color::{Lab, Q6};
+use firmware::color::correction::{IDENTITY_Q32, ONE_Q32};
+use firmware::color::{Correction, Lab, Q6};
 use firmware::coreset::{self, Counted, Features, Merge, Point, SCOUT_POINTS_MAX};
 use firmware::frame::polygon::{Size, Vertex, inside};
 use firmware::frame::{Frame, Layout, RegionMap, Span, Stamp, Yuv};
@@ -227,8 +228,8 @@ fn f_names(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| Names::new(&colours, &mut memory).colours().len());
 }
 
-/// A whole frame; cold, or warm as in a video that stands still; with sixteen regions and colours.
-#[divan::bench(args = ["cold", "warm", "warm, regions"])]
+/// A whole frame; cold, or warm as in a video that stands still; with sixteen regions and colours; with a correction.
+#[divan::bench(args = ["cold", "warm", "warm, regions", "warm, gains", "warm, matrix"])]
 fn e_frame(bencher: Bencher<'_, '_>, start: &str) {
     let left = Left::new();
     let capacity =
@@ -240,8 +241,17 @@ fn e_frame(bencher: Bencher<'_, '_>, start: &str) {
     let settings = Settings { cold: start == "cold", silhouette: false, ..Settings::default() };
     let (mut node, mut frame) = (Node::new(settings, workspace).unwrap(), left.frame());
     let (ends, spans) = regions();
-    let mut memory = vec![0; NAMES_BYTES_MIN + 2_048 * BLOCK_BYTES];
+    let mut memory = vec![0; NAMES_BYTES_MIN + 4_096 * BLOCK_BYTES];
     let mut labels = [[0; CLUSTERS_MAX]; REGIONS_MAX];
+    let mut correction = Box::new(Correction::ZERO);
+    if start.ends_with("gains") || start.ends_with("matrix") {
+        // A light that is a tenth weaker in blue; with a matrix, some of it counts as green.
+        let mut matrix_q32 = IDENTITY_Q32;
+        matrix_q32[2][2] = ONE_Q32 / 9 * 10;
+        matrix_q32[2][1] = if start.ends_with("matrix") { -ONE_Q32 / 32 } else { 0 };
+        correction.set(&matrix_q32);
+        frame = frame.with_correction(Some(&correction), None);
+    }
     if start.ends_with("regions") {
         let map = RegionMap::new(WIDTH, HEIGHT, &ends, &spans).unwrap();
         frame = frame.with_regions(map).unwrap();

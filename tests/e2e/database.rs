@@ -109,7 +109,11 @@ fn a_database_over_tls_with_one_instance_at_a_time_and_moved_to_a_file() {
     let store = house.store().display().to_string();
     let moved = house.run("hueflow-metrics", &["store", "move", "--config", &right, "--from", &from, "--to", &store]);
     let move_output = String::from_utf8_lossy(&moved.stdout).into_owned();
-    assert!(move_output.contains(&format!("{reports} reports")), "{move_output}{}", String::from_utf8_lossy(&moved.stderr));
+    assert!(
+        move_output.contains(&format!("{reports} reports")),
+        "{move_output}{}",
+        String::from_utf8_lossy(&moved.stderr)
+    );
     assert_eq!(house.query("SELECT count(*) FROM reports"), [reports.to_string()]);
     assert_eq!(ledger(&["--store", &store]), last);
 

@@ -102,5 +102,8 @@ fn the_server_sides_doctors_report_what_they_find_and_create_nothing() {
     let journal = format!("local:{}/journal.db", house.path("text").display());
     let (code, printed) =
         server(&house, "hueflow-bridge", &["doctor", "--mqtt", "mqtt://127.0.0.1:1", "--journal", &journal]);
-    assert!(code == 69 && printed.contains("wrong    broker ") && printed.contains("wrong    journal "), "{code} {printed}");
+    assert!(
+        code == 69 && printed.contains("wrong    broker ") && printed.contains("wrong    journal "),
+        "{code} {printed}"
+    );
 }

@@ -48,7 +48,8 @@ fn a_clock_that_is_synchronised_later_is_told_and_so_is_the_machine() {
     let marker = run.join("systemd/timesync/synchronized");
     std::fs::create_dir_all(marker.parent().unwrap()).unwrap();
     std::fs::write(&marker, "").unwrap();
-    let reported = wait_for("a status with one", LIMIT, || status(&mosquitto).filter(|s| s["clock_synchronised"] == true));
+    let reported =
+        wait_for("a status with one", LIMIT, || status(&mosquitto).filter(|s| s["clock_synchronised"] == true));
     assert!(reported["machine"]["resident_bytes"].as_u64().is_some_and(|b| b > 1 << 20), "{reported}");
     assert_eq!(metric(&address, "hueflow_edge_clock_synchronised")[0].1, 1.0);
     wait_for("frames", LIMIT, || (metric(&address, "hueflow_edge_frames_total")[0].1 > 30.0).then_some(()));

@@ -47,7 +47,8 @@ fn a_spool_that_rolled_over_three_times_declares_just_what_it_evicted_and_misses
     let away: Vec<&str> = away.iter().map(String::as_str).collect();
     let mut edge = Running::start("away", house.dir(), &mut alone.edge_command_with_spool("pi-1", &spool, &away));
     assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
-    let (evicted, losses, held) = (counted(&edge, " evicted"), counted(&edge, " loss records"), counted(&edge, " held"));
+    let (evicted, losses, held) =
+        (counted(&edge, " evicted"), counted(&edge, " loss records"), counted(&edge, " held"));
     // Twelve segments and more of a spool that holds not quite four.
     assert!(losses >= 12, "rolled over at least three times: {losses} segments\n{}", edge.stderr());
     assert_eq!(counted(&edge, " refused"), 0, "{}", edge.stderr());

@@ -169,7 +169,8 @@ fn the_whole_chain_over_tls_stores_every_record_and_tells_no_secret() {
     let configs = edges + &others;
     assert!(configs.contains("ca_file") && configs.contains("kafka.password"), "{configs}");
     // The status that everybody may read has the configuration in it too.
-    let mut texts: Vec<String> = [&bridge, &metrics, &edge, &kafka.process, &secure.mosquitto.process].map(all_output).into();
+    let mut texts: Vec<String> =
+        [&bridge, &metrics, &edge, &kafka.process, &secure.mosquitto.process].map(all_output).into();
     texts.extend([configs, doctors.concat(), kafka.consume("status", "%s").concat()]);
     secure.tells_no_secret(&texts);
 }

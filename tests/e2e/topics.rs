@@ -102,7 +102,10 @@ fn compacted_topics_and_an_advertised_address_that_nobody_listens_at_are_named()
     let bridge = house.bridge(&[]);
     bridge.wait_for_line("topic metrics: cleanup.policy is compact", LIMIT);
     let (code, printed) = doctor(&house.journal);
-    assert!(code == 0 && printed.contains("warning  topics   topic metrics: cleanup.policy is compact"), "{code} {printed}");
+    assert!(
+        code == 0 && printed.contains("warning  topics   topic metrics: cleanup.policy is compact"),
+        "{code} {printed}"
+    );
     drop((bridge, kafka));
 
     let elsewhere = House::new("", "");

@@ -191,8 +191,7 @@ fn kinds(seen: &Seen) -> Vec<Line> {
             let of_kind: Vec<&Node> = seen.nodes.iter().filter(|n| n.role == *kind).collect();
             let first = of_kind.first()?;
             let more = if of_kind.len() > 1 { format!(" and {} more", of_kind.len() - 1) } else { String::new() };
-            let not_asked =
-                if seen.asked || *kind != Role::Camera { "" } else { ", by its name; it was not opened" };
+            let not_asked = if seen.asked || *kind != Role::Camera { "" } else { ", by its name; it was not opened" };
             let what = format!("{} ({}){more}: {}{not_asked}", first.path.display(), first.card, kind.words());
             Some(Line::ok("video", what))
         })

@@ -220,11 +220,7 @@ fn terminal(host: &Host) -> Line {
     if colours {
         return Line::ok("display", what);
     }
-    Line::warning(
-        "display",
-        format!("{what}; it does not report true colour"),
-        "COLORTERM=truecolor, if it has",
-    )
+    Line::warning("display", format!("{what}; it does not report true colour"), "COLORTERM=truecolor, if it has")
 }
 
 /// The page's address can be listened on.
