@@ -14,7 +14,7 @@ let session = "", timer = 0;
 const buttons = PARTS.map(([part, text]) => el("button", { type: "button", "data-part": part, text, on: { click: () => begin(part) } }));
 const outcome = el("p", { class: "outcome", role: "status", hidden: true });
 
-function show(phase, text) {
+function showPhase(phase, text) {
   outcome.hidden = false;
   outcome.dataset.phase = phase;
   outcome.dataset.kind = phase === "recovered" ? "done" : phase === "failed" ? "refused" : "waiting";
@@ -24,9 +24,9 @@ function show(phase, text) {
 function show(s) {
   const { produced, stored, declared_lost, dead, missing } = s.ledger;
   buttons.forEach(b => { b.disabled = s.phase === "away" || s.phase === "recovering"; });
-  if (s.phase === "away") show(s.phase, `The ${s.part} is away and comes back in ${Math.max(1, Math.ceil((s.until_ms - s.now_ms) / 1000))} s. Devices go on and keep what they record.`);
-  else if (s.phase === "recovering") show(s.phase, `The ${s.part} is back. Devices connect again and send what they kept${missing ? `: ${count(missing)} records are on the way` : ""}.`);
-  else if (s.phase === "recovered") show(s.phase, `✓ Recovered: all ${count(s.stored_after)} reports captured meanwhile are stored. Ledger now: ${count(produced)} produced = ${count(stored)} stored + ${count(declared_lost)} declared lost + ${count(dead)} dead + ${count(missing)} missing.`);
+  if (s.phase === "away") showPhase(s.phase, `The ${s.part} is away and comes back in ${Math.max(1, Math.ceil((s.until_ms - s.now_ms) / 1000))} s. Devices go on and keep what they record.`);
+  else if (s.phase === "recovering") showPhase(s.phase, `The ${s.part} is back. Devices connect again and send what they kept${missing ? `: ${count(missing)} records are on the way` : ""}.`);
+  else if (s.phase === "recovered") showPhase(s.phase, `✓ Recovered: all ${count(s.stored_after)} reports captured meanwhile are stored. Ledger now: ${count(produced)} produced = ${count(stored)} stored + ${count(declared_lost)} declared lost + ${count(dead)} dead + ${count(missing)} missing.`);
   return s.phase === "away" || s.phase === "recovering";
 }
 
@@ -44,7 +44,7 @@ async function begin(part) {
     show(await postJson("/api/demo/outage", { part }, session));
     ask();
   } catch (error) {
-    show("failed", `✗ Not done: ${explain(error)}.`);
+    showPhase("failed", `✗ Not done: ${explain(error)}.`);
     buttons.forEach(b => { b.disabled = false; });
   }
 }
