@@ -105,7 +105,7 @@ impl Times {
     }
 }
 
-/// Asks what the page asks until it is told to stop, ten rounds a second. `at_ms`: the capture time of the newest report.
+/// Asks what the page asks until it is stopped, ten rounds a second. `at_ms`: the capture time of the newest report.
 fn ask(config: &StoreConfig, devices: u64, at_ms: &AtomicU64, stop: &AtomicBool) -> Vec<Times> {
     type Query = fn(&dyn Reader, &str, u64);
     let queries: [(&str, Query); 6] = [

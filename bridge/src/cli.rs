@@ -13,6 +13,7 @@ use crate::config::{self, METRICS_KEYS};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use clap::{Args, Parser, Subcommand};
+use firmware::color::Space;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -307,6 +308,9 @@ pub struct SilhouetteFlags {
     /// The report whose frame it should be.
     #[arg(long, value_name = "N", requires = "device")]
     pub seq: Option<u64>,
+    /// Where the picture was clustered, and distances are measured: rgb or cielab. A device's census has its own.
+    #[arg(long, value_parser = reports::space, default_value = "rgb", conflicts_with = "device")]
+    pub space: Space,
     /// Draw the diagram: a file that ends in .svg or .png.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,

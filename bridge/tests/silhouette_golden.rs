@@ -3,6 +3,7 @@
 //! The reference is read, not computed again: that takes minutes, and its figures do not change.
 #![allow(clippy::unwrap_used)]
 
+use firmware::color::Space;
 use hueflow_bridge::metrics::silhouette::{exact, samples};
 use std::fs::File;
 use std::io::BufReader;
@@ -28,7 +29,7 @@ fn score_and_means_equal_scikit_learns_within_a_millionth() {
     for still in ["china", "astronaut"] {
         let want = &reference[still];
         let labels = read(&format!("{still}.labels.png"));
-        let got = exact(&samples(&read(&format!("{still}.png")), &labels), 2).unwrap();
+        let got = exact(&samples(&read(&format!("{still}.png")), &labels), Space::Rgb, 2).unwrap();
         let near = |got: f64, want: &serde_json::Value| (got - want.as_f64().unwrap()).abs() < 1e-6;
         assert!(near(got.score, &want["score"]), "{still}: {} {}", got.score, want["score"]);
         assert_eq!(got.pixels, want["pixels"].as_u64().unwrap());

@@ -10,7 +10,7 @@ mod scripted;
 use firmware::custody::{Envelope, Kind};
 use firmware::limits::{ENVELOPE_BYTES, PAYLOAD_BYTES_MAX};
 use firmware::wire::{self, Loss, LossReason, Payload, Report};
-use scripted::{Broker, Faults, Heard};
+use scripted::{Broker, Faults, Received};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -43,7 +43,7 @@ fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
 }
 
-fn reports(received: &Heard) -> Vec<Report> {
+fn reports(received: &Received) -> Vec<Report> {
     let payloads = received.journal.values().map(|r| Envelope::open(r).unwrap());
     payloads
         .filter(|(e, _)| e.kind() == Some(Kind::Report))
@@ -53,7 +53,7 @@ fn reports(received: &Heard) -> Vec<Report> {
 
 /// Each stream's seqs are 0, 1, 2 ... without a gap; gives how many streams and records there are.
 #[track_caller]
-fn without_gaps(received: &Heard) -> (usize, usize) {
+fn without_gaps(received: &Received) -> (usize, usize) {
     let mut next = std::collections::BTreeMap::new();
     for &(stream, seq) in received.journal.keys() {
         let n = next.entry(stream).or_insert(0);
@@ -122,7 +122,7 @@ fn killed_without_warning_again_and_again_no_accepted_record_is_lost() {
     for kill in 1..=3 {
         let mut edge = start(&broker, dir.path(), "--source synthetic:64x48@200");
         // Of this run too: what an earlier one left comes first.
-        let streams = |h: &Heard| h.journal.keys().map(|k| k.0).collect::<BTreeSet<_>>().len();
+        let streams = |h: &Received| h.journal.keys().map(|k| k.0).collect::<BTreeSet<_>>().len();
         broker.wait("some records", |h| h.journal.len() > kill * 40 && streams(h) >= kill);
         edge.kill().unwrap();
         edge.wait().unwrap();

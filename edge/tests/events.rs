@@ -10,7 +10,7 @@ mod scripted;
 
 use firmware::custody::{Envelope, Kind};
 use firmware::wire::{self, EventChange, EventRecord, Payload, Report};
-use scripted::{Broker, Faults, Heard};
+use scripted::{Broker, Faults, Received};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -77,18 +77,18 @@ fn run(dir: &Path, broker: &Broker, blinks: usize, args: &[&str]) {
 }
 
 /// The events of a name in the order of their records, with their capture times.
-fn records(received: &Heard, name: &str) -> Vec<(EventRecord, u64)> {
+fn records(received: &Received, name: &str) -> Vec<(EventRecord, u64)> {
     let records = received.journal.values().map(|r| Envelope::open(r).unwrap());
     let events = records.filter(|(e, _)| e.kind() == Some(Kind::Event));
     let read = |payload| wire::decode::<EventRecord>(EventRecord::VERSION, payload).unwrap();
     events.map(|(e, payload)| (read(payload), e.captured_at_us)).filter(|(e, _)| e.name == name).collect()
 }
 
-fn timed(received: &Heard, name: &str) -> Vec<(u64, EventChange, u64)> {
+fn timed(received: &Received, name: &str) -> Vec<(u64, EventChange, u64)> {
     records(received, name).into_iter().map(|(e, at_us)| (e.frame, e.change, at_us)).collect()
 }
 
-fn events(received: &Heard, name: &str) -> Vec<(u64, EventChange)> {
+fn events(received: &Received, name: &str) -> Vec<(u64, EventChange)> {
     records(received, name).into_iter().map(|(e, _)| (e.frame, e.change)).collect()
 }
 

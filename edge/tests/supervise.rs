@@ -189,7 +189,7 @@ impl Systemd {
 
     /// The next message that is `text`.
     #[track_caller]
-    fn hears(&self, text: &str) {
+    fn receives(&self, text: &str) {
         let mut buffer = [0; 200];
         loop {
             let n = self.socket.recv(&mut buffer).unwrap_or_else(|e| panic!("no {text}: {e}"));
@@ -208,13 +208,13 @@ fn systemd_is_notified_ready_and_the_watchdog_is_fed_while_the_camera_is_away_or
     for source in ["rpicam:", "synthetic:64x48@0.1", &format!("y4m:{}", fifo.display())] {
         let systemd = Systemd::new();
         let edge = systemd.start(run("--source").arg(source).env("PATH", "/nonexistent"));
-        systemd.hears("READY=1");
+        systemd.receives("READY=1");
         // Each of them is a quarter of the time in which the watchdog would bite after the one before.
         for _ in 0..12 {
-            systemd.hears("WATCHDOG=1");
+            systemd.receives("WATCHDOG=1");
         }
         edge.signal("-TERM");
-        systemd.hears("STOPPING=1");
+        systemd.receives("STOPPING=1");
         let (status, log) = edge.end();
         assert!(status.success() && !log.contains("no sign of life"), "{source}: {log}");
         assert!(!log.contains("left behind"), "{source}: {log}");

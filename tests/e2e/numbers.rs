@@ -3,6 +3,7 @@
 //! The still is a golden one; its diagram is left in `target/test-output`. The definition is exact, so only the order of
 //! sums may make a difference.
 
+use harness::browser::get;
 use harness::services::{Kafka, Mosquitto};
 use harness::{House, media, output, root};
 use serde_json::Value;
@@ -55,6 +56,38 @@ fn a_stills_silhouette_is_the_same_from_its_files_and_from_its_census_through_ka
     assert!((estimate - number(&from_files["score"])).abs() < 0.03, "estimate {estimate}");
     let (w, h, _) = media::png(&knife);
     assert!(w > 300 && h > 300);
+    drop((bridge, metrics));
+}
+
+#[test]
+fn a_silhouette_in_cielab_is_the_same_from_files_from_a_census_and_on_the_page() {
+    let (house, bridge) = House::embedded();
+    let (metrics, page) = house.metrics();
+    let still = root().join("tests/golden/china.png");
+    let (still, labels) = (still.to_string_lossy().into_owned(), house.path("labels"));
+    json(&house.run(
+        "hueflow-edge",
+        &["cluster", &still, "--space", "cielab", "--json", "--labels", &labels.to_string_lossy()],
+    ));
+    let source = format!("file:{still}");
+    let mut edge = house.edge("lab", &["--source", &source, "--frames", "1", "--space", "cielab"]);
+    assert_eq!(edge.wait(LIMIT), 0, "{}", edge.stderr());
+    house.settled_ledger(1, LIMIT);
+
+    let (labels, store) = (labels.join("000000.png").to_string_lossy().into_owned(), house.store());
+    let files = ["silhouette", "--json", "--image", &still, "--labels", &labels];
+    let run = |args: &[&str]| json(&house.run("hueflow-metrics", args));
+    let in_rgb = run(&files);
+    let from_files = run(&[&files[..], &["--space", "cielab"]].concat());
+    let from_census = run(&["silhouette", "--json", "--device", "lab", "--store", &store.to_string_lossy()]);
+    let (status, body) = get(&page, "/api/devices/lab/silhouette");
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+    let on_the_page: Value = serde_json::from_slice(&body).unwrap();
+    let number = |v: &Value| v["score"].as_f64().unwrap();
+    assert!((number(&from_files) - number(&from_census)).abs() < 1e-9, "{from_files} {from_census}");
+    assert!((number(&from_files) - number(&on_the_page)).abs() < 1e-9, "{from_files} {on_the_page}");
+    assert!((number(&from_files) - number(&in_rgb)).abs() > 1e-3, "{from_files} {in_rgb}");
+    assert_eq!((&from_files["space"], &from_census["space"]), (&"cielab".into(), &"cielab".into()));
     drop((bridge, metrics));
 }
 

@@ -53,12 +53,16 @@ impl Browser {
             .find(|b| Command::new(b).arg("--version").output().is_ok())
             .expect("chromium: run ./tests/run");
         let profile = dir.join("chromium");
+        let temporary = dir.join("chromium-tmp");
+        std::fs::create_dir_all(&temporary).expect("a folder for Chromium");
         let mut command = Command::new(program);
         command
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
             .args(["--hide-scrollbars", "--disable-background-networking", "--disable-component-update"])
             .args(["--disable-sync", "--remote-debugging-port=0", &format!("--window-size={width},{height}")])
             .arg(format!("--user-data-dir={}", profile.display()))
+            // It is ended by a signal, and leaves what it has there.
+            .env("TMPDIR", &temporary)
             .arg(page);
         let process = Running::start("chromium", dir, &mut command);
         let port = wait_for("Chromium's DevTools port", LIMIT, || {

@@ -10,6 +10,7 @@ mod looks;
 mod outage;
 mod saved;
 mod silhouette;
+mod space;
 mod view;
 mod whatif;
 

@@ -73,7 +73,7 @@ fn the_view_shows_pictures_palette_curves_knife_and_ledger() {
     let started = browser.value("document.querySelector('#ledger td[data-key=started_at_ms]').textContent");
     assert!(started.as_str().is_some_and(|t| t.starts_with("20") && t.len() == 19), "when the boot started: {started}");
     let printed = browser.value("document.getElementById('settings').textContent");
-    assert!(printed.as_str().unwrap().contains("Lambda 50,"), "{printed}");
+    assert!(printed.as_str().unwrap().contains("Lambda 50 levels,"), "{printed}");
     assert_eq!(browser.value("document.getElementById('lambda').textContent"), "50");
     assert_eq!(browser.value("document.getElementById('missed').textContent"), "0");
     let means = browser.value("document.querySelectorAll('#means tbody tr').length").as_u64().unwrap();
@@ -214,7 +214,7 @@ fn unavailable() -> u16 {
 }
 
 #[test]
-fn a_lost_connection_is_said_opened_again_and_what_was_missed_is_fetched() {
+fn a_lost_connection_is_shown_and_opened_again_and_what_was_missed_is_loaded() {
     let (house, [mut edge, metrics, bridge], page) = house("demo");
     let proxy = Proxy::start(port(&page), None);
     let mut browser = Browser::open(house.dir(), &format!("http://127.0.0.1:{}/device/demo", proxy.port), 1200, 900);

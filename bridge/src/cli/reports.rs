@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::metrics::export::table::Table;
 use crate::settings::Settings;
 use clap::{Args, ValueEnum};
+use firmware::color::Space;
 use std::path::PathBuf;
 
 /// Formats of an export.
@@ -55,9 +56,12 @@ pub struct CompareFlags {
     /// A picture (PNG).
     #[arg(value_name = "PICTURE")]
     pub picture: PathBuf,
-    /// The lambdas, in 8-bit levels, with commas between: 0.01 to 442 each.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_values_t = [20.0, 50.0, 90.0])]
-    pub lambda: Vec<f64>,
+    /// Where distances are measured: rgb or cielab.
+    #[arg(long, value_parser = space, default_value = "rgb")]
+    pub space: Space,
+    /// The lambdas, in 8-bit levels or Delta E, with commas between: 0.01 to 442 each [20,50,90; in cielab 7,18,32].
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    lambda: Vec<f64>,
     /// Draw the clustered pictures and their knives side by side into this file (PNG).
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -66,7 +70,21 @@ pub struct CompareFlags {
     pub json: bool,
 }
 
+/// The space that a word names.
+pub(super) fn space(word: &str) -> Result<Space, String> {
+    Space::from_word(word).ok_or_else(|| "it is rgb or cielab".to_owned())
+}
+
 impl CompareFlags {
+    /// The lambdas, or those of the space if none is given.
+    pub fn lambdas(&self) -> &[f64] {
+        match (self.lambda.as_slice(), self.space) {
+            ([], Space::Rgb) => &[20.0, 50.0, 90.0],
+            ([], Space::Cielab) => &[7.0, 18.0, 32.0],
+            (given, _) => given,
+        }
+    }
+
     /// The settings.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! colours are what the device itself would find in a cold frame. Nothing outside of memory is touched.
 
 use crate::metrics::silhouette::Sample;
-use crate::metrics::silhouette::census::{Colours, nearest, places};
+use crate::metrics::silhouette::census::{Colours, nearest, positions};
 use crate::metrics::store::reader::FrameSettings;
 use firmware::coreset::{Features, Merge, Point};
 use firmware::frame::{Frame, Span, SpanMap};
@@ -103,14 +103,14 @@ impl Scene {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
         let report = node.step(&frame, &mut clock, &mut rng).map_err(|e| text(&e))?.clone();
         let centroids: Vec<[u16; 3]> = report.palette.iter().map(|s| s.rgb_q6).collect();
-        let places = places(self.space, &centroids);
+        let positions = positions(self.space, &centroids);
         // The engine has labelled the pixels of each colour. Colours that a thinned scene leaves out are labelled here.
         let (labels, thinned, mut seen) = (node.labels(), u64::from(self.thinned), 0u64);
         let label = |s: &Sample| {
             let before = seen.div_ceil(thinned);
             seen += u64::from(s.count);
             let engine = labels.get(before as usize).filter(|_| seen.div_ceil(thinned) > before);
-            engine.copied().unwrap_or_else(|| nearest(self.space.of_rgb(s.rgb), &places))
+            engine.copied().unwrap_or_else(|| nearest(self.space.of_rgb(s.rgb), &positions))
         };
         let samples = self.samples.iter().scan(label, |label, s| Some(Sample { label: label(s), ..*s })).collect();
         let palette = centroids.iter().map(|&c| rgb8(c)).collect();
@@ -150,7 +150,7 @@ mod tests {
         )
         .unwrap();
         let (w, h) = (w as usize, h as usize);
-        let in_rgb = from_picture(&rgb, &vec![0; w * h]);
+        let in_rgb = from_picture(&rgb, &vec![0; w * h], Space::Rgb);
         let in_lab = Colours { space: Space::Cielab, ..in_rgb.clone() };
         for (colours, lambda) in [(&in_rgb, 25), (&in_rgb, 50), (&in_rgb, 90), (&in_lab, 9), (&in_lab, 18)] {
             let scene = Scene::new(colours, settings());

@@ -29,7 +29,7 @@ impl Edge {
         Client::new(options, 10_000)
     }
 
-    /// Sends until all is acknowledged; `progress` hears how many are. Gives the number of transmissions.
+    /// Sends until all is acknowledged; `progress` is called with how many are. Returns the number of transmissions.
     pub fn run(&self, port: u16, limit: Duration, mut progress: impl FnMut(usize)) -> usize {
         let (client, mut connection) = self.connect(port);
         let topic = |kind: &str| format!("hueflow/home/{}/{kind}", self.device);

@@ -43,9 +43,9 @@ pub enum DisplaySpec {
 impl DisplaySpec {
     /// Reads a display's specification; none if it is not one.
     pub fn parse(text: &str) -> Option<DisplaySpec> {
-        let (kind, place) = text.split_once(':').map_or((text, None), |(kind, place)| (kind, Some(place)));
-        let path = || place.filter(|p| !p.is_empty()).map(PathBuf::from);
-        match (kind, place) {
+        let (kind, argument) = text.split_once(':').map_or((text, None), |(kind, argument)| (kind, Some(argument)));
+        let path = || argument.filter(|p| !p.is_empty()).map(PathBuf::from);
+        match (kind, argument) {
             ("none", None) => Some(DisplaySpec::None),
             ("auto", None) => Some(DisplaySpec::Auto),
             ("window", None) => Some(DisplaySpec::Window),
@@ -56,7 +56,7 @@ impl DisplaySpec {
             ("fb", _) => path().map(DisplaySpec::Framebuffer),
             ("png", _) => path().map(DisplaySpec::Png),
             ("preview", _) => {
-                preview_address(place.unwrap_or("")).map(|_| DisplaySpec::Preview(place.map(str::to_owned)))
+                preview_address(argument.unwrap_or("")).map(|_| DisplaySpec::Preview(argument.map(str::to_owned)))
             }
             _ => None,
         }
@@ -107,11 +107,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_printed_reads_back(place in "[^:]{1,20}", port in 0..=u16::MAX) {
+        fn what_is_printed_reads_back(path in "[^:]{1,20}", port in 0..=u16::MAX) {
             for spec in [
-                DisplaySpec::Png(place.clone().into()),
-                DisplaySpec::Framebuffer(place.clone().into()),
-                DisplaySpec::Kms(Some(place.clone().into())),
+                DisplaySpec::Png(path.clone().into()),
+                DisplaySpec::Framebuffer(path.clone().into()),
+                DisplaySpec::Kms(Some(path.clone().into())),
                 DisplaySpec::Preview(Some(format!("127.0.0.1:{port}"))),
             ] {
                 let text = spec.to_string();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_display_has_a_known_name_and_says_where() {
+    fn a_display_has_a_known_name_and_prints_its_argument() {
         for text in [
             "none",
             "auto",

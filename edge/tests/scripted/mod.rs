@@ -24,7 +24,7 @@ pub struct Faults {
 
 /// What it received.
 #[derive(Debug, Default)]
-pub struct Heard {
+pub struct Received {
     /// Payloads by (stream, seq), as the journal has them.
     pub journal: BTreeMap<(u64, u64), Vec<u8>>,
     /// Records that came again.
@@ -52,7 +52,7 @@ pub struct Broker {
     /// Its port.
     pub port: u16,
     /// What it received.
-    pub received: Arc<Mutex<Heard>>,
+    pub received: Arc<Mutex<Received>>,
     /// To be sent on the `cmd` topic.
     pub commands: Arc<Mutex<Vec<Vec<u8>>>>,
     /// The journal takes records and sends no ack.
@@ -66,7 +66,7 @@ impl Broker {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (received, commands) = (Arc::<Mutex<Heard>>::default(), Arc::<Mutex<Vec<Vec<u8>>>>::default());
+        let (received, commands) = (Arc::<Mutex<Received>>::default(), Arc::<Mutex<Vec<Vec<u8>>>>::default());
         let (stop, silent) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let (h, c, s, q) = (Arc::clone(&received), Arc::clone(&commands), Arc::clone(&stop), Arc::clone(&silent));
         let thread = std::thread::spawn(move || {
@@ -85,7 +85,7 @@ impl Broker {
     }
 
     /// Waits until `is_so`, for at most 30 s.
-    pub fn wait(&self, what: &str, is_so: impl Fn(&Heard) -> bool) {
+    pub fn wait(&self, what: &str, is_so: impl Fn(&Received) -> bool) {
         let until = Instant::now() + Duration::from_secs(30);
         while !is_so(&self.received.lock().unwrap()) {
             assert!(Instant::now() < until, "{what} did not come");
@@ -106,7 +106,7 @@ impl Drop for Broker {
 struct Session<'a> {
     socket: TcpStream,
     faults: Faults,
-    received: &'a Mutex<Heard>,
+    received: &'a Mutex<Received>,
     commands: &'a Mutex<Vec<Vec<u8>>>,
     silent: &'a AtomicBool,
     /// `hueflow/SITE/DEVICE`.

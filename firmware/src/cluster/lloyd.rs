@@ -112,12 +112,12 @@ fn sweep(points: &[Point], clusters: &Clusters, assign: &mut [u8], sums: &mut Cl
     changed != 0
 }
 
-/// Moves every centroid to its mean; a cluster without pixels is deleted, and its place in `sums` with it.
+/// Moves every centroid to its mean; a cluster without pixels is deleted, and its entry of `sums` with it.
 fn recentre(clusters: &mut Clusters, sums: &mut ClusterSums) {
-    let (mut place, mut kept) = (0, 0);
+    let (mut label, mut kept) = (0, 0);
     clusters.retain_mut(|c| {
-        let sum = sums.get(place).copied().unwrap_or_default();
-        place += 1;
+        let sum = sums.get(label).copied().unwrap_or_default();
+        label += 1;
         if sum.weight() == 0 {
             return false;
         }

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 /// Maximum number of records in the broker: a window for each of a few boots, twice for repeats, and probes.
 const QUEUE_MAX: usize = 150;
-/// Maximum number of different windows in the broker: those published until the edge hears that no bridge takes them.
+/// Maximum number of different windows in the broker: those published until the edge learns that no bridge takes them.
 const WINDOWS_MAX: usize = 48;
 /// Maximum number of probes in flight, beyond the window.
 const PROBES_MAX: usize = 8;

@@ -217,7 +217,7 @@ pub fn parts(data: &[u8]) {
 }
 
 fn score(colours: &census::Colours) {
-    if let Ok(s) = silhouette::exact(&colours.samples, 1) {
+    if let Ok(s) = silhouette::exact(&colours.samples, colours.space, 1) {
         assert!((-1.0..=1.0).contains(&s.score), "{}", s.score);
     }
 }

@@ -29,7 +29,7 @@ const LAMBDAS_MAX: usize = 12;
 const GAP: usize = 24;
 /// Height of the lines above a column's picture.
 const HEAD: usize = 64;
-/// Units of a lambda: 1/64 of an 8-bit level.
+/// Units of a lambda: 1/64 of an 8-bit level or of a Delta E.
 const Q6: f64 = 64.0;
 /// Units of a squared distance: 1/4096.
 const Q12: f64 = 4096.0;
@@ -37,6 +37,7 @@ const Q12: f64 = 4096.0;
 /// What one lambda gives.
 struct Column {
     lambda: f64,
+    space: Space,
     clusters: usize,
     rms: f64,
     missed: u32,
@@ -57,15 +58,15 @@ struct Scored {
 /// # Errors
 /// [`Failure::Usage`] for a lambda out of range, [`Failure::NoInput`] for a picture that cannot be read.
 pub fn run(config: &MetricsConfig, flags: &CompareFlags) -> Result<(), Failure> {
-    if flags.lambda.len() > LAMBDAS_MAX {
+    if flags.lambdas().len() > LAMBDAS_MAX {
         return Err(Failure::Usage(format!("--lambda: at most {LAMBDAS_MAX} values fit into one picture")));
     }
     let (width, _, rgb) = read_png(&flags.picture, false).map_err(Failure::NoInput)?;
     let pixels = rgb.len() / 3;
-    let colours = from_picture(&rgb, &vec![0; pixels]);
+    let colours = from_picture(&rgb, &vec![0; pixels], flags.space);
     let defaults = Settings::default();
     let settings = FrameSettings {
-        lambda: f64::from(defaults.lambda_q6) / Q6,
+        lambda: f64::from(flags.space.default_lambda_q6()) / Q6,
         coreset_size: defaults.coreset_size,
         method: defaults.method.word().to_owned(),
         refine: defaults.refine.word().to_owned(),
@@ -73,7 +74,7 @@ pub fn run(config: &MetricsConfig, flags: &CompareFlags) -> Result<(), Failure> 
     };
     let scene = Scene::new(&colours, settings);
     let columns: Vec<Column> =
-        flags.lambda.iter().map(|&lambda| column(&scene, lambda, config.colours_max)).collect::<Result<_, _>>()?;
+        flags.lambdas().iter().map(|&lambda| column(&scene, lambda, config.colours_max)).collect::<Result<_, _>>()?;
     if let Some(out) = &flags.out {
         let name = out.display().to_string();
         let title = flags.picture.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -95,25 +96,26 @@ fn column(scene: &Scene, lambda: f64, colours_max: usize) -> Result<Column, Fail
     let clustered = scene.cluster((lambda * Q6).round() as u32).map_err(Failure::Usage)?;
     let report = &clustered.report;
     let pixels: u64 = report.palette.iter().map(|s| u64::from(s.pixels)).sum();
-    let Colours { samples, palette, .. } = clustered.colours;
+    let Colours { samples, palette, space, .. } = clustered.colours;
     Ok(Column {
         lambda,
+        space,
         clusters: report.palette.len(),
         rms: (report.sse_q12 as f64 / Q12 / pixels.max(1) as f64).sqrt(),
         missed: report.missed.unwrap_or(0),
-        scored: score(&samples, colours_max),
+        scored: score(&samples, space, colours_max),
         palette,
         labelled: samples,
     })
 }
 
-fn score(samples: &[Sample], colours_max: usize) -> Result<Scored, SilhouetteError> {
+fn score(samples: &[Sample], space: Space, colours_max: usize) -> Result<Scored, SilhouetteError> {
     if samples.len() > colours_max {
-        let e = sampled::estimate(samples, Space::Rgb, DRAWN, &AtomicBool::new(false))?;
+        let e = sampled::estimate(samples, space, DRAWN, &AtomicBool::new(false))?;
         return Ok(Scored { samples: e.samples, silhouette: e.silhouette, error_bound: Some(e.error_bound) });
     }
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let silhouette = silhouette::exact(samples, threads)?;
+    let silhouette = silhouette::exact(samples, space, threads)?;
     Ok(Scored { samples: samples.to_vec(), silhouette, error_bound: None })
 }
 
@@ -137,6 +139,7 @@ impl Column {
     fn json(&self) -> serde_json::Value {
         let scored = self.scored.as_ref().ok();
         serde_json::json!({
+            "space": self.space.word(),
             "lambda": self.lambda,
             "clusters": self.clusters,
             "missed": self.missed,
@@ -201,10 +204,10 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    fn columns(lambdas: &[f64], colours_max: usize) -> (Vec<u8>, usize, Vec<Column>) {
+    fn columns(lambdas: &[f64], space: Space, colours_max: usize) -> (Vec<u8>, usize, Vec<Column>) {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/china.png");
         let (width, _, rgb) = read_png(&file, false).unwrap();
-        let colours = from_picture(&rgb, &vec![0; rgb.len() / 3]);
+        let colours = from_picture(&rgb, &vec![0; rgb.len() / 3], space);
         let w_open = Settings::default().w_open_px(rgb.len() as u32 / 3);
         let (method, refine) = ("octree".to_owned(), "cover".to_owned());
         let settings = FrameSettings { lambda: 50.0, coreset_size: 1_000, method, refine, w_open };
@@ -215,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_larger_lambda_gives_fewer_clusters_and_a_larger_rms() {
-        let (rgb, width, all) = columns(&[40.0, 90.0, 441.0], 1_000_000);
+        let (rgb, width, all) = columns(&[40.0, 90.0, 441.0], Space::Rgb, 1_000_000);
         assert!(all[0].clusters > all[1].clusters && all[0].rms < all[1].rms);
         assert!(all.iter().take(2).all(|c| c.scored.is_ok()));
         assert_eq!((all[2].clusters, all[2].score().as_str()), (1, "silhouette undefined"));
@@ -234,8 +237,19 @@ mod tests {
     }
 
     #[test]
+    fn in_cielab_pictures_are_clustered_and_scored_there() {
+        let (_, _, all) = columns(&[18.0], Space::Cielab, 1_000_000);
+        let (column, Ok(scored)) = (&all[0], &all[0].scored) else { panic!("no score") };
+        let there = silhouette::exact(&column.labelled, Space::Cielab, 1).unwrap().score;
+        let in_rgb = silhouette::exact(&column.labelled, Space::Rgb, 1).unwrap().score;
+        assert!((scored.silhouette.score - there).abs() < 1e-9 && (there - in_rgb).abs() > 1e-3, "{there} {in_rgb}");
+        assert_eq!(column.json()["space"], "cielab");
+        assert!(column.rms < 18.0 && (8..30).contains(&column.clusters), "{} at {}", column.clusters, column.rms);
+    }
+
+    #[test]
     fn with_many_colours_the_score_is_an_estimate_with_its_bound() {
-        let (_, _, all) = columns(&[50.0], 100);
+        let (_, _, all) = columns(&[50.0], Space::Rgb, 100);
         assert!(all[0].score().contains("+-"), "{}", all[0].score());
         assert!(all[0].json()["error_bound"].as_f64().unwrap() > 0.0);
     }

@@ -11,6 +11,7 @@ use crate::metrics::silhouette::picture::read_png;
 use crate::metrics::silhouette::{self, plot};
 use crate::metrics::store;
 use crate::metrics::store::reader::{CensusKey, CensusMissing, Reader};
+use firmware::color::Space;
 use std::io::Write;
 use std::path::Path;
 
@@ -20,7 +21,9 @@ use std::path::Path;
 /// [`Failure::NoInput`] if there is nothing to compute it from, or it is not defined.
 pub fn run(config: &MetricsConfig, flags: &SilhouetteFlags) -> Result<(), Failure> {
     let (colours, title, about) = match (&flags.image, &flags.labels, &flags.device) {
-        (Some(image), Some(labels), _) => (from_files(image, labels)?, image.display().to_string(), "exact".to_owned()),
+        (Some(image), Some(labels), _) => {
+            (from_files(image, labels, flags.space)?, image.display().to_string(), "exact".to_owned())
+        }
         (_, _, Some(device)) => {
             let reader = store::open_existing(&config.store)?;
             let from = from_census(reader.as_ref(), device, flags.seq);
@@ -33,7 +36,8 @@ pub fn run(config: &MetricsConfig, flags: &SilhouetteFlags) -> Result<(), Failur
         _ => return Err(Failure::Usage("name --device, or --image and --labels".to_owned())),
     };
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let s = silhouette::exact(&colours.samples, threads).map_err(|e| Failure::NoInput(format!("{title}: {e}")))?;
+    let s = silhouette::exact(&colours.samples, colours.space, threads)
+        .map_err(|e| Failure::NoInput(format!("{title}: {e}")))?;
     if let Some(out) = &flags.out {
         let drawing = plot::Diagram {
             samples: &colours.samples,
@@ -61,7 +65,7 @@ pub fn run(config: &MetricsConfig, flags: &SilhouetteFlags) -> Result<(), Failur
     Ok(())
 }
 
-fn from_files(image: &Path, labels: &Path) -> Result<Colours, Failure> {
+fn from_files(image: &Path, labels: &Path, space: Space) -> Result<Colours, Failure> {
     let (w, h, rgb) = read_png(image, false).map_err(Failure::NoInput)?;
     let (lw, lh, grey) = read_png(labels, true).map_err(Failure::NoInput)?;
     if (w, h) != (lw, lh) {
@@ -69,7 +73,7 @@ fn from_files(image: &Path, labels: &Path) -> Result<Colours, Failure> {
             "the picture is {w}x{h}, its labels are {lw}x{lh}: they must be of one size"
         )));
     }
-    Ok(census::from_picture(&rgb, &grey))
+    Ok(census::from_picture(&rgb, &grey, space))
 }
 
 fn from_census(query: &dyn Reader, device: &str, seq: Option<u64>) -> Result<(CensusKey, Colours), CensusMissing> {

@@ -276,6 +276,8 @@ pub async fn silhouette(
 /// A silhouette as JSON.
 #[derive(Debug, Clone, Serialize)]
 pub struct SilhouetteJson {
+    /// The space of its distances.
+    pub space: &'static str,
     /// The mean over all pixels.
     pub score: f64,
     /// Pixels in all.
@@ -309,7 +311,8 @@ impl SilhouetteJson {
             pixels: c.pixels,
             mean: c.mean,
         });
-        SilhouetteJson { score: s.score, pixels: s.pixels, clusters: clusters.collect(), frame }
+        let space = colours.space.word();
+        SilhouetteJson { space, score: s.score, pixels: s.pixels, clusters: clusters.collect(), frame }
     }
 }
 

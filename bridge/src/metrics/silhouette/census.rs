@@ -73,10 +73,10 @@ pub fn join<'a>(parts: impl Iterator<Item = (u8, &'a [u8])>) -> Result<Colours, 
     if pixels != u64::from(head.pixels) || head.centroids_q6.is_empty() {
         return Err(CensusError::Inconsistent);
     }
-    let places = places(head.space, &head.centroids_q6);
+    let positions = positions(head.space, &head.centroids_q6);
     let samples = counts.into_iter().map(|(colour, count)| {
         let [_, r, g, b] = colour.to_be_bytes();
-        Sample { rgb: [r, g, b], label: nearest(head.space.of_rgb([r, g, b]), &places), count }
+        Sample { rgb: [r, g, b], label: nearest(head.space.of_rgb([r, g, b]), &positions), count }
     });
     Ok(Colours {
         frame: head.frame,
@@ -87,16 +87,16 @@ pub fn join<'a>(parts: impl Iterator<Item = (u8, &'a [u8])>) -> Result<Colours, 
     })
 }
 
-/// Where centroids lie in their space.
-pub fn places(space: Space, centroids_q6: &[[u16; 3]]) -> Vec<[u16; 3]> {
+/// The positions of centroids in their space.
+pub fn positions(space: Space, centroids_q6: &[[u16; 3]]) -> Vec<[u16; 3]> {
     centroids_q6.iter().map(|&c| space.of_q6(c)).collect()
 }
 
-/// The label of the place nearest to where a colour lies, the lowest on a tie.
-pub fn nearest(point: [u16; 3], places: &[[u16; 3]]) -> u8 {
+/// The label of the position nearest to a colour's own, the lowest on a tie.
+pub fn nearest(colour: [u16; 3], positions: &[[u16; 3]]) -> u8 {
     let (mut best, mut least) = (0, None);
-    for (label, place) in places.iter().enumerate() {
-        let distance2 = distance2_q12(point, *place);
+    for (label, position) in positions.iter().enumerate() {
+        let distance2 = distance2_q12(colour, *position);
         if least.is_none_or(|least| distance2 < least) {
             (best, least) = (label, Some(distance2));
         }
@@ -104,8 +104,9 @@ pub fn nearest(point: [u16; 3], places: &[[u16; 3]]) -> u8 {
     u8::try_from(best).unwrap_or(u8::MAX)
 }
 
-/// The colours of a picture whose labels are given: both row-major, three bytes and one byte a pixel.
-pub fn from_picture(rgb: &[u8], labels: &[u8]) -> Colours {
+/// The colours of a picture whose labels are given: both row-major, three bytes and one byte a pixel. `space` is where they
+/// were clustered.
+pub fn from_picture(rgb: &[u8], labels: &[u8], space: Space) -> Colours {
     let samples = silhouette::samples(rgb, labels);
     let last = samples.iter().map(|s| usize::from(s.label)).max().unwrap_or(0);
     let mut sums = vec![[0u64; 4]; last + 1];
@@ -119,7 +120,7 @@ pub fn from_picture(rgb: &[u8], labels: &[u8]) -> Colours {
     }
     let mean = |s: &[u64; 4]| [s[0], s[1], s[2]].map(|x| ((x + s[3] / 2) / s[3].max(1)) as u8);
     let palette = sums.iter().map(mean).collect();
-    Colours { frame: 0, samples, ids: (0..=last as u32).collect(), palette, space: Space::Rgb }
+    Colours { frame: 0, samples, ids: (0..=last as u32).collect(), palette, space }
 }
 
 #[cfg(test)]
@@ -241,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_picture_and_its_labels_give_the_same_kind_of_colours() {
-        let c = from_picture(&[1, 1, 1, 3, 3, 3, 1, 1, 1, 9, 9, 9], &[0, 0, 0, 2]);
+        let c = from_picture(&[1, 1, 1, 3, 3, 3, 1, 1, 1, 9, 9, 9], &[0, 0, 0, 2], Space::Rgb);
         assert_eq!(c.samples.len(), 3);
         assert_eq!(c.samples[0], Sample { rgb: [1; 3], label: 0, count: 2 });
         assert_eq!(c.palette, [[2; 3], [0; 3], [9; 3]]);

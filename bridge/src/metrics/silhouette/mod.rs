@@ -98,15 +98,15 @@ pub fn samples(rgb: &[u8], labels: &[u8]) -> Vec<Sample> {
     keys.chunk_by(|a, b| a == b).map(of).collect()
 }
 
-/// The exact silhouette of `samples` in RGB, on up to `threads` threads.
+/// The exact silhouette of `samples` with distances in `space`, on up to `threads` threads.
 ///
 /// # Errors
 /// [`SilhouetteError`].
-pub fn exact(samples: &[Sample], threads: usize) -> Result<Silhouette, SilhouetteError> {
-    exact_until(samples, Space::Rgb, threads, &AtomicBool::new(false))
+pub fn exact(samples: &[Sample], space: Space, threads: usize) -> Result<Silhouette, SilhouetteError> {
+    exact_until(samples, space, threads, &AtomicBool::new(false))
 }
 
-/// As [`exact`], with distances in `space`, until `cancel` is set.
+/// As [`exact`], until `cancel` is set.
 ///
 /// # Errors
 /// [`SilhouetteError`].
@@ -360,7 +360,7 @@ mod tests {
             let samples = samples(&rgb, &labels);
             let labels_used = labels.iter().collect::<std::collections::BTreeSet<_>>().len();
             prop_assume!(labels_used > 1 && labels_used < labels.len());
-            let got = exact(&samples, threads).unwrap();
+            let got = exact(&samples, Space::Rgb, threads).unwrap();
             let want = plain(&pixels);
             for (p, want) in pixels.iter().zip(&want) {
                 let i = samples.iter().position(|s| (s.rgb, s.label) == *p).unwrap();
@@ -374,17 +374,17 @@ mod tests {
     #[test]
     fn a_cluster_of_one_pixel_scores_zero() {
         let rgb = [0, 0, 0, 2, 0, 0, 99, 0, 0];
-        let s = exact(&samples(&rgb, &[0, 0, 1]), 1).unwrap();
+        let s = exact(&samples(&rgb, &[0, 0, 1]), Space::Rgb, 1).unwrap();
         assert_eq!(s.clusters[1], ClusterScore { label: 1, pixels: 1, mean: 0.0 });
         assert!(s.clusters[0].mean > 0.9);
     }
 
     #[test]
     fn what_has_no_silhouette_says_why_instead_of_a_number() {
-        assert_eq!(exact(&[], 1), Err(SilhouetteError::NoPixels));
+        assert_eq!(exact(&[], Space::Rgb, 1), Err(SilhouetteError::NoPixels));
         let one = samples(&[1, 2, 3, 4, 5, 6], &[3, 3]);
-        assert_eq!(exact(&one, 1), Err(SilhouetteError::SingleCluster));
+        assert_eq!(exact(&one, Space::Rgb, 1), Err(SilhouetteError::SingleCluster));
         let singles = samples(&[1, 2, 3, 4, 5, 6], &[0, 1]);
-        assert_eq!(exact(&singles, 1), Err(SilhouetteError::OnlySingles));
+        assert_eq!(exact(&singles, Space::Rgb, 1), Err(SilhouetteError::OnlySingles));
     }
 }

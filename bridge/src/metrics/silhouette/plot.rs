@@ -294,12 +294,13 @@ pub fn knife_sheet(diagram: &Diagram<'_>) -> Sheet {
 mod tests {
     use super::*;
     use crate::metrics::silhouette::{exact, samples};
+    use firmware::color::Space;
 
     fn drawn() -> (Vec<Sample>, Silhouette) {
         let rgb: Vec<u8> = (0..60u8).flat_map(|i| [i * 4, 10, 10]).collect();
         let labels: Vec<u8> = (0..60u8).map(|i| u8::from(i > 20) + u8::from(i > 50)).collect();
         let of = samples(&rgb, &labels);
-        let s = exact(&of, 1).unwrap();
+        let s = exact(&of, Space::Rgb, 1).unwrap();
         (of, s)
     }
 
@@ -318,7 +319,7 @@ mod tests {
         // The first cluster has nearly all pixels, so most knives are one row high.
         let labels: Vec<u8> = (0..8_400u32).map(|i| if i % 84 == i / 84 { (i % 84) as u8 } else { 0 }).collect();
         let of = samples(&rgb, &labels);
-        let s = exact(&of, 1).unwrap();
+        let s = exact(&of, Space::Rgb, 1).unwrap();
         let layout = Layout::new(&diagram(&of, &s, &[], "t"));
         assert_eq!(layout.knives.len(), 84);
         assert!(layout.knives.iter().all(|k| k.top >= TOP && k.top + k.ends.len() <= layout.bottom()));

@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn the_exact_score_is_within_the_bound_and_more_pixels_bring_it_nearer() {
         let samples = cloud(6_000);
-        let want = exact(&samples, 2).unwrap();
+        let want = exact(&samples, Space::Rgb, 2).unwrap();
         let mut last = f64::INFINITY;
         for pixels in [200, 1_000, 4_000] {
             let got = estimate(&samples, Space::Rgb, pixels, &AtomicBool::new(false)).unwrap();
@@ -203,7 +203,7 @@ mod tests {
     fn few_colours_are_computed_in_full_and_a_cancelled_estimate_ends() {
         let samples = cloud(100);
         let got = estimate(&samples, Space::Rgb, 100_000, &AtomicBool::new(false)).unwrap();
-        assert!((got.silhouette.score - exact(&samples, 1).unwrap().score).abs() < 1e-6);
+        assert!((got.silhouette.score - exact(&samples, Space::Rgb, 1).unwrap().score).abs() < 1e-6);
         assert_eq!(got.error_bound, 0.0);
         assert_eq!(estimate(&samples, Space::Rgb, 10, &AtomicBool::new(true)), Err(SilhouetteError::Cancelled));
     }

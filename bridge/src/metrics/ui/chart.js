@@ -31,10 +31,10 @@ export function chart(group, name, title, unit, series, options = {}) {
   const picture = svg("svg", { class: "chart", id: name, height: HEIGHT, role: "img", tabindex: "0", "aria-describedby": `${name}-readout` });
   const readout = el("p", { class: "readout", id: `${name}-readout` });
   const legend = el("p", { class: "legend" }, ...series.map(s => el("span", {}, el("i", { class: s.cls, "aria-hidden": "true" }), s.label)));
+  const caption = el("figcaption");
   const cross = svg("path", { class: "cross" }), drag = svg("rect", { class: "drag", y: TOP, height: HEIGHT - TOP - BOTTOM, width: 0 });
-  const caption = unit ? `${title} (${unit})` : title;
-  const save = saveButton(group.device, `history-${options.file}`, caption, () => picture, { when: () => group.to, legend });
-  const node = el("figure", { class: "chart-box" }, el("figcaption", { text: caption }), save, picture, legend, readout);
+  const save = saveButton(group.device, `history-${options.file}`, title, () => picture, { when: () => group.to, legend, title: () => caption.textContent });
+  const node = el("figure", { class: "chart-box" }, caption, save, picture, legend, readout);
   let points = [], width = 600, top = 1;
   const y = v => TOP + (HEIGHT - TOP - BOTTOM) * (1 - Math.min(v, top) / top);
   const known = v => v !== null && v !== undefined && Number.isFinite(v);
@@ -123,7 +123,14 @@ export function chart(group, name, title, unit, series, options = {}) {
     e.preventDefault();
   });
 
+  function setUnit(next) {
+    if (next === unit && caption.textContent) return;
+    unit = next;
+    caption.textContent = unit ? `${title} (${unit})` : title;
+  }
+
+  setUnit(unit);
   const redraw = once(draw);
   group.charts.push({ cross: showCross, redraw });
-  return { node, show(now) { points = now; redraw(); } };
+  return { node, setUnit, show(now) { points = now; redraw(); } };
 }

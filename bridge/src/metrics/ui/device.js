@@ -63,6 +63,7 @@ export function deviceView(root, device, query, go) {
   const showReport = once(() => {
     if (signal.aborted || !report) return;
     frame.show(report, lag, past.fps());
+    past.setSpace(report.space);
     palette.show(swatchesOf(report.palette));
     shares.show(report);
   });
@@ -106,7 +107,7 @@ export function deviceView(root, device, query, go) {
       if (now.original) original.load("original");
       silhouette.census();
       whatIf.setCommands(now.commands, session);
-      if (now.report) whatIf.start(now.report.lambda);
+      if (now.report) whatIf.start(now.report.lambda, now.report.space);
     } catch (error) {
       if (isAbort(error)) return;
       word.textContent = error.status === 404 ? "unknown device" : "cannot be shown";
@@ -120,7 +121,7 @@ export function deviceView(root, device, query, go) {
     hello(h) { session = h.session; showAway(false); offerOutages(h); load(); },
     missed: load,
     health: showHealth,
-    report(r) { report = r; noteContact(); whatIf.start(r.lambda); lag = Date.now() + offset - r.captured_at_ms; past.add(r); showReport(); },
+    report(r) { report = r; noteContact(); whatIf.start(r.lambda, r.space); lag = Date.now() + offset - r.captured_at_ms; past.add(r); showReport(); },
     event: past.addEvent,
     picture: p => clustered.load(`clustered, frame ${count(p.frame)}`),
     original: () => original.load("original"),

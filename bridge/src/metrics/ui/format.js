@@ -5,6 +5,7 @@ const known = x => x !== null && x !== undefined && Number.isFinite(x);
 
 export const fixed = (x, digits = 1) => known(x) ? x.toFixed(digits) : DASH;
 export const count = x => known(x) ? x.toLocaleString("en") : DASH;
+export const plural = (n, one) => `${count(n)} ${one}${n === 1 ? "" : "s"}`;
 export const unit = (x, digits, name) => known(x) ? `${x.toFixed(digits)} ${name}` : DASH;
 
 // At most three significant digits: 1234 is 1.23k.
@@ -32,6 +33,9 @@ export function duration(ms) {
   if (ms < 48 * 3600e3) return `${Math.floor(ms / 3600e3)} h`;
   return `${Math.floor(ms / 86400e3)} days`;
 }
+
+// The unit of distances in a colour space: of lambda, RMS and largest distances. Edges before version 3 of the report know RGB only.
+export const unitOf = space => space === "cielab" ? "Delta E" : "levels";
 
 // A component of 1/64 levels as two hexadecimal digits, rounded as the edge draws it.
 export const hexOf = q6 => "#" + q6.map(c => Math.min(255, (c + 32) >> 6).toString(16).padStart(2, "0")).join("");

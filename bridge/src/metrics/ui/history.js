@@ -7,7 +7,7 @@ import { el, once } from "./dom.js";
 import { deviceUrl, explain, getJson, isAbort } from "./api.js";
 import { chart, chartGroup } from "./chart.js";
 import { eventsPart } from "./events.js";
-import { hexOf, moment } from "./format.js";
+import { hexOf, moment, unitOf } from "./format.js";
 import { saveButton } from "./save.js";
 
 const LIVE_REPORTS = 300;
@@ -29,6 +29,7 @@ export function historyPart(device, query, go, signal) {
       { label: "total", cls: "c-total", of: p => p.total }, { label: "coreset", cls: "c-coreset", of: p => p.coreset },
       { label: "cluster", cls: "c-cluster", of: p => p.cluster }, { label: "label", cls: "c-label", of: p => p.label }], { least: 1, clip: true, file: "times" }),
   ];
+  const [, rms] = charts;
   const events = eventsPart(group);
   const canvas = el("canvas", { class: "strip", id: "strip", role: "img", height: 48, "aria-label": "Palette over time" });
   const saveStrip = saveButton(device, "history-palette", "Palette over time", () => canvas, { when: () => group.to });
@@ -155,6 +156,7 @@ export function historyPart(device, query, go, signal) {
   return {
     nodes, setQuery, reload: loadLive,
     noteContact: events.noteContact,
+    setSpace(space) { rms.setUnit(unitOf(space)); },
     addEvent(change) { if (range === null) events.add(change); },
     add(r) {
       const point = pointOf(r);

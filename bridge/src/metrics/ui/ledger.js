@@ -1,7 +1,7 @@
 // The ledger: what became of every record of a device, for each of its boots, and the sums of the fleet.
 
 import { el } from "./dom.js";
-import { DASH, count, moment } from "./format.js";
+import { DASH, count, moment, plural } from "./format.js";
 
 const COLUMNS = [
   ["boot", "boot"], ["started_at_ms", "started"], ["produced", "produced"], ["stored", "stored"], ["declared_lost", "declared lost"], ["missing", "missing"],
@@ -26,7 +26,7 @@ function textOf(l, key, boot) {
 export function ledgerSums(l) {
   const [kind, text] = verdict(l);
   return el("span", { class: "verdict", "data-kind": kind },
-    `Ledger: ${count(l.produced)} records produced, ${count(l.stored)} stored, `, el("strong", { text }), `, over ${count(l.boots)} boots`);
+    `Ledger: ${plural(l.produced, "record")} produced, ${count(l.stored)} stored, `, el("strong", { text }), `, over ${plural(l.boots, "boot")}`);
 }
 
 export function ledgerPart() {

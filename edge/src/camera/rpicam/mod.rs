@@ -151,7 +151,7 @@ impl Running {
         let pictures = PollFd::new(&self.pictures, PollFlags::IN);
         let words = self.words.as_ref().map(|w| PollFd::new(w, PollFlags::IN));
         let metadata = self.metadata.as_ref().map(|m| PollFd::new(m, PollFlags::IN));
-        let (hears, knows) = (words.is_some(), metadata.is_some());
+        let (has_words, has_metadata) = (words.is_some(), metadata.is_some());
         // There is a place for each of the three.
         [Some(pictures), words, metadata].into_iter().flatten().for_each(|fd| drop(fds.push(fd)));
         match poll(&mut fds, Some(&LOOK_EVERY)) {
@@ -160,7 +160,8 @@ impl Running {
             Err(e) => return Err(e.to_string()),
         }
         let ready = |i: usize| fds.get(i).is_some_and(|fd| !fd.revents().is_empty());
-        let (pictures, words, metadata) = (ready(0), hears && ready(1), knows && ready(1 + usize::from(hears)));
+        let (pictures, words, metadata) =
+            (ready(0), has_words && ready(1), has_metadata && ready(1 + usize::from(has_words)));
         drop(fds);
         if words {
             self.listen();

@@ -90,10 +90,10 @@ impl Sender {
     fn take_window_id(&mut self, id: Option<WindowId>) {
         let Some(id) = id.filter(|id| id.boot == self.boot() && id.n <= self.windows) else { return };
         self.window_acked = self.window_acked.max(id.n);
-        let mut place = 0;
+        let mut position = 0;
         self.streams.retain(|s| {
-            place += 1;
-            let leaves = place > 2 && s.settled_in_window.is_some_and(|n| n <= id.n) && s.floor() == s.next;
+            position += 1;
+            let leaves = position > 2 && s.settled_in_window.is_some_and(|n| n <= id.n) && s.floor() == s.next;
             !leaves
         });
     }
