@@ -25,6 +25,8 @@ const CHARTS: [&str; 10] = [
 ];
 /// The height of the line with the name above a chart, in pixels.
 const TITLE_PX: usize = 26;
+/// The last chunk of a PNG, without which the file is not whole (PNG specification, 11.2.5).
+const PNG_END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
 
 /// Whether a name is `DEVICE-CHART-` with a day and a minute.
 fn is_name(name: &str, chart: &str) -> bool {
@@ -42,7 +44,9 @@ fn save(browser: &mut Browser, dir: &Path, chart: &str) -> PathBuf {
     browser.press_enter();
     wait_for(&format!("the file of {chart}"), LIMIT, || {
         let names = std::fs::read_dir(dir).ok()?.filter_map(|e| e.ok()?.file_name().into_string().ok());
-        names.into_iter().find(|name| is_name(name, chart)).map(|name| dir.join(name))
+        let file = dir.join(names.into_iter().find(|name| is_name(name, chart))?);
+        // Chromium makes an empty file of this name first.
+        std::fs::read(&file).ok()?.ends_with(PNG_END).then_some(file)
     })
 }
 
