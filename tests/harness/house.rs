@@ -3,6 +3,7 @@
 //! A [`House`] starts the three programs in a temporary folder and reads what they made: ledger, rows, pictures. Everything
 //! comes from the real programs; there are no canned answers.
 
+use crate::journal;
 use crate::process::{Running, bin, wait_for};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -104,8 +105,7 @@ impl House {
         Running::start(&format!("edge-{device}"), self.dir(), &mut self.edge_command(device, args))
     }
 
-    /// Waits for a settled ledger in which `frames` frames are seen. Between two batches of the journal a ledger looks
-    /// settled too; the end is known from the number of frames.
+    /// Waits for a settled ledger in which `frames` frames are seen.
     pub fn settled_after(&self, boots: usize, frames: u64, limit: Duration) -> Vec<Value> {
         let mut last = Vec::new();
         let mut seen = || {
@@ -131,24 +131,24 @@ impl House {
         String::from_utf8_lossy(&out.stdout).lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
     }
 
-    /// Waits until every device's records are stored or accounted for, `boots` of them, and gives the ledger.
+    /// Waits until every device's records are stored or accounted for, `boots` of them, and gives the ledger. Between two
+    /// batches of the journal a ledger looks settled too: the store must also have read the journal to its end.
     pub fn settled_ledger(&self, boots: usize, limit: Duration) -> Vec<Value> {
         let mut last = Vec::new();
         wait_for(&format!("a settled ledger of {boots} boots"), limit, || {
+            let is_read = journal::is_read(&self.journal, &self.store());
             last = self.ledger();
             let number = |r: &Value, key: &str| r[key].as_u64().unwrap_or(u64::MAX);
             let settled = |r: &Value| {
                 let there = number(r, "stored") + number(r, "dead") + number(r, "declared_lost");
                 number(r, "produced") > 0 && number(r, "produced") == there && number(r, "missing") == 0
             };
-            (last.len() == boots && last.iter().all(settled)).then(|| last.clone())
+            (is_read && last.len() == boots && last.iter().all(settled)).then(|| last.clone())
         })
     }
 
     /// Rows of a query on the store, by the `sqlite3` program: what a user would see.
     pub fn query(&self, sql: &str) -> Vec<String> {
-        let out = Command::new("sqlite3").arg("-readonly").arg(self.store()).arg(sql).output().expect("sqlite3");
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        String::from_utf8_lossy(&out.stdout).lines().map(str::to_string).collect()
+        journal::rows(&self.store(), sql).unwrap_or_else(|e| panic!("{sql}: {e}"))
     }
 }

@@ -11,6 +11,7 @@ pub mod glass;
 pub mod guest;
 pub mod house;
 pub mod imports;
+mod journal;
 pub mod media;
 pub mod postgres;
 pub mod process;
@@ -23,13 +24,23 @@ pub mod traffic;
 pub use house::House;
 pub use process::{Running, bin, wait_for};
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-/// A loopback port that was free a moment ago.
+/// Ports of started services lie below those that the kernel gives to outgoing connections (from 32,768): between the test
+/// and the service's own bind, no connection of another test can take them.
+const PORTS: std::ops::Range<u64> = 16_384..32_768;
+
+/// A loopback port that was free a moment ago, drawn at random so that two runs side by side draw different ones.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
-    listener.local_addr().expect("its address").port()
+    let mut dice = dice::Dice::new(RandomState::new().hash_one(std::process::id()));
+    loop {
+        let port = dice.between(PORTS.start, PORTS.end - 1) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The project's folder.

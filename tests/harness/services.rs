@@ -7,7 +7,6 @@ use crate::process::{Running, wait_for};
 use crate::{free_port, root};
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -105,8 +104,15 @@ impl Mosquitto {
         std::fs::write(&conf, shipped + &own).expect("mosquitto.conf");
         let program = ["/usr/sbin/mosquitto", "/usr/bin/mosquitto"].into_iter().find(|p| Path::new(p).exists());
         let mut command = Command::new(program.unwrap_or("mosquitto"));
-        let process = Running::start("mosquitto", dir, command.arg("-c").arg(&conf));
-        wait_for("mosquitto", START_LIMIT, || TcpStream::connect(("127.0.0.1", port)).ok());
+        // It says so once it listens. That something answers on the port would not show that it is this one.
+        let starts = |log: &str| log.lines().filter(|l| l.ends_with(" running")).count();
+        let before = std::fs::read_to_string(dir.join("mosquitto.err")).map_or(0, |log| starts(&log));
+        let mut process = Running::start("mosquitto", dir, command.arg("-c").arg(&conf));
+        wait_for("mosquitto", START_LIMIT, || {
+            let log = process.stderr();
+            assert!(process.is_running(), "mosquitto has ended: {log}");
+            (starts(&log) > before).then_some(())
+        });
         process
     }
 
