@@ -130,6 +130,12 @@ impl Segment {
         self.offsets.truncate(keep);
     }
 
+    /// Counts the records from its end up to `seq` as damaged: no more than `bytes` have room for.
+    pub(super) fn damaged_up_to(&mut self, seq: u64, bytes: u64) {
+        let records = seq.saturating_sub(self.end()).min(bytes.div_ceil(ENVELOPE_BYTES as u64));
+        self.offsets.extend((0..records).map(|_| DAMAGED));
+    }
+
     /// Takes the records from `seq` on out of the file. False: that failed, and it must not be written to any more.
     pub(super) fn take_back(&mut self, seq: u64) -> bool {
         let keep = usize::try_from(seq.saturating_sub(self.first)).unwrap_or(usize::MAX);

@@ -434,6 +434,13 @@ fn a_disk_that_fills_between_two_loss_records_leaves_neither_for_later() {
     run(begin.into_iter().chain(full).chain(end).flatten());
 }
 
+#[test]
+fn a_damaged_record_that_has_a_segment_to_itself_is_not_forgotten() {
+    use Action::{Append, DiskFull, Evict, EvictHalf, Reopen, Rot, SettleOne};
+    let begin = [Append(0), DiskFull(289), Append(39), Append(110), SettleOne(48), Reopen, Append(0), Append(0)];
+    run(begin.into_iter().chain([Rot(48), EvictHalf, Evict, Append(0)]));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
     #[test]
