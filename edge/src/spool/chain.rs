@@ -93,7 +93,7 @@ impl Chain {
                 }
                 Some(first) if cut > 0 && end < first => {
                     log::error!("{}: {cut} bytes at its end are damaged; their records are lost", path.display());
-                    // They are in it all the same: whoever drops this segment declares them lost.
+                    // The segment keeps them as damaged records, so that evicting it declares them lost.
                     found[i].segment.damaged_up_to(first, cut);
                     self.damaged += 1;
                 }
