@@ -28,7 +28,7 @@ pub(super) struct Chain {
     pub synced: u64,
     /// Bytes of all segments.
     pub bytes: u64,
-    /// Records (or ends of segments) found damaged.
+    /// Records found damaged.
     pub damaged: u64,
     reader: Option<(u64, File)>,
 }
@@ -91,11 +91,11 @@ impl Chain {
                     log::info!("{}: {cut} bytes of an unfinished record at the end were cut off", path.display());
                     segment::truncate(&path, found[i].segment.bytes).map_err(disk("cut", &path))?;
                 }
-                Some(first) if cut > 0 && end < first => {
-                    log::error!("{}: {cut} bytes at its end are damaged; their records are lost", path.display());
-                    // The segment keeps them as damaged records, so that evicting it declares them lost.
-                    found[i].segment.damaged_up_to(first, cut);
-                    self.damaged += 1;
+                Some(first) if end < first => {
+                    // The segment keeps them, so that evicting it declares them lost.
+                    let n = found[i].segment.damaged_up_to(first);
+                    log::error!("{}: {n} records at its end are damaged and lost", path.display());
+                    self.damaged += n;
                 }
                 Some(first) => found[i].segment.keep_below(first),
                 // What an earlier run appended and did not sync may be in memory only, and from here on it is sent.
@@ -207,10 +207,8 @@ impl Chain {
     ) -> Result<(), SpoolError> {
         let mut trimmed = false;
         while let Some(front) = self.segments.front() {
-            // Up to where the next one begins: what was at this one's end may have rotted, and is to be declared yet.
-            let next = self.segments.iter().skip(1).find(|s| s.stream == front.stream);
-            let end = next.map_or(front.end(), |s| s.first);
-            let (done, last) = (floor(front.stream).is_none_or(|f| f >= end), next.is_none());
+            let done = floor(front.stream).is_none_or(|f| f >= front.end());
+            let last = self.segments.iter().skip(1).all(|s| s.stream != front.stream);
             let active = front.stream == self.stream && last;
             if !done || active || (last && is_open(front.stream)) {
                 break;

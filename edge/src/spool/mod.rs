@@ -241,7 +241,7 @@ impl Spool {
         &self.state
     }
 
-    /// Records (or ends of segments) found damaged since the spool was opened.
+    /// Records found damaged since the spool was opened.
     pub fn damaged(&self) -> u64 {
         self.data.damaged + self.losses.damaged
     }

@@ -65,6 +65,9 @@ pub struct Segment {
     /// Bytes up to the end of its last whole record, or of the file if it is not written to any more.
     pub bytes: u64,
     offsets: Vec<u32>,
+    /// Records behind these that are damaged, up to the first one of the stream's next segment. Only in a segment that is
+    /// not written to any more.
+    damaged_at_end: u64,
     /// Open for writing: only the last one.
     file: Option<File>,
 }
@@ -81,6 +84,10 @@ pub struct Found {
 }
 
 impl Segment {
+    fn empty(number: u64, stream: u64, first: u64) -> Segment {
+        Segment { number, stream, first, bytes: HEAD_BYTES as u64, offsets: Vec::new(), damaged_at_end: 0, file: None }
+    }
+
     /// Makes the file, with its head synced; what a failed attempt has left under this number is overwritten.
     pub(super) fn create(path: &Path, number: u64, stream: u64, first: u64) -> io::Result<Segment> {
         let file = File::options().create(true).truncate(true).write(true).open(path)?;
@@ -88,12 +95,12 @@ impl Segment {
         #[cfg(test)]
         fault::count_sync();
         file.sync_all()?;
-        Ok(Segment { number, stream, first, bytes: HEAD_BYTES as u64, offsets: Vec::new(), file: Some(file) })
+        Ok(Segment { file: Some(file), ..Segment::empty(number, stream, first) })
     }
 
-    /// One past its last record's seq.
+    /// One past its last record's seq, damaged ones included.
     pub fn end(&self) -> u64 {
-        self.first + self.offsets.len() as u64
+        self.first + self.offsets.len() as u64 + self.damaged_at_end
     }
 
     /// Appends a record. What a failed append has written is cut off, at the latest at the next open.
@@ -130,10 +137,11 @@ impl Segment {
         self.offsets.truncate(keep);
     }
 
-    /// Counts the records from its end up to `seq` as damaged: no more than `bytes` have room for.
-    pub(super) fn damaged_up_to(&mut self, seq: u64, bytes: u64) {
-        let records = seq.saturating_sub(self.end()).min(bytes.div_ceil(ENVELOPE_BYTES as u64));
-        self.offsets.extend((0..records).map(|_| DAMAGED));
+    /// Counts the records from its end up to `seq` as its own, and as damaged. Gives their number.
+    pub(super) fn damaged_up_to(&mut self, seq: u64) -> u64 {
+        let records = seq.saturating_sub(self.end());
+        self.damaged_at_end += records;
+        records
     }
 
     /// Takes the records from `seq` on out of the file. False: that failed, and it must not be written to any more.
@@ -200,8 +208,7 @@ fn parse_head(bytes: &[u8]) -> Option<(u64, u64)> {
 /// and no records.
 pub(super) fn scan(path: &Path, number: u64) -> io::Result<Found> {
     let bytes = std::fs::read(path)?;
-    let mut segment =
-        Segment { number, stream: 0, first: 0, bytes: HEAD_BYTES as u64, offsets: Vec::new(), file: None };
+    let mut segment = Segment::empty(number, 0, 0);
     // A damaged head is no loss as long as the first record is whole: its envelope has the same fields.
     let first_record = || {
         let (envelope, _, _) = Envelope::open_first(bytes.get(HEAD_BYTES..)?).ok()?;

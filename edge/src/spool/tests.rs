@@ -36,6 +36,9 @@ enum Action {
     DiskFree,
     /// A record's bytes go bad.
     Rot(u8),
+    /// While no edge runs, a segment loses its end: of the `.0`th that is not the last of its stream, so many bytes behind
+    /// the head stay.
+    CutOff(u8, u16),
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -52,6 +55,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (0u16..600).prop_map(Action::DiskFull),
         2 => Just(Action::DiskFree),
         1 => any::<u8>().prop_map(Action::Rot),
+        1 => (any::<u8>(), 0u16..300).prop_map(|(which, bytes)| Action::CutOff(which, bytes)),
     ]
 }
 
@@ -350,6 +354,32 @@ impl Model {
         }
     }
 
+    fn cut_off(&mut self, which: u8, kept: u16) {
+        self.sync();
+        let survive = self.must_survive();
+        self.spool = None;
+        let files = self.files("seg");
+        let stream = |file: &PathBuf| std::fs::read(file).unwrap()[8..16].to_vec();
+        let goes_on = |i: &usize| files[i + 1..].iter().any(|later| stream(later) == stream(&files[*i]));
+        let some: Vec<usize> = (0..files.len()).filter(goes_on).collect();
+        if let Some(&i) = some.get(usize::from(which) % some.len().max(1)) {
+            let bytes = std::fs::read(&files[i]).unwrap();
+            let keep = (segment::HEAD_BYTES + usize::from(kept)).min(bytes.len());
+            let mut at = segment::HEAD_BYTES;
+            while let Some(Ok((envelope, len))) = bytes.get(at..).map(Envelope::peek) {
+                at += len;
+                if at > keep {
+                    self.rotten.insert((envelope.stream, envelope.seq));
+                }
+            }
+            std::fs::write(&files[i], &bytes[..keep]).unwrap();
+        }
+        self.open();
+        for h in survive {
+            assert!(self.held.contains_key(&h), "{h:?} was accepted and is lost");
+        }
+    }
+
     fn act(&mut self, action: Action) {
         match action {
             Action::Append(len) => self.append(len),
@@ -393,6 +423,7 @@ impl Model {
             Action::DiskFull(bytes) => DISK_BYTES.set(Some(bytes.into())),
             Action::DiskFree => DISK_BYTES.set(None),
             Action::Rot(which) => self.rot(which),
+            Action::CutOff(which, bytes) => self.cut_off(which, bytes),
         }
     }
 

@@ -25,6 +25,59 @@ fn damage_inside_a_segment_costs_the_record_and_no_other() {
     assert_eq!(readable, [true, false, true, true, true]);
 }
 
+/// Stream 2 has records 0 and 1 in its first segment, and 2 in its second; of the first `change` changes the bytes.
+fn with_a_changed_segment(dir: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Spool {
+    let mut spool = Spool::open(dir, TINY, 2).unwrap();
+    for seq in 0..3 {
+        spool.append(&entry(&payload(2, seq, 60))).unwrap();
+    }
+    spool.sync().unwrap();
+    drop(spool);
+    let path = dir.join(segment::name_of("seg", 0));
+    let mut bytes = std::fs::read(&path).unwrap();
+    assert_eq!(bytes.len(), segment::HEAD_BYTES + 200);
+    change(&mut bytes);
+    std::fs::write(&path, bytes).unwrap();
+    Spool::open(dir, TINY, 4).unwrap()
+}
+
+#[test]
+fn records_damaged_or_cut_off_at_a_segments_end_are_declared_lost_when_it_is_evicted() {
+    const SECOND: usize = segment::HEAD_BYTES + 100;
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(&str, Change, u64); 4] = [
+        ("a payload", |b| b[SECOND + 50] ^= 1, 1),
+        ("a part of a record is gone", |b| b.truncate(SECOND + 70), 1),
+        ("a whole record is gone", |b| b.truncate(SECOND), 1),
+        ("all records are gone", |b| b.truncate(segment::HEAD_BYTES), 2),
+    ];
+    for (what, change, damaged) in changes {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = with_a_changed_segment(dir.path(), change);
+        assert_eq!(spool.damaged(), damaged, "{what}");
+        assert_eq!(spool.older(), [Older { stream: 2, since: 0, floor: 0, next: 3 }], "{what}");
+        let evicted = spool.evict(|_| Some(0), |_, from, to| (from < to).then_some((from, to)), Stamp::default());
+        let expected = Evicted { stream: 2, from: 0, to: 2, lost: 2, losses: 1 };
+        assert_eq!(evicted.unwrap(), Some(expected), "{what}");
+        // A power cut now: what is left does not have to know of them any more.
+        drop(spool);
+        let spool = Spool::open(dir.path(), TINY, 6).unwrap();
+        let data: Vec<_> = spool.older().iter().filter(|o| o.stream == 2).copied().collect();
+        assert_eq!(data, [Older { stream: 2, since: 0, floor: 2, next: 3 }], "{what}");
+    }
+}
+
+#[test]
+fn a_segment_with_a_damaged_end_is_not_trimmed_before_the_journal_has_word_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = with_a_changed_segment(dir.path(), |b| b.truncate(segment::HEAD_BYTES + 100));
+    let segments = |spool: &Spool| spool.data.segments.len();
+    spool.trim(|_| Some(1), |_| false).unwrap();
+    assert_eq!(segments(&spool), 2);
+    spool.trim(|_| Some(2), |_| false).unwrap();
+    assert_eq!(segments(&spool), 1);
+}
+
 #[test]
 fn two_edges_cannot_share_a_spool_and_a_second_open_finds_the_first_ones_records() {
     let dir = tempfile::tempdir().unwrap();
