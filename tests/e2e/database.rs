@@ -4,7 +4,7 @@
 
 use harness::certs::Certs;
 use harness::postgres::Postgres;
-use harness::{House, bin, wait_for};
+use harness::{House, bin, journal, wait_for};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -98,8 +98,10 @@ fn a_database_over_tls_with_one_instance_at_a_time_and_moved_to_a_file() {
     };
     let mut last = Vec::new();
     wait_for("a settled ledger", LIMIT, || {
+        let is_read = journal::is_read(&house.journal, || postgres.offsets());
         last = ledger(&["--config", &right]);
-        (last.len() == 1 && last[0]["missing"] == 0 && last[0]["produced"] == last[0]["stored"]).then_some(())
+        (is_read && last.len() == 1 && last[0]["missing"] == 0 && last[0]["produced"] == last[0]["stored"])
+            .then_some(())
     });
     let reports = stored().unwrap();
     assert_eq!(postgres.query("SELECT count(DISTINCT (sid, seq)) FROM report_rows"), [reports.to_string()]);

@@ -8,7 +8,7 @@ use harness::browser::get;
 use harness::dice::Dice;
 use harness::postgres::Postgres;
 use harness::services::{Kafka, Mosquitto};
-use harness::{House, Running, wait_for};
+use harness::{House, Running, journal, wait_for};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -141,9 +141,10 @@ fn three_instances_of_which_any_dies_lose_nothing_and_double_nothing() {
     }
     let mut last = Vec::new();
     wait_for("a settled ledger", LIMIT, || {
+        let is_read = journal::is_read(&house.journal, || postgres.offsets());
         last = ledger(&house, &postgres);
         let is_settled = |l: &Value| l["missing"] == 0 && l["produced"] == l["stored"] && l["declared_lost"] == 0;
-        (last.len() == DEVICES.len() && last.iter().all(is_settled)).then_some(())
+        (is_read && last.len() == DEVICES.len() && last.iter().all(is_settled)).then_some(())
     });
     let in_ledger: u64 = last.iter().filter_map(|l| l["stored"].as_u64()).sum();
     let one = |sql: &str| postgres.query(sql)[0].parse::<u64>().expect("a number");

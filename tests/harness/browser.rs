@@ -3,20 +3,22 @@
 //! A [`Browser`] evaluates expressions on the page and takes screenshots. It owns one Chromium process with a profile of
 //! its own. A test waits until the page itself reports that it is ready.
 
-use crate::process::{Running, wait_for};
+use crate::process::{POLL, Running, wait_for};
 use base64::Engine;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tungstenite::{Message, WebSocket};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// DevTools keeps connections open; our own page closes them, and may have a silhouette to compute first.
 const DEVTOOLS_LIMIT: Duration = Duration::from_secs(2);
 const PAGE_LIMIT: Duration = Duration::from_secs(60);
+/// Chromium's own processes may write for a moment after the first of them has ended.
+const TIDY_LIMIT: Duration = Duration::from_secs(10);
 
 /// Status and body of a GET on our page's server.
 pub fn get(page: &str, path: &str) -> (u16, Vec<u8>) {
@@ -42,7 +44,20 @@ fn ask(page: &str, path: &str, limit: Duration) -> (u16, Vec<u8>) {
 pub struct Browser {
     socket: WebSocket<TcpStream>,
     next: u64,
-    _process: Running,
+    folders: [PathBuf; 2],
+    process: Option<Running>,
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        drop(self.process.take());
+        let start = Instant::now();
+        for folder in &self.folders {
+            while folder.exists() && std::fs::remove_dir_all(folder).is_err() && start.elapsed() < TIDY_LIMIT {
+                std::thread::sleep(POLL);
+            }
+        }
+    }
 }
 
 impl Browser {
@@ -79,7 +94,7 @@ impl Browser {
         let stream = TcpStream::connect(&host).expect("DevTools");
         stream.set_read_timeout(Some(LIMIT)).expect("a time-out");
         let (socket, _) = tungstenite::client(url, stream).expect("a DevTools session");
-        Browser { socket, next: 0, _process: process }
+        Browser { socket, next: 0, folders: [profile, temporary], process: Some(process) }
     }
 
     fn call(&mut self, method: &str, params: Value) -> Value {

@@ -131,12 +131,17 @@ impl House {
         String::from_utf8_lossy(&out.stdout).lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
     }
 
+    /// Whether the store has read the journal to its end.
+    pub fn has_read_journal(&self) -> bool {
+        journal::is_read(&self.journal, || journal::rows(&self.store(), "SELECT place, part, next FROM offsets").ok())
+    }
+
     /// Waits until every device's records are stored or accounted for, `boots` of them, and gives the ledger. Between two
     /// batches of the journal a ledger looks settled too: the store must also have read the journal to its end.
     pub fn settled_ledger(&self, boots: usize, limit: Duration) -> Vec<Value> {
         let mut last = Vec::new();
         wait_for(&format!("a settled ledger of {boots} boots"), limit, || {
-            let is_read = journal::is_read(&self.journal, &self.store());
+            let is_read = self.has_read_journal();
             last = self.ledger();
             let number = |r: &Value, key: &str| r[key].as_u64().unwrap_or(u64::MAX);
             let settled = |r: &Value| {

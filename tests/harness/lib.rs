@@ -11,7 +11,7 @@ pub mod glass;
 pub mod guest;
 pub mod house;
 pub mod imports;
-mod journal;
+pub mod journal;
 pub mod media;
 pub mod postgres;
 pub mod process;

@@ -88,6 +88,11 @@ impl Postgres {
         }
     }
 
+    /// The store's offsets, for [`crate::journal::is_read`].
+    pub fn offsets(&self) -> Option<Vec<String>> {
+        self.ask("SELECT place, part, next FROM claims WHERE next IS NOT NULL").ok()
+    }
+
     /// The same of a server that answers.
     pub fn query(&self, sql: &str) -> Vec<String> {
         self.ask(sql).unwrap_or_else(|e| panic!("{sql}: {e}"))

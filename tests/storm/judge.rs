@@ -136,8 +136,10 @@ pub fn judge(cast: &Cast, found: &[Found]) -> Verdict {
     };
     let start = Instant::now();
     let (ledger, quiet) = loop {
+        // Between two batches of the journal a ledger looks settled too. The journal is asked first.
+        let is_read = cast.house.has_read_journal();
         let ledger = cast.house.ledger();
-        let done = !ledger.is_empty() && ledger.iter().all(settled);
+        let done = is_read && !ledger.is_empty() && ledger.iter().all(settled);
         if done || start.elapsed() > LIMIT {
             break (ledger, done);
         }
@@ -305,8 +307,9 @@ fn boots(cast: &Cast, ledger: &[Value]) -> Vec<String> {
 pub fn rest(cast: &Cast) -> bool {
     wait_for("the ledger's rest", LIMIT, || {
         std::thread::sleep(ASK);
+        let is_read = cast.house.has_read_journal();
         let ledger = cast.house.ledger();
         let done = |r: &Value| of(r, "missing") == 0 && of(r, "produced") == of(r, "stored") && of(r, "dead") == 0;
-        (!ledger.is_empty() && ledger.iter().all(done)).then_some(true)
+        (is_read && !ledger.is_empty() && ledger.iter().all(done)).then_some(true)
     })
 }
