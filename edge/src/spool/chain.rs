@@ -95,7 +95,7 @@ impl Chain {
                     // The segment keeps them, so that evicting it declares them lost.
                     let n = found[i].segment.damaged_up_to(first);
                     log::error!("{}: {n} records at its end are damaged and lost", path.display());
-                    self.damaged += n;
+                    self.damaged = self.damaged.saturating_add(n);
                 }
                 Some(first) => found[i].segment.keep_below(first),
                 // What an earlier run appended and did not sync may be in memory only, and from here on it is sent.
@@ -104,7 +104,7 @@ impl Chain {
             if found[i].damaged > 0 {
                 let n = found[i].damaged;
                 log::error!("{}: {n} records in it are damaged and lost", path.display());
-                self.damaged += n;
+                self.damaged = self.damaged.saturating_add(n);
             }
         }
         for f in found {
@@ -192,7 +192,7 @@ impl Chain {
         match segment.read(file, seq, record) {
             Ok(true) => Ok(()),
             Ok(false) => {
-                self.damaged += 1;
+                self.damaged = self.damaged.saturating_add(1);
                 Err(gone)
             }
             Err(error) => Err(disk("read", &self.path(segment.number))(error).into()),

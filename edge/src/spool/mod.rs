@@ -243,7 +243,7 @@ impl Spool {
 
     /// Records found damaged since the spool was opened.
     pub fn damaged(&self) -> u64 {
-        self.data.damaged + self.losses.damaged
+        self.data.damaged.saturating_add(self.losses.damaged)
     }
 
     /// Bytes in all segments.
@@ -386,7 +386,7 @@ impl Spool {
     /// not be forgotten then for what part of it an earlier journal was answerable.
     fn remember_declared(&mut self, state: &mut State) -> Result<(), SpoolError> {
         let changed = self.state.journal.is_some() && self.state.journal != state.journal;
-        let segments: Vec<_> = self.losses.segments.iter().map(|s| (s.stream, s.first..s.end())).collect();
+        let segments: Vec<_> = self.losses.segments.iter().map(|s| (s.stream, s.in_file())).collect();
         let mut through = BTreeMap::new();
         for (stream, seqs) in segments {
             for loss in self.losses_in(stream, seqs)? {

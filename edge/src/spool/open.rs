@@ -94,11 +94,11 @@ impl Spool {
             find_in(&mut self.older, &self.state, s.stream, s.first, s.end());
         }
         let older = self.older.clone();
-        // Only what is there is asked for: the end of a stream in a damaged state is not to be trusted.
-        let held: Vec<_> = self.losses.segments.iter().map(|s| (s.stream, s.first, s.end())).collect();
-        for (stream, first, end) in held {
-            let floor = older.iter().find(|o| o.stream == stream).map_or(end, |o| o.floor);
-            for loss in self.losses_in(stream, first.max(floor)..end)? {
+        // Only what is there is asked for: the end of a stream in a damaged state or head is not to be trusted.
+        let held: Vec<_> = self.losses.segments.iter().map(|s| (s.stream, s.in_file())).collect();
+        for (stream, seqs) in held {
+            let floor = older.iter().find(|o| o.stream == stream).map_or(seqs.end, |o| o.floor);
+            for loss in self.losses_in(stream, seqs.start.max(floor)..seqs.end)? {
                 let known = self.data.segments.iter().any(|s| s.stream == loss.stream && s.end() > s.first);
                 if !known && loss.to <= SEQ_MAX {
                     find_in(&mut self.older, &self.state, loss.stream, loss.to, loss.to);

@@ -22,6 +22,7 @@ use firmware::limits::{ENVELOPE_BYTES, RECORD_BYTES_MAX, SEQ_MAX};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -100,7 +101,12 @@ impl Segment {
 
     /// One past its last record's seq, damaged ones included.
     pub fn end(&self) -> u64 {
-        self.first + self.offsets.len() as u64 + self.damaged_at_end
+        self.in_file().end + self.damaged_at_end
+    }
+
+    /// The records that its file has a place for: no more than its bytes, whatever the next segment's head says.
+    pub(super) fn in_file(&self) -> Range<u64> {
+        self.first..self.first + self.offsets.len() as u64
     }
 
     /// Appends a record. What a failed append has written is cut off, at the latest at the next open.

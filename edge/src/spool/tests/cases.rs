@@ -3,6 +3,7 @@
 //! The spools are in temporary directories; records and limits are those of the model's tests.
 
 use super::*;
+use firmware::limits::SEQ_MAX;
 
 #[test]
 fn damage_inside_a_segment_costs_the_record_and_no_other() {
@@ -174,12 +175,19 @@ fn numbers_that_no_edge_ever_gave_are_damage() {
     let crc = firmware::custody::envelope::crc32(0, &bytes[..24]);
     bytes[24..28].copy_from_slice(&crc.to_le_bytes());
     std::fs::write(dir.path().join(segment::name_of("seg", 7)), &bytes).unwrap();
+    // A head that says that its stream of loss records goes on far behind the one before.
+    let mut bytes =
+        std::fs::read(dir.path().join(segment::name_of("loss", 0))).unwrap()[..segment::HEAD_BYTES].to_vec();
+    bytes[16..24].copy_from_slice(&SEQ_MAX.to_le_bytes());
+    let crc = firmware::custody::envelope::crc32(0, &bytes[..24]);
+    bytes[24..28].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(dir.path().join(segment::name_of("loss", 1)), &bytes).unwrap();
     let state = r#"{"journal":null,"streams":[{"stream":11,"since":18446744073709551615,"floor":0}]}"#;
     std::fs::write(dir.path().join("state"), state).unwrap();
     let mut spool = Spool::open(dir.path(), TINY, 20).unwrap();
     let older: Vec<_> = spool.older().iter().map(|o| (o.stream, o.floor, o.next)).collect();
-    assert_eq!(older, [(11, 0, 2), (6, 3, 3), (10, 0, 1)]);
-    assert_eq!((spool.damaged(), spool.state()), (1, &State::default()));
+    assert_eq!(older, [(11, 0, SEQ_MAX), (6, 3, 3), (10, 0, 1)]);
+    assert_eq!((spool.damaged(), spool.state()), (1 + SEQ_MAX - 2, &State::default()));
     spool.append(&entry(b"y")).unwrap();
     assert!(spool.sync().is_ok() && dir.path().join(segment::name_of("seg", 8)).exists());
 }
