@@ -15,7 +15,9 @@ const RECOVERY_LIMIT: Duration = Duration::from_secs(180);
 const OUTCOME: &str = "document.querySelector('#outage .outcome')";
 
 fn start(dir: &std::path::Path, more: &[&str]) -> (Running, String) {
-    let mut command = Command::new(root().join("deploy/demo"));
+    // Whatever this test was started from: a script's background job ignores SIGINT, and so would the demo.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(root().join("deploy/demo"));
     let programs = bin("hueflow-edge");
     command.args(["--no-install", "--keep", "--port", "0", "--programs"]).arg(programs.parent().unwrap()).args(more);
     let demo = Running::start("demo", dir, command.env("TMPDIR", dir));
