@@ -17,6 +17,11 @@ mod tables;
 pub use correction::Correction;
 pub use de00::{de00_min_q12, de00_q12};
 pub use lab::Lab;
+#[cfg_attr(
+    not(all(feature = "simd", target_arch = "x86_64")),
+    allow(unused_imports, reason = "only a vector version reads the table")
+)]
+pub(crate) use space::{BENT_Q16, BENT_STEPS};
 pub use space::{Space, lab_q6};
 pub(crate) use space::{Xyz, bent_between, bent_steps, of_bent, plus, xyz_of_levels, xyz_of_q6, xyz_of_rgb};
 

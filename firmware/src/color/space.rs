@@ -24,12 +24,12 @@ pub enum Space {
 const AB_OFFSET_Q6: i32 = 128 << 6;
 
 /// Steps of [`BENT_Q16`] from 0 to 1. With 4,096 of them, interpolation is off by less than 0.003 in a.
-const BENT_STEPS: usize = 1 << 12;
-/// CIELAB's f less 1/8 at each step, in 1/65,536.
-const BENT_Q16: [u16; BENT_STEPS + 1] = {
-    let (mut table, mut n) = ([0; BENT_STEPS + 1], 0);
-    while n <= BENT_STEPS {
-        let t_q24 = (n as u64) << 12;
+pub(crate) const BENT_STEPS: usize = 1 << 12;
+/// CIELAB's f less 1/8 at each step, in 1/65,536; the last entry again, as the one above white.
+pub(crate) static BENT_Q16: [u16; BENT_STEPS + 2] = {
+    let (mut table, mut n) = ([0; BENT_STEPS + 2], 0);
+    while n < BENT_STEPS + 2 {
+        let t_q24 = (if n < BENT_STEPS { n as u64 } else { BENT_STEPS as u64 }) << 12;
         // The line: t 841/108 + 4/29, rounded; the root of t in 1/2^60 is in 1/2^20.
         let line_q16 = (t_q24 * 841 * 29 + 4 * 108 * (1 << 24) + 108 * 29 * 128) / (108 * 29 * 256);
         let root_q16 = (cube_root_by_digits(t_q24 << 36) + 8) >> 4;
@@ -208,21 +208,20 @@ pub(crate) fn of_bent([x, y, z]: [i32; 3]) -> Q6 {
 /// CIELAB's f, in 1/2^18.
 #[inline(always)]
 fn bent_q18(t_q24: u32) -> i32 {
-    let (low, high) = bent_steps(t_q24);
-    bent_between(low, high, t_q24)
+    bent_between(bent_steps(t_q24), t_q24)
 }
 
 /// The entries of [`BENT_Q16`] below and above.
 #[inline(always)]
-pub(crate) fn bent_steps(t_q24: u32) -> (i32, i32) {
-    let at = |n: usize| i32::from(BENT_Q16[n.min(BENT_STEPS)]);
-    let n = (t_q24 >> 12) as usize;
-    (at(n), at(n + 1))
+pub(crate) fn bent_steps(t_q24: u32) -> [u16; 2] {
+    let n = ((t_q24 >> 12) as usize).min(BENT_STEPS);
+    [BENT_Q16[n], BENT_Q16[n + 1]]
 }
 
 /// CIELAB's f in 1/2^18, between these entries of [`BENT_Q16`].
 #[inline(always)]
-pub(crate) fn bent_between(low: i32, high: i32, t_q24: u32) -> i32 {
+pub(crate) fn bent_between([low, high]: [u16; 2], t_q24: u32) -> i32 {
+    let (low, high) = (i32::from(low), i32::from(high));
     (1 << 15) + (((low << 12) + (high - low) * (t_q24 & 4_095) as i32 + (1 << 9)) >> 10)
 }
 

@@ -1,4 +1,4 @@
-//! Counting pixels into histogram cells, without vectors.
+//! Counting pixels into histogram cells, and the keys of their cells, without vectors.
 //!
 //! A cell's index is the Morton key of its colour: the bits of red, green and blue interleaved, so that a parent cell's key
 //! is its child's without the last three bits. The vector versions give the same sums, which a test checks.
@@ -27,6 +27,11 @@ pub(crate) fn key5([r, g, b]: [u8; 3]) -> usize {
     s[0] << 2 | s[1] << 1 | s[2]
 }
 
+/// Writes the Morton keys of pixels without vectors, as many as the shorter slice has.
+pub(crate) fn keys5_plain(pixels: &[[u8; 3]], keys: &mut [u16]) {
+    keys.iter_mut().zip(pixels).for_each(|(key, &rgb)| *key = key5(rgb) as u16);
+}
+
 /// Counts a row of pixels into their cells without vectors. Returns the sum of their squares.
 pub(crate) fn count_plain<const BITS: u32, const CELLS: usize>(
     pixels: &[[u8; 3]],
@@ -41,4 +46,23 @@ pub(crate) fn count_plain<const BITS: u32, const CELLS: usize>(
         }
     }
     u64::from(squares)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    proptest! {
+        #[test]
+        fn every_version_has_the_keys_of_the_plain_one(pixels in prop::collection::vec(any::<[u8; 3]>(), 0..300), keys in 0usize..300) {
+            let mut keys = std::vec![u16::MAX; keys];
+            crate::kernel::keys5(&pixels, &mut keys);
+            let beyond = std::iter::repeat(usize::from(u16::MAX));
+            let want: Vec<usize> = pixels.iter().map(|&rgb| key5(rgb)).chain(beyond).take(keys.len()).collect();
+            prop_assert_eq!(keys.into_iter().map(usize::from).collect::<Vec<_>>(), want);
+        }
+    }
 }

@@ -1,15 +1,15 @@
 //! Blocks of colours in CIELAB and their nearest targets, from X, Y and Z.
 //!
 //! Inputs are X, Y and Z of up to [`BLOCK`] colours and the targets; results are where each lies, its nearest target and the
-//! squared distance. The loops are plain, without branches, and compiled once more for AVX2, so all versions give the same bits:
-//! those of [`crate::color::Space::of_rgb`]. A test compares them.
+//! squared distance. The version for AVX2 gives the same bits as the plain one: those of [`crate::color::Space::of_rgb`]. A test
+//! compares them.
 
 use super::nearest::{BLOCK, Block, Targets};
 use crate::color::{Q6, Xyz, bent_between, bent_steps, of_bent};
 
 /// Colours that are to be converted together.
 pub(crate) struct LabBlock {
-    xyz_q24: [[u32; BLOCK]; 3],
+    xyz_q24: [Xyz; BLOCK],
     len: usize,
     block: Block,
 }
@@ -18,30 +18,19 @@ impl LabBlock {
     /// Colours that fit.
     pub(crate) const LEN_MAX: usize = BLOCK;
 
-    pub(crate) const EMPTY: LabBlock = LabBlock { xyz_q24: [[0; BLOCK]; 3], len: 0, block: Block::EMPTY };
+    pub(crate) const EMPTY: LabBlock = LabBlock { xyz_q24: [[0; 4]; BLOCK], len: 0, block: Block::EMPTY };
 
-    /// Number of colours.
+    /// Adds colours; a full block ignores the rest.
     #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Adds a colour; a full block ignores it.
-    #[inline]
-    pub(crate) fn push(&mut self, [x, y, z, _]: Xyz) {
-        let n = self.len;
-        for (channel, v) in self.xyz_q24.iter_mut().zip([x, y, z]) {
-            if let Some(slot) = channel.get_mut(n) {
-                *slot = v;
-            }
-        }
-        self.len = (n + 1).min(BLOCK);
+    pub(crate) fn extend(&mut self, colours: impl Iterator<Item = Xyz>) {
+        let free = self.xyz_q24.get_mut(self.len..).unwrap_or(&mut []);
+        self.len += free.iter_mut().zip(colours).map(|(slot, xyz)| *slot = xyz).count();
     }
 
     /// Converts all colours, and empties the block. Results stay until the next time.
     pub(crate) fn convert(&mut self) {
+        self.block.len = core::mem::take(&mut self.len);
         super::convert(&self.xyz_q24, &mut self.block);
-        self.len = 0;
     }
 
     /// Converts all colours, finds their nearest targets, and empties the block. Results stay until the next time.
@@ -50,11 +39,16 @@ impl LabBlock {
         self.block.find(targets);
     }
 
-    /// The nearest target of each colour of the last [`LabBlock::find`], and the squared distance.
+    /// The nearest target of each colour of the last [`LabBlock::find`].
     #[inline]
-    pub(crate) fn found(&self) -> impl Iterator<Item = (usize, u32)> {
-        let found = self.block.nearest.iter().zip(&self.block.distance2);
-        found.map(|(&nearest, &distance2)| (nearest as usize, distance2 as u32))
+    pub(crate) fn nearest(&self) -> impl Iterator<Item = u8> {
+        self.block.nearest.iter().take(self.block.len).map(|&nearest| nearest as u8)
+    }
+
+    /// The squared distances to these.
+    #[inline]
+    pub(crate) fn distances2(&self) -> impl Iterator<Item = u32> {
+        self.block.distance2.iter().take(self.block.len).map(|&distance2| distance2 as u32)
     }
 
     /// Where a colour of the last [`LabBlock::convert`] lies.
@@ -65,24 +59,25 @@ impl LabBlock {
     }
 }
 
-/// Converts X, Y and Z to twice the coordinates in CIELAB.
-#[inline(always)]
-pub(super) fn convert_plain(xyz_q24: &[[u32; BLOCK]; 3], block: &mut Block) {
-    let mut bent = [[0i32; BLOCK]; 3];
-    for (bent, channel) in bent.iter_mut().zip(xyz_q24) {
-        let (mut low, mut high) = ([0; BLOCK], [0; BLOCK]);
-        for ((low, high), &t) in low.iter_mut().zip(&mut high).zip(channel) {
-            (*low, *high) = bent_steps(t);
+/// Colours whose steps are looked up before they are interpolated, so that the compiler does the second in vectors.
+const TOGETHER: usize = 16;
+const _: () = assert!(BLOCK.is_multiple_of(TOGETHER));
+
+/// Converts X, Y and Z of as many colours as the block has to twice the coordinates in CIELAB.
+pub(super) fn convert_plain(xyz_q24: &[Xyz; BLOCK], block: &mut Block) {
+    let places = block.rg.as_chunks_mut::<TOGETHER>().0.iter_mut().zip(block.b0.as_chunks_mut::<TOGETHER>().0);
+    let blocks = block.len.div_ceil(TOGETHER);
+    for (xyz_q24, (rg, b0)) in xyz_q24.as_chunks::<TOGETHER>().0.iter().zip(places).take(blocks) {
+        let (mut steps, mut bent) = ([[0; 2]; 4 * TOGETHER], [[0; 4]; TOGETHER]);
+        let xyz_q24 = xyz_q24.as_flattened();
+        steps.iter_mut().zip(xyz_q24).for_each(|(steps, &t)| *steps = bent_steps(t));
+        for ((bent, steps), &t) in bent.as_flattened_mut().iter_mut().zip(steps).zip(xyz_q24) {
+            *bent = bent_between(steps, t);
         }
-        for (((bent, low), high), &t) in bent.iter_mut().zip(low).zip(high).zip(channel) {
-            *bent = bent_between(low, high, t);
+        for ((&[x, y, z, _], rg), b0) in bent.iter().zip(rg).zip(b0) {
+            let [l, a, b] = of_bent([x, y, z]);
+            (*rg, *b0) = ([(l << 1) as i16, (a << 1) as i16], [(b << 1) as i16, 0]);
         }
-    }
-    let [x, y, z] = &bent;
-    let places = block.rg.iter_mut().zip(&mut block.b0);
-    for (((place, &x), &y), &z) in places.zip(x).zip(y).zip(z) {
-        let [l, a, b] = of_bent([x, y, z]);
-        (*place.0, *place.1) = ([(l << 1) as i16, (a << 1) as i16], [(b << 1) as i16, 0]);
     }
 }
 
@@ -93,21 +88,41 @@ mod tests {
     use crate::color::{Space, distance2_q12, xyz_of_rgb};
     use proptest::prelude::*;
 
+    #[test]
+    fn black_and_white_lie_where_each_alone_does() {
+        let mut block = LabBlock::EMPTY;
+        block.extend([[0; 3], [255; 3]].into_iter().map(xyz_of_rgb));
+        block.convert();
+        assert_eq!([block.point(0), block.point(1)], [[0; 3], [255; 3]].map(|rgb| Space::Cielab.of_rgb(rgb)));
+    }
+
     proptest! {
+        #[test]
+        fn every_version_converts_as_the_plain_one(colours in prop::collection::vec(any::<[u8; 3]>(), 1..BLOCK + 1)) {
+            let (mut found, mut want) = (Block::EMPTY, Block::EMPTY);
+            let mut xyz_q24 = [[0; 4]; BLOCK];
+            xyz_q24.iter_mut().zip(&colours).for_each(|(xyz, &rgb)| *xyz = xyz_of_rgb(rgb));
+            (found.len, want.len) = (colours.len(), colours.len());
+            crate::kernel::convert(&xyz_q24, &mut found);
+            convert_plain(&xyz_q24, &mut want);
+            let n = colours.len();
+            prop_assert_eq!((&found.rg[..n], &found.b0[..n]), (&want.rg[..n], &want.b0[..n]));
+        }
+
         #[test]
         fn colours_lie_where_each_alone_does_and_the_nearest_is_found(
             colours in prop::collection::vec(any::<[u8; 3]>(), 1..BLOCK + 1), centroids in prop::collection::vec(any::<[u8; 3]>(), 1..20),
         ) {
             let centroids = centroids.into_iter().map(|rgb| Space::Cielab.of_rgb(rgb));
             let mut block = LabBlock::EMPTY;
-            colours.iter().for_each(|&rgb| block.push(xyz_of_rgb(rgb)));
-            prop_assert_eq!(block.len(), colours.len());
+            let (first, rest) = colours.split_at(colours.len() / 2);
+            block.extend(first.iter().map(|&rgb| xyz_of_rgb(rgb)));
+            block.extend(rest.iter().map(|&rgb| xyz_of_rgb(rgb)));
             block.find(&targets(centroids.clone()));
-            prop_assert_eq!(block.len(), 0);
-            for ((n, &rgb), (nearest, distance2)) in colours.iter().enumerate().zip(block.found()) {
+            for (((n, &rgb), nearest), distance2) in colours.iter().enumerate().zip(block.nearest()).zip(block.distances2()) {
                 let point = Space::Cielab.of_rgb(rgb);
                 let want = centroids.clone().enumerate().map(|(k, c)| (distance2_q12(point, c), k)).min().unwrap_or_default();
-                prop_assert_eq!((block.point(n), (distance2, nearest)), (point, want));
+                prop_assert_eq!((block.point(n), (distance2, usize::from(nearest))), (point, want));
             }
         }
     }

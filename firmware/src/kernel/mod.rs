@@ -31,7 +31,7 @@ pub(crate) use count::key5;
 pub(crate) use lab::LabBlock;
 pub(crate) use nearest::{LABEL_BLOCK_PX, Packed, Tally, Targets, for_each_beyond, for_each_nearest, targets};
 
-use crate::color::Features;
+use crate::color::{Features, Xyz};
 use cells::{ColourKey, Packed16};
 use nearest::{BLOCK, Block};
 use ycbcr::{Halved, Matrix};
@@ -134,14 +134,30 @@ pub(crate) fn count<const BITS: u32, const CELLS: usize>(pixels: &[[u8; 3]], his
     if x86::has_avx2() {
         let (blocks, rest) = pixels.as_chunks();
         // SAFETY: the processor and the operating system have AVX2.
-        return unsafe { x86::count_avx2::<BITS, CELLS>(blocks, hist) } + count::count_plain::<BITS, CELLS>(rest, hist);
+        return unsafe { x86_cells::count_avx2::<BITS, CELLS>(blocks, hist) }
+            + count::count_plain::<BITS, CELLS>(rest, hist);
     }
     count::count_plain::<BITS, CELLS>(pixels, hist)
 }
 
+/// Writes the Morton key of each pixel's cell at five bits a channel, as many as the shorter slice has.
+#[inline]
+pub(crate) fn keys5(pixels: &[[u8; 3]], keys: &mut [u16]) {
+    #[cfg(all(feature = "simd", target_arch = "x86_64"))]
+    if x86::has_avx2() {
+        let len = pixels.len().min(keys.len());
+        let whole = len - len % x86_cells::BLOCK_PX;
+        let ((pixels, rest), (keys, rest_keys)) = (pixels.split_at(whole), keys.split_at_mut(whole));
+        // SAFETY: the processor and the operating system have AVX2.
+        unsafe { x86_cells::keys5_avx2(pixels.as_chunks().0, keys.as_chunks_mut().0) };
+        return count::keys5_plain(rest, rest_keys);
+    }
+    count::keys5_plain(pixels, keys);
+}
+
 /// Converts X, Y and Z of a block of colours to twice their coordinates in CIELAB.
 #[inline]
-fn convert(xyz_q24: &[[u32; BLOCK]; 3], block: &mut Block) {
+fn convert(xyz_q24: &[Xyz; BLOCK], block: &mut Block) {
     #[cfg(all(feature = "simd", target_arch = "x86_64"))]
     if x86::has_avx2() {
         // SAFETY: the processor and the operating system have AVX2.
@@ -156,7 +172,7 @@ pub(crate) fn split(pixels: &[[u8; 3]], keys: &mut [ColourKey], packed: &mut [Pa
     #[cfg(all(feature = "simd", target_arch = "x86_64"))]
     if x86::has_avx2() {
         let len = pixels.len().min(keys.len()).min(packed.len());
-        let whole = len - len % x86_cells::SPLIT_PX;
+        let whole = len - len % x86_cells::BLOCK_PX;
         let (keys, rest_keys) = keys.split_at_mut(whole);
         let (packed, rest_packed) = packed.split_at_mut(whole);
         let (pixels, rest) = pixels.split_at(whole);

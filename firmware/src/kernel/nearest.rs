@@ -156,7 +156,7 @@ pub(crate) fn for_each_beyond<T>(
         block.fill(items.iter().map(&color));
         block.find(targets);
         // Most blocks have nothing beyond, and their maximum is taken in vectors.
-        if block.distance2.iter().copied().max().is_none_or(|max| max as u32 <= above_q12) {
+        if block.distance2.iter().take(items.len()).copied().max().is_none_or(|max| max as u32 <= above_q12) {
             continue;
         }
         for (i, ((item, &nearest), &distance2)) in items.iter().zip(&block.nearest).zip(&block.distance2).enumerate() {
@@ -175,19 +175,22 @@ pub(crate) struct Block {
     pub(crate) distance2: [i32; BLOCK],
     /// The nearest centroid.
     pub(crate) nearest: [i32; BLOCK],
+    /// Number of colours, from the first place on. What was found behind them is not meant.
+    pub(crate) len: usize,
 }
 
 impl Block {
     pub(crate) const EMPTY: Block =
-        Block { rg: [[0; 2]; BLOCK], b0: [[0; 2]; BLOCK], distance2: [0; BLOCK], nearest: [0; BLOCK] };
+        Block { rg: [[0; 2]; BLOCK], b0: [[0; 2]; BLOCK], distance2: [0; BLOCK], nearest: [0; BLOCK], len: 0 };
 
-    /// Fills the block from its first place on.
+    /// Fills the block anew, from its first place on.
     #[inline]
     pub(crate) fn fill(&mut self, colours: impl Iterator<Item = Q6>) {
-        for ((rg, b0), c) in self.rg.iter_mut().zip(&mut self.b0).zip(colours) {
-            let [r, g, b] = c;
+        let places = self.rg.iter_mut().zip(&mut self.b0).zip(colours);
+        let filled = places.map(|((rg, b0), [r, g, b])| {
             (*rg, *b0) = ([(r << 1) as i16, (g << 1) as i16], [(b << 1) as i16, 0]);
-        }
+        });
+        self.len = filled.count();
     }
 
     /// Finds the nearest target of every colour, by whatever this machine does fastest.
@@ -201,7 +204,7 @@ impl Block {
     /// Finds the nearest target of every colour, plainly: what the others are measured against.
     pub(crate) fn find_plain(&mut self, targets: &Targets) {
         let colours = self.rg.iter().zip(&self.b0).map(|(rg, b0)| [rg[0], rg[1], b0[0]].map(i32::from));
-        for ((x, distance2), nearest) in colours.zip(&mut self.distance2).zip(&mut self.nearest) {
+        for ((x, distance2), nearest) in colours.zip(&mut self.distance2).zip(&mut self.nearest).take(self.len) {
             let (mut key, mut label) = (i32::MAX, 0);
             for (l, t) in (0..).zip(targets) {
                 let [r, g, b] = [t.rg[0], t.rg[1], t.b0[0]].map(i32::from);

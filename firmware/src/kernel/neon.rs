@@ -15,7 +15,7 @@ pub(super) fn find(block: &mut Block, targets: &Targets) {
     }
     let (rg, b0) = (block.rg.as_ptr().cast::<i16>(), block.b0.as_ptr().cast::<i16>());
     let (distance2, nearest) = (block.distance2.as_mut_ptr(), block.nearest.as_mut_ptr());
-    for at in (0..BLOCK).step_by(2 * LANES) {
+    for at in (0..block.len.min(BLOCK)).step_by(2 * LANES) {
         // SAFETY: NEON is part of aarch64; a load takes lanes `at` to `at + 7`, which the block has, and splits
         // the pairs; a store writes 4 of them.
         unsafe {

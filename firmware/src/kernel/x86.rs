@@ -7,7 +7,6 @@
 
 use super::nearest::{BLOCK, Block, LABEL_BLOCK_PX, Packed, Tally, Targets};
 use super::{TILE, Tile, pair};
-use crate::color::Features;
 use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -66,7 +65,7 @@ pub(super) fn find_avx2(block: &mut Block, targets: &Targets) {
     let distance2 = block.distance2.as_mut_ptr().cast::<__m256i>();
     let nearest = block.nearest.as_mut_ptr().cast::<__m256i>();
     let one = _mm256_set1_epi32(1);
-    for at in (0..BLOCK / LANES_AVX2).step_by(SIDE_BY_SIDE) {
+    for at in (0..block.len.min(BLOCK).div_ceil(LANES_AVX2)).step_by(SIDE_BY_SIDE) {
         // SAFETY: register `at + i` is within the block: see the head of the file.
         let x: [_; SIDE_BY_SIDE] = core::array::from_fn(|i| unsafe { _mm256_loadu_si256(rg.add(at + i)) });
         let y: [_; SIDE_BY_SIDE] = core::array::from_fn(|i| unsafe { _mm256_loadu_si256(b0.add(at + i)) });
@@ -107,7 +106,7 @@ pub(super) fn find_sse2(block: &mut Block, targets: &Targets) {
     let (rg, b0) = (block.rg.as_ptr().cast::<__m128i>(), block.b0.as_ptr().cast::<__m128i>());
     let distance2 = block.distance2.as_mut_ptr().cast::<__m128i>();
     let nearest = block.nearest.as_mut_ptr().cast::<__m128i>();
-    for at in (0..BLOCK / LANES_SSE2).step_by(SIDE_BY_SIDE) {
+    for at in (0..block.len.min(BLOCK).div_ceil(LANES_SSE2)).step_by(SIDE_BY_SIDE) {
         // SAFETY: SSE2 is part of x86-64, and register `at + i` is within the block: see the head of the file.
         unsafe {
             let x: [_; SIDE_BY_SIDE] = core::array::from_fn(|i| _mm_loadu_si128(rg.add(at + i)));
@@ -284,63 +283,9 @@ pub(super) fn count_labels_avx2(first: u8, blocks: &[[u8; LABEL_BLOCK_PX]]) -> [
     counts.map(|count| lane_sum(_mm256_sad_epu8(count, zero)) as u32)
 }
 
-/// Counts whole blocks of 8 pixels into histogram cells, and returns the sum of their squares. Requires AVX2.
+/// The sum of the lanes.
 #[target_feature(enable = "avx2")]
-pub(super) fn count_avx2<const BITS: u32, const CELLS: usize>(
-    pixels: &[[[u8; 3]; LANES_AVX2]],
-    hist: &mut [Features; CELLS],
-) -> u64 {
-    // A pixel's bytes to a lane of 32 bits, the fourth byte empty; the second half is loaded 4 bytes early.
-    let lanes = _mm256_setr_epi8(
-        0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1, 4, 5, 6, -1, 7, 8, 9, -1, 10, 11, 12, -1, 13, 14, 15, -1,
-    );
-    // Bits 3 to 5 of a level to bits 0, 3 and 6, bits 6 and 7 to bits 9 and 12: see `key5`.
-    let low_bits = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 8, 9, 64, 65, 72, 73, 0, 0, 0, 0, 0, 0, 0, 0));
-    let high_bits = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 2, 16, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
-    let (channels, ones) = (_mm256_set1_epi32(0x0001_0204), _mm256_set1_epi16(1));
-    let (seven, three) = (_mm256_set1_epi8(7), _mm256_set1_epi8(3));
-    let (even, one) = (_mm256_set1_epi32(0x00FF_00FF), _mm256_set1_epi32(0x0100_0000));
-    let (mut squares, mut sums, zero) = (_mm256_setzero_si256(), 0u64, _mm256_setzero_si256());
-    let (mut keys, mut px) = ([0u32; LANES_AVX2], [0u32; LANES_AVX2]);
-    for (n, block) in pixels.iter().enumerate() {
-        let bytes = block.as_ptr().cast::<u8>();
-        // SAFETY: bytes 0 to 23 of the block's 24.
-        let raw = unsafe { _mm256_loadu2_m128i(bytes.add(8).cast(), bytes.cast()) };
-        let v = _mm256_shuffle_epi8(raw, lanes);
-        let low = _mm256_shuffle_epi8(low_bits, _mm256_and_si256(_mm256_srli_epi16::<3>(v), seven));
-        let high = _mm256_shuffle_epi8(high_bits, _mm256_and_si256(_mm256_srli_epi16::<6>(v), three));
-        let gather = |bits| _mm256_madd_epi16(_mm256_maddubs_epi16(bits, channels), ones);
-        let key = _mm256_add_epi32(gather(low), _mm256_slli_epi32::<8>(gather(high)));
-        let (rb, g) = (_mm256_and_si256(v, even), _mm256_srli_epi16::<8>(v));
-        squares = _mm256_add_epi32(squares, _mm256_add_epi32(_mm256_madd_epi16(rb, rb), _mm256_madd_epi16(g, g)));
-        // SAFETY: unaligned stores to arrays of just that size.
-        unsafe {
-            _mm256_storeu_si256(keys.as_mut_ptr().cast(), key);
-            _mm256_storeu_si256(px.as_mut_ptr().cast(), _mm256_or_si256(v, one));
-        }
-        for (key, px) in keys.iter().zip(px) {
-            if let Some(cell) = hist.get_mut((key >> (3 * (5 - BITS))) as usize) {
-                let at = cell.0.as_mut_ptr().cast::<__m128i>();
-                // SAFETY: a load and a store of the cell's 16 bytes, unaligned forms.
-                unsafe {
-                    _mm_storeu_si128(
-                        at,
-                        _mm_add_epi32(_mm_loadu_si128(at), _mm_cvtepu8_epi32(_mm_cvtsi32_si128(px as i32))),
-                    )
-                };
-            }
-        }
-        // A block adds at most 195,075 to a lane.
-        if n % 8_192 == 8_191 {
-            sums += lane_sum(squares);
-            squares = zero;
-        }
-    }
-    sums + lane_sum(squares)
-}
-
-#[target_feature(enable = "avx2")]
-fn lane_sum(v: __m256i) -> u64 {
+pub(super) fn lane_sum(v: __m256i) -> u64 {
     let mut lanes = [0u32; LANES_AVX2];
     // SAFETY: an unaligned store to an array of just that size.
     unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), v) };

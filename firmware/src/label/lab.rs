@@ -13,8 +13,7 @@ use crate::color::{LEVEL_Q6_MAX, Q6, Xyz, distance2_q12, plus, xyz_of_levels, xy
 use crate::coreset::{self, Point};
 use crate::frame::Frame;
 use crate::gather::gather;
-use crate::kernel::cells::{ColourKey, IN_CELL_BITS};
-use crate::kernel::{LabBlock, Targets, for_each_nearest, split, targets};
+use crate::kernel::{self, LabBlock, Targets, for_each_nearest, targets};
 use crate::limits::CLUSTERS_MAX;
 use heapless::Vec;
 
@@ -24,6 +23,8 @@ const SHARED: u8 = NO_LABEL;
 const WHOLE_PX_MIN: u32 = 8;
 /// Pixels and corners that are converted at once.
 const BATCH: usize = LabBlock::LEN_MAX;
+/// Pixels of a row that are looked up together, so that most batches of those in shared cells are full.
+const PART_PX: usize = 512;
 /// Corners of a cell.
 const CORNERS: usize = 8;
 /// Edges between the cells of a channel, at most.
@@ -48,25 +49,24 @@ pub(crate) fn label_in_lab(
     let targets = targets(centroids.iter().copied());
     let found = Labelled { sse_q12: 0, max_distance2_q12: 0, pixels: [0; CLUSTERS_MAX], beyond_px: 0 };
     let lambda2_q12 = lambda_q6.saturating_mul(lambda_q6);
-    let mut pass = Pass { lambda2_q12, targets, found, far, block: LabBlock::EMPTY, waiting: Vec::new() };
+    let mut pass = Pass { lambda2_q12, targets, found, far, block: LabBlock::EMPTY };
     let bits = pass.decide_cells(cells, inside_q12, centroids, table);
     let width = frame.width().max(1);
     for y in 0..frame.height() {
         let pixels = frame.counted_row(y, row).as_chunks::<3>().0;
         let spans = frame.visible_spans(y);
-        let start = y * width;
+        let labels = labels.get_mut(y * width..(y + 1) * width).unwrap_or(&mut []);
         if spans.iter().map(|span| span.pixels()).sum::<usize>() < width {
-            labels.iter_mut().skip(start).take(width).for_each(|label| *label = NO_LABEL);
+            labels.fill(NO_LABEL);
         }
         for columns in spans.iter().map(|span| span.columns()) {
-            let at = start + columns.start;
-            let pixels = pixels.get(columns).unwrap_or(&[]);
-            for (from, pixels) in (at..).step_by(BATCH).zip(pixels.chunks(BATCH)) {
-                pass.label_part(pixels, from, (table, bits), labels);
+            let pixels = pixels.get(columns.clone()).unwrap_or(&[]);
+            let labels = labels.get_mut(columns).unwrap_or(&mut []);
+            for (pixels, labels) in pixels.chunks(PART_PX).zip(labels.chunks_mut(PART_PX)) {
+                pass.label_part(pixels, (table, bits), labels);
             }
         }
     }
-    pass.flush(labels);
     count(
         labels.get(..width * frame.height()).unwrap_or(&[]),
         pass.found.pixels.get_mut(..centroids.len()).unwrap_or(&mut []),
@@ -80,10 +80,7 @@ struct Pass<'f, 'h> {
     targets: Targets,
     found: Labelled,
     far: &'f mut FarPixels<'h>,
-    /// Colours that wait for being decided by themselves.
     block: LabBlock,
-    /// Their places and 8-bit colours.
-    waiting: Vec<(u32, [u8; 3]), BATCH>,
 }
 
 impl Pass<'_, '_> {
@@ -109,16 +106,17 @@ impl Pass<'_, '_> {
                 return bits;
             }
             for cell in &batch {
-                push_corners(levels_of(cell.cell()), &edges, &mut self.block);
+                self.block.extend(corners(levels_of(cell.cell()), &edges).into_iter());
             }
             self.block.find(&self.targets);
-            let found: Vec<(usize, u32), BATCH> = gather(self.block.found());
+            let found: Vec<(u8, u32), BATCH> = gather(self.block.nearest().zip(self.block.distances2()));
             for ((n, cell), found) in batch.iter().enumerate().zip(found.as_chunks::<CORNERS>().0) {
-                let (label, place) = (found[0].0, place_of(levels_of(cell.cell()), bits));
+                let label = found[0].0;
                 if found.iter().all(|&(l, distance2)| l == label && distance2 <= within2)
-                    && let (Some(slot), Some(&centroid)) = (table.get_mut(place), centroids.get(label))
+                    && let (Some(slot), Some(&centroid)) =
+                        (table.get_mut(cell.cell()), centroids.get(usize::from(label)))
                 {
-                    *slot = label as u8;
+                    *slot = label;
                     let sides =
                         [1, 2, 4].map(|corner| (self.block.point(CORNERS * n), self.block.point(CORNERS * n + corner)));
                     let each_q12 =
@@ -129,59 +127,55 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Labels at most [`BATCH`] pixels by their cells, and keeps those of shared cells until there are enough to decide.
-    fn label_part(&mut self, pixels: &[[u8; 3]], start: usize, (table, bits): (&[u8], u32), labels: &mut [u8]) {
-        let (mut keys, mut packed) = ([0; BATCH], [0; BATCH]);
-        split(pixels, &mut keys, &mut packed);
-        let Some(of_part) = labels.get_mut(start..start + pixels.len()) else { return };
+    /// Labels at most [`PART_PX`] pixels: by their cells, and those of shared cells by themselves.
+    fn label_part(&mut self, pixels: &[[u8; 3]], (table, bits): (&[u8], u32), labels: &mut [u8]) {
+        let mut keys = [0; PART_PX];
+        kernel::keys5(pixels, &mut keys);
         let (places, len) = match (table.first_chunk::<{ 1 << 15 }>(), table.first_chunk::<{ 1 << 12 }>()) {
-            (Some(table), _) if bits == 5 => label_whole(&keys, |key| key >> IN_CELL_BITS, table, of_part),
-            (_, Some(table)) => label_whole(&keys, |key| place_of(levels_of_key(key), 4) as ColourKey, table, of_part),
+            (Some(table), _) if bits == 5 => label_whole::<5, _>(&keys, table, labels),
+            (_, Some(table)) => label_whole::<4, _>(&keys, table, labels),
             _ => return,
         };
-        for &n in places.iter().take(len) {
-            let Some(&rgb) = pixels.get(usize::from(n)) else { continue };
-            if self.block.len() == BATCH {
-                self.flush(labels);
-            }
-            self.block.push(xyz_of_rgb(rgb));
-            // As many as the block has.
-            let _ = self.waiting.push(((start + usize::from(n)) as u32, rgb));
+        for places in places.get(..len).unwrap_or(&[]).chunks(BATCH) {
+            self.label_shared(pixels, places, labels);
         }
     }
 
-    /// Labels the pixels that wait.
-    fn flush(&mut self, labels: &mut [u8]) {
-        let Pass { lambda2_q12, targets, found, far, block, waiting } = self;
+    /// Labels the pixels at these places, at most [`BATCH`] of them, each by itself.
+    fn label_shared(&mut self, pixels: &[[u8; 3]], places: &[u16], labels: &mut [u8]) {
+        let Pass { lambda2_q12, targets, found, far, block } = self;
+        let pixel = |&n: &u16| pixels.get(usize::from(n)).copied().unwrap_or_default();
+        block.extend(places.iter().map(|n| xyz_of_rgb(pixel(n))));
         block.find(targets);
-        for (&(at, rgb), (nearest, distance2)) in waiting.iter().zip(block.found()) {
-            if let Some(label) = labels.get_mut(at as usize) {
-                *label = nearest as u8;
-            }
-            found.sse_q12 += u64::from(distance2);
-            found.max_distance2_q12 = found.max_distance2_q12.max(distance2);
-            if distance2 > *lambda2_q12 {
-                far.add(rgb);
+        for (&n, nearest) in places.iter().zip(block.nearest()) {
+            if let Some(label) = labels.get_mut(usize::from(n)) {
+                *label = nearest;
             }
         }
-        waiting.clear();
+        found.sse_q12 += block.distances2().map(u64::from).sum::<u64>();
+        let farthest2 = block.distances2().max().unwrap_or(0);
+        found.max_distance2_q12 = found.max_distance2_q12.max(farthest2);
+        if farthest2 > *lambda2_q12 {
+            let beyond = places.iter().zip(block.distances2()).filter(|p| p.1 > *lambda2_q12);
+            beyond.for_each(|(n, _)| far.add(pixel(n)));
+        }
     }
 }
 
 /// Gives pixels the labels of their cells, and lists the places of those in shared cells.
 #[inline]
-fn label_whole<const CELLS: usize>(
-    keys: &[ColourKey; BATCH],
-    place: impl Fn(ColourKey) -> ColourKey,
+fn label_whole<const BITS: u32, const CELLS: usize>(
+    keys: &[u16; PART_PX],
     table: &[u8; CELLS],
     labels: &mut [u8],
-) -> ([u8; BATCH], usize) {
+) -> ([u16; PART_PX], usize) {
     // Which pixels are shared is not predictable, so their places are listed without a branch.
-    let (mut places, mut len) = ([0u8; BATCH], 0);
-    for ((n, &key), label) in (0..).zip(keys).zip(labels) {
-        *label = table[place(key) as usize % CELLS];
-        places[len % BATCH] = n;
-        len += usize::from(*label == SHARED);
+    let (mut places, mut len) = ([0u16; PART_PX], 0);
+    for (n, (label, &key)) in labels.iter_mut().zip(keys).enumerate() {
+        let of_cell = table[usize::from(key >> (3 * (5 - BITS))) % CELLS];
+        *label = of_cell;
+        places[len % PART_PX] = n as u16;
+        len += usize::from(of_cell == SHARED);
     }
     (places, len)
 }
@@ -212,22 +206,10 @@ fn levels_of(key: usize) -> [usize; 3] {
     [2, 1, 0].map(|shift| (0..5).fold(0, |v, bit| v | (key >> (3 * bit + shift) & 1) << bit))
 }
 
-/// The place in each channel of the cell of a colour, with four bits a channel.
-fn levels_of_key(key: ColourKey) -> [usize; 3] {
-    [11, 6, 1].map(|shift| (key >> (IN_CELL_BITS + shift)) as usize & 15)
-}
-
-/// A cell's place in the table.
-fn place_of([r, g, b]: [usize; 3], bits: u32) -> usize {
-    r << (2 * bits) | g << bits | b
-}
-
-/// Adds the corners of a cell.
-fn push_corners(levels: [usize; 3], edges: &[[Xyz; EDGES_MAX]; 3], block: &mut LabBlock) {
+/// X, Y and Z of the corners of a cell.
+fn corners(levels: [usize; 3], edges: &[[Xyz; EDGES_MAX]; 3]) -> [Xyz; CORNERS] {
     let [r, g, b]: [[Xyz; 2]; 3] = core::array::from_fn(|channel| {
         [0, 1].map(|upper| edges[channel].get(levels[channel] + upper).copied().unwrap_or_default())
     });
-    for n in 0..CORNERS {
-        block.push(plus(plus(r[n & 1], g[n >> 1 & 1]), b[n >> 2]));
-    }
+    core::array::from_fn(|n| plus(plus(r[n & 1], g[n >> 1 & 1]), b[n >> 2]))
 }

@@ -206,7 +206,7 @@ impl Sample {
 fn move_to_lab(points: &mut [Point]) -> u64 {
     let mut block = LabBlock::EMPTY;
     for points in points.chunks_mut(LabBlock::LEN_MAX) {
-        points.iter().for_each(|p| block.push(xyz_of_q6(p.position_q6)));
+        block.extend(points.iter().map(|p| xyz_of_q6(p.position_q6)));
         block.convert();
         points.iter_mut().enumerate().for_each(|(n, p)| *p = p.moved_to(block.point(n)));
     }
