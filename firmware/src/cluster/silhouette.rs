@@ -1,6 +1,6 @@
 //! The silhouette: how well the clusters are separated, estimated from the coreset.
 //!
-//! Inputs are points and their labels; the result is the mean silhouette in millionths. The estimate uses 16 KiB of
+//! Inputs are points and their labels; the result is the mean silhouette in millionths. The estimate uses 28 KiB of
 //! stack, and computes at most `SILHOUETTE_DRAWS` times `SILHOUETTE_POINTS_MAX` distances. The exact score needs every
 //! colour of the frame; the metrics program computes it from a census.
 //!
@@ -16,6 +16,7 @@
 use crate::color::{Features, Q6, distance2_q12};
 use crate::coreset::Point;
 use crate::gather::gather;
+use crate::kernel::distances::{Scattered, root};
 use crate::limits::{CLUSTERS_MAX, SILHOUETTE_POINTS_MAX};
 use heapless::Vec;
 
@@ -51,21 +52,21 @@ pub fn estimate_ppm(points: &[Point], assign: &[u8], clusters: usize, inside_q12
 
 /// The points to which distances are computed, grouped by cluster. Of a coreset that is too large they are every n-th
 /// point; points are in the order of their cells, so this sample is spread over all colours.
-struct Groups<'p> {
-    points: &'p [Point],
+struct Groups {
+    /// Sorted by cluster.
+    points: Scattered,
+    /// What the scatter inside of cells adds to a squared distance.
     inside_q12: u32,
-    /// Positions in `points`, sorted by cluster.
-    order: [u32; SILHOUETTE_POINTS_MAX],
-    /// For each cluster, the end of its positions in `order`, its pixels and their mean.
+    /// For each cluster, the end of its positions in `points`, its pixels and their mean.
     clusters: Vec<(usize, u64, Q6), CLUSTERS_MAX>,
 }
 
-impl<'p> Groups<'p> {
-    fn of(points: &'p [Point], assign: &[u8], clusters: usize, inside_q12: u32) -> Groups<'p> {
+impl Groups {
+    fn of(points: &[Point], assign: &[u8], clusters: usize, inside_q12: u32) -> Groups {
         let every = points.len().div_ceil(SILHOUETTE_POINTS_MAX);
-        let sample = || (0..).zip(points.iter().zip(assign)).step_by(every.max(1));
+        let sample = || points.iter().zip(assign).step_by(every.max(1));
         let (mut masses, mut counts) = ([Features::ZERO; CLUSTERS_MAX], [0; CLUSTERS_MAX]);
-        for (_, (p, &label)) in sample() {
+        for (p, &label) in sample() {
             let k = usize::from(label);
             if let (Some(mass), Some(n)) = (masses.get_mut(k), counts.get_mut(k)) {
                 *mass = mass.plus(&p.features);
@@ -79,12 +80,11 @@ impl<'p> Groups<'p> {
             cluster
         });
         let clusters = gather(starts);
-        let mut groups = Groups { points, inside_q12, order: [0; SILHOUETTE_POINTS_MAX], clusters };
-        for (at, (_, &label)) in sample() {
+        let inside_q12 = NINE_16THS * (inside_q12 >> 3);
+        let mut groups = Groups { points: Scattered::EMPTY, inside_q12, clusters };
+        for (p, &label) in sample() {
             if let Some((end, ..)) = groups.clusters.get_mut(usize::from(label)) {
-                if let Some(place) = groups.order.get_mut(*end) {
-                    *place = at;
-                }
+                groups.points.set(*end, p.position_q6, scatter_q12(p), p.weight());
                 *end += 1;
             }
         }
@@ -94,9 +94,8 @@ impl<'p> Groups<'p> {
     /// The sum of the mean distances from the pixels of `p` to each pixel of cluster `k`, in 1/128 levels.
     fn sum_q7(&self, p: &Point, k: usize) -> u64 {
         let end = |k: usize| self.clusters.get(k).map_or(0, |c| c.0);
-        let of = self.order.get(k.checked_sub(1).map_or(0, end)..end(k)).unwrap_or(&[]);
-        let points = of.iter().filter_map(|&at| self.points.get(at as usize));
-        points.map(|q| u64::from(q.weight()) * distance_q7(p, q, self.inside_q12)).sum()
+        let range = k.checked_sub(1).map_or(0, end)..end(k);
+        self.points.sum_q7(range, p.position_q6, scatter_q12(p) + self.inside_q12)
     }
 
     /// The silhouette of the pixels of one point of cluster `own`. Returns `None` if no other cluster has a point.
@@ -128,37 +127,13 @@ impl<'p> Groups<'p> {
     }
 }
 
-/// The mean distance between the pixels of two points in 1/128 levels, by the formula of the module documentation; its
-/// error is at most 0.1 %.
-#[inline]
-fn distance_q7(p: &Point, q: &Point, inside_q12: u32) -> u64 {
-    // Each variance is below 2^30, so the sum is below 2^32.
-    let spread = (p.spread_q12() >> 4) + (q.spread_q12() >> 4) + (inside_q12 >> 3);
-    let mean2 = distance2_q12(p.position_q6, q.position_q6) + 9 * spread;
-    u64::from(root(mean2.min((1 << 30) - 1) * 4))
-}
+/// Nine parts of sixteen, by which a variance lengthens a distance: of numbers that are shifted by 4.
+const NINE_16THS: u32 = 9;
 
-/// Square roots by the top 10 bits of a number of 32 bits, for the middle of each interval. The first 256 entries are
-/// unused, because the number is at least 2^30.
-const ROOTS: [u16; 1024] = {
-    let mut table = [0; 1024];
-    let mut i = 256;
-    while i < 1024 {
-        table[i] = (((2 * i as u64 + 1) << 21).isqrt()) as u16;
-        i += 1;
-    }
-    table
-};
-
-/// The square root from a table, after an even shift that moves the highest bit to the top. It is four times as fast as
-/// `isqrt`, and its error of 0.1 % is small enough for an estimate.
+/// What the scatter of the pixels of `p` adds to a squared distance. A variance is below 2^30.
 #[inline]
-fn root(x: u32) -> u32 {
-    let shift = x.leading_zeros() & !1;
-    let top = x.unbounded_shl(shift) >> 22;
-    let root = u32::from(ROOTS[(top & 1023) as usize]);
-    let half = (1 << (shift / 2)) >> 1;
-    (root + half) >> (shift / 2)
+fn scatter_q12(p: &Point) -> u32 {
+    NINE_16THS * (p.spread_q12() >> 4)
 }
 
 fn ratio_ppm(a: u64, b: u64) -> i64 {
@@ -169,11 +144,18 @@ fn ratio_ppm(a: u64, b: u64) -> i64 {
 mod tests {
     extern crate std;
     use super::*;
+    use crate::kernel::distances::scattered_q7;
     use proptest::prelude::*;
     use std::vec::Vec;
 
     fn point(red: u16, weight: u32) -> Point {
         Point::pixel([red as u8, 0, 0], weight)
+    }
+
+    /// The mean distance between the pixels of two points in 1/128 levels, by the formula of the module documentation.
+    fn distance_q7(p: &Point, q: &Point, inside_q12: u32) -> u64 {
+        let spread = (p.spread_q12() >> 4) + (q.spread_q12() >> 4) + (inside_q12 >> 3);
+        u64::from(scattered_q7(distance2_q12(p.position_q6, q.position_q6), 9 * spread))
     }
 
     /// The definition on single pixels, in floats.
@@ -228,18 +210,6 @@ mod tests {
                 prop_assert_eq!(groups.value_ppm(p, usize::from(own)), want);
             }
         }
-    }
-
-    #[test]
-    fn the_roots_from_the_table_are_right_to_a_part_in_a_thousand() {
-        let mut x = 1u32;
-        for i in 0..100_000u32 {
-            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223 + i);
-            let value = x >> (i % 32);
-            let (want, got) = (f64::from(value).sqrt(), f64::from(root(value)));
-            assert!((got - want).abs() <= want / 1_000.0 + 0.5, "{value}: {got} {want}");
-        }
-        assert_eq!((root(0), root(1), root(4)), (0, 1, 2));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The hot loops: nearest centroid, labelling, counting, keys of named colours, YCbCr rows and distance sums.
+//! The hot loops: nearest centroid, labelling, counting, keys of cells and colours, CIELAB, YCbCr rows and distance sums.
 //!
 //! Each loop has a plain version and, with the feature `simd`, vector versions for AVX2, SSE2 and NEON that give the same
 //! bits; tests hold them to that. AVX2 is detected at run time without std; SSE2 is part of x86-64, and NEON of aarch64.
@@ -11,6 +11,7 @@
 
 pub(crate) mod cells;
 mod count;
+pub(crate) mod distances;
 mod lab;
 mod nearest;
 #[cfg(all(feature = "simd", target_arch = "aarch64"))]
@@ -22,6 +23,8 @@ mod x86;
 #[cfg(all(feature = "simd", target_arch = "x86_64"))]
 mod x86_cells;
 #[cfg(all(feature = "simd", target_arch = "x86_64"))]
+mod x86_distances;
+#[cfg(all(feature = "simd", target_arch = "x86_64"))]
 mod x86_ycbcr;
 pub(crate) mod ycbcr;
 
@@ -31,7 +34,7 @@ pub(crate) use count::key5;
 pub(crate) use lab::LabBlock;
 pub(crate) use nearest::{LABEL_BLOCK_PX, Packed, Tally, Targets, for_each_beyond, for_each_nearest, targets};
 
-use crate::color::{Features, Xyz};
+use crate::color::{Features, Q6, Xyz};
 use cells::{ColourKey, Packed16};
 use nearest::{BLOCK, Block};
 use ycbcr::{Halved, Matrix};
@@ -166,6 +169,17 @@ fn convert(xyz_q24: &[Xyz; BLOCK], block: &mut Block) {
     lab::convert_plain(xyz_q24, block);
 }
 
+/// The sum over the pixels of a range of points of the distances to one more.
+#[inline]
+fn sum_q7(points: &distances::Scattered, range: core::ops::Range<usize>, from: Q6, scatter_q12: u32) -> u64 {
+    #[cfg(all(feature = "simd", target_arch = "x86_64"))]
+    if x86::has_avx2() {
+        // SAFETY: the processor and the operating system have AVX2.
+        return unsafe { x86_distances::sum_q7_avx2(points, range, from, scatter_q12) };
+    }
+    points.sum_q7_plain(range, from, scatter_q12)
+}
+
 /// Writes the key of each pixel and its packed form, as many as the shortest slice has.
 #[inline]
 pub(crate) fn split(pixels: &[[u8; 3]], keys: &mut [ColourKey], packed: &mut [Packed16]) {
@@ -268,8 +282,6 @@ fn pair([low, high]: [i16; 2]) -> i32 {
 #[cfg(all(test, feature = "simd"))]
 mod tests {
     use super::*;
-    use crate::color::Q6;
-
     use proptest::prelude::*;
 
     /// Whole levels, coarse ones so that ties are common, and the corners.
