@@ -253,14 +253,17 @@ mod tests {
 
         #[test]
         fn swaps_keep_the_number_and_lower_the_cost_or_leave_it(points in colours(), k in 3usize..20) {
-            let mut swept = started(&points, k);
-            let mut assign = std::vec![0; points.len()];
+            let mut plain = started(&points, k);
+            let mut assign = std::vec![u8::MAX; points.len()];
             let mut sums = [Features::ZERO; CLUSTERS_MAX];
-            sweeps(&points, squares(&points), &mut swept, &mut assign, &mut sums, SWEEPS_TO_JUDGE, u64::MAX);
+            let squares = squares(&points);
+            let swept = sweeps(&points, squares, &mut plain, &mut assign, &mut sums, SWEEPS_TO_JUDGE, u64::MAX);
             let mut swapped = started(&points, k);
             swap(&points, &mut swapped, &mut assign, TRIES_MAX, 0, |_| 0);
-            prop_assert_eq!(swapped.len(), swept.len());
-            prop_assert!(cost(&points, &swapped) <= cost(&points, &swept) * 1.002);
+            prop_assert_eq!(swapped.len(), plain.len());
+            // Costs are compared by the labels of the last sweep; a pixel's nearest centroid may be another by now and costs
+            // no more. So the cost by nearest centroids is below that of before by labels, and of more nothing is known.
+            prop_assert!(swapped == plain || cost(&points, &swapped) < swept.cost_q12 as f64);
         }
 
         #[test]
