@@ -28,7 +28,7 @@ struct Window {
     /// Places among the cells.
     at: [u32; WINDOW],
     /// Means in 1/64 levels, channel by channel.
-    position_q6: [[i32; WINDOW]; 3],
+    position_q6: [[i16; WINDOW]; 3],
     /// Squared distances of the means to the nearest centroid, in 1/4096 squared levels.
     distance2_q12: [u32; WINDOW],
     /// Estimated numbers of pixels beyond lambda; 0 once covered.
@@ -229,7 +229,7 @@ impl Window {
         }
         (self.at[i], self.distance2_q12[i], self.far_px[i], self.nearest[i]) = (at, distance2_q12, far_px, nearest);
         for (channel, level) in self.position_q6.iter_mut().zip(position_q6) {
-            channel[i] = i32::from(level);
+            channel[i] = level as i16;
         }
         self.len += 1;
         true
@@ -244,8 +244,9 @@ impl Window {
         let len = self.len.next_multiple_of(8).min(WINDOW);
         let colors = r.iter().zip(g).zip(b).zip(&self.far_px).take(len);
         let px = colors.map(|(((r, g), b), &px)| {
-            let [r, g, b] = [r - center[0], g - center[1], b - center[2]];
-            if (r * r + g * g + b * b) as u32 <= support2_q12 { px } else { 0 }
+            // At most 16,320 apart; products of 16 bits are what the vectors of any machine have.
+            let [r2, g2, b2] = [r - center[0], g - center[1], b - center[2]].map(|d| i32::from(d) * i32::from(d));
+            if (r2 + g2 + b2) as u32 <= support2_q12 { px } else { 0 }
         });
         px.sum()
     }

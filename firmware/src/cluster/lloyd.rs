@@ -6,7 +6,7 @@
 use super::assign::{Clusters, targets_of};
 use crate::color::Features;
 use crate::coreset::Point;
-use crate::kernel::for_each_nearest;
+use crate::kernel::{for_each_changed, for_each_nearest};
 use crate::limits::CLUSTERS_MAX;
 
 /// The sums of each cluster's pixels, by label.
@@ -70,10 +70,19 @@ pub(super) fn sweeps(
     worth_q12: u64,
 ) -> Swept {
     let mut swept = Swept { cost_q12: u64::MAX, ..Swept::default() };
+    // `sums` are those of `assign`.
+    let mut are_sums_known = false;
     while swept.sweeps < sweeps_max && !swept.converged {
         swept.sweeps += 1;
-        let changed = sweep(points, clusters, assign, sums);
+        let changed = if are_sums_known {
+            sweep_again(points, clusters, assign, sums)
+        } else {
+            sweep(points, clusters, assign, sums)
+        };
+        let before = clusters.len();
         recentre(clusters, sums);
+        // Without a cluster those behind it have other labels than `assign`.
+        are_sums_known = clusters.len() == before && assign.len() >= points.len();
         let cost = cost_of_sums_q12(clusters, sums, squares);
         let gain = swept.cost_q12.saturating_sub(cost);
         swept.converged = !changed || gain <= cost >> TOLERANCE_SHIFT;
@@ -110,6 +119,27 @@ fn sweep(points: &[Point], clusters: &Clusters, assign: &mut [u8], sums: &mut Cl
         *sum = sum.plus(odd);
     }
     changed != 0
+}
+
+/// As [`sweep`], if `sums` are those of `assign` already: only cells whose cluster changes are moved from one sum to another.
+fn sweep_again(points: &[Point], clusters: &Clusters, assign: &mut [u8], sums: &mut ClusterSums) -> bool {
+    let mut changed = false;
+    for_each_changed(
+        points,
+        |p| p.position_q6,
+        &targets_of(clusters),
+        assign,
+        |p, before, now| {
+            changed = true;
+            if let Some(sum) = sums.get_mut(usize::from(before)) {
+                *sum = sum.minus(&p.features);
+            }
+            if let Some(sum) = sums.get_mut(usize::from(now)) {
+                *sum = sum.plus(&p.features);
+            }
+        },
+    );
+    changed
 }
 
 /// Moves every centroid to its mean; a cluster without pixels is deleted, and its entry of `sums` with it.

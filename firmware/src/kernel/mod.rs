@@ -32,7 +32,8 @@ pub(crate) mod ycbcr;
 pub(crate) use count::count_plain;
 pub(crate) use count::key5;
 pub(crate) use lab::LabBlock;
-pub(crate) use nearest::{LABEL_BLOCK_PX, Packed, Tally, Targets, for_each_beyond, for_each_nearest, targets};
+pub(crate) use nearest::{LABEL_BLOCK_PX, Packed, Tally, Targets, targets};
+pub(crate) use nearest::{for_each_beyond, for_each_changed, for_each_nearest};
 
 use crate::color::{Features, Q6, Xyz};
 use cells::{ColourKey, Packed16};

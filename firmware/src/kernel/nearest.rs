@@ -167,6 +167,32 @@ pub(crate) fn for_each_beyond<T>(
     }
 }
 
+/// Writes the nearest target of every item to `labels`, and calls `visit(item, label before, label now)` where it is another.
+#[inline]
+pub(crate) fn for_each_changed<T>(
+    items: &[T],
+    color: impl Fn(&T) -> Q6,
+    targets: &Targets,
+    labels: &mut [u8],
+    mut visit: impl FnMut(&T, u8, u8),
+) {
+    let mut block = Block::EMPTY;
+    for (items, labels) in items.chunks(BLOCK).zip(labels.chunks_mut(BLOCK)) {
+        block.fill(items.iter().map(&color));
+        block.find(targets);
+        // In most blocks nothing changes, and they are compared in vectors.
+        if labels.iter().zip(&block.nearest).fold(0, |bits, (&label, &nearest)| bits | (label ^ nearest as u8)) == 0 {
+            continue;
+        }
+        for ((item, label), &nearest) in items.iter().zip(labels).zip(&block.nearest) {
+            if *label != nearest as u8 {
+                visit(item, *label, nearest as u8);
+                *label = nearest as u8;
+            }
+        }
+    }
+}
+
 /// A block of colours, twice their value in 1/64 levels, and what was found for each.
 pub(crate) struct Block {
     pub(crate) rg: [[i16; 2]; BLOCK],
@@ -188,7 +214,9 @@ impl Block {
     pub(crate) fn fill(&mut self, colours: impl Iterator<Item = Q6>) {
         let places = self.rg.iter_mut().zip(&mut self.b0).zip(colours);
         let filled = places.map(|((rg, b0), [r, g, b])| {
-            (*rg, *b0) = ([(r << 1) as i16, (g << 1) as i16], [(b << 1) as i16, 0]);
+            // Two channels in a number, which is one load, one shift and one store.
+            let doubled = (u32::from(r) | u32::from(g) << 16) << 1;
+            (*rg, *b0) = ([doubled as i16, (doubled >> 16) as i16], [(b << 1) as i16, 0]);
         });
         self.len = filled.count();
     }
