@@ -25,6 +25,25 @@ const WHOLE_PX_MIN: u32 = 8;
 const BATCH: usize = LabBlock::LEN_MAX;
 /// Pixels of a row that are looked up together, so that most batches of those in shared cells are full.
 const PART_PX: usize = 512;
+/// Labels that are looked at together: those of a number of 64 bits.
+const TOGETHER_PX: usize = 8;
+/// For each set of eight places its members in order, and how many they are.
+static PLACES_OF_BITS: [([u8; TOGETHER_PX], u8); 256] = {
+    let (mut sets, mut bits) = ([([0; TOGETHER_PX], 0); 256], 0);
+    while bits < 256 {
+        let mut place = 0;
+        while place < TOGETHER_PX {
+            if bits >> place & 1 == 1 {
+                let len = sets[bits].1;
+                sets[bits].0[len as usize] = place as u8;
+                sets[bits].1 = len + 1;
+            }
+            place += 1;
+        }
+        bits += 1;
+    }
+    sets
+};
 /// Corners of a cell.
 const CORNERS: usize = 8;
 /// Edges between the cells of a channel, at most.
@@ -129,13 +148,14 @@ impl Pass<'_, '_> {
 
     /// Labels at most [`PART_PX`] pixels: by their cells, and those of shared cells by themselves.
     fn label_part(&mut self, pixels: &[[u8; 3]], (table, bits): (&[u8], u32), labels: &mut [u8]) {
-        let mut keys = [0; PART_PX];
+        let (mut keys, mut places) = ([0; PART_PX], [0; PART_PX + TOGETHER_PX]);
         kernel::keys5(pixels, &mut keys);
-        let (places, len) = match (table.first_chunk::<{ 1 << 15 }>(), table.first_chunk::<{ 1 << 12 }>()) {
+        match (table.first_chunk::<{ 1 << 15 }>(), table.first_chunk::<{ 1 << 12 }>()) {
             (Some(table), _) if bits == 5 => label_whole::<5, _>(&keys, table, labels),
             (_, Some(table)) => label_whole::<4, _>(&keys, table, labels),
             _ => return,
-        };
+        }
+        let len = places_shared(labels, &mut places);
         for places in places.get(..len).unwrap_or(&[]).chunks(BATCH) {
             self.label_shared(pixels, places, labels);
         }
@@ -162,22 +182,46 @@ impl Pass<'_, '_> {
     }
 }
 
-/// Gives pixels the labels of their cells, and lists the places of those in shared cells.
+/// Gives pixels the labels of their cells.
 #[inline]
-fn label_whole<const BITS: u32, const CELLS: usize>(
-    keys: &[u16; PART_PX],
-    table: &[u8; CELLS],
-    labels: &mut [u8],
-) -> ([u16; PART_PX], usize) {
-    // Which pixels are shared is not predictable, so their places are listed without a branch.
-    let (mut places, mut len) = ([0u16; PART_PX], 0);
-    for (n, (label, &key)) in labels.iter_mut().zip(keys).enumerate() {
-        let of_cell = table[usize::from(key >> (3 * (5 - BITS))) % CELLS];
-        *label = of_cell;
-        places[len % PART_PX] = n as u16;
-        len += usize::from(of_cell == SHARED);
+fn label_whole<const BITS: u32, const CELLS: usize>(keys: &[u16; PART_PX], table: &[u8; CELLS], labels: &mut [u8]) {
+    for (label, &key) in labels.iter_mut().zip(keys) {
+        *label = table[usize::from(key >> (3 * (5 - BITS))) % CELLS];
     }
-    (places, len)
+}
+
+/// Lists the places of the pixels in shared cells, in order. Returns how many there are.
+#[inline]
+fn places_shared(labels: &[u8], places: &mut [u16; PART_PX + TOGETHER_PX]) -> usize {
+    let (eights, rest) = labels.as_chunks::<TOGETHER_PX>();
+    let mut len = 0;
+    // Which pixels are shared is not predictable, so eight places are written without a branch, of which the first ones count.
+    for (start, &eight) in (0..).step_by(TOGETHER_PX).zip(eights) {
+        let (set, count) = PLACES_OF_BITS[usize::from(bits_of_shared(eight))];
+        if let Some(slots) = places.get_mut(len..len + TOGETHER_PX) {
+            slots.iter_mut().zip(set).for_each(|(slot, place)| *slot = start + u16::from(place));
+        }
+        len += usize::from(count);
+    }
+    for (place, _) in (0..).zip(labels).skip(labels.len() - rest.len()).filter(|(_, label)| **label == SHARED) {
+        if let Some(slot) = places.get_mut(len) {
+            *slot = place;
+        }
+        len += 1;
+    }
+    len
+}
+
+/// A bit for each of eight labels that is [`SHARED`], the first label's lowest.
+#[inline]
+fn bits_of_shared(labels: [u8; TOGETHER_PX]) -> u8 {
+    const _: () = assert!(SHARED == u8::MAX);
+    let v = u64::from_le_bytes(labels);
+    let (low7, top) = (0x7F7F_7F7F_7F7F_7F7F, 0x8080_8080_8080_8080);
+    // The top bit of a byte that is 255, and of no other.
+    let shared = ((v & low7) + 0x0101_0101_0101_0101) & v & top;
+    // Gathers these bits in the top byte.
+    ((shared >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
 }
 
 /// What half a level below each cell of a channel, and above the last, adds to X, Y and Z, by channel.
