@@ -51,11 +51,35 @@ impl LabBlock {
         self.block.distance2.iter().take(self.block.len).map(|&distance2| distance2 as u32)
     }
 
+    /// What the last [`LabBlock::find`] found, for `N` colours after `N` others.
+    #[inline]
+    pub(crate) fn found<const N: usize>(&self) -> impl Iterator<Item = Found<'_, N>> {
+        let of_each = self.block.nearest.as_chunks::<N>().0.iter().zip(self.block.distance2.as_chunks::<N>().0);
+        of_each.map(|(nearest, distance2)| Found { nearest, distance2 }).take(self.block.len / N)
+    }
+
     /// Where a colour of the last [`LabBlock::convert`] lies.
     pub(crate) fn point(&self, n: usize) -> Q6 {
         let (rg, b0) =
             (self.block.rg.get(n).copied().unwrap_or_default(), self.block.b0.get(n).copied().unwrap_or_default());
         [rg[0], rg[1], b0[0]].map(|v| v as u16 >> 1)
+    }
+}
+
+/// The nearest targets of some colours, and the squared distances to these.
+pub(crate) struct Found<'b, const N: usize> {
+    nearest: &'b [i32; N],
+    distance2: &'b [i32; N],
+}
+
+impl<const N: usize> Found<'_, N> {
+    /// The target that is nearest to all of the colours, if there is one and none is farther from it than `within2_q12`.
+    #[inline]
+    pub(crate) fn label_of_all(&self, within2_q12: u32) -> Option<u8> {
+        let first = self.nearest.first().copied().unwrap_or_default();
+        let others = self.nearest.iter().fold(0, |bits, &label| bits | (label ^ first));
+        let farthest2 = self.distance2.iter().fold(0, |farthest2, &distance2| farthest2.max(distance2 as u32));
+        (others == 0 && farthest2 <= within2_q12).then_some(first as u8)
     }
 }
 

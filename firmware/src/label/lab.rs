@@ -128,10 +128,8 @@ impl Pass<'_, '_> {
                 self.block.extend(corners(levels_of(cell.cell()), &edges).into_iter());
             }
             self.block.find(&self.targets);
-            let found: Vec<(u8, u32), BATCH> = gather(self.block.nearest().zip(self.block.distances2()));
-            for ((n, cell), found) in batch.iter().enumerate().zip(found.as_chunks::<CORNERS>().0) {
-                let label = found[0].0;
-                if found.iter().all(|&(l, distance2)| l == label && distance2 <= within2)
+            for (n, (cell, found)) in batch.iter().zip(self.block.found::<CORNERS>()).enumerate() {
+                if let Some(label) = found.label_of_all(within2)
                     && let (Some(slot), Some(&centroid)) =
                         (table.get_mut(cell.cell()), centroids.get(usize::from(label)))
                 {
