@@ -165,3 +165,36 @@ fn cost_of_sums_q12(clusters: &Clusters, sums: &ClusterSums, squares: u64) -> u6
     let saved: i64 = clusters.iter().zip(sums).map(|(c, sum)| sum.saved_q12(c.position_q6)).sum();
     (4096 * squares as i64 - saved).max(0) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::cluster::Cluster;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    proptest! {
+        #[test]
+        fn sweeps_that_move_what_changes_are_sweeps_over_all(
+            pixels in prop::collection::vec((any::<[u8; 3]>(), 1u32..50), 1..300),
+            starts in prop::collection::vec(any::<[u8; 3]>(), 1..20), sweeps_max in 1u32..9,
+        ) {
+            let squares_of = |(rgb, weight): &([u8; 3], u32)| rgb.map(|v| u64::from(v).pow(2)).iter().sum::<u64>() * u64::from(*weight);
+            let squares = pixels.iter().map(squares_of).sum();
+            let points: Vec<Point> = pixels.into_iter().map(|(rgb, weight)| Point::pixel(rgb, weight)).collect();
+            // Some clusters have no pixels and are deleted on the way.
+            let mut clusters: Clusters = starts.into_iter().map(|rgb| Cluster::new(crate::color::q6(rgb))).collect();
+            let (mut assign, mut sums) = (std::vec![u8::MAX; points.len()], [Features::ZERO; CLUSTERS_MAX]);
+            let (mut all_clusters, mut all_assign, mut all_sums) = (clusters.clone(), assign.clone(), sums);
+            let swept = sweeps(&points, squares, &mut clusters, &mut assign, &mut sums, sweeps_max, u64::MAX);
+            for _ in 0..swept.sweeps {
+                sweep(&points, &all_clusters, &mut all_assign, &mut all_sums);
+                recentre(&mut all_clusters, &mut all_sums);
+            }
+            let len = clusters.len();
+            prop_assert_eq!((&clusters, &assign), (&all_clusters, &all_assign));
+            prop_assert_eq!(&sums[..len], &all_sums[..len]);
+        }
+    }
+}

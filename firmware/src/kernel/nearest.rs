@@ -248,3 +248,31 @@ impl Block {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::color::q6;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    proptest! {
+        #[test]
+        fn labels_that_change_are_visited_and_written_and_no_other(
+            colours in prop::collection::vec(any::<[u8; 3]>(), 0..200), labels in prop::collection::vec(0u8..4, 0..200),
+            centroids in prop::collection::vec(any::<[u8; 3]>(), 1..4),
+        ) {
+            let targets = targets(centroids.into_iter().map(q6));
+            let mut nearest = Vec::new();
+            for_each_nearest(&colours, |&rgb| q6(rgb), &targets, |_, _, label, _| nearest.push(label as u8));
+            let places = colours.iter().zip(&labels).zip(&nearest);
+            let want: Vec<_> = places.filter(|((_, before), now)| before != now).map(|((c, b), n)| (*c, *b, *n)).collect();
+            let (mut found, mut now) = (Vec::new(), labels.clone());
+            for_each_changed(&colours, |&rgb| q6(rgb), &targets, &mut now, |c, before, now| found.push((*c, before, now)));
+            prop_assert_eq!(found, want);
+            let written = nearest.len().min(labels.len());
+            prop_assert_eq!((&now[..written], &now[written..]), (&nearest[..written], &labels[written..]));
+        }
+    }
+}

@@ -255,3 +255,23 @@ fn corners(levels: [usize; 3], edges: &[[Xyz; EDGES_MAX]; 3]) -> [Xyz; CORNERS] 
     });
     core::array::from_fn(|n| plus(plus(r[n & 1], g[n >> 1 & 1]), b[n >> 2]))
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    proptest! {
+        #[test]
+        fn the_places_of_shared_cells_are_listed_in_order(
+            labels in prop::collection::vec(prop_oneof![Just(SHARED), Just(SHARED - 1), Just(SHARED / 2), any::<u8>()], 0..PART_PX + 1),
+        ) {
+            let mut places = [0; PART_PX + TOGETHER_PX];
+            let len = places_shared(&labels, &mut places);
+            let want: Vec<u16> = (0..).zip(&labels).filter(|(_, label)| **label == SHARED).map(|(place, _)| place).collect();
+            prop_assert_eq!(&places[..len], want);
+        }
+    }
+}
