@@ -65,6 +65,17 @@ struct Sweep {
     farthest2_q12: u32,
 }
 
+impl Sweep {
+    /// Adds a point's cost, and keeps it if it is the farthest that may open a cluster.
+    #[inline]
+    fn see(&mut self, place: usize, p: &Point, distance2_q12: u32, w_open: u32) {
+        self.cost_q12 += u64::from(p.weight()) * u64::from(distance2_q12);
+        if distance2_q12 > self.farthest2_q12 && p.weight() >= w_open {
+            (self.farthest, self.farthest2_q12) = (place, distance2_q12);
+        }
+    }
+}
+
 /// Runs DC-DP-means on `points` from `clusters` (empty: from the weighted mean). `assign` holds a byte a point and receives
 /// the label of each. Afterwards `clusters` holds at least one cluster, unless there are no points.
 ///
@@ -99,9 +110,15 @@ pub fn run(points: &[Point], params: Params, clusters: &mut Clusters, assign: &m
     let mut objective_before = u64::MAX;
     let mut sums: Sums = [[0; 4]; CLUSTERS_MAX];
     let mut odd_sums: Sums = [[0; 4]; CLUSTERS_MAX];
+    // `sums` are those of `assign`.
+    let mut are_sums_known = false;
     while run.iterations < params.iterations_max && !points.is_empty() {
         run.iterations += 1;
-        let sweep = sweep(points, params.w_open, clusters, assign, [&mut sums, &mut odd_sums]);
+        let sweep = if are_sums_known {
+            sweep_again(points, params.w_open, clusters, assign, &mut sums)
+        } else {
+            sweep(points, params.w_open, clusters, assign, [&mut sums, &mut odd_sums])
+        };
         let objective = sweep.cost_q12 + u64::from(lambda2) * clusters.len() as u64;
         debug_assert!(objective <= objective_before, "the objective rose: {objective_before} to {objective}");
         let far = sweep.farthest2_q12 > lambda2;
@@ -115,7 +132,9 @@ pub fn run(points: &[Point], params: Params, clusters: &mut Clusters, assign: &m
         if open {
             open_at(points, sweep.farthest, clusters, assign, &mut sums);
         }
+        let before = clusters.len();
         recentre(clusters, &sums, assign);
+        are_sums_known = clusters.len() == before && assign.len() >= points.len();
     }
     run
 }
@@ -158,10 +177,7 @@ fn sweep(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], 
                 found.changed |= usize::from(*label) != nearest;
                 *label = nearest as u8;
             }
-            found.cost_q12 += u64::from(p.weight()) * u64::from(distance2);
-            if distance2 > found.farthest2_q12 && p.weight() >= w_open {
-                (found.farthest, found.farthest2_q12) = (i, distance2);
-            }
+            found.see(i, p, distance2, w_open);
             let set = if i & 1 == 0 { &mut *sums } else { &mut *odd_sums };
             if let Some(sum) = set.get_mut(nearest) {
                 add(sum, p);
@@ -171,6 +187,30 @@ fn sweep(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], 
     for (sum, odd) in sums.iter_mut().zip(odd_sums).take(clusters.len()) {
         sum.iter_mut().zip(odd).for_each(|(s, o)| *s += *o);
     }
+    found
+}
+
+/// As the other sweep, if `sums` are those of `assign` already: only points whose cluster changes are moved from one sum to another.
+fn sweep_again(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], sums: &mut Sums) -> Sweep {
+    let mut found = Sweep { cost_q12: 0, changed: false, farthest: 0, farthest2_q12: 0 };
+    for_each_nearest(
+        points,
+        |p| p.position_q6,
+        &targets_of(clusters),
+        |i, p, nearest, distance2| {
+            found.see(i, p, distance2, w_open);
+            let Some(label) = assign.get_mut(i).filter(|label| usize::from(**label) != nearest) else { return };
+            if let Some(sum) = sums.get_mut(usize::from(*label)) {
+                let mut alone = [0; 4];
+                add(&mut alone, p);
+                sum.iter_mut().zip(alone).for_each(|(s, a)| *s -= a);
+            }
+            if let Some(sum) = sums.get_mut(nearest) {
+                add(sum, p);
+            }
+            (*label, found.changed) = (nearest as u8, true);
+        },
+    );
     found
 }
 
