@@ -27,16 +27,15 @@ const BATCH: usize = LabBlock::LEN_MAX;
 const PART_PX: usize = 512;
 /// Labels that are looked at together: those of a number of 64 bits.
 const TOGETHER_PX: usize = 8;
-/// For each set of eight places its members in order, and how many they are.
-static PLACES_OF_BITS: [([u8; TOGETHER_PX], u8); 256] = {
-    let (mut sets, mut bits) = ([([0; TOGETHER_PX], 0); 256], 0);
+/// For each set of eight places its members in order.
+static PLACES_OF_BITS: [[u16; TOGETHER_PX]; 256] = {
+    let (mut sets, mut bits) = ([[0; TOGETHER_PX]; 256], 0);
     while bits < 256 {
-        let mut place = 0;
+        let (mut place, mut len) = (0, 0);
         while place < TOGETHER_PX {
             if bits >> place & 1 == 1 {
-                let len = sets[bits].1;
-                sets[bits].0[len as usize] = place as u8;
-                sets[bits].1 = len + 1;
+                sets[bits][len] = place as u16;
+                len += 1;
             }
             place += 1;
         }
@@ -195,11 +194,13 @@ fn places_shared(labels: &[u8], places: &mut [u16; PART_PX + TOGETHER_PX]) -> us
     let mut len = 0;
     // Which pixels are shared is not predictable, so eight places are written without a branch, of which the first ones count.
     for (start, &eight) in (0..).step_by(TOGETHER_PX).zip(eights) {
-        let (set, count) = PLACES_OF_BITS[usize::from(bits_of_shared(eight))];
+        let shared = ones_of_shared(eight);
+        // The first factor gathers the bits in the top byte, the second adds them up in it.
+        let bits = (shared.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8;
         if let Some(slots) = places.get_mut(len..len + TOGETHER_PX) {
-            slots.iter_mut().zip(set).for_each(|(slot, place)| *slot = start + u16::from(place));
+            slots.iter_mut().zip(&PLACES_OF_BITS[usize::from(bits)]).for_each(|(slot, place)| *slot = start + place);
         }
-        len += usize::from(count);
+        len += (shared.wrapping_mul(0x0101_0101_0101_0101) >> 56) as usize;
     }
     for (place, _) in (0..).zip(labels).skip(labels.len() - rest.len()).filter(|(_, label)| **label == SHARED) {
         if let Some(slot) = places.get_mut(len) {
@@ -210,16 +211,14 @@ fn places_shared(labels: &[u8], places: &mut [u16; PART_PX + TOGETHER_PX]) -> us
     len
 }
 
-/// A bit for each of eight labels that is [`SHARED`], the first label's lowest.
+/// Eight labels as bytes of a number, the first lowest: 1 where one is [`SHARED`], else 0.
 #[inline]
-fn bits_of_shared(labels: [u8; TOGETHER_PX]) -> u8 {
+fn ones_of_shared(labels: [u8; TOGETHER_PX]) -> u64 {
     const _: () = assert!(SHARED == u8::MAX);
     let v = u64::from_le_bytes(labels);
-    let (low7, top) = (0x7F7F_7F7F_7F7F_7F7F, 0x8080_8080_8080_8080);
     // The top bit of a byte that is 255, and of no other.
-    let shared = ((v & low7) + 0x0101_0101_0101_0101) & v & top;
-    // Gathers these bits in the top byte.
-    ((shared >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+    let shared = ((v & 0x7F7F_7F7F_7F7F_7F7F) + 0x0101_0101_0101_0101) & v & 0x8080_8080_8080_8080;
+    shared >> 7
 }
 
 /// What half a level below each cell of a channel, and above the last, adds to X, Y and Z, by channel.
