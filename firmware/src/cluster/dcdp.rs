@@ -286,6 +286,27 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_sweep_that_moves_what_changes_is_a_sweep_over_all(
+            rgb in prop::collection::vec(any::<u8>(), 3..900), starts in prop::collection::vec(any::<[u8; 3]>(), 1..20),
+            moved in prop::collection::vec(any::<[u8; 3]>(), 1..20), w_open in 1u32..4,
+        ) {
+            let points = points(&rgb[..rgb.len() / 3 * 3], 400);
+            let clusters_at = |colours: &[[u8; 3]]| -> Clusters {
+                colours.iter().map(|&rgb| Cluster::new(crate::color::q6(rgb))).collect()
+            };
+            let (from, to) = (clusters_at(&starts), clusters_at(&moved));
+            let (mut sums, mut odd_sums) = ([[0; 4]; CLUSTERS_MAX], [[0; 4]; CLUSTERS_MAX]);
+            let mut assign = vec![0; points.len()];
+            sweep(&points, w_open, &from, &mut assign, [&mut sums, &mut odd_sums]);
+            let (mut all_sums, mut all_assign) = ([[0; 4]; CLUSTERS_MAX], assign.clone());
+            let again = sweep_again(&points, w_open, &to, &mut assign, &mut sums);
+            let all = sweep(&points, w_open, &to, &mut all_assign, [&mut all_sums, &mut odd_sums]);
+            let what = |s: &Sweep| (s.cost_q12, s.changed, s.farthest, s.farthest2_q12);
+            prop_assert_eq!((what(&again), &assign), (what(&all), &all_assign));
+            prop_assert_eq!(&sums[..to.len()], &all_sums[..to.len()]);
+        }
+
         // The objective's fall is asserted inside `run`, in every iteration of every case.
         #[test]
         fn a_converged_run_covers_every_heavy_point_and_is_a_fixpoint(
