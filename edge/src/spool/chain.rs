@@ -33,6 +33,27 @@ pub(super) struct Chain {
     reader: Option<(u64, File)>,
 }
 
+/// Completes what is known of segments with a damaged head by their neighbours: a stream's segments have numbers and records
+/// that follow one another without a gap.
+fn complete_damaged(found: &mut [Found]) {
+    for i in (1..found.len()).rev() {
+        let (before, from_here) = found.split_at_mut(i);
+        let (Some(this), Some(next)) = (before.last_mut(), from_here.first()) else { continue };
+        let is_unknown = this.segment.stream == 0 && this.damaged > 0;
+        let goes_on = next.segment.stream != 0 && (next.segment.first > 0 || next.front_at_most > 0);
+        if is_unknown && goes_on && next.segment.number == this.segment.number + 1 {
+            this.ends_before(next.segment.stream, next.segment.first);
+        }
+    }
+    for i in 1..found.len() {
+        let (before, from_here) = found.split_at_mut(i);
+        if let Some(this) = from_here.first_mut().filter(|f| f.front_at_most > 0) {
+            let previous = before.iter().rev().find(|f| f.segment.stream == this.segment.stream);
+            this.begin_at(previous.map_or(0, |f| f.segment.end()));
+        }
+    }
+}
+
 impl Chain {
     /// Recovers what is in `dir`; `progress` gets the number of segments read and that of all.
     pub fn open(
@@ -76,6 +97,7 @@ impl Chain {
             found.push(segment::scan(&path, n).map_err(disk("read", &path))?);
             progress(found.len(), numbers.len());
         }
+        complete_damaged(&mut found);
         for i in 0..found.len() {
             // The last segment of a stream may end in a torn record; in any other, a bad record is damage, unless the
             // next one goes on from there: then syncing had failed, and it was begun instead.
@@ -103,7 +125,8 @@ impl Chain {
             }
             if found[i].damaged > 0 {
                 let n = found[i].damaged;
-                log::error!("{}: {n} records in it are damaged and lost", path.display());
+                let at_most = if found[i].front_at_most > 0 { "at most " } else { "" };
+                log::error!("{}: {at_most}{n} records in it are damaged and lost", path.display());
                 self.damaged = self.damaged.saturating_add(n);
             }
         }

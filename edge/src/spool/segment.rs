@@ -13,7 +13,8 @@
 //! | 28 | 4 | 0 |
 //! | 32 | | records: envelope and payload, the same bytes as on the wire |
 //!
-//! All integers little endian. A damaged head is done without if the first record is whole. A reader refuses versions that it does not know.
+//! All integers little endian. A damaged head is done without if any record is whole. A reader refuses versions that it does not
+//! know.
 
 use super::Entry;
 use firmware::custody::envelope::crc32;
@@ -82,6 +83,28 @@ pub struct Found {
     pub torn_bytes: u64,
     /// Records before the last whole one that are damaged.
     pub damaged: u64,
+    /// Of these, the ones at the front of a segment with a damaged head, of which only the highest possible number is known:
+    /// the segment's first seq may be higher by as many.
+    pub front_at_most: u64,
+}
+
+impl Found {
+    /// Gives a segment without one whole record its stream, by the segment behind it, which begins with record `end`.
+    pub(super) fn ends_before(&mut self, stream: u64, end: u64) {
+        self.front_at_most = front_at_most(end, self.segment.bytes as usize);
+        self.damaged = self.front_at_most;
+        (self.segment.stream, self.segment.first) = (stream, end - self.front_at_most);
+        self.segment.offsets = vec![DAMAGED; self.front_at_most as usize];
+    }
+
+    /// Takes back damaged records at the front that lie below `seq`: they are not this segment's, as the one before it has them.
+    pub(super) fn begin_at(&mut self, seq: u64) {
+        let records = seq.saturating_sub(self.segment.first).min(self.front_at_most);
+        self.segment.offsets.drain(..records as usize);
+        self.segment.first += records;
+        self.damaged -= records;
+        self.front_at_most -= records;
+    }
 }
 
 impl Segment {
@@ -210,24 +233,38 @@ fn parse_head(bytes: &[u8]) -> Option<(u64, u64)> {
     (head(stream, first) == *b).then_some((stream, first))
 }
 
-/// Reads a file of unknown state. A segment whose head and first record are damaged has stream 0
-/// and no records.
+/// How many records there are at most before record `seq` in the first `bytes` of a file: each is an envelope at least.
+fn front_at_most(seq: u64, bytes: usize) -> u64 {
+    seq.min((bytes.saturating_sub(HEAD_BYTES) / ENVELOPE_BYTES) as u64)
+}
+
+/// Stream and seq of the first whole record of a file, and its place.
+fn first_whole(bytes: &[u8]) -> Option<(u64, u64, usize)> {
+    (HEAD_BYTES..bytes.len()).find_map(|at| {
+        let (envelope, payload, _) = Envelope::open_first(bytes.get(at..)?).ok()?;
+        let fits =
+            ENVELOPE_BYTES + payload.len() <= RECORD_BYTES_MAX && envelope.stream != 0 && envelope.seq <= SEQ_MAX;
+        fits.then_some((envelope.stream, envelope.seq, at))
+    })
+}
+
+/// Reads a file of unknown state. A segment whose head is damaged has the stream of its first whole record; with none it has
+/// stream 0 and no records ([`Found::ends_before`] may know more).
 pub(super) fn scan(path: &Path, number: u64) -> io::Result<Found> {
     let bytes = std::fs::read(path)?;
     let mut segment = Segment::empty(number, 0, 0);
-    // A damaged head is no loss as long as the first record is whole: its envelope has the same fields.
-    let first_record = || {
-        let (envelope, _, _) = Envelope::open_first(bytes.get(HEAD_BYTES..)?).ok()?;
-        Some((envelope.stream, envelope.seq))
-    };
-    let head = parse_head(&bytes).or_else(first_record).filter(|&(_, first)| first <= SEQ_MAX);
-    let Some((stream, first)) = head else {
+    let head =
+        parse_head(&bytes).filter(|&(_, first)| first <= SEQ_MAX).map(|(stream, first)| (stream, first, HEAD_BYTES));
+    let Some((stream, seq, mut at)) = head.or_else(|| first_whole(&bytes)) else {
         segment.bytes = bytes.len() as u64;
         // Shorter than a head: power failed while it was made, and nothing was ever in it.
-        return Ok(Found { segment, torn_bytes: 0, damaged: u64::from(bytes.len() > HEAD_BYTES) });
+        let damaged = u64::from(bytes.len() > HEAD_BYTES);
+        return Ok(Found { segment, torn_bytes: 0, damaged, front_at_most: 0 });
     };
-    (segment.stream, segment.first) = (stream, first);
-    let (mut at, mut damaged) = (HEAD_BYTES, 0);
+    let front_at_most = front_at_most(seq, at);
+    (segment.stream, segment.first) = (stream, seq - front_at_most);
+    segment.offsets.resize(front_at_most as usize, DAMAGED);
+    let mut damaged = front_at_most;
     while let Some(rest) = bytes.get(at..).filter(|r| !r.is_empty()) {
         let expected = segment.end();
         match whole(rest, stream, |seq| seq == expected) {
@@ -249,7 +286,7 @@ pub(super) fn scan(path: &Path, number: u64) -> io::Result<Found> {
         }
     }
     segment.bytes = at as u64;
-    Ok(Found { segment, torn_bytes: (bytes.len() - at) as u64, damaged })
+    Ok(Found { segment, torn_bytes: (bytes.len() - at) as u64, damaged, front_at_most })
 }
 
 /// The seq and length of the whole record at the front of `bytes`, if it is one of `stream` and `fits`.

@@ -208,11 +208,6 @@ pub fn damaged(feed: &mut Feed<'_>) {
         |hurt: &[Range<usize>], place: &Range<usize>| hurt.iter().any(|h| h.start < place.end && place.start < h.end);
     let mut record = Vec::new();
     for ((name, whole, records), (_, hurt)) in sound.iter().zip(&files) {
-        // Without a head and a first record the owner of the records is not known.
-        let first = records.first().map_or(0..HEAD_BYTES, |r| r.2.clone());
-        if touched(hurt, &(0..HEAD_BYTES)) && touched(hurt, &first) {
-            continue;
-        }
         for (stream, seq, place) in records.iter().filter(|r| !touched(hurt, &r.2)) {
             let read = spool.read(*stream, *seq, &mut record);
             assert!(read.is_ok(), "{name}: record {seq} of stream {stream} at {place:?}, damage at {hurt:?}");
