@@ -26,25 +26,32 @@ fn damage_inside_a_segment_costs_the_record_and_no_other() {
     assert_eq!(readable, [true, false, true, true, true]);
 }
 
+/// Four records of 100 bytes in a segment.
+const FOURS: Limits = Limits { bytes_max: 1 << 20, segment_bytes: 432, loss_bytes_max: 1 << 10 };
+
+/// A spool whose stream 2 has so many records, four in each segment.
+fn in_fours(dir: &Path, records: u64) -> Spool {
+    let mut spool = Spool::open(dir, FOURS, 2).unwrap();
+    for seq in 0..records {
+        spool.append(&entry(&payload(2, seq, 60))).unwrap();
+    }
+    spool.sync().unwrap();
+    spool
+}
+
 #[test]
 fn records_behind_a_damaged_head_and_first_record_are_sent_and_the_damaged_one_is_declared_lost() {
-    let limits = Limits { bytes_max: 1 << 20, segment_bytes: 432, loss_bytes_max: 1 << 10 };
     // Stream 2 has records 0 to 3 in its first segment and 4 to 7 in its second.
     for (number, damaged) in [(0, 0), (1, 4)] {
         let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(dir.path(), limits.clone(), 2).unwrap();
-        for seq in 0..8 {
-            spool.append(&entry(&payload(2, seq, 60))).unwrap();
-        }
-        spool.sync().unwrap();
-        drop(spool);
+        drop(in_fours(dir.path(), 8));
         let path = dir.path().join(segment::name_of("seg", number));
         let mut bytes = std::fs::read(&path).unwrap();
         assert_eq!(bytes.len(), segment::HEAD_BYTES + 400);
         // The head and most of the first record.
         bytes[..segment::HEAD_BYTES + 90].fill(0);
         std::fs::write(&path, bytes).unwrap();
-        let mut spool = Spool::open(dir.path(), limits.clone(), 4).unwrap();
+        let mut spool = Spool::open(dir.path(), FOURS, 4).unwrap();
         assert_eq!((spool.older(), spool.damaged()), (&[Older { stream: 2, since: 0, floor: 0, next: 8 }][..], 1));
         let mut record = Vec::new();
         for seq in 0..8 {
@@ -57,20 +64,14 @@ fn records_behind_a_damaged_head_and_first_record_are_sent_and_the_damaged_one_i
 
 #[test]
 fn the_records_of_a_segment_without_one_whole_record_are_declared_lost_if_its_stream_goes_on() {
-    let limits = Limits { bytes_max: 1 << 20, segment_bytes: 432, loss_bytes_max: 1 << 10 };
     // Stream 2 has records 0 to 3, 4 to 7 and 8 to 11 in its segments.
     for destroyed in [&[0][..], &[1], &[0, 1]] {
         let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(dir.path(), limits.clone(), 2).unwrap();
-        for seq in 0..12 {
-            spool.append(&entry(&payload(2, seq, 60))).unwrap();
-        }
-        spool.sync().unwrap();
-        drop(spool);
+        drop(in_fours(dir.path(), 12));
         for &number in destroyed {
             std::fs::write(dir.path().join(segment::name_of("seg", number)), [0; 432]).unwrap();
         }
-        let mut spool = Spool::open(dir.path(), limits.clone(), 4).unwrap();
+        let mut spool = Spool::open(dir.path(), FOURS, 4).unwrap();
         let older = [Older { stream: 2, since: 0, floor: 0, next: 12 }];
         assert_eq!((spool.older(), spool.damaged()), (&older[..], 4 * destroyed.len() as u64), "{destroyed:?}");
         let mut record = Vec::new();
@@ -82,15 +83,10 @@ fn the_records_of_a_segment_without_one_whole_record_are_declared_lost_if_its_st
 
 #[test]
 fn of_a_damaged_front_no_more_records_are_taken_for_lost_than_fit_in_it_or_than_the_state_holds() {
-    let limits = Limits { bytes_max: 1 << 20, segment_bytes: 432, loss_bytes_max: 1 << 10 };
     // Three damaged records of 100 bytes could be seven of 40.
     for floor in [0, 4] {
         let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(dir.path(), limits.clone(), 2).unwrap();
-        for seq in 0..8 {
-            spool.append(&entry(&payload(2, seq, 60))).unwrap();
-        }
-        spool.sync().unwrap();
+        let mut spool = in_fours(dir.path(), 8);
         let streams = vec![state::StreamState { stream: 2, since: 0, floor }];
         spool.save_state(State { journal: Some("a".into()), streams }).unwrap();
         spool.trim(|_| Some(4), |_| false).unwrap();
@@ -99,7 +95,7 @@ fn of_a_damaged_front_no_more_records_are_taken_for_lost_than_fit_in_it_or_than_
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[..segment::HEAD_BYTES + 290].fill(0);
         std::fs::write(&path, bytes).unwrap();
-        let mut spool = Spool::open(dir.path(), limits.clone(), 4).unwrap();
+        let mut spool = Spool::open(dir.path(), FOURS, 4).unwrap();
         assert_eq!((spool.older(), spool.damaged()), (&[Older { stream: 2, since: 0, floor, next: 8 }][..], 7));
         assert!(spool.read(2, 7, &mut Vec::new()).is_ok());
     }
