@@ -478,29 +478,4 @@ proptest! {
     fn it_equals_its_model_whatever_happens(actions in prop::collection::vec(action(), 1..120)) {
         run(actions);
     }
-
-    #[test]
-    fn no_bytes_in_a_segment_make_it_panic(at in 0usize..600, with in prop::collection::vec(any::<u8>(), 1..50)) {
-        let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(dir.path(), TINY, 2).unwrap();
-        for seq in 0..9 {
-            spool.append(&entry(&payload(2, seq, 40))).unwrap();
-        }
-        spool.sync().unwrap();
-        drop(spool);
-        for n in 0..3 {
-            let path = dir.path().join(segment::name_of("seg", n));
-            let mut bytes = std::fs::read(&path).unwrap();
-            let at = at.min(bytes.len());
-            bytes.splice(at..(at + with.len()).min(bytes.len()), with.clone());
-            std::fs::write(&path, bytes).unwrap();
-        }
-        let mut spool = Spool::open(dir.path(), TINY, 4).unwrap();
-        let mut record = Vec::new();
-        for seq in 0..9 {
-            if spool.read(2, seq, &mut record).is_ok() {
-                prop_assert_eq!(&record[40..], &payload(2, seq, 40)[..]);
-            }
-        }
-    }
 }

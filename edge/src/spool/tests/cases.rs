@@ -1,4 +1,5 @@
-//! Spool, one fact a test: damage, two owners, losses and floors, a full spool, and a directory that cannot be written.
+//! Spool, one fact a test: damage, segments of any bytes, two owners, losses and floors, a full spool, and a directory that
+//! cannot be written.
 //!
 //! The spools are in temporary directories; records and limits are those of the model's tests.
 
@@ -265,4 +266,32 @@ fn numbers_that_no_edge_ever_gave_are_damage() {
     assert_eq!((spool.damaged(), spool.state()), (SEQ_MAX - 2, &State::default()));
     spool.append(&entry(b"y")).unwrap();
     assert!(spool.sync().is_ok() && dir.path().join(segment::name_of("seg", 8)).exists());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #[test]
+    fn no_bytes_in_a_segment_make_it_panic(at in 0usize..600, with in prop::collection::vec(any::<u8>(), 1..50)) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(dir.path(), TINY, 2).unwrap();
+        for seq in 0..9 {
+            spool.append(&entry(&payload(2, seq, 40))).unwrap();
+        }
+        spool.sync().unwrap();
+        drop(spool);
+        for n in 0..3 {
+            let path = dir.path().join(segment::name_of("seg", n));
+            let mut bytes = std::fs::read(&path).unwrap();
+            let at = at.min(bytes.len());
+            bytes.splice(at..(at + with.len()).min(bytes.len()), with.clone());
+            std::fs::write(&path, bytes).unwrap();
+        }
+        let mut spool = Spool::open(dir.path(), TINY, 4).unwrap();
+        let mut record = Vec::new();
+        for seq in 0..9 {
+            if spool.read(2, seq, &mut record).is_ok() {
+                prop_assert_eq!(&record[40..], &payload(2, seq, 40)[..]);
+            }
+        }
+    }
 }
