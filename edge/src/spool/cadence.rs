@@ -42,7 +42,7 @@ impl Cadence {
 
 #[cfg(test)]
 mod tests {
-    use super::super::segment::fault;
+    use super::super::fault;
     use super::super::{Entry, Limits, Spool};
     use super::*;
     use crate::config::{Config, Raw};

@@ -3,7 +3,8 @@
 //! It gives records back by (stream, seq) and drops segments from the front. When syncing fails, what was not durable is
 //! taken back: those records were never there.
 
-use super::segment::{self, Found, Segment};
+use super::segment::scan::{Found, scan};
+use super::segment::{self, Segment};
 use super::{Entry, Progress, ReadError, SpoolError, disk, sync_dir};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -94,7 +95,7 @@ impl Chain {
         let mut found: Vec<Found> = Vec::new();
         for &n in &numbers {
             let path = self.path(n);
-            found.push(segment::scan(&path, n).map_err(disk("read", &path))?);
+            found.push(scan(&path, n)?);
             progress(found.len(), numbers.len());
         }
         complete_damaged(&mut found);

@@ -21,6 +21,8 @@
 
 mod cadence;
 mod chain;
+#[cfg(test)]
+mod fault;
 mod open;
 pub mod owner;
 pub mod segment;
@@ -73,6 +75,14 @@ pub enum SpoolError {
     /// It holds records of too many former names.
     #[error("the spool {0} holds records of {max} former names that the journal does not have", max = owner::FORMER_MAX)]
     TooManyNames(PathBuf),
+    /// A segment of it has a version that this program does not know.
+    #[error("{path} in the spool has version {version}, and this program reads version {known}", known = segment::VERSION)]
+    Version {
+        /// The segment's file.
+        path: PathBuf,
+        /// Its version.
+        version: u8,
+    },
     /// The disk refused.
     #[error("the spool cannot {doing} {path}: {error}")]
     Disk {
@@ -94,6 +104,9 @@ impl SpoolError {
             SpoolError::TooManyNames(_) => {
                 "start it under one of the names in its folder of/ until its records are sent, or use --spool DIR"
             }
+            SpoolError::Version { .. } => {
+                "its records are untouched: start the version of hueflow-edge that wrote it, or use --spool DIR"
+            }
             SpoolError::Disk { error, .. } => match error.kind() {
                 StorageFull | QuotaExceeded => "make room on its disk, or give another one with --spool DIR",
                 ReadOnlyFilesystem => "mount it writable (and check the disk), or give another one with --spool DIR",
@@ -112,7 +125,7 @@ impl From<SpoolError> for crate::exit::Failure {
     fn from(error: SpoolError) -> Self {
         use crate::exit::Reason;
         let reason = match error {
-            SpoolError::InUse(_) | SpoolError::TooManyNames(_) => Reason::Unavailable,
+            SpoolError::InUse(_) | SpoolError::TooManyNames(_) | SpoolError::Version { .. } => Reason::Unavailable,
             SpoolError::Disk { .. } => Reason::Io,
         };
         let advice = error.advice();

@@ -5,7 +5,7 @@
 
 mod cases;
 
-use super::segment::fault::DISK_BYTES;
+use super::fault::DISK_BYTES;
 use super::*;
 use firmware::custody::Envelope;
 use proptest::prelude::*;

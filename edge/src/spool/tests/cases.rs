@@ -4,6 +4,7 @@
 //! The spools are in temporary directories; records and limits are those of the model's tests.
 
 use super::*;
+use firmware::custody::envelope::crc32;
 use firmware::limits::SEQ_MAX;
 
 #[test]
@@ -153,6 +154,30 @@ fn a_segment_with_a_damaged_end_is_not_trimmed_before_the_journal_has_word_of_it
     assert_eq!(segments(&spool), 2);
     spool.trim(|_| Some(2), |_| false).unwrap();
     assert_eq!(segments(&spool), 1);
+}
+
+#[test]
+fn a_segment_of_another_version_is_refused_and_left_as_it_is() {
+    for prefix in ["seg", "loss"] {
+        let dir = tempfile::tempdir().unwrap();
+        drop(with_a_changed_segment(dir.path(), |_| {}));
+        let path = dir.path().join(segment::name_of(prefix, 9));
+        // As a later program could write it: with records that this one cannot read.
+        let mut bytes = std::fs::read(dir.path().join(segment::name_of("seg", 0))).unwrap();
+        bytes[5] = 2;
+        let crc = crc32(0, &bytes[..24]);
+        bytes[24..28].copy_from_slice(&crc.to_le_bytes());
+        bytes[segment::HEAD_BYTES..].fill(7);
+        std::fs::write(&path, &bytes).unwrap();
+        let error = Spool::open(dir.path(), TINY, 6).unwrap_err();
+        assert!(matches!(error, SpoolError::Version { version: 2, .. }), "{error}");
+        assert!(error.to_string().contains(&*path.to_string_lossy()), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        // One flipped bit is damage, not another version.
+        bytes[5] = 1;
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(Spool::open(dir.path(), TINY, 6).is_ok(), "{prefix}");
+    }
 }
 
 #[test]
