@@ -10,6 +10,7 @@
 //! levels: the rounded mean is the grid point nearest to the mean, so a sweep cannot raise the cost.
 
 use super::assign::{Cluster, Clusters, targets_of};
+use super::point_sum::{PointSum, PointSums};
 use crate::color::{Q6, Space};
 use crate::coreset::Point;
 use crate::gather::gather;
@@ -50,12 +51,6 @@ pub struct Run {
     /// Sum of weighted squared distances to the centroids, in 1/4096 squared levels.
     pub cost_q12: u64,
 }
-
-/// Sums over the points of each cluster: weight, red, green, blue (in 1/64 levels).
-///
-/// These are sums of the points' rounded means, not of their pixels as in [`crate::color::Features`]: the objective that
-/// must not rise is that of the points.
-type Sums = [[u64; 4]; CLUSTERS_MAX];
 
 /// Findings of one sweep.
 struct Sweep {
@@ -99,7 +94,7 @@ impl Sweep {
 /// assert_eq!(centroids, [[104, 104, 104], [255, 0, 0]]);
 /// # Ok::<(), firmware::frame::FrameError>(())
 /// ```
-#[inline(never)] // Its sums of 8 KiB leave the stack with it.
+#[inline(never)] // Its sums of 16 KiB leave the stack with it.
 pub fn run(points: &[Point], params: Params, clusters: &mut Clusters, assign: &mut [u8]) -> Run {
     let lambda2 = params.lambda2_q12();
     if clusters.is_empty() {
@@ -108,8 +103,8 @@ pub fn run(points: &[Point], params: Params, clusters: &mut Clusters, assign: &m
     assign.fill(u8::MAX);
     let mut run = Run { iterations: 0, converged: points.is_empty(), saturated: false, cost_q12: 0 };
     let mut objective_before = u64::MAX;
-    let mut sums: Sums = [[0; 4]; CLUSTERS_MAX];
-    let mut odd_sums: Sums = [[0; 4]; CLUSTERS_MAX];
+    let mut sums: PointSums = [PointSum::ZERO; CLUSTERS_MAX];
+    let mut odd_sums: PointSums = [PointSum::ZERO; CLUSTERS_MAX];
     // `sums` are those of `assign`.
     let mut are_sums_known = false;
     while run.iterations < params.iterations_max && !points.is_empty() {
@@ -139,34 +134,20 @@ pub fn run(points: &[Point], params: Params, clusters: &mut Clusters, assign: &m
     run
 }
 
+/// The weighted mean of all points; none, if they weigh nothing.
 fn mean(points: &[Point]) -> Option<Q6> {
-    let mut sum = [0; 4];
-    points.iter().for_each(|p| add(&mut sum, p));
-    (sum[0] > 0).then(|| centroid(&sum))
-}
-
-fn centroid(sum: &[u64; 4]) -> Q6 {
-    let [w, rgb @ ..] = *sum;
-    rgb.map(|s| ((s + w / 2) / w.max(1)) as u16)
-}
-
-#[inline]
-fn add(sum: &mut [u64; 4], p: &Point) {
-    let w = u64::from(p.weight());
-    sum[0] += w;
-    for (s, c) in sum[1..].iter_mut().zip(p.position_q6) {
-        *s += w * u64::from(c);
-    }
+    let sum = points.iter().fold(PointSum::ZERO, |sum, p| sum.plus(PointSum::of(p)));
+    (sum.weight_px() > 0).then(|| sum.mean_q6())
 }
 
 /// Assigns every point to its nearest centroid, and finds the farthest point that may open a cluster. The sums of the clusters
 /// are in the first of `sets`; the second is scratch.
-fn sweep(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], sets: [&mut Sums; 2]) -> Sweep {
+fn sweep(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], sets: [&mut PointSums; 2]) -> Sweep {
     let mut found = Sweep { cost_q12: 0, changed: false, farthest: 0, farthest2_q12: 0 };
     // Neighbouring points mostly belong to one cluster: with two sets of sums an addition need not wait for the one before.
     let [sums, odd_sums] = sets;
     for set in [&mut *sums, &mut *odd_sums] {
-        set.iter_mut().take(clusters.len()).for_each(|sum| *sum = [0; 4]);
+        set.iter_mut().take(clusters.len()).for_each(|sum| *sum = PointSum::ZERO);
     }
     for_each_nearest(
         points,
@@ -180,18 +161,18 @@ fn sweep(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], 
             found.see(i, p, distance2, w_open);
             let set = if i & 1 == 0 { &mut *sums } else { &mut *odd_sums };
             if let Some(sum) = set.get_mut(nearest) {
-                add(sum, p);
+                *sum = sum.plus(PointSum::of(p));
             }
         },
     );
     for (sum, odd) in sums.iter_mut().zip(odd_sums).take(clusters.len()) {
-        sum.iter_mut().zip(odd).for_each(|(s, o)| *s += *o);
+        *sum = sum.plus(*odd);
     }
     found
 }
 
-/// As the other sweep, if `sums` are those of `assign` already: only points whose cluster changes are moved from one sum to another.
-fn sweep_again(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], sums: &mut Sums) -> Sweep {
+/// As [`sweep`], if `sums` are those of `assign` already: only points whose cluster changes are moved from one sum to another.
+fn sweep_again(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut [u8], sums: &mut PointSums) -> Sweep {
     let mut found = Sweep { cost_q12: 0, changed: false, farthest: 0, farthest2_q12: 0 };
     for_each_nearest(
         points,
@@ -201,12 +182,10 @@ fn sweep_again(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut 
             found.see(i, p, distance2, w_open);
             let Some(label) = assign.get_mut(i).filter(|label| usize::from(**label) != nearest) else { return };
             if let Some(sum) = sums.get_mut(usize::from(*label)) {
-                let mut alone = [0; 4];
-                add(&mut alone, p);
-                sum.iter_mut().zip(alone).for_each(|(s, a)| *s -= a);
+                *sum = sum.minus(PointSum::of(p));
             }
             if let Some(sum) = sums.get_mut(nearest) {
-                add(sum, p);
+                *sum = sum.plus(PointSum::of(p));
             }
             (*label, found.changed) = (nearest as u8, true);
         },
@@ -215,38 +194,34 @@ fn sweep_again(points: &[Point], w_open: u32, clusters: &Clusters, assign: &mut 
 }
 
 /// Opens a cluster at point `j`, and takes the point out of the sums of its old cluster.
-fn open_at(points: &[Point], j: usize, clusters: &mut Clusters, assign: &mut [u8], sums: &mut Sums) {
+fn open_at(points: &[Point], j: usize, clusters: &mut Clusters, assign: &mut [u8], sums: &mut PointSums) {
     let (Some(p), Some(a)) = (points.get(j), assign.get_mut(j)) else { return };
     let new = clusters.len();
     if clusters.push(Cluster::new(p.position_q6)).is_err() {
         return;
     }
-    let mut alone = [0; 4];
-    add(&mut alone, p);
     if let Some(old) = sums.get_mut(usize::from(*a)) {
-        for (o, x) in old.iter_mut().zip(alone) {
-            *o -= x;
-        }
+        *old = old.minus(PointSum::of(p));
     }
     if let Some(sum) = sums.get_mut(new) {
-        *sum = alone;
+        *sum = PointSum::of(p);
     }
     *a = new as u8;
 }
 
 /// Moves every centroid to its mean. A cluster without points is deleted: the only choice that never raises the objective.
-fn recentre(clusters: &mut Clusters, sums: &Sums, assign: &mut [u8]) {
+fn recentre(clusters: &mut Clusters, sums: &PointSums, assign: &mut [u8]) {
     let (mut place, mut kept, mut label) = (0, 0u8, [0u8; CLUSTERS_MAX]);
     clusters.retain_mut(|c| {
-        let sum = sums.get(place).copied().unwrap_or_default();
+        let sum = sums.get(place).copied().unwrap_or(PointSum::ZERO);
         if let Some(l) = label.get_mut(place) {
             *l = kept;
         }
         place += 1;
-        if sum[0] == 0 {
+        if sum.weight_px() == 0 {
             return false;
         }
-        (c.position_q6, c.weight) = (centroid(&sum), sum[0] as u32);
+        (c.position_q6, c.weight) = (sum.mean_q6(), sum.weight_px() as u32);
         kept += 1;
         true
     });
@@ -296,10 +271,10 @@ mod tests {
                 colours.iter().map(|&rgb| Cluster::new(crate::color::q6(rgb))).collect()
             };
             let (from, to) = (clusters_at(&starts), clusters_at(&moved));
-            let (mut sums, mut odd_sums) = ([[0; 4]; CLUSTERS_MAX], [[0; 4]; CLUSTERS_MAX]);
+            let (mut sums, mut odd_sums) = ([PointSum::ZERO; CLUSTERS_MAX], [PointSum::ZERO; CLUSTERS_MAX]);
             let mut assign = vec![0; points.len()];
             sweep(&points, w_open, &from, &mut assign, [&mut sums, &mut odd_sums]);
-            let (mut all_sums, mut all_assign) = ([[0; 4]; CLUSTERS_MAX], assign.clone());
+            let (mut all_sums, mut all_assign) = ([PointSum::ZERO; CLUSTERS_MAX], assign.clone());
             let again = sweep_again(&points, w_open, &to, &mut assign, &mut sums);
             let all = sweep(&points, w_open, &to, &mut all_assign, [&mut all_sums, &mut odd_sums]);
             let what = |s: &Sweep| (s.cost_q12, s.changed, s.farthest, s.farthest2_q12);
@@ -317,14 +292,13 @@ mod tests {
             let p = params(lambda, w_open);
             let run = run(&points, p, &mut clusters, &mut assign);
             prop_assert!(run.converged && !clusters.is_empty());
-            let (mut cost, mut sums) = (0u64, [[0; 4]; CLUSTERS_MAX]);
+            let mut cost = 0;
             for (x, &a) in points.iter().zip(&assign) {
                 let d = |k: usize| distance2_q12(x.position_q6, clusters[k].position_q6);
                 let nearest = (0..clusters.len()).min_by_key(|&k| d(k)).unwrap();
                 prop_assert_eq!(usize::from(a), nearest);
                 cost += u64::from(d(nearest)) * u64::from(x.weight());
                 prop_assert!(x.weight() < w_open || run.saturated || d(nearest) <= p.lambda_q6 * p.lambda_q6);
-                add(&mut sums[nearest], x);
             }
             prop_assert_eq!(run.cost_q12, cost);
             let weight: u64 = clusters.iter().map(|c| u64::from(c.weight)).sum();

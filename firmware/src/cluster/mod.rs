@@ -10,8 +10,10 @@ mod assign;
 pub mod cover;
 mod dcdp;
 pub mod lloyd;
+mod point_sum;
 pub mod silhouette;
 pub mod swap;
 
+pub(crate) use assign::copy_clusters;
 pub use assign::{Cluster, Clusters, assign, beyond_px, cost_q12};
 pub use dcdp::{Params, Run, run};

@@ -1,6 +1,6 @@
 //! The silhouette: how well the clusters are separated, estimated from the coreset.
 //!
-//! Inputs are points and their labels; the result is the mean silhouette in millionths. The estimate uses 28 KiB of
+//! Inputs are points and their labels; the result is the mean silhouette in millionths. The estimate uses 35 KiB of
 //! stack, and computes at most `SILHOUETTE_DRAWS` times `SILHOUETTE_POINTS_MAX` distances. The exact score needs every
 //! colour of the frame; the metrics program computes it from a census.
 //!
@@ -34,7 +34,9 @@ pub fn estimate_ppm(points: &[Point], assign: &[u8], clusters: usize, inside_q12
         return None;
     }
     let inside_q12 = u32::try_from(inside_q12).unwrap_or(u32::MAX).min(1 << 30);
-    let groups = Groups::of(points, assign, clusters, inside_q12);
+    // Filled in place: moved, they would take 24 KiB of the stack twice.
+    let mut groups = Groups::new(inside_q12);
+    groups.fill(points, assign, clusters);
     // Points are drawn by weight, at even steps through all pixels (systematic sampling; Madow, 1949).
     let pixels: u64 = points.iter().map(|p| u64::from(p.weight())).sum();
     let (mut seen, mut draws, mut total) = (0, 0, 0);
@@ -62,7 +64,14 @@ struct Groups {
 }
 
 impl Groups {
-    fn of(points: &[Point], assign: &[u8], clusters: usize, inside_q12: u32) -> Groups {
+    /// Groups without points. `inside_q12` is that of [`estimate_ppm`].
+    fn new(inside_q12: u32) -> Groups {
+        Groups { points: Scattered::EMPTY, inside_q12: NINE_16THS * (inside_q12 >> 3), clusters: Vec::new() }
+    }
+
+    /// Takes points in, if there are none yet.
+    #[inline(never)] // The masses leave the stack with it.
+    fn fill(&mut self, points: &[Point], assign: &[u8], clusters: usize) {
         let every = points.len().div_ceil(SILHOUETTE_POINTS_MAX);
         let sample = || points.iter().zip(assign).step_by(every.max(1));
         let (mut masses, mut counts) = ([Features::ZERO; CLUSTERS_MAX], [0; CLUSTERS_MAX]);
@@ -74,21 +83,16 @@ impl Groups {
             }
         }
         let mut start = 0;
-        let starts = masses.iter().zip(counts).take(clusters).map(|(mass, n)| {
-            let cluster = (start, u64::from(mass.weight()), mass.mean_q6());
+        for (mass, n) in masses.iter().zip(counts).take(clusters) {
+            let _ = self.clusters.push((start, u64::from(mass.weight()), mass.mean_q6()));
             start += n;
-            cluster
-        });
-        let clusters = gather(starts);
-        let inside_q12 = NINE_16THS * (inside_q12 >> 3);
-        let mut groups = Groups { points: Scattered::EMPTY, inside_q12, clusters };
+        }
         for (p, &label) in sample() {
-            if let Some((end, ..)) = groups.clusters.get_mut(usize::from(label)) {
-                groups.points.set(*end, p.position_q6, scatter_q12(p), p.weight());
+            if let Some((end, ..)) = self.clusters.get_mut(usize::from(label)) {
+                self.points.set(*end, p.position_q6, scatter_q12(p), p.weight());
                 *end += 1;
             }
         }
-        groups
     }
 
     /// The sum of the mean distances from the pixels of `p` to each pixel of cluster `k`, in 1/128 levels.
@@ -193,7 +197,8 @@ mod tests {
         ) {
             let points: Vec<Point> = of.iter().map(|&(px, n, _)| Point::pixel(px, n)).collect();
             let assign: Vec<u8> = of.iter().map(|o| o.2).collect();
-            let groups = Groups::of(&points, &assign, 7, inside_q12 as u32);
+            let mut groups = Groups::new(inside_q12 as u32);
+            groups.fill(&points, &assign, 7);
             for (p, &own) in points.iter().zip(&assign) {
                 let mean = |k: usize, but: u64| {
                     let weight: u64 = of.iter().filter(|o| usize::from(o.2) == k).map(|o| u64::from(o.1)).sum();

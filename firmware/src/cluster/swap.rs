@@ -8,7 +8,7 @@
 //! A small far cluster is cheap to merge, so the same one would be proposed with one partner after the other. Once a swap
 //! that lowers the cost is rejected because of what it uncovers, the lighter of its two merged clusters is merged no more.
 
-use super::assign::{Cluster, Clusters};
+use super::assign::{Cluster, Clusters, copy_clusters};
 use super::lloyd::{ClusterSums, Swept, sweeps};
 use crate::color::{Features, LEVEL_Q6_MAX, Q6, ward_q12};
 use crate::coreset::{self, Point};
@@ -33,6 +33,12 @@ struct Cut {
     part: Q6,
 }
 
+/// The cut of every cluster, by label.
+type Cuts = [Cut; CLUSTERS_MAX];
+
+/// The longest axis of every cluster, by label; each component within 1,024.
+type Axes = [[i32; 3]; CLUSTERS_MAX];
+
 /// Swaps clusters while that lowers the cost of `points` and `deficit` stays at most `deficit_max`, or at most what it was
 /// before. Ends after `tries_max` rejected swaps, at most [`TRIES_MAX`]. Returns the number of sweeps.
 #[inline(never)] // Its kilobytes of sums must not lie on the stack of the whole step.
@@ -50,13 +56,17 @@ pub fn swap(
     let mut swept = sweeps(points, squares, clusters, assign, &mut sums, SWEEPS_TO_JUDGE, u64::MAX);
     let deficit_max = deficit_max.max(deficit(clusters));
     let (mut swaps, mut tries) = (0, 0);
-    let mut cuts = cuts(points, clusters, assign);
+    let mut cuts = [Cut::default(); CLUSTERS_MAX];
+    find_cuts(points, clusters, assign, &mut cuts);
+    // Copied to and from in place: a move of kilobytes may take a place of its own on the stack.
+    let (mut before, mut sums_before) = (Clusters::new(), sums);
     let mut is_needed = [false; CLUSTERS_MAX];
     // Rejected since the last accepted swap.
     let mut rejected: Vec<Exchange, { TRIES_MAX as usize }> = Vec::new();
     while tries < TRIES_MAX.min(tries_max) && swaps < SWAPS_MAX && clusters.len() > 2 {
         let Some((s, i, j)) = best(clusters, &cuts, &rejected, &is_needed) else { break };
-        let (before, sums_before) = (clusters.clone(), sums);
+        copy_clusters(clusters, &mut before);
+        sums_before.copy_from_slice(&sums);
         exchange(clusters, &sums, &cuts, (s, i, j));
         let trial = sweeps(points, squares, clusters, assign, &mut sums, SWEEPS_TO_JUDGE, swept.cost_q12);
         swept.sweeps += trial.sweeps;
@@ -64,10 +74,11 @@ pub fn swap(
             swept = Swept { sweeps: swept.sweeps, ..trial };
             swaps += 1;
             rejected.clear();
-            cuts = self::cuts(points, clusters, assign);
+            find_cuts(points, clusters, assign, &mut cuts);
         } else {
             let is_cheaper = trial.cost_q12 < swept.cost_q12;
-            (*clusters, sums) = (before, sums_before);
+            copy_clusters(&before, clusters);
+            sums.copy_from_slice(&sums_before);
             if let Some(needed) = is_needed.get_mut(heavier_first(&sums, i, j).1) {
                 *needed |= is_cheaper;
             }
@@ -128,11 +139,23 @@ fn best(clusters: &Clusters, cuts: &[Cut], rejected: &[Exchange], is_needed: &[b
 }
 
 /// For every cluster the cut across its longest axis.
-fn cuts(points: &[Point], clusters: &Clusters, assign: &[u8]) -> [Cut; CLUSTERS_MAX] {
+fn find_cuts(points: &[Point], clusters: &Clusters, assign: &[u8], cuts: &mut Cuts) {
+    let mut axes = [[0; 3]; CLUSTERS_MAX];
+    longest_axes(points, clusters, assign, &mut axes);
+    cut_across(points, clusters, assign, &axes, cuts);
+}
+
+/// How far a point is from `c`, in 1/64 levels.
+#[inline]
+fn away(p: &Point, c: Q6) -> [i32; 3] {
+    core::array::from_fn(|i| i32::from(p.position_q6[i]) - i32::from(c[i]))
+}
+
+/// The longest axis of every cluster.
+#[inline(never)] // As in `swap`: the moments leave the stack with it.
+fn longest_axes(points: &[Point], clusters: &Clusters, assign: &[u8], axes: &mut Axes) {
     // Sums of w dx dx, dy dy, dz dz, dx dy, dx dz, dy dz, in 1/64 squared levels.
     let mut moments = [[0i64; 6]; CLUSTERS_MAX];
-    let away =
-        |p: &Point, c: Q6| -> [i32; 3] { core::array::from_fn(|i| i32::from(p.position_q6[i]) - i32::from(c[i])) };
     for (p, &a) in points.iter().zip(assign) {
         let (Some(m), Some(c)) = (moments.get_mut(usize::from(a)), clusters.get(usize::from(a))) else { continue };
         let [x, y, z] = away(p, c.position_q6).map(|v| v >> 3);
@@ -140,10 +163,14 @@ fn cuts(points: &[Point], clusters: &Clusters, assign: &[u8]) -> [Cut; CLUSTERS_
             *m += i64::from(product) * i64::from(p.weight());
         }
     }
-    let mut axes = [[0i32; 3]; CLUSTERS_MAX];
     for (axis, m) in axes.iter_mut().zip(&moments).take(clusters.len()) {
         *axis = longest_axis(m);
     }
+}
+
+/// Cuts every cluster across its axis.
+#[inline(never)] // As in `swap`: the parts' sums leave the stack with it.
+fn cut_across(points: &[Point], clusters: &Clusters, assign: &[u8], axes: &Axes, cuts: &mut Cuts) {
     let mut parts = [Features::ZERO; CLUSTERS_MAX];
     for (p, &a) in points.iter().zip(assign) {
         let k = usize::from(a);
@@ -153,7 +180,7 @@ fn cuts(points: &[Point], clusters: &Clusters, assign: &[u8]) -> [Cut; CLUSTERS_
             *part = part.plus(&p.features);
         }
     }
-    let mut cuts = [Cut::default(); CLUSTERS_MAX];
+    cuts.fill(Cut::default());
     for ((cut, c), part) in cuts.iter_mut().zip(clusters).zip(&parts) {
         let rest_weight = c.weight.saturating_sub(part.weight());
         if part.weight() == 0 || rest_weight == 0 {
@@ -168,7 +195,6 @@ fn cuts(points: &[Point], clusters: &Clusters, assign: &[u8]) -> [Cut; CLUSTERS_
         });
         *cut = Cut { gain_q12: ward_q12((mean, part.weight()), (rest, rest_weight)), rest, part: mean };
     }
-    cuts
 }
 
 /// The direction of most variance of a covariance matrix, by powers of the matrix; each component within 1,024.
@@ -285,7 +311,9 @@ mod tests {
             let (mut assign, mut sums) = (std::vec![0; points.len()], [Features::ZERO; CLUSTERS_MAX]);
             sweeps(&points, squares(&points), &mut clusters, &mut assign, &mut sums, 2, u64::MAX);
             let whole = cost(&points, &clusters);
-            let cut = cuts(&points, &clusters, &assign)[0];
+            let mut cuts = [Cut::default(); CLUSTERS_MAX];
+            find_cuts(&points, &clusters, &assign, &mut cuts);
+            let cut = cuts[0];
             if cut.gain_q12 > 0 {
                 let halves: Clusters = [cut.part, cut.rest].map(Cluster::new).into_iter().collect();
                 // Nearest centroids can only be better than the halves; roundings cost less than a thousandth.

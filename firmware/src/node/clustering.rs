@@ -8,7 +8,7 @@ use super::points::Points;
 use super::settings::Settings;
 use crate::cluster::cover::Cover;
 use crate::cluster::lloyd::{self, is_still};
-use crate::cluster::{self, Cluster, Clusters, Params, cost_q12, swap};
+use crate::cluster::{self, Cluster, Clusters, Params, copy_clusters, cost_q12, swap};
 use crate::coreset::Point;
 use crate::report::{Method, Refine};
 use crate::stream::cut::Start;
@@ -114,27 +114,33 @@ pub(super) fn continue_warm(
     frames: u64,
 ) -> Outcome {
     let mut outcome = Outcome::new(Start::Warm);
-    let previous = clusters.clone();
     if s.refine == Refine::None {
         edit(points, clusters, params, frames);
         decide(points, s, params, clusters, &mut outcome);
         return outcome;
     }
-    drop_light(clusters, params.w_open / SUPPORT_TO_STAY_PART);
-    let assign = points.assign.get_mut(..points.cells.len()).unwrap_or(&mut []);
-    if clusters.len() == previous.len() && is_still(points.cells, points.squares, clusters, assign) {
-        outcome.sweeps += 1;
-    } else {
-        sweep(points, clusters, SWEEPS_MAX, &mut outcome);
-    }
-    if s.refine == Refine::Cover {
-        restore_cover(points, params, &previous, clusters, &mut outcome);
-    }
+    follow(points, s, params, clusters, &mut outcome);
     // At the cap a trial is at the cap too.
     if clusters.len() < params.clusters_max && steer.is_trial_due(clusters.len()) {
         try_cold(points, s, params, steer, clusters, &mut outcome);
     }
     outcome
+}
+
+/// Moves the previous frame's clusters to where the scene has gone, and opens those that the cover asks for.
+#[inline(never)] // The previous clusters leave the stack with it.
+fn follow(points: &mut Points<'_>, s: &Settings, params: Params, clusters: &mut Clusters, outcome: &mut Outcome) {
+    let previous = clusters.clone();
+    drop_light(clusters, params.w_open / SUPPORT_TO_STAY_PART);
+    let assign = points.assign.get_mut(..points.cells.len()).unwrap_or(&mut []);
+    if clusters.len() == previous.len() && is_still(points.cells, points.squares, clusters, assign) {
+        outcome.sweeps += 1;
+    } else {
+        sweep(points, clusters, SWEEPS_MAX, outcome);
+    }
+    if s.refine == Refine::Cover {
+        restore_cover(points, params, &previous, clusters, outcome);
+    }
 }
 
 /// Clusters the frame from nothing. If steering judges the stream's clusters poor, swaps them or takes the trial's; if there
@@ -155,12 +161,13 @@ fn try_cold(
     let verdict = steer.judge(quality(clusters), quality(&trial), s.refine == Refine::Cover);
     if verdict.replace {
         // Swaps lower the cost and keep most clusters; only if they do not suffice, the trial's take over.
-        let mut swapped = clusters.clone();
         if s.refine == Refine::Cover {
-            swap_warm(points, params, &mut swapped, outcome);
+            swap_warm(points, params, clusters, outcome);
         }
         (outcome.saturated, outcome.replaced) = (tried.saturated, true);
-        *clusters = if quality(&swapped).costs_more_than(quality(&trial)) { trial } else { swapped };
+        if quality(clusters).costs_more_than(quality(&trial)) {
+            copy_clusters(&trial, clusters);
+        }
         return;
     }
     // Merging the cheapest pairs changes fewer labels than taking the trial's clusters.
@@ -174,6 +181,7 @@ fn try_cold(
 }
 
 /// Swaps a stream's clusters under the cover. They lose their ids: a cluster cut in two may leave its place to the new one.
+#[inline(never)] // The previous clusters leave the stack with it.
 fn swap_warm(points: &mut Points<'_>, params: Params, clusters: &mut Clusters, outcome: &mut Outcome) {
     let cover = Cover::new(params, points.cell_spread_q6);
     let (swapped, previous) = (points.swapped(), clusters.clone());

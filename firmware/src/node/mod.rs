@@ -214,7 +214,7 @@ impl<'a> Node<'a> {
         self.clusters.iter_mut().zip(labelled.pixels).for_each(|(cluster, pixels)| cluster.weight = pixels);
         let changes = self.identity.identify(&previous, &mut self.clusters, params.lambda2_q12());
         self.write_report(frame, params, &outcome, &labelled, missed);
-        self.report.regions = self.regions(frame);
+        self.write_regions(frame);
         (self.report.births, self.report.deaths, self.report.micros) = (changes.births, changes.deaths, times.micros());
         self.finish(frame);
         Ok(&self.report)
@@ -285,6 +285,7 @@ impl<'a> Node<'a> {
 
     /// Labels every pixel, and opens clusters where the exact distances show a missed colour. Returns the totals and how
     /// many colours are missed in the end.
+    #[inline(never)] // Centroids and the totals of each pass leave the stack with it.
     fn label(&mut self, frame: &Frame<'_>, params: Params, outcome: &mut Outcome) -> (Labelled, u32) {
         let Node { settings, ws, clusters, colours, steer, sample, .. } = self;
         let settled = !outcome.start.is_warm() || outcome.replaced;
@@ -322,10 +323,12 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The shares of the frame's regions; none without a watch.
-    fn regions(&mut self, frame: &Frame<'_>) -> Shares {
-        let Node { watch, ws, clusters, .. } = self;
-        watch.as_mut().map_or(Shares::new(), |watch| watch.count(frame, ws.labels, clusters.len(), ws.row))
+    /// Writes the shares of the frame's regions to the report; none without a watch.
+    #[inline(never)] // The shares are moved, which takes a place on the stack.
+    fn write_regions(&mut self, frame: &Frame<'_>) {
+        let Node { watch, ws, clusters, report, .. } = self;
+        report.regions =
+            watch.as_mut().map_or(Shares::new(), |watch| watch.count(frame, ws.labels, clusters.len(), ws.row));
     }
 
     fn finish(&mut self, frame: &Frame<'_>) {

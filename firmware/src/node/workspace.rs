@@ -1,6 +1,7 @@
 //! Workspace: the memory of a node, in four slices that the caller lends.
 //!
-//! [`Capacity::sizes`] has the lengths of the slices; [`Workspace::in_slices`] divides them. The node never uses other memory, apart from about 40 KiB of stack in a step.
+//! [`Capacity::sizes`] has the lengths of the slices; [`Workspace::in_slices`] divides them. The node never uses other
+//! memory, apart from at most 70 KiB of stack in a step (on a Cortex-M4F, the frames of its deepest calls added up).
 
 use super::settings::SettingsError;
 use crate::coreset::{Features, Merge, Point};

@@ -94,6 +94,7 @@ pub fn drop_redundant(points: &[Point], assign: &[u8], clusters: &mut Clusters, 
 
 /// Merges the two clusters that cost least as one (Ward, 1963), if `is_kept` accepts the result; else tries the next pair,
 /// a few times. The heavier one keeps its id. Returns true if a pair was merged.
+#[inline(never)] // The merged clusters leave the stack with it.
 pub fn join_cheapest(clusters: &mut Clusters, is_kept: impl Fn(&Clusters) -> bool) -> bool {
     let mut after = None;
     for _ in 0..MERGE_TRIES {
