@@ -1,7 +1,7 @@
 //! Segment: one file of the spool: a head, then the records of one stream, one behind the other.
 //!
 //! Records are appended, and read by their seq. What is read is not trusted: each record's checksum, stream and seq must be
-//! right. A file that an earlier run left is read by [`scan`].
+//! right. A file that an earlier run left is read by `scan`.
 //!
 //! | offset | bytes | field |
 //! |--:|--:|---|
