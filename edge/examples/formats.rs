@@ -2,7 +2,7 @@
 //!
 //! The input is a PNG; results are medians in milliseconds, of frames that show it a little further to the side each time. No
 //! disk and no camera is in what is measured. `cargo run --release -p hueflow-edge --example formats`
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "an example that cannot go on has failed")]
 
 use firmware::frame::{Frame, Layout, Stamp, Yuv};
 use firmware::node::Settings;

@@ -2,7 +2,7 @@
 //!
 //! The picture is the photograph of the golden tests, drawn twice as large, on one thread. Nothing is judged: `tests/bare`
 //! counts the instructions of all of it, without a clock.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot go on has failed")]
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
